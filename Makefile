@@ -1,0 +1,92 @@
+# make setup | demo | training | test | lint | format | clean; `make demo ARGS="--port 8000"` passes arguments to app.py.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+SOURCES := $(wildcard app.py) $(wildcard lora_mcl ui training tests benchmarks)
+ARGS ?=
+
+.PHONY: help setup demo training dev chromium test lint format clean
+
+help:
+	@echo "make setup     create $(VENV) and install what the page needs (Python 3.11 to 3.14)"
+	@echo "make demo      setup, then serve the page and print its address"
+	@echo "make training  setup, and what the training commands need"
+	@echo "make test      setup and the test needs, then every test"
+	@echo "make lint      check style; make format puts it right"
+	@echo "make clean     remove $(VENV) and caches (build/ stays)"
+
+setup: $(VENV)/.requirements
+
+training: $(VENV)/.requirements-training
+
+dev: $(VENV)/.requirements-dev
+
+# PYTHON=... chooses the interpreter; otherwise the first suitable one on the path.
+$(VENV)/bin/python:
+	@suits='import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))'; \
+	for python in "$${PYTHON:-python3}" python3.13 python3.12 python3.11 python3.14 python; do \
+		if command -v "$$python" >/dev/null && "$$python" -c "$$suits" 2>/dev/null; then \
+			echo "Creating $(VENV) with $$("$$python" --version)"; \
+			exec "$$python" -m venv $(VENV); \
+		fi; \
+	done; \
+	echo "No Python 3.11 to 3.14 with its venv module was found." >&2; \
+	echo "Install one (Debian, Ubuntu: apt install python3 python3-venv), or name it: make setup PYTHON=/path/to/python3" >&2; \
+	exit 1
+
+# On Linux the default torch carries CUDA (gigabytes): without an NVIDIA GPU its CPU index is offered too, unless pip
+# is set up with an index of its own, which then decides, or the CPU index does not answer within 5 seconds.
+$(VENV)/.requirements: requirements.txt | $(VENV)/bin/python
+	@index=; \
+	if [ "$$(uname -s)" = Linux ] && ! nvidia-smi -L >/dev/null 2>&1 && ! $(PIP) config list | grep -q index-url \
+		&& timeout 5 $(BIN)/python -c "import urllib.request as u; u.urlopen('$(TORCH_CPU_INDEX)/torch/')" 2>/dev/null; then \
+		index="--extra-index-url $(TORCH_CPU_INDEX)"; \
+	fi; \
+	$(PIP) install $$index -r requirements.txt
+	@touch $@
+
+# Both lists include requirements.txt, whose torch is by now the right one.
+$(VENV)/.requirements-training: requirements-training.txt $(VENV)/.requirements
+	$(PIP) install -r requirements-training.txt
+	@touch $@
+
+$(VENV)/.requirements-dev: requirements-dev.txt $(VENV)/.requirements-training
+	$(PIP) install -r requirements-dev.txt
+	@touch $@
+
+demo: setup
+	$(BIN)/python app.py $(ARGS)
+
+# The browser tests drive a Chromium that is already there, or the system's package (as root, or by sudo).
+chromium:
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+		if command -v $$name >/dev/null; then exit 0; fi; \
+	done; \
+	root=env; if [ "$$(id -u)" != 0 ]; then root="sudo -n env"; fi; \
+	if command -v apt-get >/dev/null && $$root true 2>/dev/null; then \
+		$$root apt-get update -q || true; \
+		if $$root DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium; then exit 0; fi; \
+	fi; \
+	echo "Chromium is missing and could not be installed from here: the browser tests will not run." >&2; \
+	echo "Install Chromium or Google Chrome (Debian: sudo apt-get install chromium) and try again." >&2
+
+test: dev chromium
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: dev
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+format: dev
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,27 @@
+"""LoRA-MCL: one frozen captioning model, K low-rank adapters, K hypotheses decoded side by side.
+
+The library knows neither the page (``app.py``, ``ui``) nor the training commands (``training``).
+"""
+
+from lora_mcl.bundle import EMBEDDED_BUNDLE, Bundle, load_bundle, save_bundle
+from lora_mcl.captioner import Captioner
+from lora_mcl.errors import BundleError, LoraMclError, MediaError, OptionsError
+from lora_mcl.results import Caption, CaptionSource, ColumnResult, ColumnSpec, CompareOptions, Comparison
+
+__all__ = [
+    "EMBEDDED_BUNDLE",
+    "Bundle",
+    "BundleError",
+    "Caption",
+    "CaptionSource",
+    "Captioner",
+    "ColumnResult",
+    "ColumnSpec",
+    "CompareOptions",
+    "Comparison",
+    "LoraMclError",
+    "MediaError",
+    "OptionsError",
+    "load_bundle",
+    "save_bundle",
+]

@@ -1,0 +1,74 @@
+"""Rules on which tokens may come next: repetition, minimum length, forbidden tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lora_mcl.decoding.options import check_finite, check_token_ids, check_whole
+from lora_mcl.errors import OptionsError
+
+
+@dataclass(frozen=True)
+class LogitRules:
+    """What every column of a request must obey.
+
+    Attributes:
+        repetition_penalty: divides the positive scores, multiplies the negative ones, of tokens already
+            generated (CTRL, Keskar et al. 2019); 1 is off. The prompt is not penalised: it is embeddings.
+        min_new_tokens: no end-of-sequence token before this many tokens.
+        forbidden_token_ids: tokens never generated, such as image or audio placeholders.
+
+    Raises:
+        OptionsError: a value is out of range.
+    """
+
+    repetition_penalty: float = 1.0
+    min_new_tokens: int = 0
+    forbidden_token_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_finite("repetition_penalty", self.repetition_penalty)
+        if self.repetition_penalty <= 0:
+            raise OptionsError(f"repetition_penalty must be above 0, not {self.repetition_penalty!r}.")
+        check_whole("min_new_tokens", self.min_new_tokens, least=0)
+        check_token_ids("forbidden_token_ids", self.forbidden_token_ids)
+
+
+NO_RULES = LogitRules()
+
+
+class BoundRules:
+    """LogitRules bound to a model's end-of-sequence tokens and device, ready to be applied at every step."""
+
+    def __init__(self, rules: LogitRules, eos_token_ids: Sequence[int], device: torch.device) -> None:
+        self._penalty = rules.repetition_penalty
+        self._min_new_tokens = rules.min_new_tokens
+        forbidden = torch.tensor(rules.forbidden_token_ids, dtype=torch.long, device=device)
+        eos = torch.tensor(eos_token_ids, dtype=torch.long, device=device)
+        self._forbidden = forbidden
+        self._forbidden_or_eos = torch.cat([forbidden, eos])
+
+    def __call__(self, scores: Tensor, tokens: Sequence[tuple[int, ...]]) -> Tensor:
+        """Apply the rules.
+
+        Args:
+            scores: [R, V] scores of the next token: logits, or log-probabilities (beams), as the strategy
+                has them. The repetition penalty depends on which, as in transformers.
+            tokens: what each of the R rows has generated so far; all rows have the same length.
+
+        Returns:
+            [R, V] new scores, minus infinity where a token may not come next; ``scores`` is not changed.
+        """
+        length = len(tokens[0])
+        if self._penalty != 1.0 and length > 0:
+            seen = torch.tensor(tokens, dtype=torch.long, device=scores.device)
+            picked = scores.gather(1, seen)
+            scores = scores.scatter(
+                1, seen, torch.where(picked < 0, picked * self._penalty, picked / self._penalty)
+            )
+        banned = self._forbidden_or_eos if length < self._min_new_tokens else self._forbidden
+        return scores.index_fill(1, banned, -torch.inf) if banned.numel() else scores

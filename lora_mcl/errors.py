@@ -1,0 +1,17 @@
+"""Errors meant for users: each message says what is wrong and what to do about it."""
+
+
+class LoraMclError(Exception):
+    """Base of every error that may be shown to a user as it is."""
+
+
+class BundleError(LoraMclError):
+    """A bundle (adapters + base + metadata) is missing, malformed, or does not fit its base model."""
+
+
+class MediaError(LoraMclError):
+    """The given image or sound cannot be read or used."""
+
+
+class OptionsError(LoraMclError, ValueError):
+    """An option has a value that is out of range or contradicts another option."""

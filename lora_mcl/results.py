@@ -1,0 +1,211 @@
+"""What a comparison is asked for and what it answers: frozen values shared by library, command line, page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from PIL import Image
+
+from lora_mcl.errors import OptionsError
+
+Method = Literal["hypothesis", "beam", "diverse-beam"]
+METHODS: tuple[Method, ...] = ("hypothesis", "beam", "diverse-beam")
+
+Media = Image.Image | str | Path
+
+
+def never() -> bool:
+    """The ``should_stop`` of a caller that never stops."""
+    return False
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """How one medium is captioned, in every column.
+
+    Attributes:
+        num_beams: beams of the beam column and of the diverse-beam column; each lists this many captions.
+        num_beam_groups: groups of diverse beam search; must divide ``num_beams``.
+        diversity_penalty: what diverse beam search subtracts from a token's log-probability (nats) for each
+            earlier group that chose it at the same step (Vijayakumar et al. 2018, Hamming diversity).
+        hypothesis_beams: beams of each hypothesis; 1 is greedy decoding.
+        max_new_tokens: longest caption, in tokens.
+        repetition_penalty: divides the score of tokens already written (multiplies a negative one); 1 is off.
+        length_penalty: exponent of the length by which finished beams are ranked; 1 ranks by the mean.
+
+    Raises:
+        OptionsError: a value is out of range, or the groups do not divide the beams.
+    """
+
+    num_beams: int = 3
+    num_beam_groups: int = 3
+    diversity_penalty: float = 0.8
+    hypothesis_beams: int = 1
+    max_new_tokens: int = 48
+    repetition_penalty: float = 1.0
+    length_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, largest in _LARGEST.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= largest:
+                raise OptionsError(f"{name} must be a whole number from 1 to {largest}, not {value!r}.")
+        for name in ("diversity_penalty", "repetition_penalty", "length_penalty"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise OptionsError(f"{name} must be a finite number, not {value!r}.")
+        if self.diversity_penalty < 0:
+            raise OptionsError(f"diversity_penalty must be 0 or more, not {self.diversity_penalty!r}.")
+        if self.repetition_penalty <= 0:
+            raise OptionsError(f"repetition_penalty must be above 0, not {self.repetition_penalty!r}.")
+        if self.num_beams % self.num_beam_groups:
+            raise OptionsError(
+                f"num_beam_groups must divide num_beams: {self.num_beams} beams cannot be split into "
+                f"{self.num_beam_groups} equal groups."
+            )
+
+
+# Bounds that keep one request's batch and memory sane, far above what is useful.
+_LARGEST = {"num_beams": 64, "num_beam_groups": 64, "hypothesis_beams": 64, "max_new_tokens": 4096}
+
+
+@dataclass(frozen=True)
+class ColumnSpec:
+    """One column of the comparison before anything is decoded.
+
+    Attributes:
+        id: ``hypothesis-<k>``, ``beam`` or ``diverse-beam``.
+        label: its heading.
+        description: one line saying what it is.
+    """
+
+    id: str
+    method: Method
+    label: str
+    description: str
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {METHODS}, not {self.method!r}")
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One caption, finished or still being written.
+
+    Attributes:
+        text: what has been written so far, without special tokens.
+        log_prob: sum of the log-probabilities of the tokens, in nats, the end mark included once reached.
+        mean_log_prob: ``log_prob / tokens``; 0 before the first token.
+        tokens: tokens scored, the end mark included once reached.
+    """
+
+    text: str
+    log_prob: float
+    mean_log_prob: float
+    tokens: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "text": self.text,
+            "log_prob": self.log_prob,
+            "mean_log_prob": self.mean_log_prob,
+            "tokens": self.tokens,
+        }
+
+
+@dataclass(frozen=True)
+class ColumnResult:
+    """One column's captions, best first.
+
+    Attributes:
+        seconds: wall-clock time from the start of decoding until this column's last change.
+        done: nothing more will be written in this column.
+    """
+
+    id: str
+    method: Method
+    label: str
+    seconds: float
+    captions: tuple[Caption, ...] = ()
+    done: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "method": self.method,
+            "label": self.label,
+            "seconds": self.seconds,
+            "captions": [caption.to_dict() for caption in self.captions],
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A snapshot of the whole comparison; the last one of an iteration has ``done`` or ``stopped`` set.
+
+    Attributes:
+        media: file name of what was captioned, ``"image"`` where it has none.
+        model: name of the bundle.
+        seconds: wall-clock time since the request was taken up, media reading and encoding included.
+        columns: always every column, in the order of ``Captioner.columns``; a waiting one has no captions.
+        done: every column finished by itself.
+        stopped: the caller's ``should_stop`` ended it; what had been written is kept.
+    """
+
+    media: str
+    model: str
+    seconds: float
+    columns: tuple[ColumnResult, ...]
+    done: bool = False
+    stopped: bool = False
+
+    def column(self, id: str) -> ColumnResult:
+        """The column of that id; ``KeyError`` if there is none."""
+        for column in self.columns:
+            if column.id == id:
+                return column
+        raise KeyError(id)
+
+    def captions(self, method: Method) -> tuple[str, ...]:
+        """The texts of all columns of one method, in order: what its diversity is measured on."""
+        return tuple(
+            caption.text for column in self.columns if column.method == method for caption in column.captions
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form that the command line prints and the API returns; log-probabilities in nats."""
+        return {
+            "media": self.media,
+            "model": self.model,
+            "seconds": self.seconds,
+            "columns": [column.to_dict() for column in self.columns],
+        }
+
+
+class CaptionSource(Protocol):
+    """What the page needs of a captioner: ``lora_mcl.Captioner``, a fake in tests, a remote one later."""
+
+    @property
+    def name(self) -> str:
+        """Name of the bundle it answers from."""
+
+    @property
+    def defaults(self) -> CompareOptions:
+        """The options the bundle recommends."""
+
+    def columns(self, options: CompareOptions | None = None) -> tuple[ColumnSpec, ...]:
+        """The columns that ``compare`` will fill, hypotheses first."""
+
+    def compare(
+        self,
+        media: Media,
+        options: CompareOptions | None = None,
+        *,
+        should_stop: Callable[[], bool] = never,
+    ) -> Iterator[Comparison]:
+        """Yield snapshots until one is ``done`` or ``stopped``; raises ``MediaError`` or ``OptionsError``."""

@@ -1,0 +1,112 @@
+"""Rules about the repository itself: who may import whom, how long a file may be, what may not be in it."""
+
+import ast
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("app.py", "lora_mcl", "ui", "training", "tests", "benchmarks")
+LONGEST_FILE = 400
+
+# What each part must not import: the library stands alone, the page and the training on the library.
+FORBIDDEN_IMPORTS = {
+    "lora_mcl": {"gradio", "gradio_client", "training", "ui", "app"},
+    "training": {"gradio", "gradio_client", "ui", "app"},
+    "ui": {"training", "app"},
+    "app.py": {"training"},
+}
+# Formats that can run code when read.
+UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+def committed() -> list[Path]:
+    """Every file that is or would be committed."""
+    listing = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [ROOT / name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def sources(part: str) -> list[Path]:
+    path = ROOT / part
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+ALL_SOURCES = [file for part in PARTS for file in sources(part)]
+
+
+@cache
+def tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@cache
+def imported(file: Path) -> set[str]:
+    """Top-level packages that a file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def name_of(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("part", FORBIDDEN_IMPORTS)
+def test_imports_go_one_way(part):
+    wrong = {name_of(file): imported(file) & FORBIDDEN_IMPORTS[part] for file in sources(part)}
+    assert {file: names for file, names in wrong.items() if names} == {}
+
+
+def test_files_stay_short():
+    lengths = {name_of(file): len(file.read_text(encoding="utf-8").splitlines()) for file in ALL_SOURCES}
+    assert {file: length for file, length in lengths.items() if length >= LONGEST_FILE} == {}
+
+
+def test_every_module_says_what_it_is_for():
+    silent = [name_of(file) for file in ALL_SOURCES if tree(file).body and not ast.get_docstring(tree(file))]
+    assert silent == []
+
+
+def loads_torch_pickle(call: ast.AST) -> bool:
+    """Whether a node is a ``torch.load(...)`` that is not limited to plain tensors."""
+    return (
+        isinstance(call, ast.Call)
+        and ast.unparse(call.func) == "torch.load"
+        and not any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in call.keywords)
+    )
+
+
+def test_nothing_is_unpickled():
+    unsafe = {name_of(file): imported(file) & UNSAFE_MODULES for file in ALL_SOURCES}
+    assert {file: names for file, names in unsafe.items() if names} == {}
+    loading = [name_of(file) for file in ALL_SOURCES if any(map(loads_torch_pickle, ast.walk(tree(file))))]
+    assert loading == []
+
+
+def test_no_pickled_weights_are_committed():
+    unsafe = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy"}
+    assert [name_of(file) for file in committed() if file.suffix in unsafe] == []
+
+
+def test_no_path_of_somebodys_machine_is_committed():
+    # Put together here so that this file does not find itself.
+    homes = ["/" + folder + "/" for folder in ("work", "root", "home", "Users")]
+    found = [
+        f"{name_of(file)}: {home}"
+        for file in committed()
+        for home in homes
+        if home.encode() in file.read_bytes()
+    ]
+    assert found == []

@@ -1,0 +1,165 @@
+"""Greedy and beam search against ``generate`` of the installed transformers, through the engine."""
+
+import warnings
+from itertools import product
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from lora_mcl.adapters import BASE_ROW
+from lora_mcl.decoding import BeamSearch, ColumnRequest, Greedy, LogitRules
+from tests.tiny_decoders import DECODERS, EmbeddedPrompt, decode, engine_of, prompt_of, random_stack
+
+EOS_SETS = [(3,), (3, 11, 27), (5, 13, 24, 29)]
+RULES = {
+    "none": LogitRules(),
+    "repetition": LogitRules(repetition_penalty=1.4),
+    "min length": LogitRules(min_new_tokens=6),
+    "forbidden": LogitRules(forbidden_token_ids=(1, 8, 20)),
+    "all": LogitRules(repetition_penalty=0.8, min_new_tokens=4, forbidden_token_ids=(2, 7)),
+}
+
+
+def generate(
+    model: PreTrainedModel,
+    prompt: EmbeddedPrompt,
+    eos: tuple[int, ...],
+    max_new_tokens: int,
+    rules: LogitRules,
+    **options,
+) -> tuple[list[list[int]], list[float] | None]:
+    """transformers' generated tokens, without padding and end of sequence, and the scores of its beams."""
+    with warnings.catch_warnings():
+        # With embeddings the repetition penalty applies to generated tokens only: that is what is compared.
+        warnings.filterwarnings("ignore", message="Passing `repetition_penalty` with `inputs_embeds`")
+        output = model.generate(
+            inputs_embeds=prompt.inputs_embeds,
+            attention_mask=prompt.attention_mask,
+            do_sample=False,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=list(eos) or None,
+            pad_token_id=0,
+            repetition_penalty=rules.repetition_penalty,
+            min_new_tokens=rules.min_new_tokens or None,
+            suppress_tokens=list(rules.forbidden_token_ids) or None,
+            return_dict_in_generate=True,
+            output_scores=True,
+            **options,
+        )
+    stripped = []
+    for row in output.sequences.tolist():
+        ends = [index for index, token in enumerate(row) if token in eos]
+        stripped.append(row[: ends[0]] if ends else row)
+    is_beam = options.get("num_beams", 1) > 1
+    return stripped, output.sequences_scores.tolist() if is_beam else None
+
+
+def assert_beams_equal(model, prompt, strategy, eos, max_new_tokens, rules=RULES["none"]) -> tuple[int, int]:
+    """Compare one setting; returns how many candidates ended early, and whether the whole search did."""
+    column = ColumnRequest("beam", BASE_ROW, strategy)
+    decoded = decode(engine_of(model, None, eos), prompt, [column], max_new_tokens, rules)
+    candidates = decoded.columns["beam"]
+    tokens, scores = generate(
+        model,
+        prompt,
+        eos,
+        max_new_tokens,
+        rules,
+        num_beams=strategy.num_beams,
+        num_return_sequences=strategy.num_return_sequences or strategy.num_beams,
+        length_penalty=strategy.length_penalty,
+        early_stopping=strategy.early_stopping,
+    )
+    assert [list(candidate.tokens) for candidate in candidates] == tokens
+    assert [candidate.score for candidate in candidates] == pytest.approx(scores, abs=1e-4)
+    assert all(candidate.finished for candidate in candidates)
+    return sum(len(c.tokens) < max_new_tokens for c in candidates), int(decoded.steps < max_new_tokens)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("rules", RULES)
+def test_greedy_equals_generate(name, rules):
+    ended = 0
+    for seed, eos in product(range(3), EOS_SETS):
+        model = DECODERS[name](seed)
+        prompt = prompt_of(model, 8, seed=seed)
+        column = ColumnRequest("greedy", BASE_ROW, Greedy())
+        decoded = decode(engine_of(model, None, eos), prompt, [column], 16, RULES[rules])
+        (candidate,) = decoded.columns["greedy"]
+        tokens, _ = generate(model, prompt, eos, 16, RULES[rules])
+        assert [list(candidate.tokens)] == tokens
+        assert candidate.score == candidate.log_prob
+        ended += len(candidate.tokens) < 16
+    assert ended > 0 or rules != "none"
+
+
+@pytest.mark.parametrize("early_stopping", [False, True, "never"])
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0, -0.5])
+def test_beam_search_equals_generate(length_penalty, early_stopping):
+    ended = ended_early = 0
+    for seed, num_beams, eos in product((0, 1), (2, 3, 5), EOS_SETS):
+        model = DECODERS["llama"](seed)
+        strategy = BeamSearch(num_beams, length_penalty=length_penalty, early_stopping=early_stopping)
+        some, all_ = assert_beams_equal(
+            model, prompt_of(model, 6, seed=seed), strategy, eos, max_new_tokens=14
+        )
+        ended += some
+        ended_early += all_
+    # The table must exercise the bookkeeping of finished beams, not only the cut at max_new_tokens. (A length
+    # penalty of 2 so favours length that beams end only where the first to finish are taken.)
+    if length_penalty < 2 or early_stopping is True:
+        assert ended > 10
+    if early_stopping is True:
+        assert ended_early > 0
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("rules", RULES)
+def test_beam_search_equals_generate_for_every_decoder(name, rules):
+    ended = 0
+    settings = [
+        (0, BeamSearch(3), (3,)),
+        (1, BeamSearch(4, early_stopping=True), (3, 11, 27)),
+        (2, BeamSearch(5, num_return_sequences=2, length_penalty=0.0), (5, 13, 24, 29)),
+        (3, BeamSearch(2, length_penalty=0.7, early_stopping="never"), (11, 3)),
+    ]
+    for seed, strategy, eos in settings:
+        model = DECODERS[name](seed)
+        ended += assert_beams_equal(model, prompt_of(model, 8, seed=seed), strategy, eos, 12, RULES[rules])[0]
+    assert ended > 0
+
+
+@pytest.mark.parametrize("eos", [(), (3,)])
+@pytest.mark.parametrize("max_new_tokens", [1, 2])
+def test_beam_search_equals_generate_at_the_edges(eos, max_new_tokens):
+    model = DECODERS["llama"](0)
+    assert_beams_equal(model, prompt_of(model, 5), BeamSearch(4), eos, max_new_tokens)
+
+
+def test_a_left_padded_prompt_equals_generate():
+    model = DECODERS["gpt2"](1)
+    prompt = prompt_of(model, 4, 9, seed=2)
+    padded = EmbeddedPrompt(prompt.inputs_embeds[:1], prompt.attention_mask[:1])
+    assert int(padded.attention_mask.sum()) == 4 and padded.attention_mask.shape[1] == 9
+    assert_beams_equal(model, padded, BeamSearch(3), (3, 11), 10)
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_each_adapter_equals_generate_under_that_adapter(num_beams):
+    model = DECODERS["llava-next"](0)
+    stack = random_stack(model, ranks=(2, 4, 3))
+    prompt = prompt_of(model, 7)
+    strategy = Greedy() if num_beams == 1 else BeamSearch(num_beams)
+    columns = [ColumnRequest(str(adapter), adapter, strategy) for adapter in (BASE_ROW, 0, 1, 2)]
+    decoded = decode(engine_of(model, stack), prompt, columns, 10)
+    answers = set()
+    for column in columns:
+        with stack.rows(torch.full((num_beams,), column.adapter)):
+            tokens, _ = generate(
+                model, prompt, (3,), 10, RULES["none"], num_beams=num_beams, num_return_sequences=num_beams
+            )
+        candidates = decoded.columns[column.id]
+        assert [list(candidate.tokens) for candidate in candidates] == tokens
+        answers.add(tuple(candidates[0].tokens))
+    assert len(answers) == 4  # the adapters do differ

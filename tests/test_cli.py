@@ -1,0 +1,100 @@
+"""The command line: a table, one JSON object, and messages instead of tracebacks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lora_mcl.cli import main
+
+IDS = ["hypothesis-0", "hypothesis-1", "hypothesis-2", "beam", "diverse-beam"]
+
+
+@pytest.fixture
+def run(tiny_bundle, picture, capsys):
+    """Run ``caption`` on the tiny bundle; returns status, standard output, standard error."""
+
+    def caption(*arguments, file=picture, model=tiny_bundle):
+        capsys.readouterr()
+        try:
+            status = main(["caption", str(file), "--model", str(model), *arguments])
+        except SystemExit as leaving:
+            status = leaving.code
+        return status, *capsys.readouterr()
+
+    return caption
+
+
+def test_json(run):
+    status, output, _ = run("--json")
+    assert status == 0
+    table = json.loads(output)
+    assert set(table) == {"media", "model", "seconds", "columns"}
+    assert (table["media"], table["model"]) == ("picture.png", "bundle")
+    assert [column["id"] for column in table["columns"]] == IDS
+    for column in table["columns"]:
+        assert set(column) == {"id", "method", "label", "seconds", "captions"}
+        assert column["captions"]
+        for caption in column["captions"]:
+            assert set(caption) == {"text", "log_prob", "mean_log_prob", "tokens"}
+
+
+def test_table(run):
+    status, output, _ = run()
+    assert status == 0
+    title, empty, header, *lines = output.splitlines()
+    assert title.startswith("picture.png captioned by bundle in ") and not empty
+    assert header.split() == ["column", "seconds", "tokens", "log", "p/token", "caption"]
+    assert len(lines) == 3 + 4 + 4
+    assert lines[0].startswith("Hypothesis 0") and lines[3].startswith("Beam search")
+    assert lines[4].startswith(" ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "captions"),
+    [
+        ((), 4),
+        (("--beams", "2"), 2),
+        (("--beams", "5"), 5),
+        (("--beams", "6", "--groups", "3", "--diversity-penalty", "1.5"), 6),
+    ],
+)
+def test_options(run, arguments, captions):
+    _, output, _ = run("--json", "--max-new-tokens", "4", *arguments)
+    columns = json.loads(output)["columns"]
+    assert [len(column["captions"]) for column in columns] == [1, 1, 1, captions, captions]
+    assert max(caption["tokens"] for column in columns for caption in column["captions"]) <= 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "message"),
+    [
+        ((), {"file": "missing.png"}, "There is no file missing.png"),
+        ((), {"file": __file__}, "is not an image"),
+        ((), {"model": "nowhere"}, "There is no bundle folder nowhere"),
+        (("--beams", "4", "--groups", "3"), {}, "num_beam_groups must divide num_beams"),
+        (("--beams", "0"), {}, "num_beams must be a whole number"),
+        (("--diversity-penalty", "-1"), {}, "diversity_penalty must be 0 or more"),
+        (("--max-new-tokens", "0"), {}, "max_new_tokens must be a whole number"),
+        (("--beams", "many"), {}, "invalid int value"),
+    ],
+)
+def test_a_users_error_is_a_message_and_status_2(run, arguments, given, message):
+    status, output, errors = run(*arguments, **given)
+    assert status == 2
+    assert output == ""
+    assert message in errors and "Traceback" not in errors
+
+
+def test_as_a_program(tiny_bundle):
+    done = subprocess.run(
+        [sys.executable, "-m", "lora_mcl", "caption", "missing.png", "--model", str(tiny_bundle)],
+        cwd=Path(__file__).resolve().parent.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1] == "lora_mcl: There is no file missing.png."

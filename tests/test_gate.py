@@ -1,0 +1,171 @@
+"""The caption gate: its formula, its loss, what it learns, its file."""
+
+import math
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from lora_mcl.adapters import AdapterSpec, AdapterStack, hypothesis_rows
+from lora_mcl.errors import BundleError, OptionsError
+from lora_mcl.gate import CaptionGate
+from lora_mcl.nll import mean_token_nll
+from lora_mcl.objectives import ObjectiveOptions, caption_gate, weighted_loss, winner_counts
+
+TARGETS = r"lm_head|.*_proj"
+
+
+def gate_with(weight, excluded=()):
+    gate = CaptionGate(len(weight[0]), len(weight), excluded_token_ids=excluded)
+    with torch.no_grad():
+        gate.weight.copy_(torch.tensor(weight))
+    return gate
+
+
+def test_gate_by_hand():
+    gate = gate_with([[0.0, 0.0, 5.0], [1.0, 2.0, 5.0]])
+    labels = torch.tensor([[0, 0, 0, 1, 1, 1, 1, -100], [-100] * 8])
+    log_gate = gate(labels)
+    # Counts (3, 4, 0), norm 5: the second hypothesis scores (3 * 1 + 4 * 2) / 5 = 2.2, the first 0.
+    second = 1 / (1 + math.exp(-2.2))
+    assert log_gate.exp()[:, 0].tolist() == pytest.approx([1 - second, second])
+    assert log_gate.exp()[:, 1].tolist() == pytest.approx([0.5, 0.5])  # no words: no opinion
+    assert log_gate.shape == (2, 2)
+
+
+def test_gate_sees_which_words_not_their_order_nor_the_excluded_ones():
+    gate = CaptionGate(6, 3, excluded_token_ids=(5,))
+    a, b = gate(torch.tensor([[1, 2, 3, 5, 5], [3, 1, 2, -100, -100]])).T
+    torch.testing.assert_close(a, b)
+
+
+def test_gate_loss_by_hand():
+    g = torch.tensor([[0.5, 0.9], [0.5, 0.1]])
+    q = torch.tensor([[1.0, 0.5], [0.0, 0.5]])
+    fit = -(math.log(0.5) + 0.5 * math.log(0.9) + 0.5 * math.log(0.1)) / 2
+    balance = 0.7 * math.log(0.7) + 0.3 * math.log(0.3) + math.log(2)
+    gate = CaptionGate(4, 2)
+    assert gate.loss(g.log(), q).item() == pytest.approx(fit + balance)
+    only_first = -math.log(0.5)  # the balance of one half each is 0
+    assert gate.loss(g.log(), q, torch.tensor([True, False])).item() == pytest.approx(only_first)
+    assert gate.loss(g.log(), q, torch.tensor([False, False])).item() == 0
+
+
+def test_gate_loss_has_a_finite_gradient_when_a_hypothesis_is_forgotten():
+    gate = gate_with([[0.0, 1000.0], [0.0, 0.0]])
+    gate.loss(gate(torch.tensor([[1, 1]])), torch.tensor([[1.0], [0.0]])).backward()
+    assert gate.weight.grad.isfinite().all()
+
+
+def test_gate_of_one_hypothesis_is_sure_and_costs_nothing():
+    gate = CaptionGate(4, 1)
+    log_gate = gate(torch.tensor([[1, 2]]))
+    assert log_gate.tolist() == [[0.0]]
+    assert gate.loss(log_gate, torch.ones(1, 1)).item() == pytest.approx(0)
+
+
+def test_gate_breaks_the_initial_tie_of_identical_hypotheses():
+    torch.manual_seed(0)
+    gate = CaptionGate(100, 3)
+    q = caption_gate(torch.ones(3, 200), gate(torch.randint(100, (200, 8))), 0.3, 1.0)
+    assert min(winner_counts(q).tolist()) > 20
+
+
+def test_gate_learns_two_vocabularies_and_tells_their_words():
+    torch.manual_seed(0)
+    gate = CaptionGate(21, 2, excluded_token_ids=(20,))
+    optimizer = torch.optim.AdamW(gate.parameters(), lr=3e-2)
+    for _ in range(100):
+        mode = torch.randint(2, (32, 1))
+        words = torch.randint(5, (32, 6)) + 5 * mode  # tokens 0-4 or 5-9; 10-19 never appear; all end with 20
+        labels = torch.cat([words, torch.full((32, 1), 20)], dim=1)
+        q = torch.cat([mode, 1 - mode], dim=1).T.float()
+        log_gate = gate(labels)
+        optimizer.zero_grad()
+        gate.loss(log_gate, q).backward()
+        optimizer.step()
+    assert (log_gate.argmax(0) == q.argmax(0)).all()
+    first, second = gate.telling_tokens(5)
+    assert sorted(first) == [5, 6, 7, 8, 9]
+    assert sorted(second) == [0, 1, 2, 3, 4]
+    assert [sorted(tokens) for tokens in gate.telling_tokens(50)] == [sorted(first), sorted(second)]
+
+
+def test_two_hypotheses_take_one_vocabulary_each():
+    """The whole training step, on a frozen random decoder and sentences of two made-up languages."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=21, **sizes))
+    num_hypotheses, batch_size, steps = 2, 16, 60
+    stack = AdapterStack.attach(
+        model, [AdapterSpec(f"h{k}", 8, 16.0, target_modules=TARGETS) for k in range(2)]
+    )
+    gate = CaptionGate(21, num_hypotheses)
+    objective = ObjectiveOptions("caption-gate")
+    optimizer = torch.optim.AdamW(
+        [{"params": stack.parameters(), "lr": 3e-2}, {"params": gate.parameters(), "lr": 3e-2}]
+    )
+    for step in range(steps):
+        language = torch.randint(2, (batch_size,))
+        words = torch.randint(10, (batch_size, 3)) + 10 * language[:, None]
+        tokens = torch.nn.functional.pad(words, (1, 0), value=20)  # the same start for both languages
+        labels = torch.nn.functional.pad(words, (1, 0), value=-100)
+        with stack.rows(hypothesis_rows(num_hypotheses, batch_size)):
+            logits = model(input_ids=tokens.repeat(num_hypotheses, 1)).logits
+        nll = mean_token_nll(logits, labels.repeat(num_hypotheses, 1)).mean.view(num_hypotheses, batch_size)
+        log_gate = gate(labels)
+        q = objective.weights(nll, step, steps, log_gate)
+        optimizer.zero_grad()
+        (weighted_loss(nll, q) + gate.loss(log_gate, q)).backward()
+        optimizer.step()
+    owner = nll.argmin(dim=0)
+    assert (owner == language).all() or (owner == 1 - language).all()
+    first, second = (set(tokens) for tokens in gate.telling_tokens(10))
+    assert {frozenset(first), frozenset(second)} == {frozenset(range(10)), frozenset(range(10, 20))}
+
+
+def test_tokens_are_counted_in_training_only():
+    gate = CaptionGate(4, 2).eval()
+    gate(torch.tensor([[1, 2, 2]]))
+    assert gate.telling_tokens(3) == [[], []]
+    gate.train()(torch.tensor([[1, 2, 2, -100]]))
+    assert gate.occurrences.tolist() == [0, 1, 2, 0]
+
+
+def test_a_seeded_gate_is_reproducible():
+    a, b = (CaptionGate(50, 3, generator=torch.Generator().manual_seed(4)) for _ in range(2))
+    assert a.weight.equal(b.weight)
+    assert a.weight.std().item() == pytest.approx(0.5, abs=0.1)
+
+
+def test_save_and_load_round_trip(tmp_path):
+    gate = CaptionGate(7, 3, excluded_token_ids=(0,))
+    labels = torch.tensor([[0, 1, 2, 2, -100]])
+    gate(labels)
+    gate.save(tmp_path / "gate")
+    loaded = CaptionGate.load(tmp_path / "gate")
+    assert loaded.telling_tokens(2) == gate.telling_tokens(2)
+    assert loaded(labels).equal(gate(labels))
+
+
+@pytest.mark.parametrize("content", [None, b"junk", "other tensors"])
+def test_a_bad_file_gives_one_clear_error(tmp_path, content):
+    path = tmp_path / "gate.safetensors"
+    if content == "other tensors":
+        save_file({"weight": torch.zeros(2, 3)}, path)
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BundleError, match="gate.safetensors"):
+        CaptionGate.load(tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [(0, 2), (4, 0)])
+def test_sizes_must_be_positive(arguments):
+    with pytest.raises(OptionsError, match="positive"):
+        CaptionGate(*arguments)
+
+
+def test_excluded_tokens_must_be_in_the_vocabulary():
+    with pytest.raises(OptionsError, match="excluded_token_ids"):
+        CaptionGate(4, 2, excluded_token_ids=(4,))

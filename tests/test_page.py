@@ -1,0 +1,350 @@
+"""The page as a visitor sees it, in a headless Chromium."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fake_captioner import BEAM, DIVERSE, HYPOTHESES, FakeCaptioner
+from PIL import Image
+from playwright.sync_api import Page, expect, sync_playwright
+
+import app
+from lora_mcl.bundle import EMBEDDED_BUNDLE
+from ui.about import About
+from ui.examples import load_examples
+from ui.page import build_page
+
+pytestmark = pytest.mark.browser
+
+ARGUMENTS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+COLUMNS = ("hypothesis-0", "hypothesis-1", "hypothesis-2", "beam", "diverse-beam")
+# Where screenshots go; kept when the variable is set.
+SCREENSHOTS = os.environ.get("LORA_MCL_SCREENSHOTS")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def captioner() -> FakeCaptioner:
+    return FakeCaptioner()
+
+
+@pytest.fixture(scope="module")
+def address(captioner, tmp_path_factory):
+    """The page of the fake captioner with two examples."""
+    folder = tmp_path_factory.mktemp("examples")
+    entries = []
+    for title, colour in (("Sea", "teal"), ("Sand", "goldenrod")):
+        Image.new("RGB", (90, 60), colour).save(folder / f"{title}.png")
+        entries.append({"file": f"{title}.png", "title": title, "alt": f"Only {title}", "credit": "Us"})
+    (folder / "examples.json").write_text(json.dumps(entries))
+    examples = load_examples(folder)
+    page = build_page(captioner, examples, About(can="It counts.", cannot="It does not sing."))
+    yield app.launch(page, examples, "127.0.0.1", None)
+    page.close(verbose=False)
+
+
+@pytest.fixture
+def visit(browser):
+    """Open an address; at the end no error may be on the console and nothing asked of other hosts."""
+    troubles: list[str] = []
+    pages: list[Page] = []
+
+    def note_message(message) -> None:
+        if message.type == "error":
+            troubles.append(message.text)
+
+    def note_request(request) -> None:
+        if not request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+            troubles.append(f"asked for {request.url}")
+
+    def open_page(address: str, width: int = 1280, height: int = 860) -> Page:
+        page = browser.new_page(viewport={"width": width, "height": height})
+        pages.append(page)
+        page.on("console", note_message)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", note_request)
+        page.goto(address)
+        expect(page.locator(".caption-column").first).to_be_visible(timeout=20_000)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert troubles == []
+
+
+@pytest.fixture
+def pace(captioner):
+    """Set the fake captioner's pace for one test."""
+
+    def set_pace(seconds_per_token: float) -> None:
+        captioner.seconds_per_token = seconds_per_token
+
+    yield set_pace
+    captioner.seconds_per_token = 0.0
+
+
+def column(page: Page, id: str):
+    return page.locator(f'[data-column="{id}"]')
+
+
+def captions(page: Page, id: str) -> list[str]:
+    return column(page, id).locator(".caption").all_inner_texts()
+
+
+def upload(page: Page, picture: Path) -> None:
+    page.set_input_files("#picture input[type=file]", str(picture))
+    expect(page.locator("#picture img")).to_be_visible(timeout=10_000)
+
+
+def expect_state(page: Page, state: str, timeout: float = 20_000) -> None:
+    for id in COLUMNS:
+        expect(column(page, id)).to_have_attribute("data-state", state, timeout=timeout)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def screenshot(page: Page, name: str, tmp_path: Path) -> None:
+    folder = Path(SCREENSHOTS) if SCREENSHOTS else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.png"
+    page.screenshot(path=file, full_page=True)
+    assert file.stat().st_size > 10_000
+
+
+def test_an_upload_fills_every_column(visit, address, picture, tmp_path):
+    page = visit(address)
+    expect(page.locator("h1")).to_have_text("One model, three ways of answering")
+    expect_state(page, "idle")
+    upload(page, picture)
+    page.click("#compare")
+    expect_state(page, "done")
+    assert [captions(page, id) for id in COLUMNS] == [
+        *([sentence] for _, _, sentence in HYPOTHESES),
+        list(BEAM),
+        list(DIVERSE),
+    ]
+    for k, (label, description, _) in enumerate(HYPOTHESES):
+        expect(column(page, f"hypothesis-{k}").locator("h3")).to_have_text(label)
+        expect(column(page, f"hypothesis-{k}").locator(".what")).to_have_text(description)
+        expect(column(page, f"hypothesis-{k}").locator(".figures")).to_contain_text("log-prob. −")
+    expect(page.locator("#status")).to_contain_text("Done in")
+    expect(page.locator(".diversity")).to_contain_text("more varied on 3 of 3 measures")
+    expect(page.locator("#stop")).to_be_disabled()
+    screenshot(page, "light", tmp_path)
+
+
+def test_the_columns_stream_together(visit, address, picture, pace):
+    pace(0.15)
+    page = visit(address)
+    upload(page, picture)
+    page.click("#compare")
+    expect_state(page, "writing")
+    expect(page.locator("#compare")).to_be_disabled()
+    assert all(0 < len(captions(page, id)[0]) < len(HYPOTHESES[2][2]) for id in COLUMNS)
+    expect(column(page, "beam").locator(".answers")).to_have_attribute("aria-busy", "true")
+    expect_state(page, "done")
+    expect(column(page, "beam").locator(".answers")).to_have_attribute("aria-busy", "false")
+
+
+def test_stop_stops_the_computation_and_the_page_goes_on(visit, address, captioner, picture, pace):
+    pace(0.3)
+    page = visit(address)
+    upload(page, picture)
+    before, closed = captioner.steps, captioner.closed
+    page.click("#compare")
+    wait_until(lambda: captioner.steps >= before + 2)
+    page.click("#stop")
+    expect_state(page, "stopped")
+    wait_until(lambda: captioner.closed == closed + 1)
+    reached = captioner.steps
+    time.sleep(0.9)
+    assert captioner.steps == reached < before + 10
+    assert captions(page, "hypothesis-0")[0].startswith("two sheep")
+    expect(page.locator("#status")).to_contain_text("Stopped")
+    expect(page.locator("#stop")).to_be_disabled()
+    pace(0.0)
+    page.click("#compare")
+    expect_state(page, "done")
+
+
+def test_leaving_the_page_stops_the_computation(visit, address, captioner, picture, pace):
+    pace(0.3)
+    page = visit(address)
+    upload(page, picture)
+    before, closed = captioner.steps, captioner.closed
+    page.click("#compare")
+    wait_until(lambda: captioner.steps >= before + 2)
+    page.goto("about:blank")
+    wait_until(lambda: captioner.closed == closed + 1)
+    assert captioner.steps < before + 12
+
+
+def test_a_click_on_an_example_compares_it(visit, address, pace):
+    page = visit(address)
+    page.get_by_role("button", name="Only Sand").click()
+    expect_state(page, "done")
+    expect(page.locator("#picture img")).to_be_visible()
+    # Another one, in the middle of a comparison, takes its place.
+    pace(0.2)
+    page.get_by_role("button", name="Only Sea").click()
+    expect_state(page, "writing")
+    page.get_by_role("button", name="Only Sand").click()
+    pace(0.0)
+    expect_state(page, "done")
+    expect(page.locator("#compare")).to_be_enabled()
+    # A picture taken away takes its captions along.
+    page.locator("#picture").get_by_role("button", name="Clear").click()
+    expect_state(page, "idle")
+
+
+def test_what_is_wrong_is_said(visit, address, tmp_path):
+    page = visit(address)
+    page.click("#compare")
+    expect(page.locator("#status")).to_contain_text("Choose a picture first")
+    expect(page.locator(".toast-body")).to_contain_text("Choose a picture first")
+    bad = tmp_path / "notes.png"
+    bad.write_text("no picture")
+    page.set_input_files("#picture input[type=file]", str(bad))
+    expect(page.locator("#picture img")).to_be_attached(timeout=10_000)
+    page.click("#compare")
+    expect(page.locator("#status")).to_contain_text("notes.png is not an image")
+    expect(page.locator("#compare")).to_be_enabled()
+
+
+def test_settings_reach_the_captioner(visit, address, picture):
+    page = visit(address)
+    upload(page, picture)
+    page.get_by_role("button", name="Settings").click()
+    beams = page.locator("#num_beams input[type=range]")
+    beams.focus()
+    beams.press("ArrowLeft")
+    page.locator("#max_new_tokens input[type=number]").fill("4")
+    page.locator("#max_new_tokens input[type=number]").press("Tab")
+    expect(page.locator("#num_beam_groups input[type=number]")).to_have_value("2")
+    page.click("#compare")
+    expect_state(page, "done")
+    assert captions(page, "beam") == [" ".join(text.split()[:4]) for text in BEAM[:2]]
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "width"),
+    [("dark", "?__theme=dark", 1280), ("phone", "", 390), ("phone-dark", "?__theme=dark", 390)],
+)
+def test_dark_and_phone(visit, address, tmp_path, name, query, width):
+    page = visit(address + query, width=width)
+    assert page.evaluate("document.body.classList.contains('dark')") == ("dark" in name)
+    page.get_by_role("button", name="Only Sea").click()
+    expect_state(page, "done")
+    expect(page.locator(".diversity")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    boxes = [column(page, id).bounding_box() for id in COLUMNS]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    if width == 390:
+        assert len({round(box["x"]) for box in boxes}) == 1, "the columns are stacked"
+        expect(column(page, "hypothesis-0")).to_be_in_viewport()
+    else:
+        assert len({round(box["y"]) for box in boxes}) == 1, "the columns are side by side"
+    screenshot(page, name, tmp_path)
+
+
+CONTRASTS = """
+() => {
+  const channel = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
+  const ground = (element) => {
+    for (; element; element = element.parentElement) {
+      const colour = numbers(getComputedStyle(element).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const chosen = 'h1, h2, h3, .eyebrow, .lead, .what, .kind, .badge, .caption, .figures, .answers small, '
+    + '.about p, .about b, .examples span, .diversity th, .diversity td, .diversity small, .verdict, #status p, '
+    + '.guide summary, #compare';
+  return [...document.querySelectorAll(chosen)].filter((e) => e.innerText.trim()).map((element) => {
+    const [a, b] = [numbers(getComputedStyle(element).color), ground(element)].map(light);
+    return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), element.className || element.tagName];
+  });
+}
+"""
+
+
+@pytest.mark.parametrize("query", ["", "?__theme=dark"])
+def test_text_stands_out(visit, address, query):
+    page = visit(address + query)
+    page.get_by_role("button", name="Only Sea").click()
+    expect_state(page, "done")
+    expect(page.locator("#compare")).to_be_enabled()
+    page.wait_for_timeout(400)
+    contrasts = page.evaluate(CONTRASTS)
+    assert len(contrasts) > 40
+    assert [entry for entry in contrasts if entry[0] < 4.5] == []
+
+
+def test_everything_has_a_name(visit, address):
+    page = visit(address)
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll('button, input, img')]
+        .filter((e) => e.offsetParent && !(e.innerText || e.alt || e.title || e.getAttribute('aria-label')
+          || (e.labels && e.labels.length)))
+        .map((e) => e.outerHTML.slice(0, 200))"""
+    )
+    assert unnamed == []
+    assert page.get_by_role("img", name="Only Sea").count() == 1
+    for id, (label, _, _) in zip(COLUMNS, HYPOTHESES, strict=False):
+        expect(page.get_by_role("region", name=label, exact=True)).to_have_attribute("data-column", id)
+
+
+def test_what_a_model_writes_is_text(visit, tmp_path, picture):
+    attack = "<img src=x onerror=alert(1)> ${1+1} {{this}} `&amp;"
+    hostile = FakeCaptioner(hypotheses=((f"<b>{attack}", attack, attack), HYPOTHESES[0]))
+    page = build_page(hostile, (), About(can="<i>x</i>", cannot=""))
+    try:
+        shown = visit(app.launch(page, (), "127.0.0.1", None))
+        expect(shown.locator("h1")).to_have_text("One model, two ways of answering")
+        upload(shown, picture)
+        shown.click("#compare")
+        expect(column(shown, "hypothesis-0")).to_have_attribute("data-state", "done", timeout=20_000)
+        assert captions(shown, "hypothesis-0") == [attack]
+        expect(column(shown, "hypothesis-0").locator(".what")).to_have_text(attack)
+        expect(shown.locator(".about")).to_contain_text("<i>x</i>")
+    finally:
+        page.close(verbose=False)
+
+
+def test_a_real_captioner_on_the_page(visit, tiny_captioner, picture, tmp_path):
+    captioner = tiny_captioner
+    examples = load_examples(app.EXAMPLES)
+    if (EMBEDDED_BUNDLE / "bundle.json").is_file():
+        captioner = app.Captioner.load(EMBEDDED_BUNDLE)
+    page = build_page(captioner, examples, app.about(captioner))
+    try:
+        shown = visit(app.launch(page, examples, "127.0.0.1", None))
+        upload(shown, examples[0].file if examples else picture)
+        shown.click("#compare")
+        for spec in captioner.columns():
+            expect(column(shown, spec.id)).to_have_attribute("data-state", "done", timeout=60_000)
+            assert captions(shown, spec.id)
+        screenshot(shown, "real", tmp_path)
+    finally:
+        page.close(verbose=False)

@@ -1,0 +1,95 @@
+"""Train the embedded base: projector and language model from scratch, all annotators mixed, tower frozen.
+
+    python -m training.image.base
+
+A run that was cut short goes on from its last checkpoint. The model lands in ``build/image/base/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lora_mcl.models.llava_next import ImageLanguageModel
+from training.captions import caption_nll
+from training.image.batches import Batch, VisitCollator, encode_prompts
+from training.image.features import UNTRAINED_DIR
+from training.image.stream import open_stream
+from training.learner import Learner, LearnerTrainer, training_arguments
+from training.packages import BUILD_DIR
+
+BASE_DIR = BUILD_DIR / "image" / "base"
+CHECKPOINTS_DIR = BUILD_DIR / "image" / "base-checkpoints"
+FEATURE_DROPOUT = 0.15
+"""Share of tower channels hidden in each batch: the drawings are few, and this keeps them from being memorised."""
+
+
+class BaseLearner(Learner):
+    """Everything but the vision tower trains, on one caption a visit."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        model.requires_grad_(True)
+        model.model.vision_tower.requires_grad_(False)
+
+    def forward(self, **batch: Any) -> Tensor:
+        features = [nn.functional.dropout(one, FEATURE_DROPOUT, self.training) for one in batch["features"]]
+        prompts = encode_prompts(self.model, batch | {"features": features})
+        return caption_nll(self.model, prompts, batch["captions"]).mean()
+
+
+class BaseTrainer(LearnerTrainer):
+    def compute_loss(self, model: nn.Module, inputs: Batch, *args: Any, **kwargs: Any) -> Tensor:
+        return model(**inputs)
+
+
+def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    media = ImageLanguageModel.load(UNTRAINED_DIR)
+    trainer = BaseTrainer(
+        BaseLearner(media.model),
+        training_arguments(
+            CHECKPOINTS_DIR,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            weight_decay=0.05,
+            warmup=0.03,
+            seed=seed,
+        ),
+        train_dataset=open_stream(media, steps * batch_size, seed, simulated_share=0.2),
+        data_collator=VisitCollator(media),
+    )
+    started = time.perf_counter()
+    trainer.train_or_resume()
+    media.model.to(torch.float16).save_pretrained(BASE_DIR)
+    media.processor.save_pretrained(BASE_DIR)
+    summary = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "seconds": round(time.perf_counter() - started, 1),
+        "final_train_nll": trainer.state.log_history[-2].get("loss"),
+    }
+    (BASE_DIR / "training.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch-size", type=int, default=48)
+    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    train(steps=args.steps, batch_size=args.batch_size, learning_rate=args.learning_rate, seed=args.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Render scenes and cache what the frozen vision tower says of them.
+
+The tower never trains, so each picture passes through it once. A shard is a folder with
+
+- ``patches.npy``: ``[pictures, patches, channels]`` float16, the tower's output without the CLS token;
+- ``items.json``: per scene its content, picture size, and its rows in ``patches.npy``.
+
+Shards are seeded by their number and written atomically: an interrupted run goes on where it stopped.
+
+    python -m training.image.features --shards 14 --per-shard 1000
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from lora_mcl.models.llava_next import ImageLanguageModel, tower_features
+from training.image.lexicon import load_lexicon
+from training.image.material import Material, Split, load_material
+from training.image.render import ASPECTS, render
+from training.image.sampler import sample_scene
+from training.image.scene import Scene, Thing
+from training.packages import BUILD_DIR
+
+CACHE_DIR = BUILD_DIR / "image" / "features"
+UNTRAINED_DIR = BUILD_DIR / "image" / "untrained"
+SEEDS = {"train": 1_000, "test": 9_000_000, "seen": 5_000_000, "empty": 7_000_000}
+"""``test``: drawings and photographs never trained on. ``seen``: new scenes of trained-on ones.
+``empty``: square pictures of trained-on places with nothing in them."""
+TOWER_BATCH = 4
+"""Larger batches fall out of a core's cache and are slower."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One cached picture: what it shows, ``(height, width)``, and its rows (base, then tile if different)."""
+
+    scene: Scene
+    image_size: tuple[int, int]
+    rows: tuple[int, ...]
+
+
+def draw(split: str, seed: int, material: Material) -> tuple[Scene, Image.Image]:
+    """Scene and picture number ``seed`` of a split: always the same."""
+    rng = random.Random(SEEDS[split] + seed)
+    lexicon = load_lexicon()
+    scene = sample_scene(rng, material.concepts, material.places)
+    if split == "empty":
+        scene = Scene(scene.place, ())
+    image = render(
+        scene,
+        material.background(scene.place, rng),
+        lambda concept: material.sprite(concept, rng),
+        lambda concept: lexicon[concept].size,
+        rng,
+        aspects=((1.0, 1.0),) if split == "empty" else ASPECTS,
+    )
+    return scene, image
+
+
+def material_split(split: str) -> Split:
+    return "test" if split == "test" else "train"
+
+
+def encode_pictures(
+    model: ImageLanguageModel, images: Sequence[Image.Image]
+) -> list[tuple[tuple[int, int], np.ndarray]]:
+    """Tower output of each picture: its ``(height, width)`` and ``[1 or 2, patches, channels]`` float16.
+
+    A square picture's base view and tile are the same picture; it is kept once.
+    """
+    views, layout = [], []
+    for image in images:
+        tiles = model.inputs(image, "")["pixel_values"][0]
+        unique = tiles[:1] if torch.equal(tiles[0], tiles[1]) else tiles
+        layout.append(((image.height, image.width), len(unique)))
+        views.append(unique)
+    with torch.inference_mode():
+        features = torch.cat([tower_features(model.model, chunk) for chunk in torch.cat(views).split(TOWER_BATCH)])
+    features = features.to(torch.float16).numpy()
+    out, start = [], 0
+    for size, count in layout:
+        out.append((size, features[start : start + count]))
+        start += count
+    return out
+
+
+def write_shard(split: str, shard: int, per_shard: int) -> Path:
+    """Render and encode one shard, unless it is there already; return its folder."""
+    folder = CACHE_DIR / split / f"{shard:03d}"
+    if folder.is_dir():
+        return folder
+    torch.set_num_threads(1)
+    model = ImageLanguageModel.load(UNTRAINED_DIR)
+    material = load_material(material_split(split))
+    items, arrays, row = [], [], 0
+    for start in range(0, per_shard, TOWER_BATCH):
+        drawn = [
+            draw(split, shard * per_shard + index, material)
+            for index in range(start, min(start + TOWER_BATCH, per_shard))
+        ]
+        for (scene, _), (size, features) in zip(drawn, encode_pictures(model, [im for _, im in drawn]), strict=True):
+            items.append(Item(scene, size, tuple(range(row, row + len(features)))))
+            arrays.append(features)
+            row += len(features)
+    partial_folder = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+    partial_folder.mkdir(parents=True)
+    np.save(partial_folder / "patches.npy", np.concatenate(arrays))
+    (partial_folder / "items.json").write_text(json.dumps([asdict(item) for item in items]), encoding="utf-8")
+    shutil.move(partial_folder, folder)
+    return folder
+
+
+def read_shard(folder: Path) -> tuple[list[Item], np.ndarray]:
+    """Items and memory-mapped patches of one shard."""
+    items = [
+        Item(
+            Scene(raw["scene"]["place"], tuple(Thing(**thing) for thing in raw["scene"]["things"])),
+            tuple(raw["image_size"]),
+            tuple(raw["rows"]),
+        )
+        for raw in json.loads((folder / "items.json").read_text(encoding="utf-8"))
+    ]
+    return items, np.load(folder / "patches.npy", mmap_mode="r")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--split", choices=sorted(SEEDS), default="train")
+    parser.add_argument("--shards", type=int, default=14)
+    parser.add_argument("--per-shard", type=int, default=1000, help="scenes a shard")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    args = parser.parse_args()
+    work = partial(_work, args.split, args.per_shard)
+    with get_context("spawn").Pool(args.workers) as pool:
+        list(tqdm(pool.imap_unordered(work, range(args.shards)), total=args.shards, unit="shard"))
+
+
+def _work(split: str, per_shard: int, shard: int) -> None:
+    write_shard(split, shard, per_shard)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The nouns the embedded captioner knows, with all that a grammar needs to use them in two languages.
+
+``lexicon.csv`` is written by hand. A row is either a *sprite* concept, which has drawings to compose
+scenes from, or a *tag* concept, which the model can name only because the frozen ImageNet head
+recognises it in a photograph.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+LEXICON_CSV = Path(__file__).with_name("lexicon.csv")
+IMAGENET_CLASSES = 1000
+
+Group = Literal[
+    "animal",
+    "food",
+    "vehicle",
+    "clothing",
+    "furniture",
+    "instrument",
+    "plant",
+    "building",
+    "tool",
+    "toy",
+    "person",
+    "nature",
+    "other",
+]
+Role = Literal["sprite", "tag"]
+
+_ID = re.compile(r"[a-z][a-z0-9_]*")
+_EMOJI = re.compile(r"[0-9A-F]{4,5}(-[0-9A-F]{4,5})*")
+_SIZES = (0.6, 1.4)
+_YES_NO = {"y": True, "n": False}
+
+
+class LexiconError(ValueError):
+    """The table of nouns breaks one of its own rules; the message names the row and the rule."""
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One thing that can be named.
+
+    Attributes:
+        id: its name in code and in the other tables (ASCII, snake case).
+        en, article, en_plural: the English noun, its indefinite article, its plural.
+        fr, gender, fr_plural: the French noun, ``m`` or ``f``, its plural.
+        elides: whether *le*, *la* and *de* lose their vowel before the French noun (*l'orange*, but
+            *le hibou*).
+        group: the broader word the thing falls under.
+        size: how large to draw it beside other things, 0.6 (an ant) to 1.4 (a house). A much
+            compressed scale: in true proportions an ant beside a house could not be seen.
+        emoji: the code points of the emoji drawn for it, in hexadecimal; empty for a tag.
+        tuxpaint: file stems of the Tux Paint stamps that show it.
+        imagenet: 0-based ImageNet-1k classes that this noun names.
+        role: ``sprite`` or ``tag``.
+
+    Raises:
+        LexiconError: if a field is out of its range or two fields contradict each other.
+    """
+
+    id: str
+    en: str
+    article: Literal["a", "an"]
+    en_plural: str
+    fr: str
+    gender: Literal["m", "f"]
+    fr_plural: str
+    elides: bool
+    group: Group
+    size: float
+    emoji: str
+    tuxpaint: tuple[str, ...]
+    imagenet: tuple[int, ...]
+    role: Role
+
+    def __post_init__(self) -> None:
+        words = (self.en, self.en_plural, self.fr, self.fr_plural)
+        rules = {
+            "id must be snake case": _ID.fullmatch(self.id),
+            "nouns must be non-empty and trimmed": all(w and w == w.strip() for w in words),
+            "article must be a or an": self.article in ("a", "an"),
+            "gender must be m or f": self.gender in ("m", "f"),
+            "unknown group": self.group in get_args(Group),
+            "unknown role": self.role in get_args(Role),
+            f"size must be within {_SIZES}": _SIZES[0] <= self.size <= _SIZES[1],
+            "ImageNet classes must be distinct and below 1000": (
+                len(set(self.imagenet)) == len(self.imagenet)
+                and all(0 <= index < IMAGENET_CLASSES for index in self.imagenet)
+            ),
+            "a sprite needs an emoji": self.role != "sprite" or _EMOJI.fullmatch(self.emoji),
+            "a tag has ImageNet classes and no drawings": (
+                self.role != "tag" or (self.imagenet and not self.emoji and not self.tuxpaint)
+            ),
+        }
+        broken = [rule for rule, holds in rules.items() if not holds]
+        if broken:
+            raise LexiconError(f"concept {self.id!r}: {'; '.join(broken)}")
+
+
+def load_lexicon(path: Path = LEXICON_CSV) -> dict[str, Concept]:
+    """Read and check the table; concepts by id, in the table's order.
+
+    Raises:
+        LexiconError: on a malformed row, or on an id, noun or ImageNet class used twice.
+    """
+    with path.open(encoding="utf-8", newline="") as opened:
+        concepts = [
+            _concept(row, f"{path.name} line {line}") for line, row in enumerate(csv.DictReader(opened), start=2)
+        ]
+    for what in ("id", "en", "en_plural", "fr", "fr_plural"):
+        _check_unique(what, [(getattr(concept, what), concept.id) for concept in concepts])
+    _check_unique("imagenet", [(index, concept.id) for concept in concepts for index in concept.imagenet])
+    return {concept.id: concept for concept in concepts}
+
+
+def sprite_concepts(lexicon: dict[str, Concept]) -> tuple[Concept, ...]:
+    """The concepts that scenes can be composed from."""
+    return tuple(concept for concept in lexicon.values() if concept.role == "sprite")
+
+
+def tag_concepts(lexicon: dict[str, Concept]) -> tuple[Concept, ...]:
+    """The concepts that only the ImageNet head can show the model."""
+    return tuple(concept for concept in lexicon.values() if concept.role == "tag")
+
+
+def _concept(row: dict[str, str], where: str) -> Concept:
+    try:
+        typed = {
+            "elides": _YES_NO[row["elides"]],
+            "size": float(row["size"]),
+            "tuxpaint": tuple(filter(None, row["tuxpaint"].split(";"))),
+            "imagenet": tuple(int(index) for index in row["imagenet"].split(";") if index),
+        }
+        return Concept(**(row | typed))
+    except LexiconError as error:
+        raise LexiconError(f"{where}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise LexiconError(f"{where}: wrong columns or an unreadable value ({error!r})") from error
+
+
+def _check_unique(what: str, owned: list[tuple[str | int, str]]) -> None:
+    owners: dict[str | int, str] = {}
+    for value, owner in owned:
+        if value in owners:
+            raise LexiconError(f"{what} {value!r} is used by both {owners[value]!r} and {owner!r}")
+        owners[value] = owner

@@ -1,0 +1,83 @@
+"""Work on cached tower outputs: mirror a picture, or pretend that something was photographed in it.
+
+Shapes: a picture's patches are [P, D] with P = g * g patches, each stacking ``side`` x ``side`` trunk cells of
+C features and E tag channels (``EfficientNetTower.assemble``).
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lora_mcl.models.efficientnet import EfficientNetTower
+from training.image.scene import SLOTS, Slot
+
+CLASS_LOGIT = (7.0, 13.0)
+"""Range of the head's logit, above the mean class, that a clearly photographed thing reaches in a cell."""
+CLUTTER = 0.25
+"""Standard deviation of the noise on a simulated cell, relative to the mean feature."""
+
+
+def to_cells(patches: Tensor, side: int) -> Tensor:
+    """[..., P, D] -> the grid of trunk cells [..., G, G, C + E]."""
+    *lead, count, width = patches.shape
+    grid = round(count**0.5)
+    cells = patches.reshape(*lead, grid, grid, side, side, width // side**2)
+    return cells.transpose(-4, -3).reshape(*lead, grid * side, grid * side, width // side**2)
+
+
+def to_patches(cells: Tensor, side: int) -> Tensor:
+    """Inverse of ``to_cells``."""
+    *lead, rows, columns, width = cells.shape
+    patches = cells.reshape(*lead, rows // side, side, columns // side, side, width)
+    return patches.transpose(-4, -3).reshape(*lead, (rows // side) * (columns // side), side * side * width)
+
+
+def mirror(patches: Tensor, side: int) -> Tensor:
+    """The tower's view of the mirrored picture, up to the small asymmetry of its strided convolutions."""
+    return to_patches(to_cells(patches, side).flip(-2), side)
+
+
+@dataclass(frozen=True)
+class PhotoSimulator:
+    """Simulates the tower's answer to a photograph of an ImageNet thing, without the photograph.
+
+    There are no labelled photographs of most things here, but the tower was trained on them, and its
+    classifier's weights say where their features lie. A cell that shows class n is drawn around
+    ``background + s * w_n`` with w_n the class's (centred) weight vector and s set so that the head's logit is
+    that of a clear photograph; its tags are then computed by the head itself, with whatever confusions the head has.
+    """
+
+    tower: EfficientNetTower
+
+    @torch.no_grad()
+    def place(self, patches: Tensor, class_index: int, slot: Slot, rng: random.Random) -> Tensor:
+        """Return patches [P, D] of the same picture with a thing of the class in the slot."""
+        side, width = self.tower.config.cells_per_patch, self.tower.config.head_width
+        features = to_cells(patches, side)[..., :width].clone()
+        weights = self.tower.classifier.weight
+        direction = weights[class_index] - weights.mean(0)
+        strength = rng.uniform(*CLASS_LOGIT) / direction.square().sum()
+        mask = _blob(features.shape[0], slot, rng)[..., None]
+        noise = torch.randn(features.shape, generator=_generator(rng)) * CLUTTER * features.mean()
+        thing = features.mean((0, 1)) + strength * direction + noise
+        features = ((1 - mask) * features + mask * thing).clamp(0, 6)
+        probabilities = self.tower.probabilities(features[None])
+        return self.tower.assemble(features[None], probabilities)[0]
+
+
+def _blob(grid: int, slot: Slot, rng: random.Random) -> Tensor:
+    """Soft mask [G, G] of a thing standing in a slot."""
+    centre_x = (SLOTS.index(slot) + 0.5) / 3 * grid + rng.uniform(-0.4, 0.4)
+    radius_x, radius_y = rng.uniform(1.2, 2.6), rng.uniform(1.2, 2.8)
+    centre_y = grid * rng.uniform(0.45, 0.65)
+    steps = torch.arange(grid) + 0.5
+    distance = ((steps[None] - centre_x) / radius_x) ** 2 + ((steps[:, None] - centre_y) / radius_y) ** 2
+    return (1.6 - distance).clamp(0, 1)
+
+
+def _generator(rng: random.Random) -> torch.Generator:
+    return torch.Generator().manual_seed(rng.getrandbits(48))

@@ -1,0 +1,29 @@
+"""Open the training stream over whatever features are cached."""
+
+from __future__ import annotations
+
+from lora_mcl.models.llava_next import ImageLanguageModel
+from training.image.features import CACHE_DIR
+from training.image.grammar import load_grammar
+from training.image.lexicon import load_lexicon
+from training.image.patches import PhotoSimulator
+from training.image.visits import CachedPictures, CaptionVisits
+
+
+def open_stream(media: ImageLanguageModel, length: int, seed: int, *, simulated_share: float) -> CaptionVisits:
+    """``length`` visits; a ``simulated_share`` of them show an ImageNet thing as a photograph would.
+
+    Raises FileNotFoundError if no features are cached.
+    """
+    tower = media.model.model.vision_tower
+    return CaptionVisits(
+        CachedPictures.open(list((CACHE_DIR / "train").glob("[0-9][0-9][0-9]"))),
+        load_grammar(),
+        length,
+        seed,
+        simulator=PhotoSimulator(tower),
+        backgrounds=CachedPictures.open(list((CACHE_DIR / "empty").glob("[0-9][0-9][0-9]"))),
+        classes={concept.id: concept.imagenet for concept in load_lexicon().values() if concept.imagenet},
+        simulated_share=simulated_share,
+        cells_per_patch=tower.config.cells_per_patch,
+    )

@@ -1,0 +1,86 @@
+"""What the base's training and the adapters' share: a module with few trainable weights, and its Trainer."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS_NAME = "model.safetensors"
+
+
+class Learner(nn.Module):
+    """A module that knows which of its weights train; checkpoints hold these alone."""
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((name, weight) for name, weight in self.named_parameters() if weight.requires_grad)
+
+    def kept(self) -> dict[str, Tensor]:
+        """The tensors a checkpoint holds, by name; not copies."""
+        return {name: weight.detach() for name, weight in self.trainable()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Copy a checkpoint's tensors in.
+
+        Raises:
+            RuntimeError: they are other tensors than ``kept``.
+        """
+        own = self.kept()
+        if own.keys() != state.keys():
+            raise RuntimeError(f"the checkpoint holds other weights: {sorted(own.keys() ^ state.keys())[:4]}")
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+
+
+class LearnerTrainer(Trainer):
+    """A transformers Trainer for a ``Learner``: light checkpoints, and resuming when there is one."""
+
+    def train_or_resume(self) -> None:
+        """Train, from the last checkpoint in the output folder if an earlier run was cut short."""
+        last = get_last_checkpoint(self.args.output_dir) if os.path.isdir(self.args.output_dir) else None
+        if last:
+            logger.warning("resuming from %s", last)
+        self.train(resume_from_checkpoint=last)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {name: tensor.cpu().contiguous() for name, tensor in self.model.kept().items()}
+        save_file(state, folder / WEIGHTS_NAME)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        (model or self.model).restore(load_file(os.path.join(resume_from_checkpoint, WEIGHTS_NAME)))
+
+
+def training_arguments(
+    folder: Path, *, steps: int, batch_size: int, learning_rate: float, weight_decay: float, warmup: float, seed: int
+) -> TrainingArguments:
+    """Settings every run here shares: cosine schedule, the dataset's own order, two checkpoints kept."""
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        warmup_steps=round(warmup * steps),
+        lr_scheduler_type="cosine",
+        max_grad_norm=1.0,
+        seed=seed,
+        train_sampling_strategy="sequential",
+        logging_steps=25,
+        save_steps=250,
+        save_total_limit=2,
+        dataloader_num_workers=0,
+        remove_unused_columns=False,
+        report_to=["tensorboard"],
+        use_cpu=not torch.cuda.is_available(),
+    )

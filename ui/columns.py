@@ -1,0 +1,94 @@
+"""One column of the comparison as HTML. Model text is escaped: it is never trusted."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Literal
+
+from lora_mcl.results import Caption, ColumnResult, ColumnSpec, Comparison
+
+State = Literal["idle", "waiting", "writing", "done", "stopped"]
+
+# Colours in style.css; a model with more hypotheses starts over, and the numbers still tell them apart.
+NUM_ACCENTS = 6
+
+_NOTES: dict[State, str] = {
+    "idle": "",
+    "waiting": "Looking at the picture …",
+    "writing": "",
+    "done": "",
+    "stopped": "Stopped",
+}
+
+
+def idle_columns(specs: tuple[ColumnSpec, ...]) -> dict[str, str]:
+    """Every column before a picture is chosen, by column id."""
+    return {spec.id: _column_html(spec, index, "idle", None) for index, spec in enumerate(specs)}
+
+
+def comparison_columns(specs: tuple[ColumnSpec, ...], comparison: Comparison) -> dict[str, str]:
+    """Every column as far as the comparison is, by column id."""
+    return {
+        spec.id: _column_html(spec, index, _state(comparison, result), result)
+        for index, (spec, result) in enumerate(zip(specs, comparison.columns, strict=True))
+    }
+
+
+def _state(comparison: Comparison, result: ColumnResult) -> State:
+    if result.done or comparison.done:
+        return "done"
+    if comparison.stopped:
+        return "stopped"
+    return "writing" if result.captions else "waiting"
+
+
+def _column_html(spec: ColumnSpec, index: int, state: State, result: ColumnResult | None) -> str:
+    hypothesis = spec.method == "hypothesis"
+    kind = f"hypothesis accent-{index % NUM_ACCENTS}" if hypothesis else "baseline"
+    badge = f'<span class="badge">{index + 1}</span>' if hypothesis else ""
+    captions = result.captions if result else ()
+    # One tag for both states, so that the page updates this region in place and screen readers follow it.
+    # The language of the captions is not known to the page: an empty lang says so.
+    answers = _single(captions) if hypothesis and len(captions) < 2 else _list(captions)
+    busy = "true" if state in ("waiting", "writing") else "false"
+    return (
+        f'<section class="caption-column {kind}" data-column="{escape(spec.id)}" data-state="{state}" '
+        f'aria-label="{escape(spec.label)}">'
+        f'<p class="kind">{"Hypothesis " + badge if hypothesis else "For comparison"}</p>'
+        f"<h3>{escape(spec.label)}</h3>"
+        f'<p class="what">{escape(spec.description)}</p>'
+        f'<div class="answers" lang="" aria-live="polite" aria-busy="{busy}">{answers}</div>'
+        f'<p class="figures">{_figures(hypothesis, state, result)}</p>'
+        "</section>"
+    )
+
+
+def _single(captions: tuple[Caption, ...]) -> str:
+    return f'<p class="caption">{_text(captions[0])}</p>' if captions else '<p class="caption"></p>'
+
+
+def _list(captions: tuple[Caption, ...]) -> str:
+    items = "".join(
+        f'<li><p class="caption">{_text(caption)}</p><small>{_log_prob(caption)}</small></li>'
+        for caption in captions
+    )
+    return f"<ol>{items}</ol>"
+
+
+def _text(caption: Caption) -> str:
+    return escape(caption.text) if caption.text else '<span class="blank">(no words)</span>'
+
+
+def _figures(hypothesis: bool, state: State, result: ColumnResult | None) -> str:
+    parts = [_NOTES[state]] if _NOTES[state] else []
+    if result is not None and result.captions:
+        parts.append(f"{result.seconds:.1f} s")
+        if hypothesis and len(result.captions) == 1:
+            (caption,) = result.captions
+            parts += [f"{caption.tokens} tokens", _log_prob(caption)]
+    return " · ".join(parts)
+
+
+def _log_prob(caption: Caption) -> str:
+    total, mean = (f"{value:.1f}".replace("-", "−") for value in (caption.log_prob, caption.mean_log_prob))
+    return f'<span title="Per token: {mean}">log-prob. {total}</span>'

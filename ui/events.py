@@ -1,0 +1,181 @@
+"""What happens on the page: its events, and the named endpoint ``/compare_image``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lora_mcl.errors import LoraMclError, MediaError
+from ui.examples import Example
+from ui.settings import fitting_groups, options_from
+from ui.studio import Studio, View
+
+# Requests that may wait for their turn before visitors are asked to come back later.
+QUEUE_SIZE = 16
+
+# One comparison at a time, from the page and the endpoint together. Handlers get what was sent, not what
+# Gradio makes of it, so that a file that is no picture meets our message; Gradio has checked that it is an
+# upload.
+_COMPARISON = {"concurrency_limit": 1, "concurrency_id": "captioner", "preprocess": False}
+# Events of the page that no other program has a use for.
+_PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The components that take part in events; ``settings`` by option name, ``columns`` by column id."""
+
+    picture: gr.Image
+    settings: dict[str, gr.Slider]
+    go: gr.Button
+    stop: gr.Button
+    status: gr.HTML
+    gallery: gr.HTML
+    columns: dict[str, gr.HTML]
+    diversity: gr.HTML
+
+    def outputs(self) -> list[Any]:
+        return [*self.columns.values(), self.diversity, self.status, self.go, self.stop]
+
+    def changes(self, view: View, shown: View | None) -> dict[Any, Any]:
+        """The updates that lead from what is shown to ``view``; all of them where nothing is known."""
+        updates: dict[Any, Any] = {
+            self.columns[id]: html
+            for id, html in view.columns.items()
+            if shown is None or shown.columns[id] != html
+        }
+        if shown is None or shown.diversity != view.diversity:
+            updates[self.diversity] = view.diversity
+        if shown is None or (shown.status, shown.running) != (view.status, view.running):
+            updates |= self.controls(view.running, view.status)
+        return updates
+
+    def controls(self, running: bool, status: str) -> dict[Any, Any]:
+        return {
+            self.go: gr.Button(interactive=not running),
+            self.stop: gr.Button(interactive=running),
+            self.status: status,
+        }
+
+
+def connect(page: gr.Blocks, studio: Studio, examples: tuple[Example, ...], parts: Parts) -> None:
+    """Wire the page's components; to be called inside the page's ``gr.Blocks``."""
+    defaults = studio.captioner.defaults
+    inputs = [parts.picture, *parts.settings.values()]
+    # Counts chosen examples: its change starts the comparison once the picture is in its place.
+    chosen = gr.State(0)
+
+    def compare(request: gr.Request, image: Any, *settings: Any) -> Iterator[dict[Any, Any]]:
+        shown = None
+        try:
+            options = options_from(dict(zip(parts.settings, settings, strict=True)), defaults)
+            for view in studio.views(_path(image), options, _session(request)):
+                yield parts.changes(view, shown)
+                shown = view
+        except LoraMclError as error:
+            yield parts.controls(running=False, status=escape(str(error)))
+            raise _message(error) from None
+        except Exception:
+            yield parts.controls(running=False, status="Something went wrong here. Please try again.")
+            raise
+
+    def compare_image(
+        request: gr.Request,
+        image: Any,
+        num_beams: Any,
+        num_beam_groups: Any,
+        diversity_penalty: Any,
+        hypothesis_beams: Any,
+        max_new_tokens: Any,
+    ) -> Iterator[dict[str, Any]]:
+        """Caption a picture with every hypothesis, with beam search and with diverse beam search.
+
+        Args:
+            image: the picture; JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF.
+            num_beams: beams of both searches, and captions they return.
+            num_beam_groups: groups of diverse beam search; must divide the beams.
+            diversity_penalty: what a token costs that an earlier group chose, in nats.
+            hypothesis_beams: beams of each hypothesis; 1 is greedy decoding.
+            max_new_tokens: longest caption, in tokens.
+
+        Returns:
+            The comparison as far as it is, again and again; the last one is complete.
+        """
+        values = (num_beams, num_beam_groups, diversity_penalty, hypothesis_beams, max_new_tokens)
+        try:
+            options = options_from(dict(zip(parts.settings, values, strict=True)), defaults)
+            for comparison in studio.comparisons(_path(image), options, _session(request)):
+                yield comparison.to_dict()
+        except LoraMclError as error:
+            raise _message(error) from None
+
+    def stop(request: gr.Request) -> dict[Any, Any]:
+        view = studio.stop(_session(request))
+        return parts.changes(view, None) if view else parts.controls(running=False, status="")
+
+    def start_over(request: gr.Request) -> dict[Any, Any]:
+        studio.stop(_session(request))
+        return parts.changes(studio.idle(), None)
+
+    def choose(count: int, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+        example = examples[event.index]
+        return {parts.picture: str(example.file), chosen: count + 1, **start_over(request)}
+
+    def leave(request: gr.Request) -> None:
+        studio.stop(_session(request))
+
+    run = gr.on(
+        [parts.go.click, chosen.change],
+        compare,
+        inputs,
+        parts.outputs(),
+        trigger_mode="multiple",
+        show_progress="minimal",
+        show_progress_on=parts.status,
+        api_visibility="private",
+        **_COMPARISON,
+    )
+    parts.stop.click(stop, None, parts.outputs(), cancels=[run], queue=False, **_PRIVATE)
+    gr.on(
+        [parts.picture.input, parts.picture.clear],
+        start_over,
+        None,
+        parts.outputs(),
+        cancels=[run],
+        queue=False,
+        **_PRIVATE,
+    )
+    parts.gallery.click(choose, chosen, [parts.picture, chosen, *parts.outputs()], cancels=[run], **_PRIVATE)
+    gr.on(
+        [parts.settings["num_beams"].release, parts.settings["num_beam_groups"].release],
+        fitting_groups,
+        [parts.settings["num_beams"], parts.settings["num_beam_groups"]],
+        parts.settings["num_beam_groups"],
+        queue=False,
+        **_PRIVATE,
+    )
+    gr.Button(visible=False).click(
+        compare_image, inputs, gr.JSON(visible=False), api_name="compare_image", **_COMPARISON
+    )
+    page.unload(leave)
+
+
+def _path(image: Any) -> Path:
+    """Where the uploaded picture is, from what Gradio's image component sends."""
+    if not isinstance(image, dict) or not image.get("path"):
+        raise MediaError("Choose a picture first: upload or paste one, or click an example.")
+    return Path(image["path"])
+
+
+def _session(request: gr.Request) -> str:
+    return request.session_hash or ""
+
+
+def _message(error: LoraMclError) -> gr.Error:
+    # Gradio shows messages as HTML, and this one may quote a file name.
+    return gr.Error(escape(str(error)), print_exception=False)

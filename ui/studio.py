@@ -1,0 +1,102 @@
+"""What the page does, without Gradio: run a comparison, stop it, and say what is to be shown."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lora_mcl.results import CaptionSource, ColumnSpec, CompareOptions, Comparison
+from ui.columns import comparison_columns, idle_columns
+from ui.diversity import IDLE as NO_DIVERSITY
+from ui.diversity import diversity_html
+
+# The same words at every token, so that a screen reader says them once.
+WRITING = "Writing captions …"
+
+
+@dataclass(frozen=True)
+class View:
+    """What the page shows at one moment, as HTML; ``columns`` is by column id."""
+
+    columns: dict[str, str]
+    diversity: str = NO_DIVERSITY
+    status: str = ""
+    running: bool = False
+
+
+@dataclass
+class _Run:
+    """A comparison in progress and the last snapshot of it."""
+
+    specs: tuple[ColumnSpec, ...]
+    stop: threading.Event = field(default_factory=threading.Event)
+    latest: Comparison | None = None
+
+
+class Studio:
+    """Comparisons for many browser sessions, one at a time in each.
+
+    A session's running comparison stops, within one token, when ``stop`` is called for it, when its iterator
+    is closed, or when the session starts another one.
+    """
+
+    def __init__(self, captioner: CaptionSource) -> None:
+        self.captioner = captioner
+        self._runs: dict[str, _Run] = {}
+        self._lock = threading.Lock()
+
+    def idle(self) -> View:
+        """The page before a comparison."""
+        return View(idle_columns(self.captioner.columns()))
+
+    def comparisons(self, picture: Path, options: CompareOptions, session: str) -> Iterator[Comparison]:
+        """The captioner's snapshots, until one is ``done`` or ``stopped``.
+
+        Raises:
+            LoraMclError: the picture or an option cannot be used.
+        """
+        run = _Run(self.captioner.columns(options))
+        with self._lock:
+            earlier = self._runs.get(session)
+            self._runs[session] = run
+        if earlier:
+            earlier.stop.set()
+        try:
+            with closing(self.captioner.compare(picture, options, should_stop=run.stop.is_set)) as snapshots:
+                for run.latest in snapshots:
+                    yield run.latest
+        finally:
+            # Set also when all went well: whatever still holds this flag must not go on.
+            run.stop.set()
+            with self._lock:
+                if self._runs.get(session) is run:
+                    del self._runs[session]
+
+    def views(self, picture: Path, options: CompareOptions, session: str) -> Iterator[View]:
+        """What the page shows while ``comparisons`` runs; the last one is not ``running``."""
+        specs = self.captioner.columns(options)
+        with closing(self.comparisons(picture, options, session)) as comparisons:
+            for comparison in comparisons:
+                yield _view(specs, comparison)
+
+    def stop(self, session: str) -> View | None:
+        """Stop the session's comparison; returns what it had written, ``None`` if nothing was running."""
+        with self._lock:
+            run = self._runs.get(session)
+        if run is None:
+            return None
+        run.stop.set()
+        return _view(run.specs, replace(run.latest, stopped=True)) if run.latest else self.idle()
+
+
+def _view(specs: tuple[ColumnSpec, ...], comparison: Comparison) -> View:
+    columns = comparison_columns(specs, comparison)
+    if comparison.done:
+        status = f"Done in {comparison.seconds:.1f} s."
+        return View(columns, diversity_html(comparison), status)
+    if comparison.stopped:
+        return View(columns, status=f"Stopped after {comparison.seconds:.1f} s. What had been written stays.")
+    return View(columns, status=WRITING, running=True)
