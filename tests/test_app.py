@@ -22,6 +22,12 @@ from ui.about import About
 from ui.examples import load_examples
 from ui.page import build_page
 
+# Gradio's own statistics of its queue, computed with pandas after every event.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
+]
+
 ABOUT = About(can="It can count to three.", cannot="It cannot count to four.")
 
 

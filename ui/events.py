@@ -152,7 +152,7 @@ def connect(page: gr.Blocks, studio: Studio, examples: tuple[Example, ...], part
     )
     parts.gallery.click(choose, chosen, [parts.picture, chosen, *parts.outputs()], cancels=[run], **_PRIVATE)
     gr.on(
-        [parts.settings["num_beams"].release, parts.settings["num_beam_groups"].release],
+        [parts.settings["num_beams"].change, parts.settings["num_beam_groups"].change],
         fitting_groups,
         [parts.settings["num_beams"], parts.settings["num_beam_groups"]],
         parts.settings["num_beam_groups"],

@@ -56,14 +56,14 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class LanguageModelSize:
-    """Size of the language model; the defaults give about 3 M parameters."""
+    """Size of the language model; the defaults give about 4 M parameters."""
 
     hidden_size: int = 256
     layers: int = 4
     heads: int = 4
     kv_heads: int = 2
     intermediate_size: int = 688
-    vocab_size: int = 2048
+    vocab_size: int = 3072
     max_positions: int = 512
 
 

@@ -104,6 +104,7 @@ def _arrange(
 ) -> list[_Placed]:
     """Place the copies of one thing in its slot: side by side, the third one behind."""
     width, height = size
+    sprite = _recolour(sprite, rng)
     centre, room = _slot_geometry(thing, scene, width)
     short = min(width, height)
     target = short * NORMAL_HEIGHT * SIZE_FACTOR[thing.size] * relative_size**0.6 * rng.uniform(0.9, 1.1)
@@ -140,12 +141,27 @@ def _slot_geometry(thing: Thing, scene: Scene, width: int) -> tuple[float, float
 
 
 def _vary(sprite: Image.Image, scale: float, rng: random.Random) -> Image.Image:
-    size = (max(8, round(sprite.width * scale)), max(8, round(sprite.height * scale)))
+    """A copy of the cut-out: scaled, a little stretched, perhaps flipped, rotated."""
+    stretch = rng.uniform(0.93, 1.07)
+    size = (max(8, round(sprite.width * scale * stretch)), max(8, round(sprite.height * scale / stretch)))
     copy = sprite.resize(size, Image.Resampling.LANCZOS)
     if rng.random() < 0.5:
         copy = copy.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     copy = copy.rotate(rng.gauss(0, 5), Image.Resampling.BICUBIC, expand=True)
     return copy.crop(copy.getchannel("A").getbbox() or (0, 0, *copy.size))
+
+
+def _recolour(sprite: Image.Image, rng: random.Random) -> Image.Image:
+    """The cut-out with its hue, saturation and contrast moved a little; drawings of one thing differ so."""
+    alpha = sprite.getchannel("A")
+    hue, saturation, value = sprite.convert("RGB").convert("HSV").split()
+    shift = round(rng.gauss(0, 6))
+    hue = hue.point([(level + shift) % 256 for level in range(256)])
+    colour = Image.merge("HSV", (hue, saturation, value)).convert("RGB")
+    for enhance, spread in ((ImageEnhance.Color, 0.35), (ImageEnhance.Contrast, 0.2)):
+        colour = enhance(colour).enhance(rng.uniform(1 - spread, 1 + spread))
+    colour.putalpha(alpha)
+    return colour
 
 
 def _paint(canvas: Image.Image, copy: _Placed, tint: np.ndarray, rng: random.Random) -> None:

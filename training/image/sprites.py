@@ -16,16 +16,16 @@ import hashlib
 import io
 import json
 import sys
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import resvg_py
 from PIL import Image
 
-from training.image.lexicon import load_lexicon
+from training.image.lexicon import load_lexicon, sprite_concepts
 from training.packages import BUILD_DIR, FetchError, Package, fetch
 
 SPRITES_CSV = Path(__file__).with_name("sprites.csv")
@@ -76,7 +76,9 @@ class Renderer:
     commit: bool
 
 
-def _iconify(name: str, version: str, licence: str, author: str, source: str, commit: bool = True) -> Renderer:
+def _iconify(
+    name: str, version: str, licence: str, author: str, source: str, commit: bool = True
+) -> Renderer:
     package = Package("npm", f"@iconify-json/{name}", version, licence)
     return Renderer(package, "iconify", "package/icons.json", author, source, commit)
 
@@ -91,7 +93,7 @@ RENDERERS: dict[str, Renderer] = {
         "package/assets",
         "Microsoft Corporation",
         _FLUENT,
-        True,
+        commit=True,
     ),
     "fluent-emoji": _iconify("fluent-emoji", "1.2.7", "MIT", "Microsoft Corporation", _FLUENT),
     "fluent-emoji-flat": _iconify("fluent-emoji-flat", "1.2.6", "MIT", "Microsoft Corporation", _FLUENT),
@@ -101,12 +103,23 @@ RENDERERS: dict[str, Renderer] = {
         "emojione", "1.2.3", "CC-BY-4.0", "EmojiOne / EmojiTwo", "https://github.com/EmojiTwo/emojitwo"
     ),
     # The npm package says Apache-2.0, which upstream grants for the code; the drawings are CC BY 4.0.
-    "fxemoji": _iconify("fxemoji", "1.2.2", "CC-BY-4.0", "Mozilla Foundation", "https://github.com/mozilla/fxemoji"),
-    "twemoji": _iconify(
-        "twemoji", "1.2.5", "CC-BY-4.0", "Twitter, Inc. and contributors", "https://github.com/jdecked/twemoji"
+    "fxemoji": _iconify(
+        "fxemoji", "1.2.2", "CC-BY-4.0", "Mozilla Foundation", "https://github.com/mozilla/fxemoji"
     ),
-    "openmoji": _iconify(
-        "openmoji", "1.2.29", "CC-BY-SA-4.0", "OpenMoji", "https://github.com/hfg-gmuend/openmoji", commit=False
+    "twemoji": _iconify(
+        "twemoji",
+        "1.2.5",
+        "CC-BY-4.0",
+        "Twitter, Inc. and contributors",
+        "https://github.com/jdecked/twemoji",
+    ),
+    "openmoji": Renderer(
+        Package("npm", "@iconify-json/openmoji", "1.2.29", "CC-BY-SA-4.0"),
+        "iconify",
+        "package/icons.json",
+        "OpenMoji",
+        "https://github.com/hfg-gmuend/openmoji",
+        commit=False,
     ),
     "tuxpaint": Renderer(
         Package("deb", "tuxpaint-stamps-default", "2022.06.04-1", "GPL-2.0-only"),
@@ -114,7 +127,7 @@ RENDERERS: dict[str, Renderer] = {
         "usr/share/tuxpaint/stamps",
         "Tux Paint contributors",
         "https://tuxpaint.org/stamps",
-        False,
+        commit=False,
     ),
 }
 
@@ -153,30 +166,47 @@ def load_sprites(path: Path = SPRITES_CSV) -> tuple[Sprite, ...]:
     A renderer's second drawing of the same concept is stored as ``<concept>-2``, and so on.
 
     Raises:
-        SpriteError: on an unknown renderer, concept or split, a licence that is not the renderer's,
-            or a family of drawings on both sides of the split.
+        SpriteError: on an unknown renderer, concept or split, an excluded drawing, a licence that is
+            not the renderer's, or a family of drawings on both sides of the split.
     """
-    lexicon = load_lexicon()
-    drawn = {concept.id for concept in lexicon.values() if concept.role == "sprite"}
-    sprites: list[Sprite] = []
-    seen: dict[tuple[str, str], int] = {}
+    drawn = {concept.id for concept in sprite_concepts(load_lexicon())}
+    excluded = {(row["renderer"], row["concept"]) for _, row in _read_table(EXCLUDED_CSV)}
     sides: dict[tuple[str, str], str] = {}
-    with path.open(encoding="utf-8", newline="") as opened:
-        for line, row in enumerate(csv.DictReader(opened), start=2):
-            where = f"{path.name} line {line}"
-            if row["renderer"] not in RENDERERS or row["concept"] not in drawn:
-                raise SpriteError(f"{where}: unknown renderer {row['renderer']!r} or concept {row['concept']!r}")
-            renderer = RENDERERS[row["renderer"]]
-            if (row["licence"], row["commit"]) != (renderer.package.licence, "y" if renderer.commit else "n"):
-                raise SpriteError(f"{where}: licence and commit must be those of {row['renderer']}")
-            if row["split"] not in ("train", "test"):
-                raise SpriteError(f"{where}: split must be train or test, got {row['split']!r}")
-            if sides.setdefault((row["concept"], row["family"]), row["split"]) != row["split"]:
-                raise SpriteError(f"{where}: drawings of one family must share a split")
-            nth = seen[row["renderer"], row["concept"]] = seen.get((row["renderer"], row["concept"]), 0) + 1
-            name = row["concept"] if nth == 1 else f"{row['concept']}-{nth}"
-            sprites.append(Sprite(**(row | {"commit": renderer.commit, "name": name})))
+    counts: Counter[tuple[str, str]] = Counter()
+    sprites = []
+    for line, row in _read_table(path):
+        drawing = row["renderer"], row["concept"]
+        broken = _broken_rule(row, drawn, excluded)
+        if sides.setdefault((row["concept"], row["family"]), row["split"]) != row["split"]:
+            broken = "drawings of one family must share a split"
+        if broken:
+            raise SpriteError(f"{path.name} line {line}: {broken}")
+        counts[drawing] += 1
+        name = row["concept"] if counts[drawing] == 1 else f"{row['concept']}-{counts[drawing]}"
+        sprites.append(Sprite(**(row | {"commit": row["commit"] == "y", "name": name})))
     return tuple(sprites)
+
+
+def _broken_rule(row: dict[str, str], drawn: set[str], excluded: set[tuple[str, str]]) -> str | None:
+    """The first rule that a row breaks on its own, if any."""
+    renderer = RENDERERS.get(row["renderer"])
+    if renderer is None:
+        return f"unknown renderer {row['renderer']!r}"
+    if row["concept"] not in drawn:
+        return f"{row['concept']!r} is not a sprite concept of the lexicon"
+    if (row["renderer"], row["concept"]) in excluded:
+        return f"this drawing is listed in {EXCLUDED_CSV.name}"
+    if (row["licence"], row["commit"]) != (renderer.package.licence, "y" if renderer.commit else "n"):
+        return f"licence and commit must be those of {row['renderer']}"
+    if row["split"] not in get_args(Split):
+        return f"split must be train or test, got {row['split']!r}"
+    return None
+
+
+def _read_table(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a table with their line numbers."""
+    with path.open(encoding="utf-8", newline="") as opened:
+        return list(enumerate(csv.DictReader(opened), start=2))
 
 
 class Drawings:
@@ -209,14 +239,10 @@ class Drawings:
 
     def _svg(self, name: str) -> str:
         """A whole SVG document, from Iconify's body and view box (defaults are those of the format)."""
-        body_of = self._icons["icons"] | {
-            alias: self._icons["icons"][link["parent"]]
-            for alias, link in self._icons.get("aliases", {}).items()
-            if link["parent"] in self._icons["icons"]
-        }
-        if name not in body_of:
+        icon = self._icons["icons"].get(name)
+        if icon is None:
             raise SpriteError(f"no icon {name!r} in {self._root}")
-        box = {"left": 0, "top": 0, "width": 16, "height": 16} | self._icons | body_of[name]
+        box = {"left": 0, "top": 0, "width": 16, "height": 16} | self._icons | icon
         return (
             '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
             f'viewBox="{box["left"]} {box["top"]} {box["width"]} {box["height"]}" '
@@ -301,12 +327,14 @@ def _credit(sprite: Sprite, renderer: Renderer, packed: bytes) -> dict[str, str]
 
 
 def _write(path: Path, data: bytes) -> None:
+    """Write in one step: a reader never sees half a picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    partial = path.with_suffix(".part")
+    partial.write_bytes(data)
+    partial.replace(path)
 
 
-def _write_table(path: Path, rows: Iterable[dict[str, str]]) -> None:
-    rows = list(rows)
+def _write_table(path: Path, rows: list[dict[str, str]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as opened:
         table = csv.DictWriter(opened, fieldnames=list(rows[0]), lineterminator="\n")
         table.writeheader()
@@ -315,8 +343,10 @@ def _write_table(path: Path, rows: Iterable[dict[str, str]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=SPRITES_DIR, help="folder for training (default: %(default)s)")
-    parser.add_argument("--pack", type=Path, default=PACK_DIR, help="folder to commit (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=SPRITES_DIR, help="folder for training (default: %(default)s)"
+    )
+    parser.add_argument("--pack", type=Path, default=PACK_DIR, help="folder to commit")
     options = parser.parse_args()
     written = build_sprites(options.out, options.pack)
     print(f"{written} drawings in {options.out}")
