@@ -58,8 +58,7 @@ def table(comparison: Comparison) -> str:
             heading = ("", "")
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:4], widths[1:]), row[4]]).rstrip()
-        for row in rows
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:4], widths[1:]), row[4]]).rstrip() for row in rows
     ]
     title = f"{comparison.media} captioned by {comparison.model} in {comparison.seconds:.1f} s"
     return "\n".join([title, "", *lines])
@@ -92,9 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         help="bundle folder or Hub id; the embedded image bundle by default",
     )
     caption.add_argument("--beams", metavar="B", type=int, help="beams of both baselines")
-    caption.add_argument(
-        "--groups", metavar="G", type=int, help="groups of diverse beam search; must divide the beams"
-    )
+    caption.add_argument("--groups", metavar="G", type=int, help="groups of diverse beam search; must divide the beams")
     caption.add_argument(
         "--diversity-penalty",
         metavar="X",

@@ -50,16 +50,10 @@ class CaptionGate(nn.Module):
     ):
         super().__init__()
         if vocab_size < 1 or num_hypotheses < 1:
-            raise OptionsError(
-                f"vocab_size and num_hypotheses must be positive; got {vocab_size}, {num_hypotheses}"
-            )
+            raise OptionsError(f"vocab_size and num_hypotheses must be positive; got {vocab_size}, {num_hypotheses}")
         if any(not 0 <= token < vocab_size for token in excluded_token_ids):
-            raise OptionsError(
-                f"excluded_token_ids must be in [0, {vocab_size}); got {list(excluded_token_ids)}"
-            )
-        self.weight = nn.Parameter(
-            torch.empty(num_hypotheses, vocab_size).normal_(0, init_std, generator=generator)
-        )
+            raise OptionsError(f"excluded_token_ids must be in [0, {vocab_size}); got {list(excluded_token_ids)}")
+        self.weight = nn.Parameter(torch.empty(num_hypotheses, vocab_size).normal_(0, init_std, generator=generator))
         self.bias = nn.Parameter(torch.zeros(num_hypotheses))
         counted = torch.ones(vocab_size)
         counted[list(excluded_token_ids)] = 0.0

@@ -212,9 +212,7 @@ class ObjectiveOptions:
 
     def __post_init__(self) -> None:
         if self.name not in get_args(ObjectiveName):
-            raise OptionsError(
-                f"objective must be one of {', '.join(get_args(ObjectiveName))}; got {self.name!r}"
-            )
+            raise OptionsError(f"objective must be one of {', '.join(get_args(ObjectiveName))}; got {self.name!r}")
         _check_epsilon(self.epsilon)
         _check_beta(self.beta)
 

@@ -173,9 +173,7 @@ class Comparison:
 
     def captions(self, method: Method) -> tuple[str, ...]:
         """The texts of all columns of one method, in order: what its diversity is measured on."""
-        return tuple(
-            caption.text for column in self.columns if column.method == method for caption in column.captions
-        )
+        return tuple(caption.text for column in self.columns if column.method == method for caption in column.captions)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form that the command line prints and the API returns; log-probabilities in nats."""

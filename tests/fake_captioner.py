@@ -110,9 +110,7 @@ class FakeCaptioner:
                 )
                 comparison = replace(comparison, seconds=now, columns=columns)
                 yield comparison
-            yield replace(
-                comparison, columns=tuple(replace(c, done=True) for c in comparison.columns), done=True
-            )
+            yield replace(comparison, columns=tuple(replace(c, done=True) for c in comparison.columns), done=True)
         finally:
             self.closed += 1
 

@@ -133,9 +133,7 @@ def test_only_routed_adapters_receive_gradient_and_the_base_is_frozen():
             moved = parameter.grad.flatten(1).abs().sum(dim=1) > 0
             assert moved.tolist() == [True, False, True]
     trainable = {id(p) for p in stack.parameters()}
-    assert all(
-        p.grad is None and not p.requires_grad for p in stack.model.parameters() if id(p) not in trainable
-    )
+    assert all(p.grad is None and not p.requires_grad for p in stack.model.parameters() if id(p) not in trainable)
 
 
 def test_gradients_of_a_row_equal_those_of_its_adapter_alone():
@@ -190,9 +188,7 @@ def test_training_never_moves_the_padding_and_equals_unpadded_training(optimizer
 def test_dropout_acts_per_adapter_in_training_only(dropouts):
     torch.manual_seed(0)
     routing = Routing(2)
-    layer = GroupedLoraLinear(
-        nn.Linear(400, 3), [LayerAdapter(1, 1.0, p) for p in dropouts], routing, torch.float32
-    )
+    layer = GroupedLoraLinear(nn.Linear(400, 3), [LayerAdapter(1, 1.0, p) for p in dropouts], routing, torch.float32)
     with torch.no_grad():
         layer.lora_A.fill_(1.0)
         layer.lora_B.fill_(1.0)
@@ -217,9 +213,7 @@ def test_adapters_keep_float32_master_weights_on_a_bfloat16_base():
         y = stack.model(x)
         y.float().sum().backward()
     assert y.dtype == torch.bfloat16
-    assert (
-        {p.dtype for p in stack.parameters()} == {p.grad.dtype for p in stack.parameters()} == {torch.float32}
-    )
+    assert {p.dtype for p in stack.parameters()} == {p.grad.dtype for p in stack.parameters()} == {torch.float32}
     assert {p.dtype for p in AdapterStack.attach(Mlp(), [spec()], dtype=torch.bfloat16).parameters()} == {
         torch.bfloat16
     }

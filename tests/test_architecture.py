@@ -103,10 +103,5 @@ def test_no_pickled_weights_are_committed():
 def test_no_path_of_somebodys_machine_is_committed():
     # Put together here so that this file does not find itself.
     homes = ["/" + folder + "/" for folder in ("work", "root", "home", "Users")]
-    found = [
-        f"{name_of(file)}: {home}"
-        for file in committed()
-        for home in homes
-        if home.encode() in file.read_bytes()
-    ]
+    found = [f"{name_of(file)}: {home}" for file in committed() for home in homes if home.encode() in file.read_bytes()]
     assert found == []

@@ -101,9 +101,7 @@ def test_beam_search_equals_generate(length_penalty, early_stopping):
     for seed, num_beams, eos in product((0, 1), (2, 3, 5), EOS_SETS):
         model = DECODERS["llama"](seed)
         strategy = BeamSearch(num_beams, length_penalty=length_penalty, early_stopping=early_stopping)
-        some, all_ = assert_beams_equal(
-            model, prompt_of(model, 6, seed=seed), strategy, eos, max_new_tokens=14
-        )
+        some, all_ = assert_beams_equal(model, prompt_of(model, 6, seed=seed), strategy, eos, max_new_tokens=14)
         ended += some
         ended_early += all_
     # The table must exercise the bookkeeping of finished beams, not only the cut at max_new_tokens. (A length

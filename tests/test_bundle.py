@@ -203,9 +203,7 @@ def test_a_hub_id_is_fetched(folder, monkeypatch):
 
     def fetch(repo_id, revision, allow_patterns):
         asked.append((repo_id, revision))
-        assert not any(
-            "pickle" in pattern or "bin" in pattern or "pt" in pattern for pattern in allow_patterns
-        )
+        assert not any("pickle" in pattern or "bin" in pattern or "pt" in pattern for pattern in allow_patterns)
         return str(folder)
 
     monkeypatch.setattr(bundle_module, "snapshot_download", fetch)

@@ -102,9 +102,7 @@ def test_a_hypothesis_is_what_peft_and_transformers_generate(snapshots, tiny_bun
 
 def test_beam_search_is_what_peft_and_transformers_generate(snapshots, tiny_bundle, tiny_base, picture):
     bundle = load_bundle(tiny_bundle)
-    expected = generate(
-        bundle, tiny_base, picture, tiny_bundle / "baseline", num_beams=4, num_return_sequences=4
-    )
+    expected = generate(bundle, tiny_base, picture, tiny_bundle / "baseline", num_beams=4, num_return_sequences=4)
     assert texts(snapshots[-1])["beam"] == expected
 
 
@@ -226,9 +224,7 @@ def test_requests_from_many_threads_take_turns(tiny_captioner, picture, snapshot
     def ask(options):
         found.append((options.max_new_tokens, texts(last(tiny_captioner.compare(picture, options)))))
 
-    threads = [
-        threading.Thread(target=ask, args=(options,)) for options in [tiny_captioner.defaults, longer] * 3
-    ]
+    threads = [threading.Thread(target=ask, args=(options,)) for options in [tiny_captioner.defaults, longer] * 3]
     for thread in threads:
         thread.start()
     for thread in threads:

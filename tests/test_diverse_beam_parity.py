@@ -43,13 +43,9 @@ def strategy_of(case: dict) -> DiverseBeamSearch:
 
 def test_the_fixture_is_of_the_settings_in_its_script_and_exercises_the_ends():
     assert FIXTURE["transformers"] == "4.51.3"
-    stored = [
-        {k: v for k, v in case.items() if k not in ("sequences", "scores")} for case in FIXTURE["cases"]
-    ]
+    stored = [{k: v for k, v in case.items() if k not in ("sequences", "scores")} for case in FIXTURE["cases"]]
     assert stored == settings()
-    ended = [
-        case for case in FIXTURE["cases"] if any(len(s) < case["max_new_tokens"] for s in case["sequences"])
-    ]
+    ended = [case for case in FIXTURE["cases"] if any(len(s) < case["max_new_tokens"] for s in case["sequences"])]
     assert len(ended) > 50
 
 

@@ -43,9 +43,7 @@ def random_original(config: EfficientNetTowerConfig) -> dict[str, torch.Tensor]:
 
     def layer(convolution, norm, out_channels, in_channels, kernel):
         shape = (out_channels, in_channels, kernel, kernel)
-        weights[f"{convolution}.weight"] = torch.randn(shape, generator=generator) / math.sqrt(
-            in_channels * kernel**2
-        )
+        weights[f"{convolution}.weight"] = torch.randn(shape, generator=generator) / math.sqrt(in_channels * kernel**2)
         weights[f"{norm}.weight"] = 0.5 + torch.rand(out_channels, generator=generator)
         weights[f"{norm}.bias"] = torch.randn(out_channels, generator=generator)
         weights[f"{norm}.running_mean"] = torch.randn(out_channels, generator=generator)
@@ -67,9 +65,7 @@ def random_original(config: EfficientNetTowerConfig) -> dict[str, torch.Tensor]:
 
 def blocks(config):
     width = config.stem_width
-    stages = zip(
-        config.stage_widths, config.stage_depths, STAGE_KERNELS, STAGE_STRIDES, STAGE_EXPANSIONS, strict=True
-    )
+    stages = zip(config.stage_widths, config.stage_depths, STAGE_KERNELS, STAGE_STRIDES, STAGE_EXPANSIONS, strict=True)
     for out_width, depth, kernel, stride, expansion in stages:
         for index in range(depth):
             yield width, out_width, kernel, 1 if index else stride, expansion

@@ -98,9 +98,7 @@ def test_two_hypotheses_take_one_vocabulary_each():
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=21, **sizes))
     num_hypotheses, batch_size, steps = 2, 16, 60
-    stack = AdapterStack.attach(
-        model, [AdapterSpec(f"h{k}", 8, 16.0, target_modules=TARGETS) for k in range(2)]
-    )
+    stack = AdapterStack.attach(model, [AdapterSpec(f"h{k}", 8, 16.0, target_modules=TARGETS) for k in range(2)])
     gate = CaptionGate(21, num_hypotheses)
     objective = ObjectiveOptions("caption-gate")
     optimizer = torch.optim.AdamW(

@@ -46,16 +46,9 @@ TRUCK = concept("fire truck", "a", "fire trucks", "camion de pompiers", "m", "ca
 APPLE = concept("apple", "an", "apples", "pomme", "f", "pommes")
 EYE = concept("eye", "an", "eyes", "œil", "m", "yeux", elides=True)
 WHEEL = concept("big wheel", "a", "big wheels", "grande roue", "f", "grandes roues")
-CONCEPTS = {
-    c.id: c
-    for c in (COW, OWL, SHEEP, HOURGLASS, UNICORN, SCISSORS, ELEPHANT, HORSE, TRUCK, APPLE, EYE, WHEEL)
-}
-MOON = Place(
-    "moon", "on the moon", "on the Moon", "the moon", "sur la lune", "sur la Lune", "la lune", "outdoor"
-)
-BEACH = Place(
-    "beach", "on a beach", "on a beach", "a beach", "sur une plage", "sur une plage", "une plage", "outdoor"
-)
+CONCEPTS = {c.id: c for c in (COW, OWL, SHEEP, HOURGLASS, UNICORN, SCISSORS, ELEPHANT, HORSE, TRUCK, APPLE, EYE, WHEEL)}
+MOON = Place("moon", "on the moon", "on the Moon", "the moon", "sur la lune", "sur la Lune", "la lune", "outdoor")
+BEACH = Place("beach", "on a beach", "on a beach", "a beach", "sur une plage", "sur une plage", "une plage", "outdoor")
 GRAMMAR = Grammar(CONCEPTS, {"moon": MOON, "beach": BEACH})
 
 
@@ -117,9 +110,7 @@ def test_french_noun_phrases(noun, count, size_word, expected):
     assert noun_phrase_fr(noun, count, size_word) == expected
 
 
-@pytest.mark.parametrize(
-    ("word", "expected"), [("small", "a"), ("enormous", "an"), ("old", "an"), ("big", "a")]
-)
+@pytest.mark.parametrize(("word", "expected"), [("small", "a"), ("enormous", "an"), ("old", "an"), ("big", "a")])
 def test_article_follows_the_size_word(word, expected):
     assert article_en(word) == expected
 
@@ -346,9 +337,7 @@ def test_unknown_mode_is_refused():
 
 
 def test_same_seed_same_caption():
-    assert GRAMMAR.caption(TWO, "fr-place", random.Random(5)) == GRAMMAR.caption(
-        TWO, "fr-place", random.Random(5)
-    )
+    assert GRAMMAR.caption(TWO, "fr-place", random.Random(5)) == GRAMMAR.caption(TWO, "fr-place", random.Random(5))
 
 
 def test_every_mode_has_six_to_eight_paraphrases_for_every_number_of_things():

@@ -134,9 +134,7 @@ def test_encoded_prompt_gives_the_stock_logits(language_model, size):
     stock = language_model.model(**inputs).logits
     encoded = language_model.encode(picture(*size), "Caption:")
     assert encoded.inputs_embeds.shape[:2] == encoded.attention_mask.shape == inputs["input_ids"].shape
-    ours = language_model.model(
-        inputs_embeds=encoded.inputs_embeds, attention_mask=encoded.attention_mask
-    ).logits
+    ours = language_model.model(inputs_embeds=encoded.inputs_embeds, attention_mask=encoded.attention_mask).logits
     assert torch.equal(ours, stock)
 
 

@@ -203,9 +203,7 @@ def test_schedules_hit_their_ends_exactly_and_never_rise(shape, fraction, total)
     [("exponential", 0.1), ("linear", 0.205), ("cosine", 0.205)],
 )
 def test_schedules_by_hand(shape, middle):
-    assert Anneal(0.4, 0.01 if shape != "exponential" else 0.025, 1.0, shape).at(50, 101) == pytest.approx(
-        middle
-    )
+    assert Anneal(0.4, 0.01 if shape != "exponential" else 0.025, 1.0, shape).at(50, 101) == pytest.approx(middle)
     assert Anneal(1.0, 0.0, 1.0, "cosine").at(25, 101) == pytest.approx((1 + math.cos(math.pi / 4)) / 2)
     assert Anneal(0.3, 0.05, 0.0, shape).at(0, 100) == 0.05
     assert Anneal(0.3, 0.05, 1.0, shape).at(0, 1) == 0.05

@@ -228,9 +228,7 @@ def test_mixed_ranks_and_targets_in_one_stack_equal_each_alone(tmp_path):
         "large": AdapterSpec("large", 6, 6.0),
         "partial": AdapterSpec("partial", 3, 1.0, target_modules=SUFFIXES),
     }
-    alone = {
-        name: saved_by_us(tmp_path / name, spec, seed=seed) for seed, (name, spec) in enumerate(specs.items())
-    }
+    alone = {name: saved_by_us(tmp_path / name, spec, seed=seed) for seed, (name, spec) in enumerate(specs.items())}
     stack = AdapterStack.from_peft(build(), {name: tmp_path / name for name in specs})
     assert stack.specs == tuple(specs.values())
     with torch.no_grad(), stack.rows(hypothesis_rows(3, 2)):
@@ -380,9 +378,7 @@ def test_an_adapter_of_another_base_is_refused(folder):
 
 
 def test_specs_come_from_lora_config():
-    config = LoraConfig(
-        r=3, lora_alpha=9, lora_dropout=0.2, target_modules=["v_proj", "q_proj"], use_rslora=True
-    )
+    config = LoraConfig(r=3, lora_alpha=9, lora_dropout=0.2, target_modules=["v_proj", "q_proj"], use_rslora=True)
     spec = AdapterSpec.from_lora_config("a", config)
     assert spec == AdapterSpec("a", 3, 9, 0.2, ("q_proj", "v_proj"), use_rslora=True)
     assert AdapterSpec.from_lora_config("a", spec.to_lora_config()) == spec

@@ -36,9 +36,7 @@ def qt_archive(members: dict[str, tuple[int, bytes]]) -> bytes:
 
 def test_members_of_a_qt_archive_are_read_plain_and_compressed(tmp_path):
     path = tmp_path / "a.rcc"
-    path.write_bytes(
-        qt_archive({"plain.txt": (0, b"as is"), "small.txt": (4, zstandard.compress(b"packed"))})
-    )
+    path.write_bytes(qt_archive({"plain.txt": (0, b"as is"), "small.txt": (4, zstandard.compress(b"packed"))}))
     assert read_member(path, "art/plain.txt") == b"as is"
     assert read_member(path, "art/small.txt") == b"packed"
     with pytest.raises(FileNotFoundError, match="no member"):
@@ -150,7 +148,4 @@ def test_missing_packages_cost_their_pictures_only(tmp_path, monkeypatch, caplog
     total = photos.write_pack(tmp_path / "build", tmp_path / "pack")
     written = tmp_path / "pack" / "photos" / "fog" / "fog_01.jpg"
     assert total == written.stat().st_size
-    assert (
-        "fog/fog_01.jpg,training/image/skies.py"
-        in (tmp_path / "pack" / "photos" / "ATTRIBUTION.csv").read_text()
-    )
+    assert "fog/fog_01.jpg,training/image/skies.py" in (tmp_path / "pack" / "photos" / "ATTRIBUTION.csv").read_text()

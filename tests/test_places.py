@@ -43,8 +43,7 @@ def test_real_photographs_are_labelled_with_known_concepts_and_places():
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_phrase_names_one_place(language):
     words = {
-        place.id: [f" {phrase.lower()} " for phrase in place.phrases(language)]
-        for place in load_places().values()
+        place.id: [f" {phrase.lower()} " for phrase in place.phrases(language)] for place in load_places().values()
     }
     for (first, mine), (second, others) in itertools.permutations(words.items(), 2):
         for phrase, other in itertools.product(mine, others):
@@ -56,9 +55,7 @@ def test_phrases_are_plain_text(language):
     for place in load_places().values():
         for phrase in place.phrases(language):
             assert re.fullmatch(r"[A-Za-zÀ-ÿœŒ' -]+", phrase), phrase
-            assert phrase == " ".join(phrase.split()) and not phrase.startswith(
-                ("A ", "Un ", "Une ", "In ", "Dans ")
-            )
+            assert phrase == " ".join(phrase.split()) and not phrase.startswith(("A ", "Un ", "Une ", "In ", "Dans "))
 
 
 def test_french_phrases_elide_and_contract():
@@ -104,9 +101,7 @@ def test_no_part_of_a_photograph_is_in_both_splits():
 
 def test_procedural_tests_use_unseen_seeds_and_tones():
     views = {
-        split: [
-            _view(p.source)[1] for p in PHOTOS if p.source.package == PROCEDURAL and p.source.split == split
-        ]
+        split: [_view(p.source)[1] for p in PHOTOS if p.source.package == PROCEDURAL and p.source.split == split]
         for split in ("train", "test")
     }
     assert max(float(view["tone"]) for view in views["train"]) <= 0.6

@@ -16,15 +16,9 @@ COMPARISON = Comparison(
     model="image",
     seconds=1.5,
     columns=(
-        ColumnResult(
-            "hypothesis-0", "hypothesis", "English", 0.5, (Caption("A cat.", -2.0, -0.5, 4),), done=True
-        ),
-        ColumnResult(
-            "hypothesis-1", "hypothesis", "Français", 0.6, (Caption("Un chat.", -3.0, -0.6, 5),), done=True
-        ),
-        ColumnResult(
-            "beam", "beam", "Beam search", 1.0, (Caption("A cat.", -1.0, -0.25, 4), Caption("", 0, 0, 0))
-        ),
+        ColumnResult("hypothesis-0", "hypothesis", "English", 0.5, (Caption("A cat.", -2.0, -0.5, 4),), done=True),
+        ColumnResult("hypothesis-1", "hypothesis", "Français", 0.6, (Caption("Un chat.", -3.0, -0.6, 5),), done=True),
+        ColumnResult("beam", "beam", "Beam search", 1.0, (Caption("A cat.", -1.0, -0.25, 4), Caption("", 0, 0, 0))),
     ),
     done=True,
 )
@@ -75,9 +69,7 @@ def test_json_form():
     table = COMPARISON.to_dict()
     assert list(table) == ["media", "model", "seconds", "columns"]
     assert list(table["columns"][0]) == ["id", "method", "label", "seconds", "captions"]
-    assert table["columns"][0]["captions"] == [
-        {"text": "A cat.", "log_prob": -2.0, "mean_log_prob": -0.5, "tokens": 4}
-    ]
+    assert table["columns"][0]["captions"] == [{"text": "A cat.", "log_prob": -2.0, "mean_log_prob": -0.5, "tokens": 4}]
 
 
 def test_columns_and_captions_by_name():

@@ -150,9 +150,7 @@ def test_a_bad_row_is_refused_with_its_place(tmp_path, changes, message):
 
 
 def test_a_family_on_both_sides_of_the_split_is_refused(tmp_path):
-    flat, shaded = (
-        row for row in _rows() if row["concept"] == "dog" and row["renderer"].startswith("fluent-emoji-")
-    )
+    flat, shaded = (row for row in _rows() if row["concept"] == "dog" and row["renderer"].startswith("fluent-emoji-"))
     path = _write_rows(tmp_path, [flat | {"split": "train"}, shaded | {"split": "test"}])
     with pytest.raises(SpriteError, match="line 3: drawings of one family must share a split"):
         load_sprites(path)
@@ -184,9 +182,7 @@ def test_encode_shrinks_the_longer_side_but_never_enlarges():
 
 
 def _renderer(package: str, kind: str, root: str, *, commit: bool) -> Renderer:
-    return Renderer(
-        Package("npm", package, "1", "MIT"), kind, root, "an author", "https://example.org", commit
-    )
+    return Renderer(Package("npm", package, "1", "MIT"), kind, root, "an author", "https://example.org", commit)
 
 
 @pytest.fixture
@@ -195,9 +191,7 @@ def small_world(tmp_path, monkeypatch):
     packages = tmp_path / "packages"
     packages.mkdir()
     body = "<path fill='#f00' d='M2 4h8v4H2z'/>"
-    (packages / "icons.json").write_text(
-        f'{{"width": 12, "height": 12, "icons": {{"dog": {{"body": "{body}"}}}}}}'
-    )
+    (packages / "icons.json").write_text(f'{{"width": 12, "height": 12, "icons": {{"dog": {{"body": "{body}"}}}}}}')
 
     def fetch(package: Package):
         if package.name == "missing":

@@ -12,9 +12,7 @@ from lora_mcl.errors import LoraMclError, OptionsError
 A, B, C, EOS = range(4)
 
 
-def context(
-    max_new_tokens: int = 5, rules: LogitRules = NO_RULES, eos: tuple[int, ...] = (EOS,)
-) -> SearchContext:
+def context(max_new_tokens: int = 5, rules: LogitRules = NO_RULES, eos: tuple[int, ...] = (EOS,)) -> SearchContext:
     bound = BoundRules(rules, eos, torch.device("cpu"))
     return SearchContext(bound, eos, pad_token_id=9, max_new_tokens=max_new_tokens)
 

@@ -93,9 +93,7 @@ def tiny_qwen2_audio(seed: int) -> PreTrainedModel:
         d_model=16,
         max_source_positions=10,
     )
-    config = Qwen2AudioConfig(
-        audio_config=audio, text_config=Qwen2Config(**TEXT), audio_token_index=VOCAB_SIZE - 1
-    )
+    config = Qwen2AudioConfig(audio_config=audio, text_config=Qwen2Config(**TEXT), audio_token_index=VOCAB_SIZE - 1)
     return fill_weights(Qwen2AudioForConditionalGeneration(config), seed)
 
 
@@ -128,9 +126,7 @@ def prompt_of(model: PreTrainedModel, *lengths: int, seed: int = 0) -> EmbeddedP
 def row_of(prompt: EmbeddedPrompt, row: int) -> EmbeddedPrompt:
     """One of the prompts, without its padding."""
     keep = prompt.attention_mask[row].bool()
-    return EmbeddedPrompt(
-        prompt.inputs_embeds[row : row + 1, keep], prompt.attention_mask[row : row + 1, keep]
-    )
+    return EmbeddedPrompt(prompt.inputs_embeds[row : row + 1, keep], prompt.attention_mask[row : row + 1, keep])
 
 
 def random_stack(model: PreTrainedModel, ranks: tuple[int, ...], seed: int = 0) -> AdapterStack:
@@ -170,9 +166,7 @@ def decode(
     return Decoded(columns, len(events))
 
 
-def engine_of(
-    model: PreTrainedModel, stack: AdapterStack | None = None, eos: tuple[int, ...] = (3,)
-) -> Engine:
+def engine_of(model: PreTrainedModel, stack: AdapterStack | None = None, eos: tuple[int, ...] = (3,)) -> Engine:
     """An engine with the test vocabulary's padding token."""
     return Engine(model, stack, eos, PAD_TOKEN_ID)
 

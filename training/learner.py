@@ -62,9 +62,16 @@ class LearnerTrainer(Trainer):
 
 
 def training_arguments(
-    folder: Path, *, steps: int, batch_size: int, learning_rate: float, weight_decay: float, warmup: float, seed: int
+    folder: Path,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float,
+    warmup: float,
+    seed: int,
 ) -> TrainingArguments:
-    """Settings every run here shares: cosine schedule, the dataset's own order, two checkpoints kept."""
+    """Settings every run here shares: cosine schedule, the dataset's own order, bf16, two checkpoints kept."""
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
@@ -79,7 +86,8 @@ def training_arguments(
         logging_steps=25,
         save_steps=250,
         save_total_limit=2,
-        dataloader_num_workers=0,
+        bf16=True,
+        dataloader_num_workers=1,
         remove_unused_columns=False,
         report_to=["tensorboard"],
         use_cpu=not torch.cuda.is_available(),

@@ -48,7 +48,11 @@ class MultipleChoiceLearner(Learner):
     """
 
     def __init__(
-        self, model: nn.Module, stack: AdapterStack, objective: ObjectiveOptions, gate: CaptionGate | None = None
+        self,
+        model: nn.Module,
+        stack: AdapterStack,
+        objective: ObjectiveOptions,
+        gate: CaptionGate | None = None,
     ) -> None:
         super().__init__()
         if objective.needs_gate and gate is None:
@@ -109,7 +113,7 @@ class MultipleChoiceTrainer(LearnerTrainer):
         with torch.no_grad():
             prompts = self.prompts_of(inputs)
         output = model(prompts, inputs["captions"], self.state.global_step, self.state.max_steps)
-        self._last = output
+        self._last = MultipleChoiceOutput(output.loss.detach(), output.nll.detach(), output.weights)
         return (output.loss, output) if return_outputs else output.loss
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:

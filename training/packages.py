@@ -70,7 +70,14 @@ def _download(package: Package, folder: Path) -> Path:
     commands = {
         "npm": ["npm", "pack", "--silent", pinned],
         "pypi": ["python3", "-m", "pip", "download", "-q", "--no-deps", f"{package.name}=={package.version}"],
-        "deb": ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", f"{package.name}={package.version}"],
+        "deb": [
+            "apt-get",
+            "-qq",
+            "-o",
+            "APT::Sandbox::User=root",
+            "download",
+            f"{package.name}={package.version}",
+        ],
     }
     try:
         done = subprocess.run(commands[package.kind], cwd=folder, capture_output=True, text=True)

@@ -33,7 +33,7 @@ class Stability:
 
 def stability(nll: Tensor) -> Stability:
     """Winners per mode; a tie goes to the first hypothesis."""
-    hypotheses, modes, media = nll.shape
+    hypotheses, modes, _media = nll.shape
     winners = nll.argmin(0)
     shares = torch.stack([(winners == k).float().mean(1) for k in range(hypotheses)], dim=1)
     main = shares.argmax(1)

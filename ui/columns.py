@@ -69,8 +69,7 @@ def _single(captions: tuple[Caption, ...]) -> str:
 
 def _list(captions: tuple[Caption, ...]) -> str:
     items = "".join(
-        f'<li><p class="caption">{_text(caption)}</p><small>{_log_prob(caption)}</small></li>'
-        for caption in captions
+        f'<li><p class="caption">{_text(caption)}</p><small>{_log_prob(caption)}</small></li>' for caption in captions
     )
     return f"<ol>{items}</ol>"
 

@@ -29,9 +29,7 @@ _MEASURES = (
 def diversity_html(comparison: Comparison) -> str:
     """Diversity of the hypotheses' best captions beside that of as many captions of each baseline."""
     hypotheses = tuple(
-        column.captions[0].text
-        for column in comparison.columns
-        if column.method == "hypothesis" and column.captions
+        column.captions[0].text for column in comparison.columns if column.method == "hypothesis" and column.captions
     )
     baselines = [column for column in comparison.columns if column.method != "hypothesis"]
     ours = diversity(hypotheses)
@@ -64,9 +62,7 @@ def _first(count: int) -> str:
 
 
 def _row(name: str, kind: str, values: Diversity | None) -> str:
-    cells = "".join(
-        _cell(getattr(values, measure.field)) if values else "<td>–</td>" for measure in _MEASURES
-    )
+    cells = "".join(_cell(getattr(values, measure.field)) if values else "<td>–</td>" for measure in _MEASURES)
     return f'<tr class="{kind}"><th scope="row">{escape(name)}</th>{cells}</tr>'
 
 

@@ -39,15 +39,16 @@ class Parts:
     columns: dict[str, gr.HTML]
     diversity: gr.HTML
 
+    def inputs(self) -> list[Any]:
+        return [self.picture, *self.settings.values()]
+
     def outputs(self) -> list[Any]:
         return [*self.columns.values(), self.diversity, self.status, self.go, self.stop]
 
     def changes(self, view: View, shown: View | None) -> dict[Any, Any]:
         """The updates that lead from what is shown to ``view``; all of them where nothing is known."""
         updates: dict[Any, Any] = {
-            self.columns[id]: html
-            for id, html in view.columns.items()
-            if shown is None or shown.columns[id] != html
+            self.columns[id]: html for id, html in view.columns.items() if shown is None or shown.columns[id] != html
         }
         if shown is None or shown.diversity != view.diversity:
             updates[self.diversity] = view.diversity
@@ -65,15 +66,16 @@ class Parts:
 
 def connect(page: gr.Blocks, studio: Studio, examples: tuple[Example, ...], parts: Parts) -> None:
     """Wire the page's components; to be called inside the page's ``gr.Blocks``."""
-    defaults = studio.captioner.defaults
-    inputs = [parts.picture, *parts.settings.values()]
     # Counts chosen examples: its change starts the comparison once the picture is in its place.
     chosen = gr.State(0)
+
+    def wait() -> dict[Any, Any]:
+        return parts.controls(running=True, status="One moment …")
 
     def compare(request: gr.Request, image: Any, *settings: Any) -> Iterator[dict[Any, Any]]:
         shown = None
         try:
-            options = options_from(dict(zip(parts.settings, settings, strict=True)), defaults)
+            options = options_from(dict(zip(parts.settings, settings, strict=True)), studio.captioner.defaults)
             for view in studio.views(_path(image), options, _session(request)):
                 yield parts.changes(view, shown)
                 shown = view
@@ -83,6 +85,60 @@ def connect(page: gr.Blocks, studio: Studio, examples: tuple[Example, ...], part
         except Exception:
             yield parts.controls(running=False, status="Something went wrong here. Please try again.")
             raise
+
+    def stop(request: gr.Request) -> dict[Any, Any]:
+        view = studio.stop(_session(request))
+        return parts.changes(view, None) if view else parts.controls(running=False, status="")
+
+    def start_over(request: gr.Request) -> dict[Any, Any]:
+        studio.stop(_session(request))
+        return parts.changes(studio.idle(), None)
+
+    def choose(count: int, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+        example = examples[event.index]
+        return {parts.picture: str(example.file), chosen: count + 1, **start_over(request)}
+
+    def leave(request: gr.Request) -> None:
+        studio.stop(_session(request))
+
+    def fit_groups(beams: Any, groups: Any) -> Any:
+        whole = isinstance(beams, int) and isinstance(groups, int)
+        return fitting_groups(beams, groups) if whole else gr.skip()
+
+    outputs = parts.outputs()
+    started = gr.on(
+        [parts.go.click, chosen.change], wait, None, outputs, trigger_mode="multiple", queue=False, **_PRIVATE
+    )
+    run = started.then(
+        compare,
+        parts.inputs(),
+        outputs,
+        trigger_mode="multiple",
+        show_progress="minimal",
+        show_progress_on=parts.status,
+        api_visibility="private",
+        **_COMPARISON,
+    )
+    ends = {"outputs": outputs, "cancels": [run], "queue": False, **_PRIVATE}
+    parts.stop.click(stop, None, **ends)
+    gr.on([parts.picture.input, parts.picture.clear], start_over, None, **ends)
+    # Through the queue: only there does a change of state set off events.
+    parts.gallery.click(choose, chosen, [parts.picture, chosen, *outputs], cancels=[run], **_PRIVATE)
+    beams, groups = parts.settings["num_beams"], parts.settings["num_beam_groups"]
+    gr.on(
+        [beams.change, groups.change],
+        fit_groups,
+        [beams, groups],
+        groups,
+        preprocess=False,
+        queue=False,
+        **_PRIVATE,
+    )
+    page.unload(leave)
+
+
+def connect_endpoint(studio: Studio, parts: Parts) -> None:
+    """Offer ``/compare_image`` to other programs; to be called inside the page's ``gr.Blocks``."""
 
     def compare_image(
         request: gr.Request,
@@ -108,61 +164,15 @@ def connect(page: gr.Blocks, studio: Studio, examples: tuple[Example, ...], part
         """
         values = (num_beams, num_beam_groups, diversity_penalty, hypothesis_beams, max_new_tokens)
         try:
-            options = options_from(dict(zip(parts.settings, values, strict=True)), defaults)
+            options = options_from(dict(zip(parts.settings, values, strict=True)), studio.captioner.defaults)
             for comparison in studio.comparisons(_path(image), options, _session(request)):
                 yield comparison.to_dict()
         except LoraMclError as error:
             raise _message(error) from None
 
-    def stop(request: gr.Request) -> dict[Any, Any]:
-        view = studio.stop(_session(request))
-        return parts.changes(view, None) if view else parts.controls(running=False, status="")
-
-    def start_over(request: gr.Request) -> dict[Any, Any]:
-        studio.stop(_session(request))
-        return parts.changes(studio.idle(), None)
-
-    def choose(count: int, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        example = examples[event.index]
-        return {parts.picture: str(example.file), chosen: count + 1, **start_over(request)}
-
-    def leave(request: gr.Request) -> None:
-        studio.stop(_session(request))
-
-    run = gr.on(
-        [parts.go.click, chosen.change],
-        compare,
-        inputs,
-        parts.outputs(),
-        trigger_mode="multiple",
-        show_progress="minimal",
-        show_progress_on=parts.status,
-        api_visibility="private",
-        **_COMPARISON,
-    )
-    parts.stop.click(stop, None, parts.outputs(), cancels=[run], queue=False, **_PRIVATE)
-    gr.on(
-        [parts.picture.input, parts.picture.clear],
-        start_over,
-        None,
-        parts.outputs(),
-        cancels=[run],
-        queue=False,
-        **_PRIVATE,
-    )
-    parts.gallery.click(choose, chosen, [parts.picture, chosen, *parts.outputs()], cancels=[run], **_PRIVATE)
-    gr.on(
-        [parts.settings["num_beams"].change, parts.settings["num_beam_groups"].change],
-        fitting_groups,
-        [parts.settings["num_beams"], parts.settings["num_beam_groups"]],
-        parts.settings["num_beam_groups"],
-        queue=False,
-        **_PRIVATE,
-    )
     gr.Button(visible=False).click(
-        compare_image, inputs, gr.JSON(visible=False), api_name="compare_image", **_COMPARISON
+        compare_image, parts.inputs(), gr.JSON(visible=False), api_name="compare_image", **_COMPARISON
     )
-    page.unload(leave)
 
 
 def _path(image: Any) -> Path:

@@ -8,7 +8,7 @@ import gradio as gr
 
 from lora_mcl.results import CaptionSource, CompareOptions
 from ui.about import About, about_html, guide_html, header_html
-from ui.events import Parts, connect
+from ui.events import Parts, connect, connect_endpoint
 from ui.examples import Example, gallery_html
 from ui.settings import SETTINGS, upper_bound
 from ui.studio import WRITING, Studio
@@ -37,9 +37,7 @@ def build_page(captioner: CaptionSource, examples: tuple[Example, ...], about: A
     studio = Studio(captioner)
     specs = captioner.columns()
     idle = studio.idle()
-    with gr.Blocks(
-        title="LoRA-MCL Studio", analytics_enabled=False, delete_cache=(UPLOAD_CHECK, UPLOAD_AGE)
-    ) as page:
+    with gr.Blocks(title="LoRA-MCL Studio", analytics_enabled=False, delete_cache=(UPLOAD_CHECK, UPLOAD_AGE)) as page:
         _html(header_html(sum(spec.method == "hypothesis" for spec in specs)))
         with gr.Row(elem_classes="desk"):
             with gr.Column(min_width=300):
@@ -64,17 +62,12 @@ def build_page(captioner: CaptionSource, examples: tuple[Example, ...], about: A
                 )
                 _html(about_html(about))
         with gr.Row(elem_classes="board"):
-            columns = {
-                spec.id: _html(idle.columns[spec.id], elem_classes=["cell", spec.method]) for spec in specs
-            }
+            columns = {spec.id: _html(idle.columns[spec.id], elem_classes=["cell", spec.method]) for spec in specs}
         diversity = _html(idle.diversity)
         _html(guide_html(specs))
-        connect(
-            page,
-            studio,
-            examples,
-            Parts(picture, settings, go, stop, status, gallery, columns, diversity),
-        )
+        parts = Parts(picture, settings, go, stop, status, gallery, columns, diversity)
+        connect(page, studio, examples, parts)
+        connect_endpoint(studio, parts)
     return page
 
 

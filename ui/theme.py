@@ -14,9 +14,7 @@ _MONO = ("ui-monospace", "SF Mono", "Cascadia Mono", "Liberation Mono", "monospa
 
 def studio_theme() -> gr.themes.Base:
     """Ink on warm paper, and its night version; colour is left to the columns."""
-    return gr.themes.Base(
-        primary_hue="stone", neutral_hue="stone", font=_SANS, font_mono=_MONO, radius_size="sm"
-    ).set(
+    return gr.themes.Base(primary_hue="stone", neutral_hue="stone", font=_SANS, font_mono=_MONO, radius_size="sm").set(
         body_background_fill="#faf9f6",
         body_background_fill_dark="#151412",
         body_text_color="#1f1d1a",

@@ -51,8 +51,7 @@ class Routing:
         rows = rows.long()
         if rows.numel() and not (int(rows.min()) >= BASE_ROW and int(rows.max()) < self.num_adapters):
             raise ValueError(
-                f"rows must lie between {BASE_ROW} (the bare base) and {self.num_adapters - 1}; "
-                f"got {rows.tolist()}"
+                f"rows must lie between {BASE_ROW} (the bare base) and {self.num_adapters - 1}; got {rows.tolist()}"
             )
         self.index, self.active = rows.clamp_min(0), rows != BASE_ROW
 
@@ -81,8 +80,7 @@ class Routing:
             )
         if len(self.index) != num_rows:
             raise ValueError(
-                f"The batch has {num_rows} rows but {len(self.index)} adapter rows are set: "
-                "give one per batch row."
+                f"The batch has {num_rows} rows but {len(self.index)} adapter rows are set: give one per batch row."
             )
         if self.index.device != device:
             self.index, self.active = self.index.to(device), self.active.to(device)

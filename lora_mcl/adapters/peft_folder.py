@@ -99,9 +99,7 @@ def read_tensors(folder: Path) -> AdapterTensors:
     return {module: (pair["A"], pair["B"]) for module, pair in pairs.items()}
 
 
-def write_folder(
-    spec: AdapterSpec, tensors: AdapterTensors, folder: Path, base_name_or_path: str | None
-) -> None:
+def write_folder(spec: AdapterSpec, tensors: AdapterTensors, folder: Path, base_name_or_path: str | None) -> None:
     """Write one adapter so that `peft.PeftModel.from_pretrained(base, folder)` loads it.
 
     Both files depend on nothing but their content (sorted keys), so saving twice gives the same bytes.

@@ -113,9 +113,7 @@ class AdapterSpec:
             *((f"rank_pattern[{k}]", v) for k, v in self.rank_pattern.items()),
         ]:
             if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-                raise OptionsError(
-                    f"adapter {self.name!r}: {label} must be an integer of at least 1; got {rank!r}"
-                )
+                raise OptionsError(f"adapter {self.name!r}: {label} must be an integer of at least 1; got {rank!r}")
         for label, alpha in [
             ("alpha", self.alpha),
             *((f"alpha_pattern[{k}]", v) for k, v in self.alpha_pattern.items()),

@@ -210,9 +210,7 @@ class AdapterStack:
 
 def _refuse_second_stack(model: nn.Module) -> None:
     if any(isinstance(module, GroupedLoraLinear) for module in model.modules()):
-        raise OptionsError(
-            "this model has an adapter stack already: detach() it, or attach all adapters at once"
-        )
+        raise OptionsError("this model has an adapter stack already: detach() it, or attach all adapters at once")
 
 
 def _fit(pairs: AdapterTensors, spec: AdapterSpec, model: nn.Module, folder: Path) -> AdapterTensors:
@@ -235,9 +233,7 @@ def _check_pairs(
     """Raise BundleError unless `pairs` has exactly the modules and (A, B) shapes of `shapes`."""
     path = folder / WEIGHTS_FILE
     if missing := sorted(set(shapes) - set(pairs)):
-        raise BundleError(
-            f"{path} has no weights for {_some(missing)}, which target_modules selects in the base model"
-        )
+        raise BundleError(f"{path} has no weights for {_some(missing)}, which target_modules selects in the base model")
     if unknown := sorted(set(pairs) - set(shapes)):
         raise BundleError(
             f"{path} has weights for {_some(unknown)}, which target_modules does not select in the base "

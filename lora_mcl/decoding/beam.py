@@ -158,9 +158,7 @@ class BeamSearchRun:
         self._num_beams = options.num_beams
         self._num_return_sequences = options.num_return_sequences or options.num_beams
         early_stopping = True if options.num_beams == 1 else options.early_stopping
-        self._ranking = Ranking(
-            options.length_penalty, early_stopping, context.max_new_tokens, context.eos_token_ids
-        )
+        self._ranking = Ranking(options.length_penalty, early_stopping, context.max_new_tokens, context.eos_token_ids)
         self._open = [Beam()]
         self._best = BestCandidates(options.num_beams)
         self._length = 0
@@ -185,9 +183,7 @@ class BeamSearchRun:
                 still_open.append(continuation)
 
         self._open = [continuation.beam for continuation in still_open]
-        self.finished = not still_open or self._ranking.is_settled(
-            self._best, self._open[0].total, self._length
-        )
+        self.finished = not still_open or self._ranking.is_settled(self._best, self._open[0].total, self._length)
         if self.finished:
             return Move((), ())
         return Move([c.token for c in still_open], [c.parent for c in still_open])

@@ -56,8 +56,7 @@ class DiverseBeamSearch:
         check_whole("num_beam_groups", self.num_beam_groups, least=1)
         if self.num_beams % self.num_beam_groups:
             raise OptionsError(
-                "num_beam_groups must divide num_beams: "
-                f"{self.num_beam_groups} does not divide {self.num_beams}."
+                f"num_beam_groups must divide num_beams: {self.num_beam_groups} does not divide {self.num_beams}."
             )
         check_finite("diversity_penalty", self.diversity_penalty, least=0)
 
@@ -123,9 +122,7 @@ class DiverseBeamSearchRun:
         self._diversity_penalty = options.diversity_penalty
         self._num_return_sequences = options.num_return_sequences or options.num_beams
         self._group_size = options.num_beams // options.num_beam_groups
-        ranking = Ranking(
-            options.length_penalty, options.early_stopping, context.max_new_tokens, context.eos_token_ids
-        )
+        ranking = Ranking(options.length_penalty, options.early_stopping, context.max_new_tokens, context.eos_token_ids)
         self._groups = [BeamGroup(self._group_size, ranking) for _ in range(options.num_beam_groups)]
         # First row of each group; all groups share the prompt's row until they have moved.
         self._first_rows = [0] * options.num_beam_groups

@@ -158,9 +158,7 @@ class Engine:
         # Columns with the same medium and adapter share a prefill row: only their searches differ.
         sources = list(dict.fromkeys((request.medium, request.adapter) for request in requests))
         columns = [
-            _Column(
-                request.id, request.strategy.search(context), sources.index((request.medium, request.adapter))
-            )
+            _Column(request.id, request.strategy.search(context), sources.index((request.medium, request.adapter)))
             for request in requests
         ]
         media = torch.tensor([medium for medium, _ in sources], device=prompt.attention_mask.device)
@@ -179,9 +177,7 @@ class Engine:
                     yield StepEvent(step, {}, finished, done=True, stopped=True)
                     return
                 logits = (
-                    rows.prefill(prompt.inputs_embeds[media])
-                    if move is None
-                    else rows.step(move.tokens, move.parents)
+                    rows.prefill(prompt.inputs_embeds[media]) if move is None else rows.step(move.tokens, move.parents)
                 )
                 move, changed = _advance(columns, logits)
                 finished |= {column.id for column in columns if column.search.finished}
@@ -198,9 +194,7 @@ class Engine:
             )
         both = sorted(set(rules.forbidden_token_ids) & set(self.eos_token_ids))
         if both:
-            raise OptionsError(
-                f"forbidden_token_ids must leave the end-of-sequence tokens free: {both} are both."
-            )
+            raise OptionsError(f"forbidden_token_ids must leave the end-of-sequence tokens free: {both} are both.")
 
     def _check_requests(self, requests: Sequence[ColumnRequest], num_prompts: int) -> None:
         if not requests:

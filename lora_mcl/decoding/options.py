@@ -43,9 +43,7 @@ def check_beams(
     if num_return_sequences is not None:
         check_whole("num_return_sequences", num_return_sequences, least=1)
         if num_return_sequences > num_beams:
-            raise OptionsError(
-                f"num_return_sequences must be at most num_beams: {num_return_sequences} > {num_beams}."
-            )
+            raise OptionsError(f"num_return_sequences must be at most num_beams: {num_return_sequences} > {num_beams}.")
     check_finite("length_penalty", length_penalty)
     if not isinstance(early_stopping, bool) and early_stopping != "never":
         raise OptionsError(f'early_stopping must be True, False or "never", not {early_stopping!r}.')

@@ -67,8 +67,6 @@ class BoundRules:
         if self._penalty != 1.0 and length > 0:
             seen = torch.tensor(tokens, dtype=torch.long, device=scores.device)
             picked = scores.gather(1, seen)
-            scores = scores.scatter(
-                1, seen, torch.where(picked < 0, picked * self._penalty, picked / self._penalty)
-            )
+            scores = scores.scatter(1, seen, torch.where(picked < 0, picked * self._penalty, picked / self._penalty))
         banned = self._forbidden_or_eos if length < self._min_new_tokens else self._forbidden
         return scores.index_fill(1, banned, -torch.inf) if banned.numel() else scores

@@ -57,9 +57,7 @@ class EfficientNetTowerConfig(PreTrainedConfig):
         if len(self.stage_widths) != stages or len(self.stage_depths) != stages:
             raise ValueError(f"stage_widths and stage_depths need {stages} values each")
         if self.image_size % self.patch_size:
-            raise ValueError(
-                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
-            )
+            raise ValueError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
 
     @property
     def patch_size(self) -> int:
@@ -178,9 +176,7 @@ class EfficientNetTower(PreTrainedModel):
         cells = cells.reshape(batch, height // side, side, width // side, side, channels)
         return cells.permute(0, 1, 3, 2, 4, 5).reshape(batch, -1, side * side * channels)
 
-    def forward(
-        self, pixel_values: Tensor, return_dict: bool | None = None, **kwargs
-    ) -> BaseModelOutput | tuple:
+    def forward(self, pixel_values: Tensor, return_dict: bool | None = None, **kwargs) -> BaseModelOutput | tuple:
         """Return hidden states [B, 1 + P, D]; position 0 is zeros, for LLaVA's "default" selection to drop.
 
         ``hidden_states`` has a single entry, so the model's ``vision_feature_layer`` must be -1.

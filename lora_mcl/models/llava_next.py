@@ -86,9 +86,7 @@ class ImageLanguageModel:
         except (OSError, ValueError) as error:
             raise BundleError(f"{base!s} holds no model that can be read: {_first_line(error)}") from error
         if not isinstance(config, LlavaNextConfig):
-            raise BundleError(
-                f"{base!s} holds a {config.model_type!r} model; a 'llava_next' model is needed here."
-            )
+            raise BundleError(f"{base!s} holds a {config.model_type!r} model; a 'llava_next' model is needed here.")
         try:
             model, loading = LlavaNextForConditionalGeneration.from_pretrained(
                 base,
@@ -145,9 +143,7 @@ class ImageLanguageModel:
             OptionsError: if the prompt contains the image placeholder.
         """
         if self.processor.image_token in prompt:
-            raise OptionsError(
-                f"The prompt must not contain {self.processor.image_token!r}: the image is added to it."
-            )
+            raise OptionsError(f"The prompt must not contain {self.processor.image_token!r}: the image is added to it.")
         content = [{"type": "image", "image": upright_rgb(image)}, {"type": "text", "text": prompt}]
         return self.processor.apply_chat_template(
             [{"role": "user", "content": content}],

@@ -45,9 +45,7 @@ class Run:
     objective: ObjectiveOptions
 
     def specs(self) -> list[AdapterSpec]:
-        return [
-            AdapterSpec(f"hypothesis-{k}", self.rank, ALPHA_PER_RANK * self.rank) for k in range(self.hypotheses)
-        ]
+        return [AdapterSpec(f"hypothesis-{k}", self.rank, ALPHA_PER_RANK * self.rank) for k in range(self.hypotheses)]
 
 
 RUNS = {
@@ -79,7 +77,7 @@ def train(name: str, *, steps: int, batch_size: int, learning_rate: float, seed:
             warmup=0.03,
             seed=seed,
         ),
-        train_dataset=open_stream(media, steps * batch_size, seed + 1, simulated_share=0.1),
+        train_dataset=open_stream(media, steps * batch_size, seed + 1, simulated_share=0.1, photograph_share=0.0),
         data_collator=VisitCollator(media),
         prompts_of=lambda batch: encode_prompts(media.model, batch),
     )
@@ -111,7 +109,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     train(
-        args.run, steps=args.steps, batch_size=args.batch_size, learning_rate=args.learning_rate, seed=args.seed
+        args.run,
+        steps=args.steps,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        seed=args.seed,
     )
 
 

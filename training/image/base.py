@@ -63,7 +63,7 @@ def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> No
             warmup=0.03,
             seed=seed,
         ),
-        train_dataset=open_stream(media, steps * batch_size, seed, simulated_share=0.2),
+        train_dataset=open_stream(media, steps * batch_size, seed, simulated_share=0.17, photograph_share=0.06),
         data_collator=VisitCollator(media),
     )
     started = time.perf_counter()

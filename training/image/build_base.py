@@ -184,13 +184,9 @@ def sample_captions(scenes: int, seed: int) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=UNTRAINED_DIR)
-    parser.add_argument(
-        "--scenes", type=int, default=20_000, help="scenes whose captions train the tokenizer"
-    )
+    parser.add_argument("--scenes", type=int, default=20_000, help="scenes whose captions train the tokenizer")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     build_base(args.out, sample_captions(args.scenes, args.seed), seed=args.seed)

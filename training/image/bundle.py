@@ -57,7 +57,9 @@ def write_bundle(results: dict[str, Any]) -> None:
             prompt=PROMPT,
             hypotheses=hypothesis_refs(main),
             baseline=AdapterRef(
-                "baseline", "LoRA-MLE", "One adapter of the same rank, trained the ordinary way on the same captions."
+                "baseline",
+                "LoRA-MLE",
+                "One adapter of the same rank, trained the ordinary way on the same captions.",
             ),
             generation=CompareOptions(
                 num_beams=NUM_BEAMS, num_beam_groups=NUM_BEAMS, diversity_penalty=DIVERSITY_PENALTY

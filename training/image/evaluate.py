@@ -37,8 +37,10 @@ from training.image.grammar import MODES, load_grammar
 from training.image.likelihood import likelihoods
 from training.image.material import load_material
 from training.image.reader import load_reader
+from training.image.real import photograph_report
 from training.image.scene import Scene
 from training.image.visits import CachedPictures
+from training.packages import BUILD_DIR
 from training.stability import mode_matrix, oracle_nll, stability
 
 RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results" / "image.json"
@@ -81,9 +83,7 @@ def requests_for(stack: AdapterStack) -> list[ColumnRequest]:
     return [
         *(ColumnRequest(name, stack.index(name), Greedy()) for name in (*GATE, *RELAXED)),
         ColumnRequest("beam", baseline, BeamSearch(NUM_BEAMS)),
-        ColumnRequest(
-            "diverse-beam", baseline, DiverseBeamSearch(NUM_BEAMS, NUM_BEAMS, DIVERSITY_PENALTY)
-        ),
+        ColumnRequest("diverse-beam", baseline, DiverseBeamSearch(NUM_BEAMS, NUM_BEAMS, DIVERSITY_PENALTY)),
     ]
 
 
@@ -101,9 +101,7 @@ def generation_report(
         main = likelihood[run]["stability"]["main"]
         report[run] = {
             "hypotheses": {
-                name: hypothesis_report([row[name][0] for row in scored], MODES[main.index(k)])
-                if k in main
-                else None
+                name: hypothesis_report([row[name][0] for row in scored], MODES[main.index(k)]) if k in main else None
                 for k, name in enumerate(names)
             },
             **set_report([[row[name][0] for name in names] for row in scored]),
@@ -119,10 +117,8 @@ def generation_report(
     return report
 
 
-def evaluate(split: str, limit: int | None) -> dict[str, Any]:
+def evaluate(media: ImageLanguageModel, stack: AdapterStack, split: str, limit: int | None) -> dict[str, Any]:
     """All measures on one split; generated captions are kept beside the checkpoints."""
-    media = ImageLanguageModel.load(BASE_DIR)
-    stack = load_stack(media)
     pictures = CachedPictures.open(sorted((CACHE_DIR / split).glob("[0-9][0-9][0-9]")))
     likelihood = likelihood_report(likelihoods(media, stack, pictures, load_grammar()))
     material = load_material(material_split(split))
@@ -151,9 +147,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--limit", type=int, help="caption only so many scenes of each split (for a quick look)")
     args = parser.parse_args()
+    torch.set_grad_enabled(False)
+    media = ImageLanguageModel.load(BASE_DIR)
+    stack = load_stack(media)
     results = {
-        "test": evaluate("test", args.limit),
-        "seen": evaluate("seen", args.limit),
+        "test": evaluate(media, stack, "test", args.limit),
+        "seen": evaluate(media, stack, "seen", args.limit),
+        "photographs": photograph_report(
+            media,
+            stack,
+            [request for request in requests_for(stack) if request.id not in RELAXED],
+            GATE,
+            load_reader(),
+            BUILD_DIR,
+            PROMPT,
+            MAX_NEW_TOKENS,
+        ),
         "training": {
             "base": json.loads((BASE_DIR / "training.json").read_text(encoding="utf-8")),
             **{

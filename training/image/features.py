@@ -17,6 +17,7 @@ import json
 import os
 import random
 import shutil
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -25,22 +26,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageEnhance
 from tqdm import tqdm
 
 from lora_mcl.models.llava_next import ImageLanguageModel, tower_features
 from training.image.lexicon import load_lexicon
 from training.image.material import Material, Split, load_material
+from training.image.photos import RealPhoto, load_real
 from training.image.render import ASPECTS, render
 from training.image.sampler import sample_scene
-from training.image.scene import Scene, Thing
+from training.image.scene import MAX_COUNT, Scene, Thing
 from training.packages import BUILD_DIR
 
 CACHE_DIR = BUILD_DIR / "image" / "features"
 UNTRAINED_DIR = BUILD_DIR / "image" / "untrained"
-SEEDS = {"train": 1_000, "test": 9_000_000, "seen": 5_000_000, "empty": 7_000_000}
+SEEDS = {"train": 1_000, "test": 9_000_000, "seen": 5_000_000, "empty": 7_000_000, "photographs": 8_000_000}
 """``test``: drawings and photographs never trained on. ``seen``: new scenes of trained-on ones.
-``empty``: square pictures of trained-on places with nothing in them."""
+``empty``: square pictures of trained-on places with nothing in them.
+``photographs``: crops of the real photographs for training, each kind of thing as often as any other."""
 TOWER_BATCH = 4
 """Larger batches fall out of a core's cache and are slower."""
 
@@ -52,6 +55,25 @@ class Item:
     scene: Scene
     image_size: tuple[int, int]
     rows: tuple[int, ...]
+
+
+def draw_photograph(seed: int, root: Path = BUILD_DIR) -> tuple[Scene, Image.Image]:
+    """Crop number ``seed`` of a real training photograph whose things can be counted: always the same."""
+    rng = random.Random(SEEDS["photographs"] + seed)
+    by_concept: dict[str, list[RealPhoto]] = defaultdict(list)
+    for photo in load_real():
+        if photo.source.split == "train" and len(photo.concepts) == 1 and photo.concepts[0][1] <= MAX_COUNT:
+            by_concept[photo.concepts[0][0]].append(photo)
+    concept = rng.choice(sorted(by_concept))
+    photo = rng.choice(by_concept[concept])
+    image = Image.open(root / "real" / photo.file).convert("RGB")
+    keep_width, keep_height = rng.uniform(0.75, 1.0), rng.uniform(0.75, 1.0)
+    left, top = rng.uniform(0, 1 - keep_width) * image.width, rng.uniform(0, 1 - keep_height) * image.height
+    box = (left, top, left + keep_width * image.width, top + keep_height * image.height)
+    image = image.crop(tuple(round(edge) for edge in box))
+    for enhance in (ImageEnhance.Brightness, ImageEnhance.Color):
+        image = enhance(image).enhance(rng.uniform(0.8, 1.2))
+    return Scene(photo.place, (Thing(concept, photo.concepts[0][1]),)), image
 
 
 def draw(split: str, seed: int, material: Material) -> tuple[Scene, Image.Image]:
@@ -110,7 +132,9 @@ def write_shard(split: str, shard: int, per_shard: int) -> Path:
     items, arrays, row = [], [], 0
     for start in range(0, per_shard, TOWER_BATCH):
         drawn = [
-            draw(split, shard * per_shard + index, material)
+            draw_photograph(shard * per_shard + index)
+            if split == "photographs"
+            else draw(split, shard * per_shard + index, material)
             for index in range(start, min(start + TOWER_BATCH, per_shard))
         ]
         for (scene, _), (size, features) in zip(drawn, encode_pictures(model, [im for _, im in drawn]), strict=True):

@@ -42,9 +42,7 @@ def generate(
         ]
         columns = {}
         with torch.inference_mode():
-            for event in engine.decode(
-                EncodedPrompt(embeds, mask), placed, max_new_tokens=max_new_tokens, rules=rules
-            ):
+            for event in engine.decode(EncodedPrompt(embeds, mask), placed, max_new_tokens=max_new_tokens, rules=rules):
                 columns |= event.columns
         for number in range(len(encoded)):
             yield {
@@ -68,8 +66,7 @@ def read_captions(reader: Reader, scene: Scene, texts: Sequence[str]) -> list[Sc
     """Each text with its reading's mode and its score against the scene."""
     readings = [reader.read(text) for text in texts]
     return [
-        ScoredCaption(text, reading.mode, score(scene, reading))
-        for text, reading in zip(texts, readings, strict=True)
+        ScoredCaption(text, reading.mode, score(scene, reading)) for text, reading in zip(texts, readings, strict=True)
     ]
 
 

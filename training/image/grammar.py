@@ -52,10 +52,10 @@ class Grammar:
             raise ValueError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
         templates = TEMPLATES[mode][len(scene.things)]
         pattern = rng.choice(templates) if template is None else templates[template]
-        phrase, alternative, place_noun = self.places[scene.place].phrases(
-            "fr" if mode == "fr-place" else "en"
-        )
         phrases = dict(zip(_LETTERS, self._noun_phrases(scene, mode, rng), strict=False))
+        if mode == "en-objects":
+            return sentence(pattern.format(**phrases))
+        phrase, alternative, place_noun = self.places[scene.place].phrases("fr" if mode == "fr-place" else "en")
         place = rng.choice((phrase, alternative))
         return sentence(pattern.format(**phrases, place=place, place_noun=place_noun))
 

@@ -112,8 +112,7 @@ def load_lexicon(path: Path = LEXICON_CSV) -> dict[str, Concept]:
     """
     with path.open(encoding="utf-8", newline="") as opened:
         concepts = [
-            _concept(row, f"{path.name} line {line}")
-            for line, row in enumerate(csv.DictReader(opened), start=2)
+            _concept(row, f"{path.name} line {line}") for line, row in enumerate(csv.DictReader(opened), start=2)
         ]
     for what in ("id", "en", "en_plural", "fr", "fr_plural"):
         _check_unique(what, [(getattr(concept, what), concept.id) for concept in concepts])

@@ -23,9 +23,7 @@ def test_caption(grammar: Grammar, pictures: CachedPictures, index: int, mode: s
 
 
 @torch.inference_mode()
-def likelihoods(
-    media: ImageLanguageModel, stack: AdapterStack, pictures: CachedPictures, grammar: Grammar
-) -> Tensor:
+def likelihoods(media: ImageLanguageModel, stack: AdapterStack, pictures: CachedPictures, grammar: Grammar) -> Tensor:
     """Mean token NLL [A, M, N]: A adapters of the stack, M modes, N pictures."""
     collate = VisitCollator(media)
     nll = torch.empty(len(stack), len(MODES), len(pictures))

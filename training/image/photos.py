@@ -148,9 +148,7 @@ def load_photos() -> list[Photo]:
 
 def load_real() -> list[RealPhoto]:
     """The rows of real.csv. Raises ValueError for a row that is not valid."""
-    return [
-        RealPhoto(_source(row), _concepts(row["concepts"]), row["place"] or None) for row in _rows("real.csv")
-    ]
+    return [RealPhoto(_source(row), _concepts(row["concepts"]), row["place"] or None) for row in _rows("real.csv")]
 
 
 def _rows(name: str) -> list[dict[str, str]]:
@@ -195,9 +193,7 @@ def open_picture(source: Source) -> Image.Image:
                 picture = Image.fromarray(pixels.round().astype(np.uint8))
     left, top, right, bottom = source.crop
     width, height = picture.size
-    return picture.crop(
-        (round(left * width), round(top * height), round(right * width), round(bottom * height))
-    )
+    return picture.crop((round(left * width), round(top * height), round(right * width), round(bottom * height)))
 
 
 @functools.cache

@@ -41,9 +41,7 @@ class Place:
 
     def phrases(self, language: Literal["en", "fr"]) -> tuple[str, str, str]:
         """The prepositional phrase, its alternative and the noun phrase in one language."""
-        return (
-            (self.en, self.en_alt, self.en_noun) if language == "en" else (self.fr, self.fr_alt, self.fr_noun)
-        )
+        return (self.en, self.en_alt, self.en_noun) if language == "en" else (self.fr, self.fr_alt, self.fr_noun)
 
 
 @functools.cache

@@ -46,8 +46,7 @@ FUNCTION_WORDS: dict[Language, frozenset[str]] = {
 NUMBERS: dict[Language, dict[str, int]] = {
     "en": {w: n for n, w in enumerate(words("one two three four five six seven eight nine ten"), start=1)}
     | {"a": 1, "an": 1},
-    "fr": {w: n for n, w in enumerate(words("un deux trois quatre cinq six sept huit neuf dix"), start=1)}
-    | {"une": 1},
+    "fr": {w: n for n, w in enumerate(words("un deux trois quatre cinq six sept huit neuf dix"), start=1)} | {"une": 1},
 }
 # A number before one of these counts something else: "three zorps and the cow".
 BOUNDARIES: dict[Language, frozenset[str]] = {
@@ -120,8 +119,7 @@ class Reader:
     def __init__(self, concepts: Mapping[str, Concept], places: Mapping[str, Place]):
         self._senses = {language: _senses(language, concepts, places) for language in LANGUAGES}
         self._longest = {
-            language: max((len(key) for key in senses), default=1)
-            for language, senses in self._senses.items()
+            language: max((len(key) for key in senses), default=1) for language, senses in self._senses.items()
         }
 
     def read(self, caption: str) -> Reading:
@@ -159,9 +157,7 @@ def noun_forms(concept: Concept, language: Language) -> tuple[str, str]:
     return (concept.en, concept.en_plural) if language == "en" else (concept.fr, concept.fr_plural)
 
 
-def _senses(
-    language: Language, concepts: Mapping[str, Concept], places: Mapping[str, Place]
-) -> dict[Words, _Sense]:
+def _senses(language: Language, concepts: Mapping[str, Concept], places: Mapping[str, Place]) -> dict[Words, _Sense]:
     """Every phrase of one language and its sense.
 
     Entered from the weakest to the strongest: a noun takes its phrase from a bare place noun ("bridge"),

@@ -17,7 +17,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from training.image.scene import MAX_COUNT, SLOTS, Scene, Thing
 
-HEIGHT = 320
+SHORT_SIDE = 320
 """Pixels; the long side follows from the aspect ratio. A little above what the vision tower sees."""
 ASPECTS = ((1.0, 0.5), (4 / 3, 0.35), (3 / 4, 0.15))
 SIZE_FACTOR = {"small": 0.6, "normal": 1.0, "large": 1.5}
@@ -49,8 +49,9 @@ def render(
     relative_size: Callable[[str], float],
     rng: random.Random,
     aspects: Sequence[tuple[float, float]] = ASPECTS,
+    short_side: int = SHORT_SIDE,
 ) -> Image.Image:
-    """Return the scene as an RGB picture of about ``HEIGHT`` pixels.
+    """Return the scene as an RGB picture.
 
     Args:
         scene: what to show, and in which slots.
@@ -59,24 +60,26 @@ def render(
         relative_size: how large the concept looks beside others, about 0.6 to 1.4.
         rng: all randomness comes from here, so that a seed gives the same picture.
         aspects: (width / height, weight) to draw the picture's shape from.
+        short_side: of the picture, in pixels.
     """
     aspect = rng.choices([a for a, _ in aspects], [w for _, w in aspects])[0]
-    width, height = (round(HEIGHT * aspect), HEIGHT) if aspect >= 1 else (HEIGHT, round(HEIGHT / aspect))
+    long_side = round(short_side * max(aspect, 1 / aspect))
+    width, height = (long_side, short_side) if aspect >= 1 else (short_side, long_side)
     canvas, ground = _paint_background(background, width, height, rng)
     tint = np.asarray(canvas, dtype=np.float32).mean((0, 1))
     placed = [
         copy
         for thing in scene.things
-        for copy in _arrange(thing, scene, sprite_of(thing.concept), relative_size(thing.concept), canvas.size, ground, rng)
+        for copy in _arrange(
+            thing, scene, sprite_of(thing.concept), relative_size(thing.concept), canvas.size, ground, rng
+        )
     ]
     for copy in sorted(placed, key=lambda item: item.foot):
         _paint(canvas, copy, tint, rng)
     return _jpeg(canvas, rng.randint(60, 92))
 
 
-def _paint_background(
-    background: Background, width: int, height: int, rng: random.Random
-) -> tuple[Image.Image, float]:
+def _paint_background(background: Background, width: int, height: int, rng: random.Random) -> tuple[Image.Image, float]:
     """Crop, flip and jitter the photograph; return it with its ground as a fraction of the new height."""
     photo = background.image.convert("RGB")
     scale = min(photo.width / width, photo.height / height) * rng.uniform(0.72, 1.0)
@@ -87,7 +90,11 @@ def _paint_background(
     canvas = photo.resize((width, height), Image.Resampling.BICUBIC, (left, top, left + crop_width, top + crop_height))
     if rng.random() < 0.5:
         canvas = canvas.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    for enhance, spread in ((ImageEnhance.Brightness, 0.15), (ImageEnhance.Color, 0.25), (ImageEnhance.Contrast, 0.12)):
+    for enhance, spread in (
+        (ImageEnhance.Brightness, 0.15),
+        (ImageEnhance.Color, 0.25),
+        (ImageEnhance.Contrast, 0.12),
+    ):
         canvas = enhance(canvas).enhance(rng.uniform(1 - spread, 1 + spread))
     ground = (background.horizon * photo.height - top) / crop_height
     return canvas, min(max(ground, 0.55), 0.85)
@@ -115,7 +122,9 @@ def _arrange(
         scale = min(scale, 0.45 * height / sprite.height)
     foot = height * rng.uniform(ground, min(ground + 0.12, 0.95))
     step = sprite.width * scale * 0.92
-    offsets = {1: ((0.0, 0.0),), 2: ((-0.5, 0.0), (0.5, 0.0)), 3: ((0.0, -0.72), (-0.52, 0.0), (0.52, 0.0))}[thing.count]
+    offsets = {1: ((0.0, 0.0),), 2: ((-0.5, 0.0), (0.5, 0.0)), 3: ((0.0, -0.72), (-0.52, 0.0), (0.52, 0.0))}[
+        thing.count
+    ]
     centre += rng.uniform(-0.03, 0.03) * width
     placed = []
     for dx, dy in offsets:

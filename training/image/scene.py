@@ -29,9 +29,9 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """A place and up to three kinds of objects in it, listed from left to right."""
+    """A place (None where it cannot be told) and up to three kinds of objects in it, from left to right."""
 
-    place: str
+    place: str | None
     things: tuple[Thing, ...]
 
     def __post_init__(self) -> None:

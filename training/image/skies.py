@@ -32,9 +32,7 @@ def _noise(rng: np.random.Generator, cells: tuple[int, int], octaves: int = 5) -
     """Smooth noise [H, W] in [0, 1]: octaves of random grids, from ``cells`` (rows, columns) up."""
     total = np.zeros((HEIGHT, WIDTH))
     for octave in range(octaves):
-        grid = Image.fromarray(
-            rng.random((cells[0] * 2**octave + 1, cells[1] * 2**octave + 1)).astype(np.float32)
-        )
+        grid = Image.fromarray(rng.random((cells[0] * 2**octave + 1, cells[1] * 2**octave + 1)).astype(np.float32))
         total += np.asarray(grid.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)) / 2**octave
     return (total - total.min()) / (total.max() - total.min())
 
@@ -109,10 +107,7 @@ def _fog(rng: np.random.Generator, tone: float) -> np.ndarray:
             trees[(np.abs(x - rng.uniform(0, WIDTH)) < half) & (down > 0) & (down < 1)] = 1
         picture = _mix(picture, air * 0.45, _blur(trees, 5 - 5 * depth) * depth)
     ground = np.clip((_down() - 0.6) / 0.4, 0, 1) ** 1.5
-    soil = (
-        _mix(_rgb(0.42, 0.44, 0.38), _rgb(0.36, 0.36, 0.36), tone)
-        * (0.8 + 0.4 * _noise(rng, (30, 20)))[..., None]
-    )
+    soil = _mix(_rgb(0.42, 0.44, 0.38), _rgb(0.36, 0.36, 0.36), tone) * (0.8 + 0.4 * _noise(rng, (30, 20)))[..., None]
     picture = _mix(picture, soil, ground * 0.75)
     return _mix(picture, air * 1.08, 0.45 * _noise(rng, (2, 3), 4) * (1 - 0.6 * ground))
 
@@ -145,8 +140,7 @@ def _aurora(rng: np.random.Generator, tone: float) -> np.ndarray:
     rows = np.linspace(0, 1, HEIGHT)[:, None]
     for _ in range(3):  # curtains hang from a wavy lower edge and fade upwards
         edge = rng.uniform(0.35, 0.6) + sum(
-            rng.uniform(0.02, 0.07) * np.sin(columns * rng.uniform(3, 14) + rng.uniform(0, 6))
-            for _ in range(3)
+            rng.uniform(0.02, 0.07) * np.sin(columns * rng.uniform(3, 14) + rng.uniform(0, 6)) for _ in range(3)
         )
         above = edge[None] - rows
         rays = 0.45 + 0.55 * _noise(rng, (1, 26), 3)
@@ -154,10 +148,7 @@ def _aurora(rng: np.random.Generator, tone: float) -> np.ndarray:
         picture = picture + 0.5 * _blur(body, 2)[..., None] * glow
         picture = picture + 0.3 * (_blur(body, 6) * np.clip(above / 0.3, 0, 1))[..., None] * fringe
     land = _ridge(rng, rng.uniform(0.68, 0.74), 0.03)
-    ground = (
-        _mix(_rgb(0.05, 0.07, 0.08), _rgb(0.22, 0.28, 0.33), tone)
-        * (0.6 + 0.7 * _noise(rng, (20, 14)))[..., None]
-    )
+    ground = _mix(_rgb(0.05, 0.07, 0.08), _rgb(0.22, 0.28, 0.33), tone) * (0.6 + 0.7 * _noise(rng, (20, 14)))[..., None]
     return _mix(picture, ground + 0.06 * glow, land)
 
 

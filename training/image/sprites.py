@@ -76,9 +76,7 @@ class Renderer:
     commit: bool
 
 
-def _iconify(
-    name: str, version: str, licence: str, author: str, source: str, commit: bool = True
-) -> Renderer:
+def _iconify(name: str, version: str, licence: str, author: str, source: str, commit: bool = True) -> Renderer:
     package = Package("npm", f"@iconify-json/{name}", version, licence)
     return Renderer(package, "iconify", "package/icons.json", author, source, commit)
 
@@ -103,9 +101,7 @@ RENDERERS: dict[str, Renderer] = {
         "emojione", "1.2.3", "CC-BY-4.0", "EmojiOne / EmojiTwo", "https://github.com/EmojiTwo/emojitwo"
     ),
     # The npm package says Apache-2.0, which upstream grants for the code; the drawings are CC BY 4.0.
-    "fxemoji": _iconify(
-        "fxemoji", "1.2.2", "CC-BY-4.0", "Mozilla Foundation", "https://github.com/mozilla/fxemoji"
-    ),
+    "fxemoji": _iconify("fxemoji", "1.2.2", "CC-BY-4.0", "Mozilla Foundation", "https://github.com/mozilla/fxemoji"),
     "twemoji": _iconify(
         "twemoji",
         "1.2.5",
@@ -343,9 +339,7 @@ def _write_table(path: Path, rows: list[dict[str, str]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--out", type=Path, default=SPRITES_DIR, help="folder for training (default: %(default)s)"
-    )
+    parser.add_argument("--out", type=Path, default=SPRITES_DIR, help="folder for training (default: %(default)s)")
     parser.add_argument("--pack", type=Path, default=PACK_DIR, help="folder to commit")
     options = parser.parse_args()
     written = build_sprites(options.out, options.pack)

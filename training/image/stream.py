@@ -10,8 +10,10 @@ from training.image.patches import PhotoSimulator
 from training.image.visits import CachedPictures, CaptionVisits
 
 
-def open_stream(media: ImageLanguageModel, length: int, seed: int, *, simulated_share: float) -> CaptionVisits:
-    """``length`` visits; a ``simulated_share`` of them show an ImageNet thing as a photograph would.
+def open_stream(
+    media: ImageLanguageModel, length: int, seed: int, *, simulated_share: float, photograph_share: float
+) -> CaptionVisits:
+    """``length`` visits: composites, simulated photographs of ImageNet things, and real photographs.
 
     Raises FileNotFoundError if no features are cached.
     """
@@ -25,5 +27,7 @@ def open_stream(media: ImageLanguageModel, length: int, seed: int, *, simulated_
         backgrounds=CachedPictures.open(list((CACHE_DIR / "empty").glob("[0-9][0-9][0-9]"))),
         classes={concept.id: concept.imagenet for concept in load_lexicon().values() if concept.imagenet},
         simulated_share=simulated_share,
+        photographs=CachedPictures.open(list((CACHE_DIR / "photographs").glob("[0-9][0-9][0-9]"))),
+        photograph_share=photograph_share,
         cells_per_patch=tower.config.cells_per_patch,
     )

@@ -82,6 +82,8 @@ class CaptionVisits(Dataset):
         simulator: if given, ``simulated_share`` of the visits show an ImageNet thing on an empty background.
         backgrounds: cached pictures of empty places, for the simulator.
         classes: concept -> its ImageNet classes, for the simulator.
+        photographs: cached real photographs, ``photograph_share`` of the visits. Where a photograph's place
+            cannot be told, only the annotator who never speaks of places captions it.
     """
 
     def __init__(
@@ -95,12 +97,17 @@ class CaptionVisits(Dataset):
         backgrounds: CachedPictures | None = None,
         classes: dict[str, tuple[int, ...]] | None = None,
         simulated_share: float = 0.0,
+        photographs: CachedPictures | None = None,
+        photograph_share: float = 0.0,
         cells_per_patch: int = 2,
     ) -> None:
+        if photograph_share and photographs is None:
+            raise ValueError("photograph_share needs photographs")
         if simulated_share and (simulator is None or backgrounds is None or not classes):
             raise ValueError("simulated_share needs simulator, backgrounds and classes")
         self.pictures, self.grammar, self.length, self.seed = pictures, grammar, length, seed
         self.simulator, self.backgrounds, self.classes = simulator, backgrounds, classes or {}
+        self.photographs, self.photograph_share = photographs, photograph_share
         self.simulated_share, self.cells_per_patch = simulated_share, cells_per_patch
         self._orders: dict[int, np.ndarray] = {}
 
@@ -109,19 +116,30 @@ class CaptionVisits(Dataset):
 
     def __getitem__(self, number: int) -> Visit:
         rng = random.Random(f"{self.seed}/{number}")
-        if rng.random() < self.simulated_share:
+        draw = rng.random()
+        if draw < self.simulated_share:
             scene, patches, size = self._simulated(rng)
+        elif draw < self.simulated_share + self.photograph_share:
+            scene, patches, size = self._photograph(rng)
         else:
             scene, patches, size = self._composite(number, rng)
-        mode = rng.choice(MODES)
+        mode = "en-objects" if scene.place is None else rng.choice(MODES)
         return Visit(patches, size, self.grammar.caption(scene, mode, rng), mode, scene)
 
     def _composite(self, number: int, rng: random.Random) -> tuple[Scene, Tensor, tuple[int, int]]:
         lap, position = divmod(number, len(self.pictures))
         if lap not in self._orders:
             self._orders = {lap: np.random.default_rng((self.seed, lap)).permutation(len(self.pictures))}
-        index = int(self._orders[lap][position])
-        item, patches = self.pictures.items[index], self.pictures.patches(index)
+        return self._perhaps_mirrored(self.pictures, int(self._orders[lap][position]), rng)
+
+    def _photograph(self, rng: random.Random) -> tuple[Scene, Tensor, tuple[int, int]]:
+        assert self.photographs is not None
+        return self._perhaps_mirrored(self.photographs, rng.randrange(len(self.photographs)), rng)
+
+    def _perhaps_mirrored(
+        self, pictures: CachedPictures, index: int, rng: random.Random
+    ) -> tuple[Scene, Tensor, tuple[int, int]]:
+        item, patches = pictures.items[index], pictures.patches(index)
         if rng.random() < 0.5:
             return item.scene.mirrored(), mirror(patches, self.cells_per_patch), item.image_size
         return item.scene, patches, item.image_size
