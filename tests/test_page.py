@@ -125,8 +125,10 @@ def captions(page: Page, id: str) -> list[str]:
 
 
 def upload(page: Page, picture: Path) -> None:
-    page.set_input_files("#picture input[type=file]", str(picture))
-    expect(page.locator("#picture img")).to_be_visible()
+    """Choose a file, and wait until the page has cleared away what belonged to the picture before."""
+    with page.expect_response("**/run/predict*"):
+        page.set_input_files("#picture input[type=file]", str(picture))
+    expect(page.locator("#picture img")).to_be_attached()
 
 
 def expect_state(page: Page, state: str) -> None:
@@ -259,8 +261,7 @@ def test_what_is_wrong_is_said(visit, address, tmp_path):
     expect(page.locator(".toast-body")).to_contain_text("Choose a picture first")
     bad = tmp_path / "notes.png"
     bad.write_text("no picture")
-    page.set_input_files("#picture input[type=file]", str(bad))
-    expect(page.locator("#picture img")).to_be_attached()
+    upload(page, bad)
     page.click("#compare")
     expect(page.locator("#status")).to_contain_text("notes.png is not an image")
     expect(page.locator("#compare")).to_be_enabled()

@@ -33,7 +33,7 @@ class MultipleChoiceOutput:
 
 
 class MultipleChoiceLearner(Learner):
-    """Scores every caption under every hypothesis and weighs the losses (LoRA-MCL paper, section 3).
+    """Scores every caption under every hypothesis and weighs the losses (LoRA-MCL, arXiv 2507.10419).
 
     Only the adapters and, for the caption gate, the gate train. Ordinary LoRA-MLE is the case K = 1.
 

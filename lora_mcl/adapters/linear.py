@@ -2,7 +2,7 @@
 
     y[i] = W x[i] + b + scaling[n] * B[n] A[n] x[i]        with n = rows[i]
 
-LoRA (Hu et al. 2022), grouped as in LoRA-MCL (section 1.4: K copies of a batch in one pass). There is no loop
+LoRA (Hu et al. 2022), grouped as in LoRA-MCL (K copies of a batch in one pass). There is no loop
 over adapters: A and B are gathered per row, then two batched products follow, the second fused with the
 addition to the base output. On 2 CPU threads (72 rows of 60 tokens, 256 -> 688, rank 8, forward and backward)
 this is as fast as one wide masked product or contiguous groups, and faster than a grouped convolution; unlike

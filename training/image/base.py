@@ -1,4 +1,4 @@
-"""Train the embedded base: projector and language model from scratch, all annotators mixed, tower frozen.
+"""Train the embedded base: projector and language model, all annotators mixed, tower frozen.
 
     python -m training.image.base
 
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from lora_mcl.models.llava_next import ImageLanguageModel
 from training.captions import caption_nll
+from training.image.align import ALIGNED_DIR
 from training.image.batches import Batch, VisitCollator, encode_prompts
-from training.image.features import UNTRAINED_DIR
+from training.image.build_base import save_half
 from training.image.stream import open_stream
 from training.learner import Learner, LearnerTrainer, training_arguments
 from training.packages import BUILD_DIR
@@ -51,7 +52,7 @@ class BaseTrainer(LearnerTrainer):
 
 def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> None:
     torch.manual_seed(seed)
-    media = ImageLanguageModel.load(UNTRAINED_DIR)
+    media = ImageLanguageModel.load(ALIGNED_DIR)
     trainer = BaseTrainer(
         BaseLearner(media.model),
         training_arguments(
@@ -68,8 +69,7 @@ def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> No
     )
     started = time.perf_counter()
     trainer.train_or_resume()
-    media.model.to(torch.float16).save_pretrained(BASE_DIR)
-    media.processor.save_pretrained(BASE_DIR)
+    save_half(media.model, media.processor, BASE_DIR)
     summary = {
         "steps": steps,
         "batch_size": batch_size,
@@ -83,7 +83,7 @@ def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> No
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=1700)
     parser.add_argument("--batch-size", type=int, default=48)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)

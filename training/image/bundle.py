@@ -20,6 +20,8 @@ from training.image.base import BASE_DIR
 from training.image.batches import PROMPT
 from training.image.evaluate import DIVERSITY_PENALTY, NUM_BEAMS, RESULTS
 from training.image.grammar import MODES
+from training.image.lexicon import load_lexicon
+from training.image.places import load_places
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 MODEL_DIR = ASSETS / "models" / "image"
@@ -31,6 +33,11 @@ LABELS = {
     "en-place": ("English, place and relations", "Says in English where things are and how they stand."),
     "fr-place": ("French, place and relations", "Says in French where things are and how they stand."),
 }
+
+
+def pretty_mode(mode: str) -> str:
+    """The mode as a reader would put it."""
+    return LABELS[mode][0]
 
 
 def hypothesis_refs(main: list[int]) -> tuple[AdapterRef, ...]:
@@ -64,7 +71,12 @@ def write_bundle(results: dict[str, Any]) -> None:
             generation=CompareOptions(
                 num_beams=NUM_BEAMS, num_beam_groups=NUM_BEAMS, diversity_penalty=DIVERSITY_PENALTY
             ),
-            training={"results": "assets/results/image.json", **results["training"]},
+            training={
+                "concepts": sum(concept.role == "sprite" for concept in load_lexicon().values()),
+                "places": len(load_places()),
+                "results": "assets/results/image.json",
+                **results["training"],
+            },
         )
     )
 

@@ -1,0 +1,169 @@
+"""Teach the projector to speak in words before the language model learns to listen.
+
+    python -m training.image.align
+
+From random weights, a language model first learns to ignore the picture, and takes very long to start looking. So,
+as LLaVA aligns its projector first, the projector is trained alone for a few minutes: the patch where a thing stands
+must resemble the *token embeddings of its name*, in both languages, and the picture as a whole those of its place.
+No sentence and no annotator is involved. The result, in ``build/image/aligned/``, is where ``training.image.base``
+starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerBase
+
+from lora_mcl.models.llava_next import ImageLanguageModel
+from training.image.build_base import save_half
+from training.image.features import UNTRAINED_DIR
+from training.image.lexicon import load_lexicon
+from training.image.places import load_places
+from training.image.scene import SLOTS
+from training.image.stream import open_stream
+from training.image.visits import Visit
+from training.learner import Learner, LearnerTrainer, training_arguments
+from training.packages import BUILD_DIR
+
+ALIGNED_DIR = BUILD_DIR / "image" / "aligned"
+CHECKPOINTS_DIR = BUILD_DIR / "image" / "align-checkpoints"
+FEATURE_DROPOUT = 0.2
+POSITIVE_WEIGHT = 20.0
+"""Of some hundred names, one to three are right: their errors must not drown."""
+
+
+def naming_matrix(names: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> Tensor:
+    """[N, V]: row n averages the tokens of the names of thing n, each name counting the same."""
+    matrix = torch.zeros(len(names), vocab_size)
+    for row, synonyms in enumerate(names):
+        for name in synonyms:
+            tokens = tokenizer(" " + name, add_special_tokens=False)["input_ids"]
+            matrix[row].scatter_add_(0, torch.tensor(tokens), torch.full((len(tokens),), 1 / len(tokens)))
+    return matrix / matrix.sum(1, keepdim=True)
+
+
+def slot_columns(side: int) -> Tensor:
+    """[3, side] bool: the patch columns in which a thing of each slot may stand."""
+    centres = (torch.arange(side) + 0.5) / side
+    middles = torch.tensor([(index + 0.5) / len(SLOTS) for index in range(len(SLOTS))])
+    return (centres[None] - middles[:, None]).abs() < 0.27
+
+
+class AlignmentLearner(Learner):
+    """Projector and token embeddings, trained to name what a patch shows.
+
+    Args:
+        model: the untrained model; its tower and its language model's layers stay as they are.
+        things, places: naming matrices [N, V] and [M, V].
+    """
+
+    def __init__(self, model: nn.Module, things: Tensor, places: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        model.requires_grad_(False)
+        model.model.multi_modal_projector.requires_grad_(True)
+        model.get_input_embeddings().requires_grad_(True)
+        self.register_buffer("things", things)
+        self.register_buffer("places", places)
+        self.scale = nn.Parameter(torch.tensor([10.0, 10.0]))
+        self.bias = nn.Parameter(torch.tensor(-4.0))
+
+    def forward(self, features: Tensor, present: Tensor, here: Tensor, away: Tensor, place: Tensor) -> Tensor:
+        """Loss of B pictures.
+
+        Args:
+            features: [B, P, D] tower output of the overview.
+            present: [B, N] 1 for the things in the picture.
+            here, away: [B, N, P] bool: the patches where a thing that is present may stand, and where it cannot.
+            place: [B] index of the place, -100 where unknown.
+        """
+        features = F.dropout(features, FEATURE_DROPOUT, self.training)
+        patches = self.model.model.multi_modal_projector(features)
+        words = self.model.get_input_embeddings().weight
+        logits = self.scale[0] * patches @ (self.things @ words).T + self.bias
+        weight = torch.tensor(POSITIVE_WEIGHT)
+        loss = F.binary_cross_entropy_with_logits(logits.amax(1), present, pos_weight=weight, reduction="sum")
+        by_thing = logits.transpose(1, 2)
+        floor = torch.finfo(by_thing.dtype).min
+        found = by_thing.masked_fill(~here, floor).amax(2)[present.bool()]
+        strayed = by_thing.masked_fill(~away, floor).amax(2)[present.bool() & away.any(2)]
+        loss = loss - POSITIVE_WEIGHT * F.logsigmoid(found).sum() - F.logsigmoid(-strayed).sum()
+        where = self.scale[1] * patches.mean(1) @ (self.places @ words).T
+        return loss / len(features) + F.cross_entropy(where, place)
+
+
+class AlignmentCollator:
+    """From visits to what ``AlignmentLearner`` reads."""
+
+    def __init__(self, things: Sequence[str], places: Sequence[str]) -> None:
+        self.things = {concept: index for index, concept in enumerate(things)}
+        self.places = {place: index for index, place in enumerate(places)}
+
+    def __call__(self, visits: Sequence[Visit]) -> dict[str, Tensor]:
+        features = torch.stack([visit.patches[0] for visit in visits])
+        side = round(features.shape[1] ** 0.5)
+        columns = slot_columns(side)[:, None, :].expand(-1, side, -1).reshape(len(SLOTS), -1)
+        present = torch.zeros(len(visits), len(self.things))
+        here = torch.zeros(len(visits), len(self.things), side * side, dtype=torch.bool)
+        away = torch.zeros_like(here)
+        for row, visit in enumerate(visits):
+            for thing in visit.scene.things:
+                index = self.things[thing.concept]
+                present[row, index] = 1
+                here[row, index] = columns[SLOTS.index(thing.slot)]
+                away[row, index] = ~here[row, index]
+        place = torch.tensor([self.places.get(visit.scene.place, -100) for visit in visits])
+        return {"features": features, "present": present, "here": here, "away": away, "place": place}
+
+
+class AlignmentTrainer(LearnerTrainer):
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        return model(**inputs)
+
+
+def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    media = ImageLanguageModel.load(UNTRAINED_DIR)
+    lexicon, places = load_lexicon(), load_places()
+    vocab = media.model.get_input_embeddings().weight.shape[0]
+    learner = AlignmentLearner(
+        media.model,
+        naming_matrix([(c.en, c.fr) for c in lexicon.values()], media.tokenizer, vocab),
+        naming_matrix([(p.en_noun, p.fr_noun) for p in places.values()], media.tokenizer, vocab),
+    )
+    trainer = AlignmentTrainer(
+        learner,
+        training_arguments(
+            CHECKPOINTS_DIR,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            weight_decay=0.05,
+            warmup=0.05,
+            seed=seed,
+        ),
+        train_dataset=open_stream(media, steps * batch_size, seed + 2, simulated_share=0.1, photograph_share=0.03),
+        data_collator=AlignmentCollator(list(lexicon), list(places)),
+    )
+    trainer.train_or_resume()
+    save_half(media.model, media.processor, ALIGNED_DIR)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    train(steps=args.steps, batch_size=args.batch_size, learning_rate=args.learning_rate, seed=args.seed)
+
+
+if __name__ == "__main__":
+    main()
