@@ -35,7 +35,7 @@ def test_tables():
 def test_labels_follow_what_was_measured():
     assert [ref.label[:6] for ref in hypothesis_refs([2, 0, 1])] == ["Englis", "French", "Englis"]
     assert hypothesis_refs([2, 0, 1])[2].label == "English, objects"
-    assert hypothesis_refs([0, 0, 1])[2].label == "Hypothesis 2"
+    assert hypothesis_refs([0, 0, 1])[2].label == "Hypothesis 3"
 
 
 def test_the_embedded_bundle_is_complete_and_small(results):

@@ -173,7 +173,7 @@ THREE = Scene(
             ONE,
             (
                 "An owl.",
-                "There is an owl.",
+                "We see an owl.",
                 "You can see an owl.",
                 "I can see an owl.",
                 "The picture shows an owl.",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -59,6 +61,18 @@ class LearnerTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         (model or self.model).restore(load_file(os.path.join(resume_from_checkpoint, WEIGHTS_NAME)))
+
+
+def write_summary(file: Path, trainer: Trainer, seconds: float, **more: Any) -> None:
+    """Record a finished run's settings and duration (of its last start, if it was resumed), for the cards."""
+    summary = more | {
+        "steps": trainer.args.max_steps,
+        "batch_size": trainer.args.per_device_train_batch_size,
+        "learning_rate": trainer.args.learning_rate,
+        "seed": trainer.args.seed,
+        "seconds": round(seconds, 1),
+    }
+    file.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
 def training_arguments(

@@ -13,7 +13,6 @@ PEFT folders.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import dataclass
 
@@ -26,7 +25,7 @@ from lora_mcl.objectives import ObjectiveOptions
 from training.image.base import BASE_DIR
 from training.image.batches import VisitCollator, encode_prompts
 from training.image.stream import open_stream
-from training.learner import training_arguments
+from training.learner import training_arguments, write_summary
 from training.mcl import MultipleChoiceLearner, MultipleChoiceTrainer
 from training.packages import BUILD_DIR
 
@@ -87,23 +86,20 @@ def train(name: str, *, steps: int, batch_size: int, learning_rate: float, seed:
         stack.save(adapter, folder / str(k), "image")
     if gate is not None:
         gate.save(folder / "gate")
-    summary = {
-        "run": name,
-        "hypotheses": run.hypotheses,
-        "rank": run.rank,
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "seed": seed,
-        "seconds": round(time.perf_counter() - started, 1),
-    }
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write_summary(
+        folder / "summary.json",
+        trainer,
+        time.perf_counter() - started,
+        run=name,
+        hypotheses=run.hypotheses,
+        rank=run.rank,
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", choices=sorted(RUNS), required=True)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--batch-size", type=int, default=24)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)

@@ -12,6 +12,7 @@ starts.
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ from training.image.places import load_places
 from training.image.scene import SLOTS
 from training.image.stream import open_stream
 from training.image.visits import Visit
-from training.learner import Learner, LearnerTrainer, training_arguments
+from training.learner import Learner, LearnerTrainer, training_arguments, write_summary
 from training.packages import BUILD_DIR
 
 ALIGNED_DIR = BUILD_DIR / "image" / "aligned"
@@ -151,8 +152,10 @@ def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> No
         train_dataset=open_stream(media, steps * batch_size, seed + 2, simulated_share=0.1, photograph_share=0.03),
         data_collator=AlignmentCollator(list(lexicon), list(places)),
     )
+    started = time.perf_counter()
     trainer.train_or_resume()
     save_half(media.model, media.processor, ALIGNED_DIR)
+    write_summary(ALIGNED_DIR / "training.json", trainer, time.perf_counter() - started)
 
 
 def main() -> None:

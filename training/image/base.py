@@ -8,7 +8,6 @@ A run that was cut short goes on from its last checkpoint. The model lands in ``
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from typing import Any
 
@@ -21,7 +20,7 @@ from training.image.align import ALIGNED_DIR
 from training.image.batches import Batch, VisitCollator, encode_prompts
 from training.image.build_base import save_half
 from training.image.stream import open_stream
-from training.learner import Learner, LearnerTrainer, training_arguments
+from training.learner import Learner, LearnerTrainer, training_arguments, write_summary
 from training.packages import BUILD_DIR
 
 BASE_DIR = BUILD_DIR / "image" / "base"
@@ -70,15 +69,7 @@ def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> No
     started = time.perf_counter()
     trainer.train_or_resume()
     save_half(media.model, media.processor, BASE_DIR)
-    summary = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "seed": seed,
-        "seconds": round(time.perf_counter() - started, 1),
-        "final_train_nll": trainer.state.log_history[-2].get("loss"),
-    }
-    (BASE_DIR / "training.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write_summary(BASE_DIR / "training.json", trainer, time.perf_counter() - started)
 
 
 def main() -> None:

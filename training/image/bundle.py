@@ -44,7 +44,7 @@ def hypothesis_refs(main: list[int]) -> tuple[AdapterRef, ...]:
     """One reference per hypothesis, named after the mode whose captions it wins."""
     refs = []
     for k in range(HYPOTHESES):
-        label, description = LABELS[MODES[main.index(k)]] if k in main else (f"Hypothesis {k}", "")
+        label, description = LABELS[MODES[main.index(k)]] if k in main else (f"Hypothesis {k + 1}", "")
         refs.append(AdapterRef(f"hypotheses/{k}", label, description))
     return tuple(refs)
 

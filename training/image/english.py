@@ -24,7 +24,7 @@ WHERE: dict[Slot, str] = {"left": "on the left", "middle": "in the middle", "rig
 OBJECTS_TEMPLATES: dict[int, tuple[str, ...]] = {
     1: (
         "{a}.",
-        "there {a.be} {a}.",
+        "we see {a}.",
         "you can see {a}.",
         "I can see {a}.",
         "the picture shows {a}.",

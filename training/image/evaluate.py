@@ -22,6 +22,7 @@ from lora_mcl.adapters import AdapterStack
 from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, Greedy
 from lora_mcl.models.llava_next import ImageLanguageModel
 from training.image.adapters import ADAPTERS_DIR, HYPOTHESES
+from training.image.align import ALIGNED_DIR
 from training.image.base import BASE_DIR
 from training.image.batches import PROMPT
 from training.image.features import CACHE_DIR, draw, material_split
@@ -164,6 +165,7 @@ def main() -> None:
             MAX_NEW_TOKENS,
         ),
         "training": {
+            "align": json.loads((ALIGNED_DIR / "training.json").read_text(encoding="utf-8")),
             "base": json.loads((BASE_DIR / "training.json").read_text(encoding="utf-8")),
             **{
                 run: json.loads((ADAPTERS_DIR / run / "summary.json").read_text(encoding="utf-8"))

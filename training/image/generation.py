@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -70,18 +70,18 @@ def read_captions(reader: Reader, scene: Scene, texts: Sequence[str]) -> list[Sc
     ]
 
 
-def hypothesis_report(captions: Sequence[ScoredCaption], mode: str) -> dict[str, float]:
+def hypothesis_report(captions: Sequence[ScoredCaption], mode: str) -> dict[str, float | None]:
     """One hypothesis over all pictures; ``in_mode`` is how often it speaks as its mode's annotator does."""
     return {
-        "in_mode": _mean(c.mode == mode for c in captions),
-        "recall": _mean(c.score.recall for c in captions),
-        "precision": _mean(c.score.precision for c in captions),
-        "place_right": _mean(c.score.place_right for c in captions),
-        "count_right": _mean(c.score.count_right for c in captions if c.score.count_right is not None),
+        "in_mode": mean(c.mode == mode for c in captions),
+        "recall": mean(c.score.recall for c in captions),
+        "precision": mean(c.score.precision for c in captions),
+        "place_right": mean(c.score.place_right for c in captions),
+        "count_right": mean(c.score.count_right for c in captions if c.score.count_right is not None),
     }
 
 
-def set_report(sets: Sequence[Sequence[ScoredCaption]]) -> dict[str, dict[str, float]]:
+def set_report(sets: Sequence[Sequence[ScoredCaption]]) -> dict[str, dict[str, float | None]]:
     """Several captions a picture: the best of them (by object F1), their mean, and the worst.
 
     Place and count are judged on their own: the best set member at each, since a short caption names no place.
@@ -92,33 +92,33 @@ def set_report(sets: Sequence[Sequence[ScoredCaption]]) -> dict[str, dict[str, f
     counts = [values for values in counts if values]
     return {
         "best": {
-            "recall": _mean(c.score.recall for c in best),
-            "precision": _mean(c.score.precision for c in best),
-            "place_right": _mean(any(c.score.place_right for c in captions) for captions in sets),
-            "count_right": _mean(max(values) for values in counts),
+            "recall": mean(c.score.recall for c in best),
+            "precision": mean(c.score.precision for c in best),
+            "place_right": mean(any(c.score.place_right for c in captions) for captions in sets),
+            "count_right": mean(max(values) for values in counts),
         },
         "mean": {
-            "recall": _mean(c.score.recall for captions in sets for c in captions),
-            "precision": _mean(c.score.precision for captions in sets for c in captions),
-            "place_right": _mean(c.score.place_right for captions in sets for c in captions),
-            "count_right": _mean(value for values in counts for value in values),
+            "recall": mean(c.score.recall for captions in sets for c in captions),
+            "precision": mean(c.score.precision for captions in sets for c in captions),
+            "place_right": mean(c.score.place_right for captions in sets for c in captions),
+            "count_right": mean(value for values in counts for value in values),
         },
         "worst": {
-            "recall": _mean(c.score.recall for c in worst),
-            "precision": _mean(c.score.precision for c in worst),
-            "place_right": _mean(all(c.score.place_right for c in captions) for captions in sets),
-            "count_right": _mean(min(values) for values in counts),
+            "recall": mean(c.score.recall for c in worst),
+            "precision": mean(c.score.precision for c in worst),
+            "place_right": mean(all(c.score.place_right for c in captions) for captions in sets),
+            "count_right": mean(min(values) for values in counts),
         },
     }
 
 
-def diversity_report(sets: Sequence[Sequence[str]]) -> dict[str, float]:
+def diversity_report(sets: Sequence[Sequence[str]]) -> dict[str, float | None]:
     """Mean over pictures of each picture's diversity."""
     values = [diversity(captions) for captions in sets]
     return {
-        "distinct_1": _mean(v.distinct_1 for v in values),
-        "distinct_2": _mean(v.distinct_2 for v in values),
-        "mutual_bleu": _mean(v.mutual_bleu for v in values),
+        "distinct_1": mean(v.distinct_1 for v in values),
+        "distinct_2": mean(v.distinct_2 for v in values),
+        "mutual_bleu": mean(v.mutual_bleu for v in values),
     }
 
 
@@ -127,5 +127,7 @@ def column_texts(rows: Sequence[Mapping[str, list[str]]], ids: Sequence[str]) ->
     return [[text for column in ids for text in row[column]] for row in rows]
 
 
-def _mean(values: Iterator[float] | Sequence[float]) -> float:
-    return round(fmean(float(value) for value in values), 4)
+def mean(values: Iterable[float]) -> float | None:
+    """None where there is nothing to average: no caption named a thing rightly, so none could count it."""
+    found = [float(value) for value in values]
+    return round(fmean(found), 4) if found else None

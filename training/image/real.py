@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from PIL import Image
@@ -11,7 +10,7 @@ from PIL import Image
 from lora_mcl.adapters import AdapterStack
 from lora_mcl.decoding import ColumnRequest
 from lora_mcl.models.llava_next import ImageLanguageModel
-from training.image.generation import generate
+from training.image.generation import generate, mean
 from training.image.photos import RealPhoto, load_real
 from training.image.reader import Reader
 
@@ -63,8 +62,8 @@ def photograph_report(
         )
     return {
         "photographs": len(entries),
-        "named": round(fmean(entry["named"] for entry in entries), 4),
-        "named_by_beam": round(fmean(entry["named_by_beam"] for entry in entries), 4),
-        "place_named": round(fmean(entry["place_named"] for entry in entries if entry["place_named"] is not None), 4),
+        "named": mean(entry["named"] for entry in entries),
+        "named_by_beam": mean(entry["named_by_beam"] for entry in entries),
+        "place_named": mean(entry["place_named"] for entry in entries if entry["place_named"] is not None),
         "entries": entries,
     }
