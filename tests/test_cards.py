@@ -52,7 +52,7 @@ def test_columns_are_stable_on_the_test_scenes(results):
     """What the caption gate is for: one hypothesis a mode, from picture to picture."""
     found = results["test"]["likelihood"]["caption-gate"]["stability"]
     assert found["distinct"] and min(found["share"]) >= 0.95
-    hypotheses = results["test"]["generation"]["caption-gate"]["hypotheses"]
+    hypotheses = results["seen"]["generation"]["caption-gate"]["hypotheses"]
     assert all(report["in_mode"] >= 0.95 for report in hypotheses.values())
 
 

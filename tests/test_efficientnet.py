@@ -110,7 +110,6 @@ def test_converted_trunk_equals_the_original_with_batch_norm(tiny):
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.skipif(not EMBEDDED_MODEL.is_dir(), reason="the embedded model is not built yet")
 @torch.no_grad()
 def test_embedded_weights_give_the_published_logits():
     """fp16 storage is the only difference to the original's logits, stored in the fixture."""

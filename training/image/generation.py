@@ -18,7 +18,7 @@ from training.image.reader import Reader
 from training.image.scene import Scene
 from training.image.scoring import Score, score
 
-MEDIA_AT_ONCE = 4
+MEDIA_AT_ONCE = 20
 
 
 def generate(
