@@ -33,7 +33,7 @@ from lora_mcl.models.llava_next import ImageLanguageModel, tower_features
 from training.image.lexicon import load_lexicon
 from training.image.material import Material, Split, load_material
 from training.image.photos import RealPhoto, load_real
-from training.image.render import ASPECTS, render
+from training.image.render import ASPECTS, SHORT_SIDE, render
 from training.image.sampler import sample_scene
 from training.image.scene import MAX_COUNT, Scene, Thing
 from training.packages import BUILD_DIR
@@ -76,8 +76,8 @@ def draw_photograph(seed: int, root: Path = BUILD_DIR) -> tuple[Scene, Image.Ima
     return Scene(photo.place, (Thing(concept, photo.concepts[0][1]),)), image
 
 
-def draw(split: str, seed: int, material: Material) -> tuple[Scene, Image.Image]:
-    """Scene and picture number ``seed`` of a split: always the same."""
+def draw(split: str, seed: int, material: Material, short_side: int = SHORT_SIDE) -> tuple[Scene, Image.Image]:
+    """Scene and picture number ``seed`` of a split: always the same, at any size."""
     rng = random.Random(SEEDS[split] + seed)
     lexicon = load_lexicon()
     scene = sample_scene(rng, material.concepts, material.places)
@@ -90,6 +90,7 @@ def draw(split: str, seed: int, material: Material) -> tuple[Scene, Image.Image]
         lambda concept: lexicon[concept].size,
         rng,
         aspects=((1.0, 1.0),) if split == "empty" else ASPECTS,
+        short_side=short_side,
     )
     return scene, image
 
