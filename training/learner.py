@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import os
@@ -61,6 +62,16 @@ class LearnerTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         (model or self.model).restore(load_file(os.path.join(resume_from_checkpoint, WEIGHTS_NAME)))
+
+
+def run_parser(description: str, *, steps: int, batch_size: int, learning_rate: float) -> argparse.ArgumentParser:
+    """The options every run takes, with its defaults."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--batch-size", type=int, default=batch_size)
+    parser.add_argument("--learning-rate", type=float, default=learning_rate)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
 
 
 def write_summary(file: Path, trainer: Trainer, seconds: float, **more: Any) -> None:

@@ -12,7 +12,6 @@ PEFT folders.
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import dataclass
 
@@ -25,7 +24,7 @@ from lora_mcl.objectives import ObjectiveOptions
 from training.image.base import BASE_DIR
 from training.image.batches import VisitCollator, encode_prompts
 from training.image.stream import open_stream
-from training.learner import training_arguments, write_summary
+from training.learner import run_parser, training_arguments, write_summary
 from training.mcl import MultipleChoiceLearner, MultipleChoiceTrainer
 from training.packages import BUILD_DIR
 
@@ -97,20 +96,9 @@ def train(name: str, *, steps: int, batch_size: int, learning_rate: float, seed:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", choices=sorted(RUNS), required=True)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--batch-size", type=int, default=24)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    train(
-        args.run,
-        steps=args.steps,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        seed=args.seed,
-    )
+    parser = run_parser(__doc__, steps=400, batch_size=24, learning_rate=1e-3)
+    parser.add_argument("--run", dest="name", choices=sorted(RUNS), required=True)
+    train(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ starts.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +28,7 @@ from training.image.places import load_places
 from training.image.scene import SLOTS
 from training.image.stream import open_stream
 from training.image.visits import Visit
-from training.learner import Learner, LearnerTrainer, training_arguments, write_summary
+from training.learner import Learner, LearnerTrainer, run_parser, training_arguments, write_summary
 from training.packages import BUILD_DIR
 
 ALIGNED_DIR = BUILD_DIR / "image" / "aligned"
@@ -159,13 +158,8 @@ def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> No
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=900)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    train(steps=args.steps, batch_size=args.batch_size, learning_rate=args.learning_rate, seed=args.seed)
+    options = run_parser(__doc__, steps=900, batch_size=128, learning_rate=2e-3).parse_args()
+    train(**vars(options))
 
 
 if __name__ == "__main__":

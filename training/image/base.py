@@ -7,7 +7,6 @@ A run that was cut short goes on from its last checkpoint. The model lands in ``
 
 from __future__ import annotations
 
-import argparse
 import time
 from typing import Any
 
@@ -20,7 +19,7 @@ from training.image.align import ALIGNED_DIR
 from training.image.batches import Batch, VisitCollator, encode_prompts
 from training.image.build_base import save_half
 from training.image.stream import open_stream
-from training.learner import Learner, LearnerTrainer, training_arguments, write_summary
+from training.learner import Learner, LearnerTrainer, run_parser, training_arguments, write_summary
 from training.packages import BUILD_DIR
 
 BASE_DIR = BUILD_DIR / "image" / "base"
@@ -73,13 +72,8 @@ def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> No
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=1700)
-    parser.add_argument("--batch-size", type=int, default=48)
-    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    train(steps=args.steps, batch_size=args.batch_size, learning_rate=args.learning_rate, seed=args.seed)
+    options = run_parser(__doc__, steps=1700, batch_size=48, learning_rate=1.5e-3).parse_args()
+    train(**vars(options))
 
 
 if __name__ == "__main__":
