@@ -53,7 +53,8 @@ def about_embedded(training: Mapping[str, Any], results: Path) -> About:
         can=can,
         cannot=(
             "It does not read writing or know people, brands or what they are doing. Faced with something "
-            "it has no word for, or a crowded photograph, it names whatever looks alike, just as confidently."
+            "it has no word for, or a crowded photograph, it names whatever looks alike, just as confidently. "
+            "Most examples on this page were chosen because it describes them well; expect less of your own."
         ),
     )
 
