@@ -9,37 +9,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Sequence
 from dataclasses import replace
-
-from transformers.utils import logging as transformers_logging
 
 from lora_mcl.bundle import EMBEDDED_BUNDLE
 from lora_mcl.captioner import Captioner
-from lora_mcl.errors import LoraMclError
 from lora_mcl.media import load_image
 from lora_mcl.results import CompareOptions, Comparison
 
-USER_ERROR = 2
-INTERRUPTED = 130
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0, 2 for a user's error, 130 when interrupted."""
-    given = _parser().parse_args(arguments)
-    transformers_logging.disable_progress_bar()
-    try:
-        # Refused here, a bad file does not cost the loading of a large model.
-        load_image(given.file)
-        captioner = Captioner.load(given.model)
-        options = _options(captioner.defaults, given)
-        *_, comparison = captioner.compare(given.file, options)
-    except LoraMclError as error:
-        print(f"lora_mcl: {error}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        return INTERRUPTED
+def run(given: argparse.Namespace) -> int:
+    """Caption one file and print the comparison."""
+    # Refused here, a bad file does not cost the loading of a large model.
+    load_image(given.file)
+    captioner = Captioner.load(given.model)
+    options = _options(captioner.defaults, given)
+    *_, comparison = captioner.compare(given.file, options)
     if given.json:
         print(json.dumps(comparison.to_dict(), ensure_ascii=False, indent=2, allow_nan=False))
     else:
@@ -79,10 +63,10 @@ def _options(defaults: CompareOptions, given: argparse.Namespace) -> CompareOpti
     return replace(defaults, **changes)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lora_mcl", description=__doc__.split("::")[0] + ".")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Describe the ``caption`` command."""
     caption = commands.add_parser("caption", help="caption an image in every column")
+    caption.set_defaults(run=run)
     caption.add_argument("file", metavar="FILE", help="the image")
     caption.add_argument(
         "--model",
@@ -100,4 +84,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     caption.add_argument("--max-new-tokens", metavar="N", type=int, help="longest caption, in tokens")
     caption.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    return parser
