@@ -1,14 +1,18 @@
-"""Base models: the embedded vision tower, and LLaVA-NeXT models loaded from a folder or the Hub."""
+"""Base models: LLaVA-NeXT and Qwen2-Audio, loaded from a folder or the Hub, and the embedded vision tower."""
 
+from lora_mcl.models.base import EncodedPrompt, MediaLanguageModel
 from lora_mcl.models.efficientnet import EfficientNetTower, EfficientNetTowerConfig
 from lora_mcl.models.images import upright_rgb
-from lora_mcl.models.llava_next import EncodedPrompt, ImageLanguageModel, embed_prompt, tower_features
+from lora_mcl.models.llava_next import ImageLanguageModel, embed_prompt, tower_features
+from lora_mcl.models.qwen2_audio import AudioLanguageModel
 
 __all__ = [
+    "AudioLanguageModel",
     "EfficientNetTower",
     "EfficientNetTowerConfig",
     "EncodedPrompt",
     "ImageLanguageModel",
+    "MediaLanguageModel",
     "embed_prompt",
     "tower_features",
     "upright_rgb",

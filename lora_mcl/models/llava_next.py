@@ -9,128 +9,46 @@ exactly the numbers of the stock forward.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
-    AutoConfig,
     AutoTokenizer,
     BatchFeature,
     LlavaNextConfig,
     LlavaNextForConditionalGeneration,
     LlavaNextImageProcessorPil,
     LlavaNextProcessor,
-    PreTrainedTokenizerBase,
 )
 from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
 
-from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.models import efficientnet  # noqa: F401  (registers the embedded tower with transformers)
+from lora_mcl.models.base import EncodedPrompt, MediaLanguageModel
 from lora_mcl.models.images import upright_rgb
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
+class ImageLanguageModel(MediaLanguageModel):
+    """A LLaVA-NeXT model with its processor, which is on the PIL path (no torchvision needed)."""
 
-@dataclass(frozen=True)
-class EncodedPrompt:
-    """A prompt ready for the language model, media included.
-
-    Attributes:
-        inputs_embeds: [1, T, D], the embeddings of the T prompt positions.
-        attention_mask: [1, T], int64, all ones.
-    """
-
-    inputs_embeds: Tensor
-    attention_mask: Tensor
-
-
-class ImageLanguageModel:
-    """A LLaVA-NeXT model with its processor.
-
-    Attributes:
-        model: the model, in eval mode, parameters frozen.
-        processor: its processor, on the PIL path (no torchvision needed).
-        tokenizer: the processor's tokenizer.
-    """
-
-    def __init__(self, model: LlavaNextForConditionalGeneration, processor: LlavaNextProcessor):
-        self.model = model
-        self.processor = processor
+    medium = "image"
+    config_class = LlavaNextConfig
+    model_class = LlavaNextForConditionalGeneration
+    media_modules = ("model.vision_tower", "model.multi_modal_projector")
 
     @classmethod
-    def load(
-        cls,
-        base: str | Path,
-        *,
-        revision: str | None = None,
-        dtype: torch.dtype = torch.float32,
-        device: str | torch.device = "cpu",
-    ) -> ImageLanguageModel:
-        """Load a model from a folder or, by its id, from the Hugging Face Hub.
-
-        Raises:
-            BundleError: if there is no complete LLaVA-NeXT model there.
-        """
-        if not Path(base).is_dir() and not HUB_ID.fullmatch(str(base)):
-            raise BundleError(
-                f"There is no base model at {base!s}: give a folder that holds one, or a Hub id (owner/name)."
-            )
-        try:
-            config = AutoConfig.from_pretrained(base, revision=revision)
-        except (OSError, ValueError) as error:
-            raise BundleError(f"{base!s} holds no model that can be read: {_first_line(error)}") from error
-        if not isinstance(config, LlavaNextConfig):
-            raise BundleError(f"{base!s} holds a {config.model_type!r} model; a 'llava_next' model is needed here.")
-        try:
-            model, loading = LlavaNextForConditionalGeneration.from_pretrained(
-                base,
-                revision=revision,
-                config=config,
-                dtype=dtype,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
-            processor = _load_processor(base, revision)
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise BundleError(f"The model in {base!s} cannot be loaded: {_first_line(error)}") from error
-        if loading["missing_keys"]:
-            # transformers would fill these with random numbers and only warn.
-            some = ", ".join(sorted(loading["missing_keys"])[:3])
-            raise BundleError(f"The weights in {base!s} are incomplete (no {some}): fetch them again.")
-        return cls(model.to(device).eval().requires_grad_(False), processor)
+    def _load_processor(cls, base: str | Path, revision: str | None) -> LlavaNextProcessor:
+        # Assembled from its parts: LlavaNextProcessor.from_pretrained would look for torchvision first.
+        settings, _ = LlavaNextProcessor.get_processor_dict(base, revision=revision)
+        image_processor = LlavaNextImageProcessorPil.from_pretrained(base, revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(base, revision=revision)
+        return LlavaNextProcessor.from_args_and_dict([image_processor, tokenizer], settings)
 
     @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        return self.processor.tokenizer
-
-    @property
-    def eos_token_ids(self) -> tuple[int, ...]:
-        """Tokens that end a caption."""
-        eos = self.model.generation_config.eos_token_id
-        if eos is None:
-            eos = self.tokenizer.eos_token_id
-        return tuple(eos) if isinstance(eos, list) else (eos,)
-
-    @property
-    def pad_token_id(self) -> int:
-        """Token that fills rows already finished."""
-        pad = self.tokenizer.pad_token_id
-        return self.eos_token_ids[0] if pad is None else pad
-
-    @property
-    def forbidden_token_ids(self) -> tuple[int, ...]:
-        """Tokens that no caption may hold: image placeholder, and padding unless it also ends captions."""
-        return tuple(sorted({self.model.config.image_token_id, self.pad_token_id} - set(self.eos_token_ids)))
-
-    def text(self, token_ids: Sequence[int]) -> str:
-        """Return the text of a caption's tokens, special tokens left out."""
-        return self.tokenizer.decode(list(token_ids), skip_special_tokens=True).strip()
+    def media_token_ids(self) -> tuple[int, ...]:
+        return (self.model.config.image_token_id,)
 
     def inputs(self, image: Image.Image, prompt: str) -> BatchFeature:
         """Return the stock model's inputs for one user turn, ``image`` then ``prompt``, in the chat template.
@@ -142,8 +60,7 @@ class ImageLanguageModel:
             MediaError: if the image cannot be decoded.
             OptionsError: if the prompt contains the image placeholder.
         """
-        if self.processor.image_token in prompt:
-            raise OptionsError(f"The prompt must not contain {self.processor.image_token!r}: the image is added to it.")
+        self._check_prompt(prompt, self.processor.image_token)
         content = [{"type": "image", "image": upright_rgb(image)}, {"type": "text", "text": prompt}]
         return self.processor.apply_chat_template(
             [{"role": "user", "content": content}],
@@ -222,15 +139,3 @@ def embed_prompt(
 
 def _tile_count(config: LlavaNextConfig, image_size: Tensor) -> int:
     return image_size_to_num_patches(image_size, config.image_grid_pinpoints, config.vision_config.image_size)
-
-
-def _load_processor(base: str | Path, revision: str | None) -> LlavaNextProcessor:
-    # Assembled from its parts: LlavaNextProcessor.from_pretrained would look for torchvision first.
-    settings, _ = LlavaNextProcessor.get_processor_dict(base, revision=revision)
-    image_processor = LlavaNextImageProcessorPil.from_pretrained(base, revision=revision)
-    tokenizer = AutoTokenizer.from_pretrained(base, revision=revision)
-    return LlavaNextProcessor.from_args_and_dict([image_processor, tokenizer], settings)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]

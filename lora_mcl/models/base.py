@@ -1,0 +1,190 @@
+"""What the image and the audio model have in common: how they are loaded, their tokens' roles, their prompt.
+
+A subclass names its transformers classes and says how a medium becomes the language model's input; whoever
+decodes needs nothing else, and does not know which medium it is.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    BitsAndBytesConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+)
+
+from lora_mcl.errors import BundleError, OptionsError
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """Prompts ready for the language model, media included.
+
+    Attributes:
+        inputs_embeds: [B, T, D], the embeddings of the T prompt positions; B is 1 unless copies were asked for.
+        attention_mask: [B, T], int64, all ones.
+    """
+
+    inputs_embeds: Tensor
+    attention_mask: Tensor
+
+
+class MediaLanguageModel(ABC):
+    """A language model that reads one kind of medium, with its processor.
+
+    Attributes:
+        model: the model, in eval mode, parameters frozen.
+        processor: its processor.
+    """
+
+    medium: ClassVar[Literal["image", "audio"]]
+    config_class: ClassVar[type[PreTrainedConfig]]
+    model_class: ClassVar[type[PreTrainedModel]]
+    # Modules that stay as they are when the rest is held in 4 bits.
+    media_modules: ClassVar[tuple[str, ...]]
+
+    def __init__(self, model: PreTrainedModel, processor: ProcessorMixin):
+        self.model = model
+        self.processor = processor
+
+    @classmethod
+    def load(
+        cls,
+        base: str | Path,
+        *,
+        revision: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
+        device_map: str | Mapping[str, Any] | None = None,
+        load_in_4bit: bool = False,
+    ) -> Self:
+        """Load a model from a folder or, by its id, from the Hugging Face Hub.
+
+        Args:
+            base: the folder, or the Hub id (with ``revision``).
+            dtype: of the weights; in 4 bits, of the computation and of what is not held in 4 bits.
+            device: where all of it goes; not with ``device_map``.
+            device_map: accelerate's placement over several devices, such as "auto" or {module: device}.
+            load_in_4bit: hold the language model's linear layers in 4 bits (NF4 with double quantisation:
+                Dettmers et al. 2023, "QLoRA"); media tower, projector and output layer keep ``dtype``.
+
+        Raises:
+            BundleError: there is no complete model of this kind there, or it does not fit on the devices.
+        """
+        if not Path(base).is_dir() and not HUB_ID.fullmatch(str(base)):
+            raise BundleError(
+                f"There is no base model at {base!s}: give a folder that holds one, or a Hub id (owner/name)."
+            )
+        config = cls._load_config(base, revision)
+        # Without a map, and unquantised, no other library takes part in placing the weights.
+        mapped = device_map if device_map is not None else {"": device} if load_in_4bit else None
+        try:
+            model, loading = cls.model_class.from_pretrained(
+                base,
+                revision=revision,
+                config=config,
+                dtype=dtype,
+                use_safetensors=True,
+                output_loading_info=True,
+                device_map=mapped,
+                quantization_config=cls._four_bits(dtype) if load_in_4bit else None,
+            )
+            processor = cls._load_processor(base, revision)
+        except ImportError as error:
+            raise BundleError(f"Loading {base!s} this way needs another package: {_first_line(error)}") from error
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise BundleError(f"The model in {base!s} cannot be loaded: {_first_line(error)}") from error
+        if loading["missing_keys"]:
+            # transformers would fill these with random numbers and only warn.
+            some = ", ".join(sorted(loading["missing_keys"])[:3])
+            raise BundleError(f"The weights in {base!s} are incomplete (no {some}): fetch them again.")
+        if any(parameter.is_meta for parameter in model.parameters()):
+            # Parked outside the devices: adapters have no place beside such weights.
+            raise BundleError(
+                f"{base!s} does not fit on the devices of this device map: give it more, or load it in 4 bits."
+            )
+        if mapped is None:
+            model = model.to(device)
+        return cls(model.eval().requires_grad_(False), processor)
+
+    @classmethod
+    def _load_config(cls, base: str | Path, revision: str | None) -> PreTrainedConfig:
+        try:
+            config = AutoConfig.from_pretrained(base, revision=revision)
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{base!s} holds no model that can be read: {_first_line(error)}") from error
+        if not isinstance(config, cls.config_class):
+            wanted = cls.config_class.model_type
+            raise BundleError(f"{base!s} holds a {config.model_type!r} model; a {wanted!r} model is needed here.")
+        return config
+
+    @classmethod
+    def _four_bits(cls, dtype: torch.dtype) -> BitsAndBytesConfig:
+        return BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+            llm_int8_skip_modules=[*cls.media_modules, "lm_head"],
+        )
+
+    @classmethod
+    @abstractmethod
+    def _load_processor(cls, base: str | Path, revision: str | None) -> ProcessorMixin:
+        """Load the processor that belongs to the model."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The processor's tokenizer."""
+        return self.processor.tokenizer
+
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]:
+        """Tokens that end a caption."""
+        eos = self.model.generation_config.eos_token_id
+        if eos is None:
+            eos = self.tokenizer.eos_token_id
+        return tuple(eos) if isinstance(eos, list) else (eos,)
+
+    @property
+    def pad_token_id(self) -> int:
+        """Token that fills rows already finished."""
+        pad = self.tokenizer.pad_token_id
+        return self.eos_token_ids[0] if pad is None else pad
+
+    @property
+    @abstractmethod
+    def media_token_ids(self) -> tuple[int, ...]:
+        """Tokens that stand for the medium in a prompt."""
+
+    @property
+    def forbidden_token_ids(self) -> tuple[int, ...]:
+        """Tokens that no caption may hold: those of the medium, and padding unless it also ends captions."""
+        return tuple(sorted({*self.media_token_ids, self.pad_token_id} - set(self.eos_token_ids)))
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """Return the text of a caption's tokens, special tokens left out."""
+        return self.tokenizer.decode(list(token_ids), skip_special_tokens=True).strip()
+
+    def _check_prompt(self, prompt: str, placeholder: str) -> None:
+        """Raise OptionsError if ``prompt`` contains the medium's placeholder."""
+        if placeholder in prompt:
+            raise OptionsError(f"The prompt must not contain {placeholder!r}: the {self.medium} is added to it.")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,93 @@
+"""A tiny Qwen2-Audio base with random weights, laid out like the published ones but for its sizes: 1 s clips."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+    Qwen2AudioConfig,
+    Qwen2AudioEncoderConfig,
+    Qwen2AudioForConditionalGeneration,
+    Qwen2AudioProcessor,
+    Qwen2Config,
+    WhisperFeatureExtractor,
+)
+
+SAMPLING_RATE = 16_000
+SECONDS = 1
+MEL_BINS = 16
+SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"]
+TEXTS = ["A dog barks twice while it rains.", "Un chien aboie deux fois.", "Describe the sound.", "Audio 1: user"]
+
+
+def byte_tokenizer(texts: list[str], special_tokens: list[str]) -> Tokenizer:
+    """Byte-level BPE: the special tokens first, then every byte, then the commonest pieces of ``texts``."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=special_tokens,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts * 4, trainer)
+    return tokenizer
+
+
+def tiny_audio_processor() -> Qwen2AudioProcessor:
+    """Its chat template is transformers' default one, that of Qwen2-Audio-7B-Instruct."""
+    return Qwen2AudioProcessor(
+        feature_extractor=WhisperFeatureExtractor(feature_size=MEL_BINS, chunk_length=SECONDS),
+        tokenizer=PreTrainedTokenizerFast(
+            tokenizer_object=byte_tokenizer(TEXTS, SPECIAL_TOKENS),
+            pad_token="<|endoftext|>",
+            eos_token="<|endoftext|>",
+        ),
+    )
+
+
+def tiny_audio_model(vocab_size: int, hidden_size: int = 32) -> Qwen2AudioForConditionalGeneration:
+    """Two encoder layers, two Qwen2 layers; a caption ends by one of two tokens."""
+    torch.manual_seed(0)
+    config = Qwen2AudioConfig(
+        audio_config=Qwen2AudioEncoderConfig(
+            num_mel_bins=MEL_BINS,
+            d_model=32,
+            encoder_layers=2,
+            encoder_attention_heads=2,
+            encoder_ffn_dim=48,
+            max_source_positions=50 * SECONDS,
+            initializer_range=0.2,
+        ),
+        text_config=Qwen2Config(
+            vocab_size=vocab_size,
+            hidden_size=hidden_size,
+            intermediate_size=2 * hidden_size,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=512,
+            initializer_range=0.2,
+        ),
+        audio_token_index=SPECIAL_TOKENS.index("<|AUDIO|>"),
+    )
+    model = Qwen2AudioForConditionalGeneration(config).eval()
+    model.generation_config = GenerationConfig(eos_token_id=[0, 2], pad_token_id=0)
+    return model
+
+
+def save_tiny_audio_base(folder: Path, hidden_size: int = 32) -> None:
+    """Write model and processor to ``folder``."""
+    processor = tiny_audio_processor()
+    tiny_audio_model(len(processor.tokenizer), hidden_size).save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def tone(hertz: float, seconds: float, sampling_rate: int = SAMPLING_RATE, amplitude: float = 0.5) -> np.ndarray:
+    """A sine [N], float32."""
+    time = np.arange(round(seconds * sampling_rate)) / sampling_rate
+    return (amplitude * np.sin(2 * np.pi * hertz * time)).astype(np.float32)
