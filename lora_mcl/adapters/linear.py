@@ -1,4 +1,4 @@
-"""One frozen Linear plus N low-rank adapters, evaluated together: each batch row has its own adapter.
+"""One frozen linear layer plus N low-rank adapters, evaluated together: each batch row has its own adapter.
 
     y[i] = W x[i] + b + scaling[n] * B[n] A[n] x[i]        with n = rows[i]
 
@@ -17,9 +17,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers.pytorch_utils import Conv1D
+
+LINEAR_CLASSES = (nn.Linear, Conv1D)
+"""What can carry an adapter. The 4- and 8-bit layers of bitsandbytes are nn.Linear too; GPT-2's Conv1D is not."""
 
 BASE_ROW = -1
 """Row index that means "no adapter": such a row gets the output of the bare base model."""
+
+
+def linear_features(layer: nn.Linear | Conv1D) -> tuple[int, int]:
+    """Input and output width of a linear layer. Not read off a Linear's weight, which may be stored packed."""
+    if isinstance(layer, Conv1D):
+        return layer.weight.shape[0], layer.nf
+    return layer.in_features, layer.out_features
 
 
 class Routing:
@@ -58,12 +69,13 @@ class Routing:
     @contextmanager
     def using(self, rows: Tensor | Sequence[int] | None) -> Iterator[None]:
         """Set `rows`, and restore the previous routing on exit, even after an exception."""
-        previous = self.index, self.active
-        self.set(rows)
-        try:
+        with RoutingNow(self, self.index, self.active):
+            self.set(rows)
             yield
-        finally:
-            self.index, self.active = previous
+
+    def now(self) -> "RoutingNow":
+        """A context manager, to be entered any number of times later, with the routing of this moment."""
+        return RoutingNow(self, self.index, self.active)
 
     def on(self, device: torch.device, num_rows: int) -> tuple[Tensor, Tensor]:
         """`index` and `active` on `device`, for a batch of `num_rows` rows.
@@ -75,8 +87,8 @@ class Routing:
         if self.index is None:
             raise RuntimeError(
                 "No adapter is routed: call the model inside `with stack.rows(rows):`, one adapter index per "
-                f"batch row, or {BASE_ROW} for the bare base. (With gradient checkpointing, backward() goes "
-                "inside too.)"
+                f"batch row, or {BASE_ROW} for the bare base. (With gradient checkpointing, give "
+                "stack.checkpoint_contexts as context_fn, or call backward() inside too.)"
             )
         if len(self.index) != num_rows:
             raise ValueError(
@@ -85,6 +97,21 @@ class Routing:
         if self.index.device != device:
             self.index, self.active = self.index.to(device), self.active.to(device)
         return self.index, self.active
+
+
+class RoutingNow:
+    """The routing as it was when this was made: in force inside `with`, the one before comes back at its end."""
+
+    def __init__(self, routing: Routing, index: Tensor | None, active: Tensor | None):
+        self._routing, self._now = routing, (index, active)
+        self._previous: list[tuple[Tensor | None, Tensor | None]] = []
+
+    def __enter__(self) -> None:
+        self._previous.append((self._routing.index, self._routing.active))
+        self._routing.index, self._routing.active = self._now
+
+    def __exit__(self, *error: object) -> None:
+        self._routing.index, self._routing.active = self._previous.pop()
 
 
 @dataclass(frozen=True)
@@ -97,7 +124,7 @@ class LayerAdapter:
 
 
 class GroupedLoraLinear(nn.Module):
-    """A frozen Linear with N adapters; row i of the input goes through adapter rows[i].
+    """A frozen linear layer with N adapters; row i of the input goes through adapter rows[i].
 
     lora_A [N, R, in] and lora_B [N, out, R] with R the largest rank. A smaller adapter is padded with zeros,
     which training cannot move: the gradient of A's padding is a product with B's, and the other way round, so
@@ -106,12 +133,13 @@ class GroupedLoraLinear(nn.Module):
     in training and inference alike.
 
     The adapters' dtype is their own (float32 by default, as master weights of a bfloat16 base); they are cast
-    to the input's dtype for the products. Dropout applies to the adapters' input, in training mode only.
+    to the input's dtype for the products, and their output to that of the base layer. So the base layer may be
+    quantized: only its output is used. Dropout applies to the adapters' input, in training mode only.
     """
 
     def __init__(
         self,
-        base: nn.Linear,
+        base: nn.Linear | Conv1D,
         adapters: Sequence[LayerAdapter],
         routing: Routing,
         dtype: torch.dtype = torch.float32,
@@ -122,8 +150,9 @@ class GroupedLoraLinear(nn.Module):
         self.ranks = tuple(adapter.rank for adapter in adapters)
         self.dropouts = tuple(adapter.dropout for adapter in adapters)
         count, rank, device = len(adapters), max(self.ranks), base.weight.device
-        self.lora_A = nn.Parameter(torch.zeros(count, rank, base.in_features, device=device, dtype=dtype))
-        self.lora_B = nn.Parameter(torch.zeros(count, base.out_features, rank, device=device, dtype=dtype))
+        in_features, out_features = linear_features(base)
+        self.lora_A = nn.Parameter(torch.zeros(count, rank, in_features, device=device, dtype=dtype))
+        self.lora_B = nn.Parameter(torch.zeros(count, out_features, rank, device=device, dtype=dtype))
         scaling = torch.tensor([adapter.scaling for adapter in adapters], device=device, dtype=torch.float32)
         self.register_buffer("scaling", scaling, persistent=False)
         keep = torch.tensor([1.0 - dropout for dropout in self.dropouts], device=device, dtype=torch.float32)
@@ -163,9 +192,9 @@ class GroupedLoraLinear(nn.Module):
         index, active = self.routing.on(x.device, x.shape[0])
         inputs = self._drop(x.reshape(x.shape[0], -1, x.shape[-1]), index)  # [R, T, in]
         a = self.lora_A.to(x.dtype).index_select(0, index)  # [R, rank, in]
-        b = self.lora_B.to(x.dtype).index_select(0, index)  # [R, out, rank]
+        b = self.lora_B.to(y.dtype).index_select(0, index)  # [R, out, rank]
         scale = (self.scaling.index_select(0, index) * active).to(x.dtype).view(-1, 1, 1)  # 0 for BASE_ROW
-        low = torch.bmm(inputs, a.mT) * scale  # [R, T, rank]
+        low = (torch.bmm(inputs, a.mT) * scale).to(y.dtype)  # [R, T, rank]
         return torch.baddbmm(y.reshape(*inputs.shape[:2], -1), low, b.mT).view(y.shape)
 
     def extra_repr(self) -> str:

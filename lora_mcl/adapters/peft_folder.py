@@ -99,14 +99,23 @@ def read_tensors(folder: Path) -> AdapterTensors:
     return {module: (pair["A"], pair["B"]) for module, pair in pairs.items()}
 
 
-def write_folder(spec: AdapterSpec, tensors: AdapterTensors, folder: Path, base_name_or_path: str | None) -> None:
+def write_folder(
+    spec: AdapterSpec,
+    tensors: AdapterTensors,
+    folder: Path,
+    base_name_or_path: str | None,
+    *,
+    fan_in_fan_out: bool = False,
+) -> None:
     """Write one adapter so that `peft.PeftModel.from_pretrained(base, folder)` loads it.
 
-    Both files depend on nothing but their content (sorted keys), so saving twice gives the same bytes.
+    `fan_in_fan_out` tells PEFT that base weights are stored [in, out], as in GPT-2's Conv1D. Both files depend on
+    nothing but their content (sorted keys), so saving twice gives the same bytes.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    fields = spec.to_lora_config(base_name_or_path).to_dict() | {"inference_mode": True}
+    own = {"inference_mode": True, "fan_in_fan_out": fan_in_fan_out}
+    fields = spec.to_lora_config(base_name_or_path).to_dict() | own
     fields = {key: sorted(value) if isinstance(value, set) else value for key, value in fields.items()}
     (folder / CONFIG_FILE).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     flat = {

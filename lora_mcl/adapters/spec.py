@@ -8,10 +8,12 @@ from typing import Any
 
 from peft import LoraConfig
 from peft.tuners.tuners_utils import check_target_module_exists
+from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 from peft.utils.other import get_pattern_key
 from torch import nn
+from transformers import PreTrainedModel
 
-from lora_mcl.adapters.linear import LayerAdapter
+from lora_mcl.adapters.linear import LINEAR_CLASSES, LayerAdapter
 from lora_mcl.errors import OptionsError
 
 LANGUAGE_MODEL_LINEARS = (
@@ -25,6 +27,9 @@ Matches LLaVA-NeXT and Qwen2-Audio ("model.language_model.layers.0.self_attn.q_p
 projector.
 """
 
+
+ALL_LINEAR = "all-linear"
+"""PEFT's word for every linear layer except the output embeddings, as `target_modules`."""
 
 HONOURED_FIELDS = (
     "r",
@@ -81,7 +86,7 @@ class AdapterSpec:
         alpha: the adapter's output is scaled by alpha / rank (alpha / sqrt(rank) if `use_rslora`).
         dropout: probability in [0, 1) of dropping an input of the adapter, in training only.
         target_modules: a regular expression matched against the full module name, or a tuple of name
-            suffixes.
+            suffixes, or "all-linear" (which `on` writes out for a model).
         exclude_modules: same two forms; takes precedence over `target_modules`.
         layers_to_transform, layers_pattern: restrict suffix targets to these layer indices.
         rank_pattern, alpha_pattern: {regex on the end of the module name: its rank or alpha}.
@@ -153,6 +158,30 @@ class AdapterSpec:
             use_rslora=config.use_rslora,
         )
 
+    @classmethod
+    def for_new(cls, name: str, config: LoraConfig, model: nn.Module) -> "AdapterSpec":
+        """The spec of a new, untrained adapter as `peft.get_peft_model(model, config)` would make it.
+
+        Without `target_modules`, PEFT's own choice for the model's type is taken.
+
+        Raises:
+            OptionsError: `config` uses a feature other than plain LoRA (named), or leaves `target_modules` open
+                for a model that PEFT has no choice for.
+        """
+        if config.init_lora_weights is not True:
+            raise OptionsError(
+                f"init_lora_weights = {config.init_lora_weights!r} is not supported for new adapters: every A is "
+                "drawn Kaiming uniform and every B is 0"
+            )
+        if config.target_modules is None:
+            kind = model.config.model_type if isinstance(model, PreTrainedModel) else type(model).__name__
+            if kind not in TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING:
+                raise OptionsError(f"target_modules is missing, and PEFT knows no default for {kind!r} models: set it")
+            config = dataclasses.replace(
+                config, target_modules=TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING[kind]
+            )
+        return cls.from_lora_config(name, config).on(model)
+
     def to_lora_config(self, base_name_or_path: str | None = None) -> LoraConfig:
         """The same adapter as a `peft.LoraConfig`."""
         return LoraConfig(
@@ -169,21 +198,29 @@ class AdapterSpec:
             base_model_name_or_path=base_name_or_path,
         )
 
+    def on(self, model: nn.Module) -> "AdapterSpec":
+        """The same adapter with "all-linear" written out as the names it stands for in `model`, like PEFT."""
+        if not isinstance(self.target_modules, str) or self.target_modules.lower() != ALL_LINEAR:
+            return self
+        head = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
+        names = [n for n, m in model.named_modules() if isinstance(m, LINEAR_CLASSES) and m is not head]
+        return dataclasses.replace(self, target_modules=tuple(names) or ALL_LINEAR)
+
     def layers(self, model: nn.Module) -> dict[str, LayerAdapter]:
-        """The Linears of `model` that this adapter targets, by full module name, in the model's order.
+        """The linear layers of `model` that this adapter targets, by full module name, in the model's order.
 
         Raises:
-            OptionsError: no module matches, or a matching module is not a Linear.
+            OptionsError: no module matches, or a matching module is not a linear layer.
         """
         config = self.to_lora_config()
         found: dict[str, LayerAdapter] = {}
         for module_name, module in model.named_modules():
             if not module_name or not check_target_module_exists(config, module_name):
                 continue
-            if not isinstance(module, nn.Linear):
+            if not isinstance(module, LINEAR_CLASSES):
                 raise OptionsError(
                     f"adapter {self.name!r}: target_modules selects {module_name!r}, a "
-                    f"{type(module).__name__}; only Linear layers can carry an adapter"
+                    f"{type(module).__name__}; only Linear (and GPT-2's Conv1D) layers can carry an adapter"
                 )
             rank = config.rank_pattern.get(get_pattern_key(config.rank_pattern.keys(), module_name), config.r)
             alpha = config.alpha_pattern.get(

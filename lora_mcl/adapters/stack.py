@@ -1,13 +1,15 @@
 """N adapters on one frozen model: attach, route, save and load."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
+from peft import LoraConfig
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
-from lora_mcl.adapters.linear import GroupedLoraLinear, LayerAdapter, Routing
+from lora_mcl.adapters.linear import GroupedLoraLinear, LayerAdapter, Routing, linear_features
 from lora_mcl.adapters.peft_folder import (
     WEIGHTS_FILE,
     AdapterTensors,
@@ -28,7 +30,7 @@ def hypothesis_rows(num_hypotheses: int, batch_size: int) -> Tensor:
 
 
 class AdapterStack:
-    """Adapters of any ranks and targets on one frozen model. Build it with `attach` or `from_peft`.
+    """Adapters of any ranks and targets on one frozen model. Build it with `attach`, `from_lora_config` or `from_peft`.
 
     A forward pass needs one adapter index per batch row:
 
@@ -39,12 +41,12 @@ class AdapterStack:
     """
 
     def __init__(self, model: nn.Module, specs: Sequence[AdapterSpec], dtype: torch.dtype = torch.float32):
-        """Wrap the targeted Linears of `model` in place, all A and B at 0, and freeze the model.
+        """Wrap the targeted linear layers of `model` in place, all A and B at 0, and freeze the model.
 
         Raises:
-            OptionsError: no spec, repeated names, targets that match no Linear, or a second stack.
+            OptionsError: no spec, repeated names, targets that match no linear layer, or a second stack.
         """
-        specs = tuple(specs)
+        specs = tuple(spec.on(model) for spec in specs)
         names = tuple(spec.name for spec in specs)
         if not specs:
             raise OptionsError("a stack needs at least one adapter")
@@ -96,6 +98,28 @@ class AdapterStack:
         return stack
 
     @classmethod
+    def from_lora_config(
+        cls,
+        model: nn.Module,
+        config: LoraConfig,
+        hypotheses: int,
+        *,
+        dtype: torch.dtype = torch.float32,
+        generator: torch.Generator | None = None,
+    ) -> "AdapterStack":
+        """`hypotheses` new adapters, each as `peft.get_peft_model(model, config)` would make one.
+
+        They are called hypothesis-0, hypothesis-1, ...; A is drawn independently for each, B = 0.
+
+        Raises:
+            OptionsError: `hypotheses` is less than 1, or `config` cannot be honoured (the field is named).
+        """
+        if hypotheses < 1:
+            raise OptionsError(f"hypotheses must be at least 1; got {hypotheses}")
+        specs = [AdapterSpec.for_new(f"hypothesis-{k}", config, model) for k in range(hypotheses)]
+        return cls.attach(model, specs, dtype=dtype, generator=generator)
+
+    @classmethod
     def from_peft(
         cls, model: nn.Module, folders: Mapping[str, Path | str], *, dtype: torch.dtype = torch.float32
     ) -> "AdapterStack":
@@ -108,7 +132,7 @@ class AdapterStack:
         _refuse_second_stack(model)
         specs, tensors = [], []
         for name, folder in folders.items():
-            spec = read_config(name, Path(folder))
+            spec = read_config(name, Path(folder)).on(model)
             tensors.append(_fit(read_tensors(Path(folder)), spec, model, Path(folder)))
             specs.append(spec)
         stack = cls(model, specs, dtype)
@@ -138,11 +162,16 @@ class AdapterStack:
         self.routing.set(rows)
 
     def rows(self, rows: Tensor | Sequence[int] | None) -> AbstractContextManager[None]:
-        """Like `set_rows`, for a `with` block; the routing before it comes back at its end.
-
-        Gradient checkpointing runs the forward again in backward(): keep backward() inside the block then.
-        """
+        """Like `set_rows`, for a `with` block; the routing before it comes back at its end."""
         return self.routing.using(rows)
+
+    def checkpoint_contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """The `context_fn` for `torch.utils.checkpoint.checkpoint`, with `use_reentrant=False`.
+
+        Gradient checkpointing runs parts of the forward again in backward(); this routes each of them as at first,
+        whatever is routed by then.
+        """
+        return nullcontext(), self.routing.now()
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """The trainable parameters (A and B of every layer), in a fixed order.
@@ -165,8 +194,9 @@ class AdapterStack:
 
     def save(self, name: str, folder: Path | str, base_name_or_path: str | None = None) -> None:
         """Write one adapter as a standard PEFT folder, which `peft.PeftModel.from_pretrained` loads."""
-        n = self.index(name)
-        write_folder(self.specs[n], self.tensors(name), Path(folder), base_name_or_path)
+        tensors = self.tensors(name)
+        transposed = any(isinstance(self.layers[module].base, Conv1D) for module in tensors)
+        write_folder(self.specs[self.index(name)], tensors, Path(folder), base_name_or_path, fan_in_fan_out=transposed)
 
     def load(self, name: str, folder: Path | str) -> None:
         """Replace the weights of one adapter by those of a PEFT folder of the same shape.
@@ -192,7 +222,7 @@ class AdapterStack:
         self._copy(n, pairs)
 
     def detach(self) -> nn.Module:
-        """Put the plain Linears back, unfreeze what was trainable, and return the model. Ends the stack."""
+        """Put the plain layers back, unfreeze what was trainable, and return the model. Ends the stack."""
         for module_name, layer in self.layers.items():
             self.model.set_submodule(module_name, layer.base)
         for parameter in self._trainable_before:
@@ -221,8 +251,8 @@ def _fit(pairs: AdapterTensors, spec: AdapterSpec, model: nn.Module, folder: Pat
         raise BundleError(f"{folder} does not fit the base model: {error}") from error
     shapes = {}
     for module_name, layer in layers.items():
-        linear = model.get_submodule(module_name)
-        shapes[module_name] = ((layer.rank, linear.in_features), (linear.out_features, layer.rank))
+        in_features, out_features = linear_features(model.get_submodule(module_name))
+        shapes[module_name] = ((layer.rank, in_features), (out_features, layer.rank))
     _check_pairs(pairs, shapes, folder)
     return pairs
 
