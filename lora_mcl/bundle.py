@@ -2,9 +2,10 @@
 
 ::
 
-    bundle.json       format version, modality, base, prompt, hypotheses, baseline, generation, training
+    bundle.json       format version, modality, base, prompt, hypotheses, baseline, gate, generation, training
     hypotheses/<k>/   one standard PEFT folder per hypothesis
     baseline/         the adapter that beam and diverse beam search run on (optional)
+    gate/             the caption gate that training assigned captions with, and each hypothesis' words (optional)
     base/             the frozen base model, if the bundle carries its own (optional)
     README.md         the card
 
@@ -26,13 +27,15 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from lora_mcl.errors import BundleError, OptionsError
+from lora_mcl.gate import GATE_FILE, WORDS_FILE
 from lora_mcl.results import CompareOptions
 
 # The small model that comes with the repository.
 EMBEDDED_BUNDLE = Path(__file__).resolve().parent.parent / "assets" / "bundles" / "image"
 
 FORMAT_VERSION = 1
-MODALITIES = ("image",)
+# What the base reads beside the prompt; nothing for "text".
+MODALITIES = ("image", "text")
 BUNDLE_FILE = "bundle.json"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
@@ -78,9 +81,10 @@ class Bundle:
     Attributes:
         folder: where it is on this machine.
         name: what results call it: the folder's name or the Hub id.
-        prompt: the instruction given with every medium.
+        prompt: the instruction given with every medium; may be empty for text.
         hypotheses: the K adapters of LoRA-MCL, in column order.
         baseline: the adapter under beam and diverse beam search; ``None`` means the bare base model.
+        gate: folder of the caption gate, relative to the bundle.
         generation: recommended options.
         training: free summary of how the adapters were made.
     """
@@ -91,6 +95,7 @@ class Bundle:
     prompt: str
     hypotheses: tuple[AdapterRef, ...]
     baseline: AdapterRef | None = None
+    gate: str | None = None
     modality: str = "image"
     generation: CompareOptions = field(default_factory=CompareOptions)
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -105,6 +110,28 @@ class Bundle:
         if self.baseline is not None:
             folders["baseline"] = self.folder / self.baseline.path
         return folders
+
+    def telling_words(self) -> list[list[str]]:
+        """For each hypothesis the words that speak most for it, best first; empty lists if none were saved.
+
+        Raises:
+            BundleError: words.json is malformed.
+        """
+        file = None if self.gate is None else self.folder / self.gate / WORDS_FILE
+        if file is None or not file.is_file():
+            return [[] for _ in self.hypotheses]
+        try:
+            words = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{file} cannot be read as JSON: {error}") from error
+        lists = isinstance(words, list) and all(isinstance(of_one, list) for of_one in words)
+        if not lists or not all(isinstance(word, str) for of_one in words for word in of_one):
+            raise BundleError(f"{file} must hold one list of words per hypothesis")
+        if len(words) != len(self.hypotheses):
+            raise BundleError(
+                f"{file} has words for {len(words)} hypotheses, but the bundle has {len(self.hypotheses)}"
+            )
+        return words
 
 
 def load_bundle(source: str | Path, *, revision: str | None = None) -> Bundle:
@@ -144,6 +171,8 @@ def save_bundle(bundle: Bundle) -> None:
     }
     if bundle.baseline is not None:
         table["baseline"] = asdict(bundle.baseline)
+    if bundle.gate is not None:
+        table["gate"] = bundle.gate
     table["generation"] = asdict(bundle.generation)
     table["training"] = dict(bundle.training)
     text = json.dumps(table, indent=2, ensure_ascii=False, allow_nan=False)
@@ -183,12 +212,16 @@ def _parse(table: Any, folder: Path, *, name: str, local: bool) -> Bundle:
     if modality not in MODALITIES:
         raise _bad("modality", f"must be one of {', '.join(MODALITIES)}, not {modality!r}")
     base = _parse_base(root.take("base", dict), folder, local)
-    prompt = root.take("prompt", str)
+    prompt = root.take("prompt", str, optional=modality == "text") or ""
     entries = root.take("hypotheses", list)
     if not entries:
         raise _bad("hypotheses", "must list at least one adapter")
     hypotheses = tuple(_parse_adapter(entry, f"hypotheses[{k}]", folder) for k, entry in enumerate(entries))
     baseline = root.take("baseline", dict, optional=True)
+    gate = root.take("gate", str, optional=True)
+    if gate is not None:
+        _check_path(gate, "gate", may_leave=False)
+        _check_files(folder / gate, (GATE_FILE,), "gate", gate)
     generation = root.take("generation", dict, optional=True) or {}
     training = root.take("training", dict, optional=True) or {}
     root.finish()
@@ -199,6 +232,7 @@ def _parse(table: Any, folder: Path, *, name: str, local: bool) -> Bundle:
         prompt=prompt,
         hypotheses=hypotheses,
         baseline=None if baseline is None else _parse_adapter(baseline, "baseline", folder),
+        gate=gate,
         modality=modality,
         generation=_parse_generation(generation),
         training=training,

@@ -24,6 +24,7 @@ from lora_mcl.decoding import (
     LogitRules,
     Strategy,
 )
+from lora_mcl.errors import BundleError
 from lora_mcl.media import load_image, media_name
 from lora_mcl.models import ImageLanguageModel
 from lora_mcl.results import Caption, ColumnResult, ColumnSpec, CompareOptions, Comparison, Media, never
@@ -67,6 +68,11 @@ class Captioner:
             BundleError: the bundle, its base or an adapter is missing, malformed or does not fit.
         """
         bundle = source if isinstance(source, Bundle) else load_bundle(source, revision=revision)
+        if bundle.modality == "text":
+            raise BundleError(
+                f"{bundle.name} holds a text model, which has no image to caption: use its adapters with PEFT, or "
+                "merge one with `python -m lora_mcl export`."
+            )
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
         model = ImageLanguageModel.load(

@@ -7,30 +7,44 @@ medium and no label, only which tokens the caption has, and multiplies the assig
 This is variational EM with an amortised, restricted posterior.
 """
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lora_mcl.errors import BundleError, OptionsError
 
 GATE_FILE = "gate.safetensors"
+WORDS_FILE = "words.json"
+
+Balance = Literal["uniform", "estimated"]
+LEAST_SHARE = 0.1
+"""Under the estimated balance no hypothesis is asked for less than this part of its equal share."""
+_MAX_FEATURES = 1_000_000
 
 
 class CaptionGate(nn.Module):
     """log g(k | caption) = log softmax_k (W c / |c| + b).
 
-    c [V] holds the caption's bag-of-token counts and |c| is their L2 norm. W [K, V] is drawn with
-    standard deviation init_std, which breaks the initial tie of identical hypotheses; b [K] starts at 0.
-    Train it beside the adapters, with AdamW at 3e-2 and `loss`.
+    c [F] counts what the caption is made of and |c| is its L2 norm: its tokens (order 1, F = V), or its pairs of
+    successive tokens (order 2, F = V * V, for small vocabularies) where modes share their words and differ in how
+    these follow one another. W [K, F] is drawn with standard deviation init_std, which breaks the initial tie of
+    identical hypotheses; b [K] starts at 0. Train it beside the adapters, with AdamW at 3e-2 and `loss`.
 
     Args:
         vocab_size: V.
         num_hypotheses: K.
+        order: 1 or 2.
+        balance: the shares of captions that `loss` asks hypotheses to take. "uniform": 1 / K each. "estimated": a
+            running mean of the shares they do take, for modes of unequal frequency; never less than `LEAST_SHARE`
+            of 1 / K, so that no hypothesis is forgotten.
+        momentum: of that running mean, per call of `loss` in training mode.
         excluded_token_ids: tokens that are not words (end, padding, media placeholders); not counted.
         init_std: spread of the initial weights.
         generator: source of the draws; the global one by default.
@@ -44,6 +58,9 @@ class CaptionGate(nn.Module):
         vocab_size: int,
         num_hypotheses: int,
         *,
+        order: int = 1,
+        balance: Balance = "uniform",
+        momentum: float = 0.99,
         excluded_token_ids: Sequence[int] = (),
         init_std: float = 0.5,
         generator: torch.Generator | None = None,
@@ -53,23 +70,38 @@ class CaptionGate(nn.Module):
             raise OptionsError(f"vocab_size and num_hypotheses must be positive; got {vocab_size}, {num_hypotheses}")
         if any(not 0 <= token < vocab_size for token in excluded_token_ids):
             raise OptionsError(f"excluded_token_ids must be in [0, {vocab_size}); got {list(excluded_token_ids)}")
-        self.weight = nn.Parameter(torch.empty(num_hypotheses, vocab_size).normal_(0, init_std, generator=generator))
+        if order not in (1, 2):
+            raise OptionsError(f"order must be 1 (tokens) or 2 (pairs of successive tokens); got {order!r}")
+        if order == 2 and vocab_size**2 > _MAX_FEATURES:
+            raise OptionsError(f"order 2 needs a vocabulary of at most 1,000 tokens; got {vocab_size}")
+        if balance not in get_args(Balance):
+            raise OptionsError(f"balance must be uniform or estimated; got {balance!r}")
+        if not 0 <= momentum < 1:
+            raise OptionsError(f"momentum must be in [0, 1); got {momentum}")
+        self.order, self.balance, self.momentum = order, balance, momentum
+        features = vocab_size**order
+        self.weight = nn.Parameter(torch.empty(num_hypotheses, features).normal_(0, init_std, generator=generator))
         self.bias = nn.Parameter(torch.zeros(num_hypotheses))
         counted = torch.ones(vocab_size)
         counted[list(excluded_token_ids)] = 0.0
         self.register_buffer("counted", counted)
-        self.register_buffer("occurrences", torch.zeros(vocab_size))
+        self.register_buffer("occurrences", torch.zeros(features))
+        share = torch.full((num_hypotheses,), 1 / num_hypotheses)
+        self.register_buffer("share", share, persistent=balance == "estimated")
 
     def counts(self, labels: Tensor) -> Tensor:
-        """labels [B, T] -> bags of tokens [B, V], without negative labels (-100) and excluded tokens."""
+        """labels [B, T] -> how often each caption has each feature [B, F]; negative (-100) and excluded left out."""
+        features, kept = labels.clamp_min(0), (labels >= 0) & self.counted[labels.clamp_min(0)].bool()
+        if self.order == 2:
+            features = features[:, :-1] * len(self.counted) + features[:, 1:]
+            kept = kept[:, :-1] & kept[:, 1:]
         bags = torch.zeros(len(labels), self.weight.shape[1], device=labels.device)
-        bags.scatter_add_(1, labels.clamp_min(0), (labels >= 0).to(bags.dtype))
-        return bags * self.counted
+        return bags.scatter_add_(1, features, kept.to(bags.dtype))
 
     def forward(self, labels: Tensor) -> Tensor:
         """labels [B, T], -100 where a token is not of the caption -> log g [K, B].
 
-        In training mode the tokens seen are counted, for `telling_tokens`.
+        In training mode what is seen is counted, for `telling_tokens`.
         """
         bags = self.counts(labels)
         if self.training:
@@ -78,7 +110,7 @@ class CaptionGate(nn.Module):
         return (features @ self.weight.T + self.bias).log_softmax(dim=1).T
 
     def loss(self, log_gate: Tensor, q: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Mean over examples of -sum_k q_k log g_k, plus KL(mean of g over the batch || uniform).
+        """Mean over examples of -sum_k q_k log g_k, plus KL(mean of g over the batch || target shares).
 
         The first term makes the gate predict the assignment, the second keeps every hypothesis in use.
 
@@ -91,32 +123,59 @@ class CaptionGate(nn.Module):
             log_gate, q = log_gate[:, valid], q[:, valid]
         if log_gate.shape[1] == 0:
             return log_gate.sum()  # 0, with a gradient of 0
+        if self.training and self.balance == "estimated":
+            self.share.lerp_(q.mean(dim=1).to(self.share.dtype), 1 - self.momentum)
         fit = -(q * log_gate).sum(dim=0).mean()
         # In logarithms: the gradient stays finite when a hypothesis gets a share that underflows.
         log_share = log_gate.logsumexp(dim=1) - math.log(log_gate.shape[1])
-        return fit + (log_share.exp() * log_share).sum() + math.log(len(log_share))
+        return fit + (log_share.exp() * (log_share - self.target().log())).sum()
+
+    def target(self) -> Tensor:
+        """The shares [K] that `loss` asks for."""
+        uniform = torch.full_like(self.share, 1 / len(self.share))
+        return uniform if self.balance == "uniform" else uniform.lerp(self.share, 1 - LEAST_SHARE)
 
     @torch.no_grad()
-    def telling_tokens(self, n: int) -> list[list[int]]:
-        """For each hypothesis the (at most) `n` token ids that speak most for it, best first.
+    def telling_tokens(self, n: int) -> list[list[tuple[int, ...]]]:
+        """For each hypothesis the (at most) `n` features that speak most for it, best first.
 
-        A token's score for hypothesis k is its share of the tokens seen in training times its weight for k
-        above the mean of all hypotheses: frequent and distinctive tokens first, never one that was not seen.
+        A feature is the tuple of its token ids: one, or two for order 2. Its score for hypothesis k is its share of
+        the features seen in training times its weight for k above the mean of all hypotheses: frequent and
+        distinctive ones first, never one that was not seen.
         """
         frequency = self.occurrences / self.occurrences.sum().clamp_min(1)
         evidence = (self.weight - self.weight.mean(dim=0)) * frequency
         best = evidence.topk(min(n, evidence.shape[1]), dim=1)
         return [
-            [token for token, score in zip(tokens, scores, strict=True) if score > 0]
-            for tokens, scores in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            [self._tokens(feature) for feature, score in zip(features, scores, strict=True) if score > 0]
+            for features, scores in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
-    def save(self, folder: Path | str) -> None:
-        """Write gate.safetensors in `folder`."""
+    def _tokens(self, feature: int) -> tuple[int, ...]:
+        return (feature,) if self.order == 1 else divmod(feature, len(self.counted))
+
+    def telling_words(self, n: int, text: Callable[[Sequence[int]], str]) -> list[list[str]]:
+        """`telling_tokens` as text: for each hypothesis at most `n` different words (pieces without letters left out).
+
+        Args:
+            text: decodes token ids, such as a tokenizer's `decode`.
+        """
+        several = 4 * n  # pieces of one word, its capitalised form and signs fall together or away
+        words = []
+        for features in self.telling_tokens(several):
+            texts = [text(tokens).strip() for tokens in features]
+            words.append(list(dict.fromkeys(t for t in texts if any(map(str.isalnum, t))))[:n])
+        return words
+
+    def save(self, folder: Path | str, words: Sequence[Sequence[str]] | None = None) -> None:
+        """Write gate.safetensors in `folder`, and `words` (of `telling_words`) as words.json."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(state, folder / GATE_FILE, metadata={"format": "pt"})
+        save_file(state, folder / GATE_FILE, metadata={"format": "pt", "order": str(self.order)})
+        if words is not None:
+            text = json.dumps([list(of_one) for of_one in words], indent=2, ensure_ascii=False)
+            (folder / WORDS_FILE).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path | str) -> "CaptionGate":
@@ -126,18 +185,20 @@ class CaptionGate(nn.Module):
             BundleError: the file is missing, unreadable or not a gate.
         """
         path = Path(folder) / GATE_FILE
+        if not path.is_file():
+            raise BundleError(f"{path} is missing")
         try:
-            state = load_file(path)
-        except FileNotFoundError:
-            raise BundleError(f"{path} is missing") from None
-        except (SafetensorError, OSError) as error:
+            with safe_open(path, framework="pt") as file:
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                order = int((file.metadata() or {}).get("order", "1"))
+        except (SafetensorError, OSError, ValueError) as error:
             raise BundleError(f"{path} cannot be read: {error}") from error
-        weight = state.get("weight")
-        if weight is None or weight.ndim != 2:
-            raise BundleError(f"{path}: weight [hypotheses, vocabulary] is missing")
-        gate = cls(weight.shape[1], weight.shape[0])
+        weight, counted = state.get("weight"), state.get("counted")
+        if weight is None or weight.ndim != 2 or counted is None or counted.ndim != 1:
+            raise BundleError(f"{path}: weight [hypotheses, features] or counted [vocabulary] is missing")
         try:
+            gate = cls(len(counted), len(weight), order=order, balance="estimated" if "share" in state else "uniform")
             gate.load_state_dict(state)
-        except RuntimeError as error:
+        except (RuntimeError, OptionsError) as error:
             raise BundleError(f"{path} is not a caption gate: {error}") from error
         return gate

@@ -1,9 +1,12 @@
 """Token-mean negative log-likelihood of each batch row: what the objectives compare."""
 
-from typing import NamedTuple
+import inspect
+from functools import cache
+from typing import Any, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import Qwen2AudioForConditionalGeneration
 
 
 class RowNll(NamedTuple):
@@ -23,8 +26,8 @@ def mean_token_nll(logits: Tensor, labels: Tensor, ignore_index: int = -100) -> 
 
     Short and long captions so weigh the same, as in the paper's code. The shift is that of Hugging Face
     causal models: logits at position t predict the label at t + 1. To compute logits only where captions are,
-    keep the last n positions of both (`model(..., logits_to_keep=n).logits` and `labels[:, -n:]`), n being at
-    least the distance from the first target to the end of the row, plus one.
+    keep the last n positions of both (`last_logits(model, n, ...)` and `labels[:, -n:]`), n being at least the
+    distance from the first target to the end of the row, plus one.
 
     Args:
         logits: [R, T, V].
@@ -36,3 +39,26 @@ def mean_token_nll(logits: Tensor, labels: Tensor, ignore_index: int = -100) -> 
     ).view(targets.shape)
     tokens = (targets != ignore_index).sum(dim=1)
     return RowNll(losses.sum(dim=1) / tokens.clamp_min(1), tokens)
+
+
+def last_logits(model: nn.Module, n: int, **inputs: Any) -> Tensor:
+    """The logits [R, n, V] of the last n positions, without computing the others where the model allows.
+
+    Captions are short beside their prompts (a picture is 576 or more positions, 30 seconds of sound 750) and
+    vocabularies large, so the output layer can cost more memory than the rest of the model.
+
+    Args:
+        model: a causal language model of transformers.
+        n: number of positions, at least 1.
+        inputs: arguments of its forward.
+    """
+    if _takes_logits_to_keep(type(model)):
+        return model(**inputs, logits_to_keep=n).logits
+    if isinstance(model, Qwen2AudioForConditionalGeneration):  # its forward scores every position
+        return model.lm_head(model.model(**inputs).last_hidden_state[:, -n:])
+    return model(**inputs).logits[:, -n:]
+
+
+@cache
+def _takes_logits_to_keep(model_class: type[nn.Module]) -> bool:
+    return "logits_to_keep" in inspect.signature(model_class.forward).parameters

@@ -9,6 +9,10 @@ and any K >= 1; a loss that is NaN counts as the worst one.
     relaxed       1 - epsilon for the winner, epsilon / (K - 1) for each other (Rupprecht et al. 2017)
     annealed      softmax(-nll / T), T -> 0 (Perera et al. 2024)
     caption-gate  softmax(-nll / T + beta log g), g a gate that sees only the caption (`lora_mcl.gate`)
+
+The temperature T of the last two is on one of two scales. On the "token" scale nll is a token mean, as in the paper's
+code: long and short captions are assigned equally softly. On the "sequence" scale it is the caption's whole NLL,
+as in the paper's formula q_k = p(x|c;k)^(1/T) / sum_j p(x|c;j)^(1/T): the longer a caption, the harder its assignment.
 """
 
 import math
@@ -21,6 +25,7 @@ from torch import Tensor
 from lora_mcl.errors import OptionsError
 
 ObjectiveName = Literal["wta", "relaxed", "annealed", "caption-gate"]
+TemperatureScale = Literal["token", "sequence"]
 _LOG_GATE_FLOOR = -1e4  # log g below this is as good as 0, and stays finite for any reasonable beta
 
 
@@ -62,22 +67,23 @@ def relaxed(nll: Tensor, epsilon: float) -> Tensor:
     return winner * (1 - epsilon) + (1 - winner) * (epsilon / (len(nll) - 1))
 
 
-def annealed(nll: Tensor, temperature: float) -> Tensor:
+def annealed(nll: Tensor, temperature: float, tokens: Tensor | None = None) -> Tensor:
     """softmax over hypotheses of -nll / temperature; temperature 0 is the limit (ties share equally).
-
-    nll being a token mean, this temperature is that of the paper's formula divided by the caption's length.
 
     Args:
         nll: [K, B].
-        temperature: nats per token, >= 0.
+        temperature: nats per token, or nats if `tokens` is given; >= 0.
+        tokens: [B] caption lengths: puts the temperature on the sequence scale, softmax(-tokens nll / temperature).
 
     Raises:
         OptionsError: `temperature` is negative or not finite.
     """
-    return _scores(nll, temperature).softmax(dim=0)
+    return _scores(nll, temperature, tokens).softmax(dim=0)
 
 
-def caption_gate(nll: Tensor, log_gate: Tensor, temperature: float, beta: float) -> Tensor:
+def caption_gate(
+    nll: Tensor, log_gate: Tensor, temperature: float, beta: float, tokens: Tensor | None = None
+) -> Tensor:
     """q_k proportional to exp(-(nll_k - mean_j nll_j) / temperature) * g_k ** beta.
 
     The mean cancels in the normalisation. beta = 0 is `annealed`; temperature 0 leaves the gate to decide
@@ -86,23 +92,26 @@ def caption_gate(nll: Tensor, log_gate: Tensor, temperature: float, beta: float)
     Args:
         nll: [K, B].
         log_gate: [K, B], log g(k | caption).
-        temperature: nats per token, >= 0.
+        temperature: nats per token, or nats if `tokens` is given; >= 0.
         beta: >= 0.
+        tokens: [B] caption lengths, as for `annealed`.
 
     Raises:
         OptionsError: `temperature` or `beta` is negative or not finite.
     """
     _check_beta(beta)
-    scores = _scores(nll, temperature)
+    scores = _scores(nll, temperature, tokens)
     return (scores + beta * log_gate.detach().to(scores.dtype).clamp_min(_LOG_GATE_FLOOR)).softmax(dim=0)
 
 
-def _scores(nll: Tensor, temperature: float) -> Tensor:
+def _scores(nll: Tensor, temperature: float, tokens: Tensor | None) -> Tensor:
     """-(nll - min) / temperature [K, B]: at most 0, and 0 for the winner, so a softmax never overflows."""
     if not (math.isfinite(temperature) and temperature >= 0):
         raise OptionsError(f"temperature must be a finite number >= 0; got {temperature}")
     nll = _comparable(nll)
     gap = nll - nll.amin(dim=0, keepdim=True)
+    if tokens is not None:
+        gap = (gap * tokens.to(gap.dtype)).clamp_max(torch.finfo(gap.dtype).max)
     if temperature < torch.finfo(nll.dtype).tiny:  # the quotient below would be 0 / 0
         return torch.where(gap > 0, -torch.inf, 0.0).to(nll.dtype)
     return -gap / temperature
@@ -198,8 +207,9 @@ class ObjectiveOptions:
     Attributes:
         name: "wta", "relaxed", "annealed" or "caption-gate".
         epsilon: of "relaxed", in [0, 1).
-        temperature: of "annealed" and "caption-gate", nats per token.
+        temperature: of "annealed" and "caption-gate", nats per token, or nats on the sequence scale.
         beta: weight of the gate in "caption-gate", >= 0.
+        temperature_scale: "token" or "sequence", see above.
 
     Raises:
         OptionsError: a field is out of range.
@@ -209,8 +219,11 @@ class ObjectiveOptions:
     epsilon: float = 0.1
     temperature: Anneal = Anneal(0.3, 0.05, 0.7)
     beta: float = 1.0
+    temperature_scale: TemperatureScale = "token"
 
     def __post_init__(self) -> None:
+        if self.temperature_scale not in get_args(TemperatureScale):
+            raise OptionsError(f"temperature_scale must be token or sequence; got {self.temperature_scale!r}")
         if self.name not in get_args(ObjectiveName):
             raise OptionsError(f"objective must be one of {', '.join(get_args(ObjectiveName))}; got {self.name!r}")
         _check_epsilon(self.epsilon)
@@ -221,22 +234,37 @@ class ObjectiveOptions:
         """Whether `weights` wants `log_gate`."""
         return self.name == "caption-gate"
 
-    def weights(self, nll: Tensor, step: float, total: float, log_gate: Tensor | None = None) -> Tensor:
+    def weights(
+        self,
+        nll: Tensor,
+        step: float,
+        total: float,
+        log_gate: Tensor | None = None,
+        tokens: Tensor | None = None,
+    ) -> Tensor:
         """q [K, B] from nll [K, B] at this step of the training.
 
+        Args:
+            log_gate: [K, B], for "caption-gate".
+            tokens: [B] caption lengths, for the sequence scale.
+
         Raises:
-            OptionsError: the objective is "caption-gate" and `log_gate` [K, B] is missing.
+            OptionsError: one of these is needed and missing.
         """
         if self.name == "wta":
             return winner_takes_all(nll)
         if self.name == "relaxed":
             return relaxed(nll, self.epsilon)
         temperature = self.temperature.at(step, total)
+        if self.temperature_scale == "token":
+            tokens = None
+        elif tokens is None:
+            raise OptionsError("the sequence temperature scale needs tokens, the length of each caption")
         if self.name == "annealed":
-            return annealed(nll, temperature)
+            return annealed(nll, temperature, tokens)
         if log_gate is None:
             raise OptionsError("the caption-gate objective needs log_gate, the output of a CaptionGate")
-        return caption_gate(nll, log_gate, temperature, self.beta)
+        return caption_gate(nll, log_gate, temperature, self.beta, tokens)
 
 
 def _check_epsilon(epsilon: float) -> None:

@@ -9,6 +9,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from lora_mcl import bundle as bundle_module
 from lora_mcl.bundle import AdapterRef, BaseRef, Bundle, load_bundle, save_bundle
+from lora_mcl.captioner import Captioner
 from lora_mcl.errors import BundleError
 from lora_mcl.results import CompareOptions
 
@@ -110,7 +111,7 @@ MALFORMED = [
     (change("format_version", 2), "bundle.json: format_version: this program reads version 1, not 2"),
     (change("format_version", True), "bundle.json: format_version: must be a whole number, not true"),
     (change("format_version", "1"), 'bundle.json: format_version: must be a whole number, not "1"'),
-    (change("modality", "smell"), "bundle.json: modality: must be one of image, not 'smell'"),
+    (change("modality", "smell"), "bundle.json: modality: must be one of image, text, not 'smell'"),
     (change("base", KeyError), "bundle.json: base: missing"),
     (change("base", "base"), 'bundle.json: base: must be an object, not "base"'),
     (change("base", {}), "bundle.json: base: give either path or id"),
@@ -140,6 +141,10 @@ MALFORMED = [
     (change("hypotheses.0.colour", "red"), r"bundle.json: hypotheses\[0\].colour: unknown field"),
     (change("baseline", []), r"bundle.json: baseline: must be an object, not \[\]"),
     (change("baseline.path", "none"), "bundle.json: baseline.path: there is no folder 'none'"),
+    (change("gate", 3), "bundle.json: gate: must be a text, not 3"),
+    (change("gate", "nowhere"), "bundle.json: gate: there is no folder 'nowhere'"),
+    (change("gate", "../gate"), "bundle.json: gate: must stay inside the bundle"),
+    (change("gate", "base"), "bundle.json: gate: the folder 'base' has no gate.safetensors"),
     (change("generation", 4), "bundle.json: generation: must be an object"),
     (change("generation.num_beam", 4), "bundle.json: generation.num_beam: unknown option"),
     (change("generation.num_beams", "4"), "bundle.json: generation.num_beams must be a whole number"),
@@ -249,3 +254,33 @@ def test_saving_a_bundle_that_would_not_load_changes_nothing(folder):
     with pytest.raises(BundleError, match=r"hypotheses\[0\].path: there is no folder"):
         save_bundle(bad)
     assert (folder / "bundle.json").read_text() == before
+
+
+def test_gate_and_its_words(folder):
+    assert load_bundle(folder).telling_words() == [[], []]
+    (folder / "gate").mkdir()
+    (folder / "gate" / "gate.safetensors").write_bytes(b"")
+    write(folder, valid() | {"gate": "gate"})
+    bundle = load_bundle(folder)
+    assert bundle.gate == "gate" and bundle.telling_words() == [[], []]
+    file = folder / "gate" / "words.json"
+    file.write_text(json.dumps([["red", "apple"], ["été"]]), encoding="utf-8")
+    assert bundle.telling_words() == [["red", "apple"], ["été"]]
+    save_bundle(bundle)
+    assert load_bundle(folder) == bundle
+    for bad, message in (
+        ("{", "as JSON"),
+        ('[["a"]]', "1 hypotheses, but the bundle has 2"),
+        ("[[1], []]", "of words"),
+    ):
+        file.write_text(bad)
+        with pytest.raises(BundleError, match=message):
+            bundle.telling_words()
+
+
+def test_a_text_bundle_needs_no_prompt_and_captions_nothing(folder):
+    write(folder, valid() | {"modality": "text", "prompt": ""})
+    bundle = load_bundle(folder)
+    assert bundle.prompt == ""
+    with pytest.raises(BundleError, match="pair holds a text model, which has no image to caption"):
+        Captioner.load(bundle)

@@ -1,5 +1,6 @@
 """The caption gate: its formula, its loss, what it learns, its file."""
 
+import json
 import math
 
 import pytest
@@ -87,8 +88,8 @@ def test_gate_learns_two_vocabularies_and_tells_their_words():
         optimizer.step()
     assert (log_gate.argmax(0) == q.argmax(0)).all()
     first, second = gate.telling_tokens(5)
-    assert sorted(first) == [5, 6, 7, 8, 9]
-    assert sorted(second) == [0, 1, 2, 3, 4]
+    assert sorted(first) == [(5,), (6,), (7,), (8,), (9,)]
+    assert sorted(second) == [(0,), (1,), (2,), (3,), (4,)]
     assert [sorted(tokens) for tokens in gate.telling_tokens(50)] == [sorted(first), sorted(second)]
 
 
@@ -119,8 +120,63 @@ def test_two_hypotheses_take_one_vocabulary_each():
         optimizer.step()
     owner = nll.argmin(dim=0)
     assert (owner == language).all() or (owner == 1 - language).all()
-    first, second = (set(tokens) for tokens in gate.telling_tokens(10))
+    first, second = ({token for (token,) in tokens} for tokens in gate.telling_tokens(10))
     assert {frozenset(first), frozenset(second)} == {frozenset(range(10)), frozenset(range(10, 20))}
+
+
+def test_pairs_are_counted_within_captions_and_not_across_excluded_tokens():
+    gate = CaptionGate(4, 2, order=2, excluded_token_ids=(3,))
+    bags = gate.counts(torch.tensor([[0, 1, 0, 1, -100], [1, 3, 2, 2, -100], [-100, 1, 2, -100, 1]]))
+    pairs = [{divmod(i, 4): n for i, n in enumerate(bag) if n} for bag in bags.tolist()]
+    assert pairs == [{(0, 1): 2, (1, 0): 1}, {(2, 2): 1}, {(1, 2): 1}]
+
+
+def test_pairs_tell_what_single_tokens_cannot():
+    """Two modes with the same words in another order: only the gate of order 2 learns to part them."""
+    torch.manual_seed(0)
+    mode = torch.arange(64) % 2
+    labels = torch.stack([torch.tensor([0, 1, 2] * 3 if m else [0, 2, 1] * 3) for m in mode])
+    q = torch.stack([1.0 - mode, mode * 1.0])
+    fitted = {}
+    for order in (1, 2):
+        gate = CaptionGate(3, 2, order=order)
+        optimizer = torch.optim.AdamW(gate.parameters(), lr=3e-2)
+        for _ in range(100):
+            optimizer.zero_grad()
+            gate.loss(gate(labels), q).backward()
+            optimizer.step()
+        fitted[order] = (gate(labels).argmax(0) == mode).float().mean().item()
+    assert fitted == {1: 0.5, 2: 1.0}
+    assert sorted(gate.telling_tokens(3)[0]) == [(0, 2), (1, 0), (2, 1)]
+
+
+def test_estimated_balance_by_hand():
+    gate = CaptionGate(4, 2, balance="estimated", momentum=0.5)
+    g = torch.tensor([[0.7, 0.7], [0.3, 0.3]])
+    q = torch.tensor([[1.0, 0.8], [0.0, 0.2]])
+    fit = -(1.8 * math.log(0.7) + 0.2 * math.log(0.3)) / 2
+    # Shares (.5, .5) move half way to (.9, .1): (.7, .3); nine tenths of that and one tenth of the uniform shares.
+    target = [0.9 * 0.7 + 0.1 * 0.5, 0.9 * 0.3 + 0.1 * 0.5]
+    balance = 0.7 * math.log(0.7 / target[0]) + 0.3 * math.log(0.3 / target[1])
+    assert gate.loss(g.log(), q).item() == pytest.approx(fit + balance)
+    assert gate.target().tolist() == pytest.approx(target)
+    gate.eval().loss(g.log(), q)  # measured, not learned from
+    assert gate.share.tolist() == pytest.approx([0.7, 0.3])
+    assert CaptionGate(4, 2).target().tolist() == [0.5, 0.5]
+
+
+def test_estimated_balance_lets_shares_be_unequal_and_never_forgets_a_hypothesis():
+    gate = CaptionGate(4, 2, balance="estimated", momentum=0.0)
+    gate.loss(gate(torch.tensor([[1]])), torch.tensor([[1.0], [0.0]]))
+    assert gate.target().tolist() == pytest.approx([0.95, 0.05])
+
+
+def test_telling_words_are_whole_and_different():
+    gate = gate_with([[9.0, 8.0, 7.0, 6.0, 0.0], [0.0, 0.0, 0.0, 0.0, 5.0]])
+    gate.occurrences.fill_(1.0)
+    spelled = {0: " red", 1: ".", 2: "red ", 3: " apple", 4: "pomme"}
+    words = gate.telling_words(2, lambda tokens: "".join(spelled[token] for token in tokens))
+    assert words == [["red", "apple"], ["pomme"]]
 
 
 def test_tokens_are_counted_in_training_only():
@@ -142,9 +198,22 @@ def test_save_and_load_round_trip(tmp_path):
     labels = torch.tensor([[0, 1, 2, 2, -100]])
     gate(labels)
     gate.save(tmp_path / "gate")
+    assert [file.name for file in (tmp_path / "gate").iterdir()] == ["gate.safetensors"]
     loaded = CaptionGate.load(tmp_path / "gate")
     assert loaded.telling_tokens(2) == gate.telling_tokens(2)
     assert loaded(labels).equal(gate(labels))
+
+
+def test_order_estimated_shares_and_words_are_saved(tmp_path):
+    gate = CaptionGate(5, 2, order=2, balance="estimated")
+    labels = torch.tensor([[0, 1, 2, 2, -100]])
+    gate.loss(gate(labels), torch.tensor([[1.0], [0.0]]))
+    gate.save(tmp_path, [["rouge"], ["été", "red"]])
+    loaded = CaptionGate.load(tmp_path)
+    assert (loaded.order, loaded.balance) == (2, "estimated")
+    assert loaded.share.equal(gate.share) and loaded.share[0] > 0.5
+    assert loaded(labels).equal(gate(labels))
+    assert json.loads((tmp_path / "words.json").read_text("utf-8")) == [["rouge"], ["été", "red"]]
 
 
 @pytest.mark.parametrize("content", [None, b"junk", "other tensors"])
@@ -167,3 +236,17 @@ def test_sizes_must_be_positive(arguments):
 def test_excluded_tokens_must_be_in_the_vocabulary():
     with pytest.raises(OptionsError, match="excluded_token_ids"):
         CaptionGate(4, 2, excluded_token_ids=(4,))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"order": 3}, "order must be 1"),
+        ({"order": 2, "vocab_size": 1001}, "at most 1,000"),
+        ({"balance": "fair"}, "balance must be uniform or estimated"),
+        ({"momentum": 1.0}, "momentum"),
+    ],
+)
+def test_other_options_are_checked(arguments, message):
+    with pytest.raises(OptionsError, match=message):
+        CaptionGate(**{"vocab_size": 4, "num_hypotheses": 2, **arguments})

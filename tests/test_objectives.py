@@ -39,6 +39,7 @@ RULES = {
     "annealed": annealed,
     "caption-gate": lambda nll, t: caption_gate(nll, torch.full_like(nll, -math.log(len(nll))), t, 1.0),
     "sure gate": lambda nll, t: caption_gate(nll, torch.full_like(nll, -math.inf), t, 2.0),
+    "annealed, sequence": lambda nll, t: annealed(nll, t, torch.tensor([0, 3000]).repeat(2)[: nll.shape[1]]),
 }
 
 
@@ -115,6 +116,22 @@ def test_caption_gate_is_the_published_formula():
     nll, log_gate = torch.rand(3, 5), torch.randn(3, 5).log_softmax(0)
     weights = torch.exp(-(nll - nll.mean(0)) / 0.3) * log_gate.exp() ** 1.5
     torch.testing.assert_close(caption_gate(nll, log_gate, 0.3, 1.5), weights / weights.sum(0))
+
+
+def test_the_sequence_scale_is_the_papers_formula():
+    """q_k = p(x|c;k)^(1/T) / sum_j p(x|c;j)^(1/T) with p the whole caption's; a token mean divides by its length."""
+    nll = torch.tensor([[1.0, 1.0], [1.5, 1.5]])
+    tokens = torch.tensor([2, 10])
+    whole = torch.exp(-nll * tokens) ** (1 / 4.0)
+    torch.testing.assert_close(annealed(nll, 4.0, tokens), whole / whole.sum(0))
+    for example, length in enumerate(tokens.tolist()):
+        torch.testing.assert_close(annealed(nll, 4.0, tokens)[:, example], annealed(nll, 4.0 / length)[:, example])
+    even = torch.full_like(nll, 0.5).log()
+    torch.testing.assert_close(caption_gate(nll, even, 4.0, 1.0, tokens), annealed(nll, 4.0, tokens))
+    options = ObjectiveOptions("annealed", temperature=Anneal(4.0, 4.0), temperature_scale="sequence")
+    assert options.weights(nll, 0, 9, tokens=tokens).equal(annealed(nll, 4.0, tokens))
+    on_tokens = ObjectiveOptions("annealed", temperature=Anneal(4.0, 4.0))
+    assert on_tokens.weights(nll, 0, 9, tokens=tokens).equal(annealed(nll, 4.0))
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1e-320, 1e-12, 0.05, 1.0, 1e6])
@@ -226,6 +243,8 @@ def test_schedules_by_hand(shape, middle):
         (lambda: annealed(NLL, math.nan), "temperature"),
         (lambda: caption_gate(NLL, NLL, 1.0, math.inf), "beta"),
         (lambda: ObjectiveOptions("caption-gate").weights(NLL, 0, 10), "needs log_gate"),
+        (lambda: ObjectiveOptions(temperature_scale="word"), "temperature_scale must be token or sequence"),
+        (lambda: ObjectiveOptions("annealed", temperature_scale="sequence").weights(NLL, 0, 10), "needs tokens"),
     ],
 )
 def test_options_out_of_range_are_refused(make, message):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lora_mcl.nll import mean_token_nll
+from lora_mcl.nll import last_logits, mean_token_nll
 
 IGNORE = -100
 
@@ -35,22 +35,23 @@ def caption_nll(model: nn.Module, prompts: PromptBatch, captions: Tensor) -> Ten
     Only the caption's positions go through the output layer.
 
     Args:
-        model: any causal LM of transformers that takes ``inputs_embeds`` and ``logits_to_keep``.
+        model: any causal LM of transformers that takes ``inputs_embeds``.
         prompts: B encoded prompts.
         captions: [B, T] token ids, EOS included, padded on the right with -100.
     """
     kept = captions != IGNORE
     embeds = model.get_input_embeddings()(captions.clamp_min(0)).to(prompts.embeds.dtype)
     mask = torch.cat([prompts.mask, kept.to(prompts.mask.dtype)], dim=1)
-    output = model(
+    logits = last_logits(
+        model,
+        captions.shape[1] + 1,
         inputs_embeds=torch.cat([prompts.embeds, embeds], dim=1),
         attention_mask=mask,
         position_ids=(mask.cumsum(1) - 1).clamp_min(0),
-        logits_to_keep=captions.shape[1] + 1,
         use_cache=False,
     )
     labels = torch.cat([torch.full_like(captions[:, :1], IGNORE), captions], dim=1)
-    return mean_token_nll(output.logits, labels).mean
+    return mean_token_nll(logits, labels).mean
 
 
 def left_padded(sequences: list[Tensor], value: float = 0) -> tuple[Tensor, Tensor]:
