@@ -21,8 +21,10 @@ from lora_mcl.bundle import EMBEDDED_BUNDLE
 from lora_mcl.captioner import Captioner
 from lora_mcl.errors import LoraMclError
 from ui.about import About, about_bundle, about_embedded
+from ui.desk import Desk
 from ui.events import QUEUE_SIZE
 from ui.examples import Example, load_examples
+from ui.medium import IMAGE
 from ui.page import build_page
 from ui.theme import STYLE, studio_theme
 
@@ -110,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"app.py: {error}", file=sys.stderr)
         return USER_ERROR
     examples = load_examples(EXAMPLES)
-    page = build_page(captioner, examples, about(captioner))
+    page = build_page([Desk(IMAGE, captioner, examples, about(captioner))])
     try:
         address = launch(page, examples, settings.host, settings.port)
     except OSError as error:

@@ -19,7 +19,9 @@ import app
 from lora_mcl.bundle import EMBEDDED_BUNDLE
 from lora_mcl.results import CompareOptions
 from ui.about import About
+from ui.desk import Desk
 from ui.examples import load_examples
+from ui.medium import IMAGE
 from ui.page import build_page
 
 # Gradio's own statistics of its queue, computed with pandas after every event.
@@ -37,7 +39,7 @@ def serve(tmp_path_factory):
     pages = []
 
     def start(captioner, examples=()) -> str:
-        page = build_page(captioner, examples, ABOUT)
+        page = build_page([Desk(IMAGE, captioner, examples, ABOUT)])
         pages.append(page)
         return app.launch(page, examples, "127.0.0.1", None)
 

@@ -14,7 +14,9 @@ from playwright.sync_api import Page, expect, sync_playwright
 import app
 from lora_mcl.bundle import EMBEDDED_BUNDLE
 from ui.about import About
+from ui.desk import Desk
 from ui.examples import load_examples
+from ui.medium import IMAGE
 from ui.page import build_page
 
 pytestmark = [
@@ -64,7 +66,7 @@ def address(captioner, tmp_path_factory):
         entries.append({"file": f"{title}.png", "title": title, "alt": f"Only {title}", "credit": "Us"})
     (folder / "examples.json").write_text(json.dumps(entries))
     examples = load_examples(folder)
-    page = build_page(captioner, examples, About(can="It counts.", cannot="It does not sing."))
+    page = build_page([Desk(IMAGE, captioner, examples, About(can="It counts.", cannot="It does not sing."))])
     yield app.launch(page, examples, "127.0.0.1", None)
     page.close(verbose=False)
 
@@ -127,8 +129,8 @@ def captions(page: Page, id: str) -> list[str]:
 def upload(page: Page, picture: Path) -> None:
     """Choose a file, and wait until the page has cleared away what belonged to the picture before."""
     with page.expect_response("**/run/predict*"):
-        page.set_input_files("#picture input[type=file]", str(picture))
-    expect(page.locator("#picture img")).to_be_attached()
+        page.set_input_files("#image-media input[type=file]", str(picture))
+    expect(page.locator("#image-media img")).to_be_attached()
 
 
 def expect_state(page: Page, state: str) -> None:
@@ -156,7 +158,7 @@ def test_an_upload_fills_every_column(visit, address, picture, tmp_path):
     expect(page.locator("h1")).to_have_text("One model, three ways of answering")
     expect_state(page, "idle")
     upload(page, picture)
-    page.click("#compare")
+    page.click("#image-compare")
     expect_state(page, "done")
     assert [captions(page, id) for id in COLUMNS] == [
         *([sentence] for _, _, sentence in HYPOTHESES),
@@ -167,9 +169,9 @@ def test_an_upload_fills_every_column(visit, address, picture, tmp_path):
         expect(column(page, f"hypothesis-{k}").locator("h3")).to_have_text(label)
         expect(column(page, f"hypothesis-{k}").locator(".what")).to_have_text(description)
         expect(column(page, f"hypothesis-{k}").locator(".figures")).to_contain_text("log-prob. −")
-    expect(page.locator("#status")).to_contain_text("Done in")
+    expect(page.locator("#image-status")).to_contain_text("Done in")
     expect(page.locator(".diversity")).to_contain_text("more varied on 3 of 3 measures")
-    expect(page.locator("#stop")).to_be_disabled()
+    expect(page.locator("#image-stop")).to_be_disabled()
     screenshot(page, "light", tmp_path)
 
 
@@ -177,9 +179,9 @@ def test_the_columns_stream_together(visit, address, picture, pace):
     pace(0.15)
     page = visit(address)
     upload(page, picture)
-    page.click("#compare")
+    page.click("#image-compare")
     expect_state(page, "writing")
-    expect(page.locator("#compare")).to_be_disabled()
+    expect(page.locator("#image-compare")).to_be_disabled()
     assert all(0 < len(captions(page, id)[0]) < len(HYPOTHESES[2][2]) for id in COLUMNS)
     expect(column(page, "beam").locator(".answers")).to_have_attribute("aria-busy", "true")
     expect_state(page, "done")
@@ -191,19 +193,19 @@ def test_stop_stops_the_computation_and_the_page_goes_on(visit, address, caption
     page = visit(address)
     upload(page, picture)
     before, closed = captioner.steps, captioner.closed
-    page.click("#compare")
+    page.click("#image-compare")
     wait_until(lambda: captioner.steps >= before + 2)
-    page.click("#stop")
+    page.click("#image-stop")
     expect_state(page, "stopped")
     wait_until(lambda: captioner.closed == closed + 1)
     reached = captioner.steps
     time.sleep(0.9)
     assert captioner.steps == reached < before + 10
     assert captions(page, "hypothesis-0")[0].startswith("two sheep")
-    expect(page.locator("#status")).to_contain_text("Stopped")
-    expect(page.locator("#stop")).to_be_disabled()
+    expect(page.locator("#image-status")).to_contain_text("Stopped")
+    expect(page.locator("#image-stop")).to_be_disabled()
     pace(0.0)
-    page.click("#compare")
+    page.click("#image-compare")
     expect_state(page, "done")
 
 
@@ -213,11 +215,11 @@ def test_a_visitor_who_waits_for_a_turn_can_stop_waiting(visit, address, caption
     for page in (first, second):
         upload(page, picture)
     closed = captioner.closed
-    first.click("#compare")
+    first.click("#image-compare")
     expect_state(first, "writing")
-    second.click("#compare")
-    second.click("#stop")
-    expect(second.locator("#compare")).to_be_enabled()
+    second.click("#image-compare")
+    second.click("#image-stop")
+    expect(second.locator("#image-compare")).to_be_enabled()
     expect_state(first, "done")
     expect_state(second, "idle")
     time.sleep(0.3)
@@ -229,7 +231,7 @@ def test_leaving_the_page_stops_the_computation(visit, address, captioner, pictu
     page = visit(address)
     upload(page, picture)
     before, closed = captioner.steps, captioner.closed
-    page.click("#compare")
+    page.click("#image-compare")
     wait_until(lambda: captioner.steps >= before + 2)
     page.close()
     wait_until(lambda: captioner.closed == closed + 1)
@@ -240,7 +242,7 @@ def test_a_click_on_an_example_compares_it(visit, address, pace):
     page = visit(address)
     page.get_by_role("button", name="Only Sand").click()
     expect_state(page, "done")
-    expect(page.locator("#picture img")).to_be_visible()
+    expect(page.locator("#image-media img")).to_be_visible()
     # Another one, in the middle of a comparison, takes its place.
     pace(0.2)
     page.get_by_role("button", name="Only Sea").click()
@@ -248,36 +250,36 @@ def test_a_click_on_an_example_compares_it(visit, address, pace):
     page.get_by_role("button", name="Only Sand").click()
     pace(0.0)
     expect_state(page, "done")
-    expect(page.locator("#compare")).to_be_enabled()
+    expect(page.locator("#image-compare")).to_be_enabled()
     # A picture taken away takes its captions along.
-    page.locator("#picture").get_by_role("button", name="Remove Image").click()
+    page.locator("#image-media").get_by_role("button", name="Remove Image").click()
     expect_state(page, "idle")
 
 
 def test_what_is_wrong_is_said(visit, address, tmp_path):
     page = visit(address)
-    page.click("#compare")
-    expect(page.locator("#status")).to_contain_text("Choose a picture first")
+    page.click("#image-compare")
+    expect(page.locator("#image-status")).to_contain_text("Choose a picture first")
     expect(page.locator(".toast-body")).to_contain_text("Choose a picture first")
     bad = tmp_path / "notes.png"
     bad.write_text("no picture")
     upload(page, bad)
-    page.click("#compare")
-    expect(page.locator("#status")).to_contain_text("notes.png is not an image")
-    expect(page.locator("#compare")).to_be_enabled()
+    page.click("#image-compare")
+    expect(page.locator("#image-status")).to_contain_text("notes.png is not an image")
+    expect(page.locator("#image-compare")).to_be_enabled()
 
 
 def test_settings_reach_the_captioner(visit, address, picture):
     page = visit(address)
     upload(page, picture)
     page.get_by_role("button", name="Settings").click()
-    beams = page.locator("#num_beams input[type=range]")
+    beams = page.locator("#image-num_beams input[type=range]")
     beams.focus()
     beams.press("ArrowLeft")
-    page.locator("#max_new_tokens input[type=number]").fill("4")
-    page.locator("#max_new_tokens input[type=number]").press("Tab")
-    expect(page.locator("#num_beam_groups input[type=number]")).to_have_value("2")
-    page.click("#compare")
+    page.locator("#image-max_new_tokens input[type=number]").fill("4")
+    page.locator("#image-max_new_tokens input[type=number]").press("Tab")
+    expect(page.locator("#image-num_beam_groups input[type=number]")).to_have_value("2")
+    page.click("#image-compare")
     expect_state(page, "done")
     assert captions(page, "beam") == [" ".join(text.split()[:4]) for text in BEAM[:2]]
 
@@ -317,7 +319,7 @@ CONTRASTS = """
   };
   const chosen = 'h1, h2, h3, .eyebrow, .lead, .what, .kind, .badge, .caption, .figures, .answers small, '
     + '.about p, .about b, .examples span, .diversity th, .diversity td, .diversity small, .verdict, '
-    + '#status p, .guide summary, #compare';
+    + '.status p, .guide summary, .studio-tabs [role=tab], #image-compare';
   return [...document.querySelectorAll(chosen)].filter((e) => e.innerText.trim()).map((element) => {
     const [a, b] = [numbers(getComputedStyle(element).color), ground(element)].map(light);
     return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), element.className || element.tagName];
@@ -331,7 +333,7 @@ def test_text_stands_out(visit, address, query):
     page = visit(address + query)
     page.get_by_role("button", name="Only Sea").click()
     expect_state(page, "done")
-    expect(page.locator("#compare")).to_be_enabled()
+    expect(page.locator("#image-compare")).to_be_enabled()
     page.wait_for_timeout(400)
     contrasts = page.evaluate(CONTRASTS)
     assert len(contrasts) > 40
@@ -355,12 +357,12 @@ def test_everything_has_a_name(visit, address):
 def test_what_a_model_writes_is_text(visit, tmp_path, picture):
     attack = "<img src=x onerror=alert(1)> ${1+1} {{this}} `&amp;"
     hostile = FakeCaptioner(hypotheses=((f"<b>{attack}", attack, attack), HYPOTHESES[0]))
-    page = build_page(hostile, (), About(can="<i>x</i>", cannot=""))
+    page = build_page([Desk(IMAGE, hostile, (), About(can="<i>x</i>", cannot=""))])
     try:
         shown = visit(app.launch(page, (), "127.0.0.1", None))
         expect(shown.locator("h1")).to_have_text("One model, two ways of answering")
         upload(shown, picture)
-        shown.click("#compare")
+        shown.click("#image-compare")
         expect(column(shown, "hypothesis-0")).to_have_attribute("data-state", "done")
         assert captions(shown, "hypothesis-0") == [attack]
         expect(column(shown, "hypothesis-0").locator(".what")).to_have_text(attack)
@@ -374,11 +376,11 @@ def test_a_real_captioner_on_the_page(visit, tiny_captioner, picture, tmp_path):
     examples = load_examples(app.EXAMPLES)
     if (EMBEDDED_BUNDLE / "bundle.json").is_file():
         captioner = app.Captioner.load(EMBEDDED_BUNDLE)
-    page = build_page(captioner, examples, app.about(captioner))
+    page = build_page([Desk(IMAGE, captioner, examples, app.about(captioner))])
     try:
         shown = visit(app.launch(page, examples, "127.0.0.1", None))
         upload(shown, examples[0].file if examples else picture)
-        shown.click("#compare")
+        shown.click("#image-compare")
         for spec in captioner.columns():
             expect(column(shown, spec.id)).to_have_attribute("data-state", "done")
             assert captions(shown, spec.id)

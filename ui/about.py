@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from lora_mcl.results import ColumnSpec
+from ui.medium import Medium
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -67,16 +68,17 @@ def about_bundle(name: str) -> About:
     )
 
 
-def header_html(num_hypotheses: int) -> str:
+def header_html(media: Sequence[Medium], num_hypotheses: int) -> str:
     """The page's title, what it shows in two sentences, and the drawing of one model that answers K ways."""
     ways = _NUMBERS[num_hypotheses] if num_hypotheses < len(_NUMBERS) else str(num_hypotheses)
     way = "way" if num_hypotheses == 1 else "ways"
+    one = " or ".join(f"a {medium.noun}" for medium in media)
     return (
         '<div class="masthead"><div><p class="eyebrow">LoRA-MCL Studio</p>'
         f"<h1>One model, {ways} {way} of answering</h1>"
-        '<p class="lead">A picture can be described in more than one right way, yet captioning programs '
+        f'<p class="lead">{one.capitalize()} can be described in more than one right way, yet captioning programs '
         "tend to say one thing, or the same thing reworded. This model was trained to give "
-        f"<b>{ways} answers of different kinds</b> at once. Choose a picture and compare them with what the "
+        f"<b>{ways} answers of different kinds</b> at once. Choose {one} and compare them with what the "
         "usual methods find.</p></div>"
         f"{_drawing(num_hypotheses)}</div>"
     )
@@ -91,20 +93,20 @@ def about_html(about: About) -> str:
     )
 
 
-def guide_html(specs: tuple[ColumnSpec, ...]) -> str:
+def guide_html(specs: tuple[ColumnSpec, ...], medium: Medium) -> str:
     """How to read the page, folded away."""
     count = sum(spec.method == "hypothesis" for spec in specs)
     return f"""<details class="guide"><summary>How to read this page</summary><dl>
 <dt>Hypotheses</dt><dd>{count} small add-ons (LoRA adapters) to one frozen model. In training, each caption
 taught mostly the add-on that already explained it best, so each came to speak for one kind of description.
-Here they share one reading of the picture and write at the same time, one token after the other.</dd>
+Here they share one reading of the {medium.noun} and write at the same time, one token after the other.</dd>
 <dt>Beam search</dt><dd>The usual way to get several captions from an ordinarily trained model: keep the
 likeliest unfinished sentences and extend them. The candidates are often near copies of each other.</dd>
 <dt>Diverse beam search</dt><dd>The same, but the candidates are split into groups, and a group pays a
 penalty for a word that an earlier group has just used.</dd>
 <dt>log-prob.</dt><dd>How likely the model itself finds the caption, as a sum over its tokens: nearer to 0 is
 likelier. Long captions score lower, so compare captions of similar length.</dd>
-<dt>Pictures</dt><dd>stay on the computer that runs this page and are deleted within about an hour.</dd>
+<dt>{medium.own}</dt><dd>stay on the computer that runs this page and are deleted within about an hour.</dd>
 </dl></details>"""
 
 

@@ -12,24 +12,16 @@ State = Literal["idle", "waiting", "writing", "done", "stopped"]
 # Colours in style.css; a model with more hypotheses starts over, and the numbers still tell them apart.
 NUM_ACCENTS = 6
 
-_NOTES: dict[State, str] = {
-    "idle": "",
-    "waiting": "Looking at the picture …",
-    "writing": "",
-    "done": "",
-    "stopped": "Stopped",
-}
-
 
 def idle_columns(specs: tuple[ColumnSpec, ...]) -> dict[str, str]:
-    """Every column before a picture is chosen, by column id."""
+    """Every column before anything is chosen, by column id."""
     return {spec.id: _column_html(spec, index, "idle", None) for index, spec in enumerate(specs)}
 
 
-def comparison_columns(specs: tuple[ColumnSpec, ...], comparison: Comparison) -> dict[str, str]:
-    """Every column as far as the comparison is, by column id."""
+def comparison_columns(specs: tuple[ColumnSpec, ...], comparison: Comparison, waiting: str) -> dict[str, str]:
+    """Every column as far as the comparison is, by column id; ``waiting`` is said before the first word."""
     return {
-        spec.id: _column_html(spec, index, _state(comparison, result), result)
+        spec.id: _column_html(spec, index, _state(comparison, result), result, waiting)
         for index, (spec, result) in enumerate(zip(specs, comparison.columns, strict=True))
     }
 
@@ -42,7 +34,7 @@ def _state(comparison: Comparison, result: ColumnResult) -> State:
     return "writing" if result.captions else "waiting"
 
 
-def _column_html(spec: ColumnSpec, index: int, state: State, result: ColumnResult | None) -> str:
+def _column_html(spec: ColumnSpec, index: int, state: State, result: ColumnResult | None, waiting: str = "") -> str:
     hypothesis = spec.method == "hypothesis"
     kind = f"hypothesis accent-{index % NUM_ACCENTS}" if hypothesis else "baseline"
     badge = f'<span class="badge">{index + 1}</span>' if hypothesis else ""
@@ -58,7 +50,7 @@ def _column_html(spec: ColumnSpec, index: int, state: State, result: ColumnResul
         f"<h3>{escape(spec.label)}</h3>"
         f'<p class="what">{escape(spec.description)}</p>'
         f'<div class="answers" lang="" aria-live="polite" aria-busy="{busy}">{answers}</div>'
-        f'<p class="figures">{_figures(hypothesis, state, result)}</p>'
+        f'<p class="figures">{_figures(hypothesis, state, result, waiting)}</p>'
         "</section>"
     )
 
@@ -78,8 +70,8 @@ def _text(caption: Caption) -> str:
     return escape(caption.text) if caption.text else '<span class="blank">(no words)</span>'
 
 
-def _figures(hypothesis: bool, state: State, result: ColumnResult | None) -> str:
-    parts = [_NOTES[state]] if _NOTES[state] else []
+def _figures(hypothesis: bool, state: State, result: ColumnResult | None, waiting: str) -> str:
+    parts = [waiting] if state == "waiting" else ["Stopped"] if state == "stopped" else []
     if result is not None and result.captions:
         parts.append(f"{result.seconds:.1f} s")
         if hypothesis and len(result.captions) == 1:

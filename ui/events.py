@@ -1,4 +1,4 @@
-"""What happens on the page: its events, and the named endpoint ``/compare_image``."""
+"""What happens at a desk: its events, and the named endpoint ``/compare_image``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 class Parts:
     """The components that take part in events; ``settings`` by option name, ``columns`` by column id."""
 
-    picture: gr.Image
+    media: gr.Image
     settings: dict[str, gr.Slider]
     go: gr.Button
     stop: gr.Button
@@ -40,7 +40,7 @@ class Parts:
     diversity: gr.HTML
 
     def inputs(self) -> list[Any]:
-        return [self.picture, *self.settings.values()]
+        return [self.media, *self.settings.values()]
 
     def outputs(self) -> list[Any]:
         return [*self.columns.values(), self.diversity, self.status, self.go, self.stop]
@@ -65,18 +65,18 @@ class Parts:
 
 
 def connect(page: gr.Blocks, studio: Studio, examples: tuple[Example, ...], parts: Parts) -> None:
-    """Wire the page's components; to be called inside the page's ``gr.Blocks``."""
-    # Counts chosen examples: its change starts the comparison once the picture is in its place.
+    """Wire a desk's components; to be called inside the page's ``gr.Blocks``."""
+    # Counts chosen examples: its change starts the comparison once the medium is in its place.
     chosen = gr.State(0)
 
     def wait() -> dict[Any, Any]:
         return parts.controls(running=True, status="One moment …")
 
-    def compare(request: gr.Request, image: Any, *settings: Any) -> Iterator[dict[Any, Any]]:
+    def compare(request: gr.Request, media: Any, *settings: Any) -> Iterator[dict[Any, Any]]:
         shown = None
         try:
             options = options_from(dict(zip(parts.settings, settings, strict=True)), studio.captioner.defaults)
-            for view in studio.views(_path(image), options, _session(request)):
+            for view in studio.views(_path(media, studio), options, _session(request)):
                 yield parts.changes(view, shown)
                 shown = view
         except LoraMclError as error:
@@ -96,7 +96,7 @@ def connect(page: gr.Blocks, studio: Studio, examples: tuple[Example, ...], part
 
     def choose(count: int, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         example = examples[event.index]
-        return {parts.picture: str(example.file), chosen: count + 1, **start_over(request)}
+        return {parts.media: str(example.file), chosen: count + 1, **start_over(request)}
 
     def leave(request: gr.Request) -> None:
         studio.stop(_session(request))
@@ -121,9 +121,9 @@ def connect(page: gr.Blocks, studio: Studio, examples: tuple[Example, ...], part
     )
     ends = {"outputs": outputs, "cancels": [run], "queue": False, **_PRIVATE}
     parts.stop.click(stop, None, **ends)
-    gr.on([parts.picture.input, parts.picture.clear], start_over, None, **ends)
+    gr.on([parts.media.input, parts.media.clear], start_over, None, **ends)
     # Through the queue: only there does a change of state set off events.
-    parts.gallery.click(choose, chosen, [parts.picture, chosen, *outputs], cancels=[run], **_PRIVATE)
+    parts.gallery.click(choose, chosen, [parts.media, chosen, *outputs], cancels=[run], **_PRIVATE)
     beams, groups = parts.settings["num_beams"], parts.settings["num_beam_groups"]
     gr.on(
         [beams.change, groups.change],
@@ -165,7 +165,7 @@ def connect_endpoint(studio: Studio, parts: Parts) -> None:
         values = (num_beams, num_beam_groups, diversity_penalty, hypothesis_beams, max_new_tokens)
         try:
             options = options_from(dict(zip(parts.settings, values, strict=True)), studio.captioner.defaults)
-            for comparison in studio.comparisons(_path(image), options, _session(request)):
+            for comparison in studio.comparisons(_path(image, studio), options, _session(request)):
                 yield comparison.to_dict()
         except LoraMclError as error:
             raise _message(error) from None
@@ -175,11 +175,11 @@ def connect_endpoint(studio: Studio, parts: Parts) -> None:
     )
 
 
-def _path(image: Any) -> Path:
-    """Where the uploaded picture is, from what Gradio's image component sends."""
-    if not isinstance(image, dict) or not image.get("path"):
-        raise MediaError("Choose a picture first: upload or paste one, or click an example.")
-    return Path(image["path"])
+def _path(media: Any, studio: Studio) -> Path:
+    """Where the uploaded medium is, from what Gradio's component for it sends."""
+    if not isinstance(media, dict) or not media.get("path"):
+        raise MediaError(studio.medium.missing)
+    return Path(media["path"])
 
 
 def _session(request: gr.Request) -> str:

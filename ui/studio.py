@@ -12,6 +12,7 @@ from lora_mcl.results import CaptionSource, ColumnSpec, CompareOptions, Comparis
 from ui.columns import comparison_columns, idle_columns
 from ui.diversity import IDLE as NO_DIVERSITY
 from ui.diversity import diversity_html
+from ui.medium import Medium
 
 # The same words at every token, so that a screen reader says them once.
 WRITING = "Writing captions …"
@@ -43,8 +44,9 @@ class Studio:
     is closed, or when the session starts another one.
     """
 
-    def __init__(self, captioner: CaptionSource) -> None:
+    def __init__(self, captioner: CaptionSource, medium: Medium) -> None:
         self.captioner = captioner
+        self.medium = medium
         self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()
 
@@ -52,11 +54,11 @@ class Studio:
         """The page before a comparison."""
         return View(idle_columns(self.captioner.columns()))
 
-    def comparisons(self, picture: Path, options: CompareOptions, session: str) -> Iterator[Comparison]:
+    def comparisons(self, media: Path, options: CompareOptions, session: str) -> Iterator[Comparison]:
         """The captioner's snapshots, until one is ``done`` or ``stopped``.
 
         Raises:
-            LoraMclError: the picture or an option cannot be used.
+            LoraMclError: the medium or an option cannot be used.
         """
         run = _Run(self.captioner.columns(options))
         with self._lock:
@@ -65,7 +67,7 @@ class Studio:
         if earlier:
             earlier.stop.set()
         try:
-            with closing(self.captioner.compare(picture, options, should_stop=run.stop.is_set)) as snapshots:
+            with closing(self.captioner.compare(media, options, should_stop=run.stop.is_set)) as snapshots:
                 for run.latest in snapshots:
                     yield run.latest
         finally:
@@ -75,12 +77,12 @@ class Studio:
                 if self._runs.get(session) is run:
                     del self._runs[session]
 
-    def views(self, picture: Path, options: CompareOptions, session: str) -> Iterator[View]:
+    def views(self, media: Path, options: CompareOptions, session: str) -> Iterator[View]:
         """What the page shows while ``comparisons`` runs; the last one is not ``running``."""
         specs = self.captioner.columns(options)
-        with closing(self.comparisons(picture, options, session)) as comparisons:
+        with closing(self.comparisons(media, options, session)) as comparisons:
             for comparison in comparisons:
-                yield _view(specs, comparison)
+                yield self._view(specs, comparison)
 
     def stop(self, session: str) -> View | None:
         """Stop the session's comparison; returns what it had written, ``None`` if nothing was running."""
@@ -89,14 +91,13 @@ class Studio:
         if run is None:
             return None
         run.stop.set()
-        return _view(run.specs, replace(run.latest, stopped=True)) if run.latest else self.idle()
+        return self._view(run.specs, replace(run.latest, stopped=True)) if run.latest else self.idle()
 
-
-def _view(specs: tuple[ColumnSpec, ...], comparison: Comparison) -> View:
-    columns = comparison_columns(specs, comparison)
-    if comparison.done:
-        status = f"Done in {comparison.seconds:.1f} s."
-        return View(columns, diversity_html(comparison), status)
-    if comparison.stopped:
-        return View(columns, status=f"Stopped after {comparison.seconds:.1f} s. What had been written stays.")
-    return View(columns, status=WRITING, running=True)
+    def _view(self, specs: tuple[ColumnSpec, ...], comparison: Comparison) -> View:
+        columns = comparison_columns(specs, comparison, self.medium.waiting)
+        if comparison.done:
+            status = f"Done in {comparison.seconds:.1f} s."
+            return View(columns, diversity_html(comparison), status)
+        if comparison.stopped:
+            return View(columns, status=f"Stopped after {comparison.seconds:.1f} s. What had been written stays.")
+        return View(columns, status=WRITING, running=True)

@@ -1,0 +1,116 @@
+"""A tab of the page: one captioner, the medium it is given, and the columns in which it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from lora_mcl.results import CaptionSource, CompareOptions
+from ui.about import About, about_html, guide_html
+from ui.events import Parts, connect, connect_endpoint
+from ui.examples import Example, gallery_html
+from ui.html import html
+from ui.medium import Medium
+from ui.settings import SETTINGS, upper_bound
+from ui.studio import WRITING, Studio
+
+_EXAMPLES_JS = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('button');
+  if (button) trigger('click', {index: Number(button.dataset.index)});
+});
+"""
+
+# On a phone the columns are far below the medium: go there when they begin to fill.
+_STATUS_JS = f"""
+watch('value', () => {{
+  const board = element.closest('[role=tabpanel]').querySelector('.board');
+  if (props.value === '{WRITING}' && board.getBoundingClientRect().top > innerHeight) board.scrollIntoView();
+}});
+"""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a tab is made of.
+
+    Attributes:
+        medium: what its captioner takes.
+        examples: media to try, of that kind.
+        about: what the captioner's model can and cannot do.
+    """
+
+    medium: Medium
+    captioner: CaptionSource
+    examples: tuple[Example, ...]
+    about: About
+
+
+def build_desk(page: gr.Blocks, desk: Desk) -> None:
+    """Lay a desk out and wire it; to be called inside its tab. Its widgets' ids begin with the medium's name."""
+    captioner, medium = desk.captioner, desk.medium
+    studio = Studio(captioner, medium)
+    specs = captioner.columns()
+    idle = studio.idle()
+    with gr.Row(elem_classes="desk"):
+        with gr.Column(min_width=300):
+            picture = _picture()
+            with gr.Row(elem_classes="actions"):
+                go = gr.Button("Compare captions", variant="primary", elem_id=f"{medium.name}-compare")
+                stop = gr.Button("Stop", interactive=False, min_width=90, scale=0, elem_id=f"{medium.name}-stop")
+            status = html(
+                "",
+                html_template='<p role="status">${value}</p>',
+                js_on_load=_STATUS_JS,
+                elem_id=f"{medium.name}-status",
+                elem_classes="status",
+            )
+            with gr.Accordion("Settings", open=False, elem_id=f"{medium.name}-settings"):
+                settings = _sliders(medium, captioner.defaults)
+        with gr.Column(min_width=300):
+            gallery = html(
+                gallery_html(desk.examples),
+                js_on_load=_EXAMPLES_JS,
+                visible=bool(desk.examples),
+                elem_id=f"{medium.name}-examples",
+            )
+            html(about_html(desk.about))
+    with gr.Row(elem_classes="board"):
+        columns = {spec.id: html(idle.columns[spec.id], elem_classes=["cell", spec.method]) for spec in specs}
+    diversity = html(idle.diversity)
+    html(guide_html(specs, medium))
+    parts = Parts(picture, settings, go, stop, status, gallery, columns, diversity)
+    connect(page, studio, desk.examples, parts)
+    connect_endpoint(studio, parts)
+
+
+def _picture() -> gr.Image:
+    return gr.Image(
+        label="Your picture",
+        placeholder="Drop a picture here, paste one, or click to choose",
+        type="filepath",
+        height=280,
+        sources=["upload", "clipboard", "webcam"],
+        webcam_options=gr.WebcamOptions(mirror=False),
+        alt_text="The picture to be captioned",
+        buttons=["fullscreen"],
+        elem_id="image-media",
+        elem_classes="medium",
+    )
+
+
+def _sliders(medium: Medium, defaults: CompareOptions) -> dict[str, Any]:
+    return {
+        setting.name: gr.Slider(
+            setting.low,
+            upper_bound(setting, defaults),
+            value=getattr(defaults, setting.name),
+            step=setting.step,
+            label=setting.label,
+            info=setting.info,
+            elem_id=f"{medium.name}-{setting.name}",
+        )
+        for setting in SETTINGS
+    }
