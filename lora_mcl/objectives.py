@@ -139,7 +139,8 @@ def winner_counts(q: Tensor, valid: Tensor | None = None) -> Tensor:
         valid: [B] bool, the examples to count; all by default.
     """
     winners = q.argmax(dim=0)
-    return torch.bincount(winners if valid is None else winners[valid], minlength=len(q))
+    counted = torch.ones_like(winners) if valid is None else valid.to(winners.dtype)
+    return winners.new_zeros(len(q)).scatter_add_(0, winners, counted)
 
 
 def assignment_entropy(q: Tensor, valid: Tensor | None = None) -> Tensor:

@@ -73,7 +73,7 @@ def learner(objective: ObjectiveOptions, hypotheses: int, seed: int = 1) -> Mult
 
 def test_all_hypotheses_in_one_forward_are_each_alone():
     module, batch, captions = learner(ObjectiveOptions("wta"), 3), prompts([3, 5, 4]), right_padded(CAPTIONS)
-    nll = module.nll(batch, captions)
+    nll = module.nll(batch.with_captions(module.model, captions))
     assert nll.shape == (3, 3)
     for k in range(3):
         with module.stack.rows(torch.full((3,), k)):
@@ -82,14 +82,14 @@ def test_all_hypotheses_in_one_forward_are_each_alone():
 
 def test_one_hypothesis_is_ordinary_likelihood_training():
     module, batch, captions = learner(ObjectiveOptions("wta"), 1), prompts([3, 5, 4]), right_padded(CAPTIONS)
-    output = module(batch, captions, 0, 10)
+    output = module(batch.with_captions(module.model, captions), 0, 10)
     assert torch.allclose(output.loss, output.nll.mean())
     assert output.weights.tolist() == [[1, 1, 1]]
 
 
 def test_winner_takes_all_moves_only_winners():
     module, batch = learner(ObjectiveOptions("wta"), 3), prompts([3])
-    output = module(batch, right_padded(CAPTIONS[:1]), 0, 10)
+    output = module(batch.with_captions(module.model, right_padded(CAPTIONS[:1])), 0, 10)
     output.loss.backward()
     winner = int(output.nll[:, 0].argmin())
     layer = next(iter(module.stack.layers.values()))

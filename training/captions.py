@@ -1,32 +1,13 @@
-"""Teacher-forced captions: the negative log-likelihood of captions given encoded prompts."""
+"""Teacher-forced captions: the negative log-likelihood of captions given encoded prompts, and padding."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from lora_mcl.nll import last_logits, mean_token_nll
+from training.examples import IGNORE, PromptBatch
 
-IGNORE = -100
-
-
-@dataclass(frozen=True)
-class PromptBatch:
-    """Encoded prompts (media and instruction) of B examples, padded on the left to P positions.
-
-    Attributes:
-        embeds: [B, P, D] input embeddings.
-        mask: [B, P], 0 where padded.
-    """
-
-    embeds: Tensor
-    mask: Tensor
-
-    def repeat(self, times: int) -> PromptBatch:
-        """[times * B, ...], the whole batch again and again: row k * B + b is example b."""
-        return PromptBatch(self.embeds.repeat(times, 1, 1), self.mask.repeat(times, 1))
+__all__ = ["IGNORE", "PromptBatch", "caption_nll", "left_padded", "right_padded"]
 
 
 def caption_nll(model: nn.Module, prompts: PromptBatch, captions: Tensor) -> Tensor:
@@ -39,19 +20,7 @@ def caption_nll(model: nn.Module, prompts: PromptBatch, captions: Tensor) -> Ten
         prompts: B encoded prompts.
         captions: [B, T] token ids, EOS included, padded on the right with -100.
     """
-    kept = captions != IGNORE
-    embeds = model.get_input_embeddings()(captions.clamp_min(0)).to(prompts.embeds.dtype)
-    mask = torch.cat([prompts.mask, kept.to(prompts.mask.dtype)], dim=1)
-    logits = last_logits(
-        model,
-        captions.shape[1] + 1,
-        inputs_embeds=torch.cat([prompts.embeds, embeds], dim=1),
-        attention_mask=mask,
-        position_ids=(mask.cumsum(1) - 1).clamp_min(0),
-        use_cache=False,
-    )
-    labels = torch.cat([torch.full_like(captions[:, :1], IGNORE), captions], dim=1)
-    return mean_token_nll(logits, labels).mean
+    return prompts.with_captions(model, captions).nll(model).mean
 
 
 def left_padded(sequences: list[Tensor], value: float = 0) -> tuple[Tensor, Tensor]:

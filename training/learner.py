@@ -55,6 +55,8 @@ class LearnerTrainer(Trainer):
         self.train(resume_from_checkpoint=last)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        if not self.args.should_save:  # another process does
+            return
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         state = {name: tensor.cpu().contiguous() for name, tensor in self.model.kept().items()}
@@ -62,6 +64,9 @@ class LearnerTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         (model or self.model).restore(load_file(os.path.join(resume_from_checkpoint, WEIGHTS_NAME)))
+
+    def _load_best_model(self) -> None:
+        self._load_from_checkpoint(self.state.best_model_checkpoint)
 
 
 def run_parser(description: str, *, steps: int, batch_size: int, learning_rate: float) -> argparse.ArgumentParser:
@@ -95,6 +100,7 @@ def training_arguments(
     weight_decay: float,
     warmup: float,
     seed: int,
+    optim: str = "adamw_torch_fused",
 ) -> TrainingArguments:
     """Settings every run here shares: cosine schedule, the dataset's own order, bf16, two checkpoints kept."""
     return TrainingArguments(
@@ -105,6 +111,7 @@ def training_arguments(
         weight_decay=weight_decay,
         warmup_steps=round(warmup * steps),
         lr_scheduler_type="cosine",
+        optim=optim,
         max_grad_norm=1.0,
         seed=seed,
         train_sampling_strategy="sequential",

@@ -74,6 +74,7 @@ def train(name: str, *, steps: int, batch_size: int, learning_rate: float, seed:
             weight_decay=0.0,
             warmup=0.03,
             seed=seed,
+            optim="adamw_torch",
         ),
         train_dataset=open_stream(media, steps * batch_size, seed + 1, simulated_share=0.1, photograph_share=0.0),
         data_collator=VisitCollator(media),
