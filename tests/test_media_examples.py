@@ -1,0 +1,73 @@
+"""Pictures in training batches: the tower runs once per example, and the numbers are the stock model's."""
+
+import pytest
+import torch
+from PIL import Image
+from transformers import LlavaNextForConditionalGeneration, TrainingArguments
+
+from lora_mcl.adapters import AdapterSpec, AdapterStack
+from lora_mcl.objectives import ObjectiveOptions
+from training.mcl import MultipleChoiceLearner, MultipleChoiceTrainer, StepOptions
+from training.media import llava_next_examples
+from training.step import Examples
+
+
+@pytest.fixture
+def batch(tiny_captioner):
+    """Two pictures of different shapes with a prompt and a caption each, padded on the right."""
+    processor = tiny_captioner._model.processor
+    texts = ["<s><image>Describe.A red apple", "<s><image>Describe.two blue cats."]
+    pictures = [Image.new("RGB", (40, 40), "red"), Image.new("RGB", (30, 50), "blue")]
+    made = processor(images=pictures, text=texts, return_tensors="pt", padding=True, add_special_tokens=False)
+    labels = made["input_ids"].clone()
+    prompt = len(processor.tokenizer("Describe.", add_special_tokens=False)["input_ids"])
+    for row, ids in zip(labels, made["input_ids"], strict=True):
+        start = int((ids == 3).nonzero().max()) + 1 + prompt
+        row[:start] = -100
+    labels[made["attention_mask"] == 0] = -100
+    return {**made, "labels": labels}
+
+
+@pytest.fixture
+def learner(tiny_base):
+    model = LlavaNextForConditionalGeneration.from_pretrained(tiny_base)
+    stack = AdapterStack.attach(model, [AdapterSpec(f"hypothesis-{k}", 4, 8.0) for k in range(3)])
+    with torch.no_grad():
+        for layer in stack.layers.values():
+            layer.lora_B.normal_(0, 0.1)
+    return MultipleChoiceLearner(model, stack, ObjectiveOptions("relaxed"), options=StepOptions("sampled"))
+
+
+def test_the_tower_runs_once_per_example_whatever_k(learner, batch):
+    seen = []
+    learner.model.model.vision_tower.register_forward_hook(lambda layer, args, output: seen.append(len(args[0])))
+    with torch.no_grad():
+        once = learner.nll(llava_next_examples(learner.model, batch))
+        assert seen == [2, 2]  # one picture at a time, overview and tile
+        seen.clear()
+        stock = learner.nll(Examples.from_batch(batch))
+        assert sum(seen) == 3 * 4
+    torch.testing.assert_close(once, stock, rtol=1e-4, atol=1e-5)
+
+
+def test_the_trainer_takes_such_batches(tmp_path, learner, batch):
+    rows = [{name: value[i] for name, value in batch.items()} for i in (0, 1) for _ in range(4)]
+    trainer = MultipleChoiceTrainer(
+        learner,
+        TrainingArguments(
+            str(tmp_path),
+            max_steps=2,
+            per_device_train_batch_size=2,
+            remove_unused_columns=False,
+            report_to=[],
+            use_cpu=True,
+            disable_tqdm=True,
+            save_strategy="no",
+        ),
+        examples_of=lambda batch: llava_next_examples(learner.model, batch),
+        train_dataset=rows,
+        data_collator=lambda items: {name: torch.stack([item[name] for item in items]) for name in items[0]},
+    )
+    before = {name: tensor.clone() for name, tensor in learner.kept().items()}
+    trainer.train()
+    assert all(not tensor.equal(before[name]) for name, tensor in learner.kept().items())
