@@ -30,12 +30,14 @@ from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.gate import GATE_FILE, WORDS_FILE
 from lora_mcl.results import CompareOptions
 
-# The small model that comes with the repository.
-EMBEDDED_BUNDLE = Path(__file__).resolve().parent.parent / "assets" / "bundles" / "image"
+# The small models that come with the repository.
+_EMBEDDED = Path(__file__).resolve().parent.parent / "assets" / "bundles"
+EMBEDDED_BUNDLE = _EMBEDDED / "image"
+EMBEDDED_AUDIO_BUNDLE = _EMBEDDED / "audio"
 
 FORMAT_VERSION = 1
 # What the base reads beside the prompt; nothing for "text".
-MODALITIES = ("image", "text")
+MODALITIES = ("image", "audio", "text")
 BUNDLE_FILE = "bundle.json"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 

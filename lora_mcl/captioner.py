@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
 from lora_mcl.adapters import BASE_ROW, AdapterStack
+from lora_mcl.audio import listen
 from lora_mcl.bundle import Bundle, load_bundle
 from lora_mcl.decoding import (
     BeamSearch,
@@ -24,29 +27,48 @@ from lora_mcl.decoding import (
     LogitRules,
     Strategy,
 )
-from lora_mcl.errors import BundleError
+from lora_mcl.errors import BundleError, MediaError, OptionsError
 from lora_mcl.media import load_image, media_name
-from lora_mcl.models import ImageLanguageModel
-from lora_mcl.results import Caption, ColumnResult, ColumnSpec, CompareOptions, Comparison, Media, never
+from lora_mcl.models import AudioLanguageModel, EncodedPrompt, ImageLanguageModel, MediaLanguageModel
+from lora_mcl.results import (
+    AudioClip,
+    Caption,
+    ColumnResult,
+    ColumnSpec,
+    CompareOptions,
+    Comparison,
+    Hearing,
+    Media,
+    Window,
+    never,
+)
 
+# Modules that read embeddings, which are the same for every hypothesis unless something before them is adapted.
+_LANGUAGE_MODEL = ("model.language_model.", "lm_head")
 # How long a request that waits for its turn sleeps between two looks at should_stop, in seconds.
 _TURN_POLL = 0.05
 
 
 class Captioner:
-    """A base model with the adapters of one bundle, ready to compare ways of decoding.
+    """A base model with the adapters of one bundle, ready to compare ways of decoding images or sounds.
 
     May be shared between threads: the rows of the adapter stack belong to one request at a time, so requests
     take turns.
     """
 
-    def __init__(self, bundle: Bundle, model: ImageLanguageModel, stack: AdapterStack) -> None:
+    def __init__(self, bundle: Bundle, model: MediaLanguageModel, stack: AdapterStack) -> None:
         self.bundle = bundle
         self._model = model
         self._stack = stack
         self._engine = Engine(model.model, stack, model.eos_token_ids, model.pad_token_id)
         # Not an RLock: a server may resume a generator, and so release its turn, in another thread.
         self._turn = threading.Lock()
+        self._columns_hear_apart = not all(name.startswith(_LANGUAGE_MODEL) for name in stack.layers)
+        if self._columns_hear_apart and isinstance(model, ImageLanguageModel):
+            raise BundleError(
+                f"{bundle.name} has adapters on the vision tower or the projector, which is not supported for "
+                "images: each hypothesis would need its own reading of the picture."
+            )
 
     @classmethod
     def load(
@@ -56,6 +78,8 @@ class Captioner:
         revision: str | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
+        device_map: str | Mapping[str, Any] | None = None,
+        load_in_4bit: bool = False,
     ) -> Captioner:
         """Load a bundle, its base model and its adapters.
 
@@ -63,10 +87,15 @@ class Captioner:
             source: a bundle, its folder, or its Hub id (with ``revision``).
             device: where to run; by default the GPU if there is one.
             dtype: of the base model; by default float32 on the CPU and bfloat16 elsewhere.
+            device_map: in place of ``device``, a placement over several ones, such as "auto".
+            load_in_4bit: hold the base's language model in 4 bits (needs the bitsandbytes package).
 
         Raises:
             BundleError: the bundle, its base or an adapter is missing, malformed or does not fit.
+            OptionsError: both ``device`` and ``device_map`` are given.
         """
+        if device is not None and device_map is not None:
+            raise OptionsError("Give either device or device_map, not both.")
         bundle = source if isinstance(source, Bundle) else load_bundle(source, revision=revision)
         if bundle.modality == "text":
             raise BundleError(
@@ -75,8 +104,14 @@ class Captioner:
             )
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
-        model = ImageLanguageModel.load(
-            bundle.base_location(), revision=bundle.base.revision, dtype=dtype, device=device
+        kind = AudioLanguageModel if bundle.modality == "audio" else ImageLanguageModel
+        model = kind.load(
+            bundle.base_location(),
+            revision=bundle.base.revision,
+            dtype=dtype,
+            device=device,
+            device_map=device_map,
+            load_in_4bit=load_in_4bit,
         )
         stack = AdapterStack.from_peft(model.model, bundle.adapter_folders())
         return cls(bundle, model, stack)
@@ -122,13 +157,18 @@ class Captioner:
         media: Media,
         options: CompareOptions | None = None,
         *,
+        start: float = 0.0,
         should_stop: Callable[[], bool] = never,
     ) -> Iterator[Comparison]:
-        """Caption one image in every column at once; the image is encoded once, whatever the columns.
+        """Caption one image or sound in every column at once.
+
+        It is encoded once, whatever the columns, unless the adapters change the audio tower or the projector:
+        then once for each of them, in one batch.
 
         Args:
-            media: an image, or the path of one.
+            media: an image or a sound, as the bundle takes them, or the path of one.
             options: the bundle's defaults if left out.
+            start: the second of a sound from where to listen, for as long as the model can.
             should_stop: asked before every token; true ends the decoding within one token.
 
         Returns:
@@ -136,22 +176,60 @@ class Captioner:
             set, or ``stopped``. Closing the iterator early frees the turn for the next request.
 
         Raises:
-            MediaError: at once, if the image cannot be used.
+            MediaError: at once, if the image or sound cannot be used.
+            OptionsError: at once, if ``start`` is not within the sound, or not 0 for an image.
         """
         options = options or self.defaults
         started = time.perf_counter()
-        image = load_image(media)
+        medium, window = self._read(media, start)
         empty = Comparison(
             media=media_name(media),
             model=self.name,
             seconds=0.0,
             columns=tuple(ColumnResult(c.id, c.method, c.label, 0.0) for c in self.columns(options)),
+            window=window,
         )
-        return self._compare(image, options, should_stop, empty, started)
+        return self._compare(medium, options, should_stop, empty, started)
+
+    def hear(self, media: Media, start: float = 0.0) -> Hearing:
+        """What the model gets of a sound: the part of it from second ``start``, as a log-mel picture.
+
+        Raises:
+            MediaError: if the sound cannot be used.
+            OptionsError: if ``start`` is not within the sound, or the bundle is one for images.
+        """
+        if not isinstance(self._model, AudioLanguageModel):
+            raise OptionsError(f"{self.name} captions images and hears nothing.")
+        samples, window = self._read(media, start)
+        return Hearing(window, self._model.log_mel(samples))
+
+    def _read(self, media: Media, start: float) -> tuple[Image.Image | np.ndarray, Window | None]:
+        model = self._model
+        if isinstance(model, AudioLanguageModel):
+            if isinstance(media, Image.Image):
+                raise MediaError(f"{self.name} captions sounds, not images.")
+            return listen(media, start, sampling_rate=model.sampling_rate, max_seconds=model.max_seconds)
+        if isinstance(media, AudioClip):
+            raise MediaError(f"{self.name} captions images, not sounds.")
+        if start != 0:
+            raise OptionsError(f"start is the second of a sound from where to listen; {self.name} captions images.")
+        return load_image(media), None
+
+    def _encode(self, medium: Image.Image | np.ndarray) -> EncodedPrompt:
+        """The prompt: one row for all columns or, where they hear apart, a row for each of ``_adapters``."""
+        if not self._columns_hear_apart:
+            return self._model.encode(medium, self.bundle.prompt)
+        with self._stack.rows(self._adapters()):
+            return self._model.encode(medium, self.bundle.prompt, copies=len(self._adapters()))
+
+    def _adapters(self) -> list[int]:
+        """Rows of the hypotheses, in order, then of the baseline."""
+        baseline = BASE_ROW if self.bundle.baseline is None else self._stack.index("baseline")
+        return [*(self._stack.index(f"hypothesis-{k}") for k in range(len(self.bundle.hypotheses))), baseline]
 
     def _compare(
         self,
-        image: Image.Image,
+        medium: Image.Image | np.ndarray,
         options: CompareOptions,
         should_stop: Callable[[], bool],
         comparison: Comparison,
@@ -163,7 +241,7 @@ class Captioner:
                 yield replace(comparison, seconds=time.perf_counter() - started, stopped=True)
                 return
         try:
-            prompt = self._model.encode(image, self.bundle.prompt)
+            prompt = self._encode(medium)
             decoding_since = time.perf_counter()
             events = self._engine.decode(
                 prompt,
@@ -207,7 +285,6 @@ class Captioner:
             hypothesis = BeamSearch(
                 options.hypothesis_beams, num_return_sequences=1, length_penalty=options.length_penalty
             )
-        baseline = BASE_ROW if self.bundle.baseline is None else self._stack.index("baseline")
         beam = BeamSearch(options.num_beams, length_penalty=options.length_penalty)
         diverse = DiverseBeamSearch(
             options.num_beams,
@@ -215,13 +292,15 @@ class Captioner:
             options.diversity_penalty,
             length_penalty=options.length_penalty,
         )
+        *hypotheses, baseline = self._adapters()
+        own_prompt = len(hypotheses) if self._columns_hear_apart else 0
         return [
             *(
-                ColumnRequest(f"hypothesis-{k}", self._stack.index(f"hypothesis-{k}"), hypothesis)
-                for k in range(len(self.bundle.hypotheses))
+                ColumnRequest(f"hypothesis-{k}", adapter, hypothesis, medium=k if self._columns_hear_apart else 0)
+                for k, adapter in enumerate(hypotheses)
             ),
-            ColumnRequest("beam", baseline, beam),
-            ColumnRequest("diverse-beam", baseline, diverse),
+            ColumnRequest("beam", baseline, beam, medium=own_prompt),
+            ColumnRequest("diverse-beam", baseline, diverse, medium=own_prompt),
         ]
 
     def _caption(self, candidate: Candidate) -> Caption:

@@ -1,13 +1,19 @@
-"""Reading what a user gives: one upright RGB image of a sane size, or a ``MediaError`` that says why not."""
+"""Reading what a user gives as an image: upright RGB of a sane size, or a ``MediaError`` that says why not.
+
+Sounds are read in ``audio``; here is also what tells the two apart.
+"""
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from lora_mcl.audio import read_blocks
 from lora_mcl.errors import MediaError
 from lora_mcl.models import upright_rgb
+from lora_mcl.results import AudioClip, Media, Modality
 
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 8
@@ -16,9 +22,32 @@ MAX_ASPECT = 20
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 
-def media_name(media: Image.Image | str | Path) -> str:
-    """The name that results give it: the file's, or ``"image"`` for an image in memory."""
-    return "image" if isinstance(media, Image.Image) else Path(media).name
+def media_name(media: Media) -> str:
+    """The name that results give it: the file's, or ``"image"`` or ``"audio"`` for one in memory."""
+    if isinstance(media, Image.Image):
+        return "image"
+    return "audio" if isinstance(media, AudioClip) else Path(media).name
+
+
+def modality_of(path: Path) -> Modality:
+    """Whether a file is an image or a sound, as far as its beginning tells.
+
+    Raises:
+        MediaError: it is missing, empty, or neither.
+    """
+    try:
+        with Image.open(path, formats=FORMATS):
+            return "image"
+    except (OSError, Image.DecompressionBombError):
+        pass
+    try:
+        with closing(read_blocks(path)):
+            return "audio"
+    except MediaError:
+        # A message about sounds fits one of the two only.
+        if path.is_file() and path.stat().st_size:
+            raise MediaError(f"{path.name} is neither an image nor a sound that this program can read.") from None
+        raise
 
 
 def load_image(media: Image.Image | str | Path) -> Image.Image:

@@ -8,14 +8,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
 from PIL import Image
 
-from lora_mcl.errors import OptionsError
+from lora_mcl.errors import MediaError, OptionsError
 
 Method = Literal["hypothesis", "beam", "diverse-beam"]
 METHODS: tuple[Method, ...] = ("hypothesis", "beam", "diverse-beam")
 
-Media = Image.Image | str | Path
+Modality = Literal["image", "audio"]
+
+
+@dataclass(frozen=True, eq=False)
+class AudioClip:
+    """A sound in memory.
+
+    Attributes:
+        samples: floats [N] or, for C channels, [N, C]; full scale is 1.
+        sampling_rate: samples a second, in Hz.
+    """
+
+    samples: np.ndarray
+    sampling_rate: int
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim not in (1, 2) or not np.issubdtype(self.samples.dtype, np.floating):
+            raise MediaError(
+                "An audio clip needs its samples as floats [N] or [N, channels], "
+                f"not {self.samples.dtype} {list(self.samples.shape)}."
+            )
+
+
+Media = Image.Image | AudioClip | str | Path
 
 
 def never() -> bool:
@@ -145,6 +169,43 @@ class ColumnResult:
 
 
 @dataclass(frozen=True)
+class Window:
+    """The part of a sound that a model hears: from ``start`` to ``end`` of ``duration``, all in seconds."""
+
+    start: float
+    end: float
+    duration: float
+
+    @property
+    def cut(self) -> bool:
+        """Whether the model hears only a part."""
+        return self.end - self.start < self.duration - 0.001
+
+    @property
+    def notice(self) -> str:
+        """What somebody should know whose sound was cut; empty otherwise."""
+        if not self.cut:
+            return ""
+        return f"The model hears second {self.start:.1f} to {self.end:.1f} of this sound's {self.duration:.1f}."
+
+    def to_dict(self) -> dict[str, float]:
+        return {"start": self.start, "end": self.end, "duration": self.duration}
+
+
+@dataclass(frozen=True, eq=False)
+class Hearing:
+    """A sound as a model gets it.
+
+    Attributes:
+        window: the part of it.
+        log_mel: [mel bins, frames], lowest pitch first; the loudest value is at most 2 above the softest.
+    """
+
+    window: Window
+    log_mel: np.ndarray
+
+
+@dataclass(frozen=True)
 class Comparison:
     """A snapshot of the whole comparison; the last one of an iteration has ``done`` or ``stopped`` set.
 
@@ -153,6 +214,7 @@ class Comparison:
         model: name of the bundle.
         seconds: wall-clock time since the request was taken up, media reading and encoding included.
         columns: always every column, in the order of ``Captioner.columns``; a waiting one has no captions.
+        window: what part of a sound was heard; ``None`` for an image.
         done: every column finished by itself.
         stopped: the caller's ``should_stop`` ended it; what had been written is kept.
     """
@@ -161,6 +223,7 @@ class Comparison:
     model: str
     seconds: float
     columns: tuple[ColumnResult, ...]
+    window: Window | None = None
     done: bool = False
     stopped: bool = False
 
@@ -176,11 +239,15 @@ class Comparison:
         return tuple(caption.text for column in self.columns if column.method == method for caption in column.captions)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form that the command line prints and the API returns; log-probabilities in nats."""
+        """The JSON form that the command line prints and the API returns; log-probabilities in nats.
+
+        ``window`` is there for a sound only, in seconds.
+        """
         return {
             "media": self.media,
             "model": self.model,
             "seconds": self.seconds,
+            **({"window": self.window.to_dict()} if self.window else {}),
             "columns": [column.to_dict() for column in self.columns],
         }
 
@@ -204,6 +271,14 @@ class CaptionSource(Protocol):
         media: Media,
         options: CompareOptions | None = None,
         *,
+        start: float = 0.0,
         should_stop: Callable[[], bool] = never,
     ) -> Iterator[Comparison]:
         """Yield snapshots until one is ``done`` or ``stopped``; raises ``MediaError`` or ``OptionsError``."""
+
+
+class AudioCaptionSource(CaptionSource, Protocol):
+    """What the page needs of a captioner of sounds besides."""
+
+    def hear(self, media: Media, start: float = 0.0) -> Hearing:
+        """What the model gets of a sound from second ``start``; raises ``MediaError`` or ``OptionsError``."""

@@ -1,4 +1,4 @@
-"""Shared fixtures: a tiny LLaVA-NeXT base with random weights, a bundle on it, a picture, a browser.
+"""Shared fixtures: tiny bases with random weights, bundles on them, a picture, a clip, a browser.
 
 Nothing here is trained: tests that use it check plumbing and arithmetic, never what a caption says.
 """
@@ -13,9 +13,11 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
+import numpy as np
+import soundfile
 import torch
 from PIL import Image, ImageDraw
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tiny_audio import byte_tokenizer, chirp, save_tiny_audio_base
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -23,7 +25,9 @@ from transformers import (
     LlavaNextForConditionalGeneration,
     LlavaNextImageProcessorPil,
     LlavaNextProcessor,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
+    Qwen2AudioForConditionalGeneration,
 )
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack
@@ -50,14 +54,6 @@ CHAT_TEMPLATE = (
 
 def tiny_processor() -> LlavaNextProcessor:
     """Byte-level words of ``TEXTS`` and one 32-pixel tile."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=SPECIAL_TOKENS, initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator(TEXTS * 4, trainer)
     return LlavaNextProcessor(
         image_processor=LlavaNextImageProcessorPil(
             size={"shortest_edge": IMAGE_SIDE},
@@ -65,7 +61,7 @@ def tiny_processor() -> LlavaNextProcessor:
             image_grid_pinpoints=[[IMAGE_SIDE, IMAGE_SIDE]],
         ),
         tokenizer=PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
+            tokenizer_object=byte_tokenizer(TEXTS, SPECIAL_TOKENS), pad_token="<pad>", bos_token="<s>", eos_token="</s>"
         ),
         patch_size=PATCH_SIDE,
         vision_feature_select_strategy="default",
@@ -121,10 +117,29 @@ def tiny_base(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_base) -> Path:
     """Folder of a bundle on the tiny base: three random hypotheses of rank 4, a baseline of rank 6."""
-    folder = tiny_base.parent / "bundle"
+    model = LlavaNextForConditionalGeneration.from_pretrained(tiny_base)
+    return save_tiny_bundle(model, tiny_base.parent / "bundle", "image")
+
+
+@pytest.fixture(scope="session")
+def tiny_audio_base(tmp_path_factory) -> Path:
+    """Folder of a tiny audio base, which hears 1 s."""
+    folder = tmp_path_factory.mktemp("tiny-audio") / "base"
+    save_tiny_audio_base(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_audio_bundle(tiny_audio_base) -> Path:
+    """Folder of an audio bundle like ``tiny_bundle``."""
+    model = Qwen2AudioForConditionalGeneration.from_pretrained(tiny_audio_base)
+    return save_tiny_bundle(model, tiny_audio_base.parent / "audio-bundle", "audio")
+
+
+def save_tiny_bundle(model: PreTrainedModel, folder: Path, modality: str) -> Path:
+    """Write a bundle of random adapters on the base that lies beside it, from which ``model`` was loaded."""
     refs = {f"hypothesis-{k}": AdapterRef(f"hypotheses/{k}", f"Hypothesis {k}", "Random.") for k in range(3)}
     refs["baseline"] = AdapterRef("baseline", "One adapter", "Random too.")
-    model = LlavaNextForConditionalGeneration.from_pretrained(tiny_base)
     specs = [AdapterSpec(name, rank=6 if name == "baseline" else 4, alpha=16.0) for name in refs]
     stack = AdapterStack.attach(model, specs, generator=torch.Generator().manual_seed(1))
     draws = torch.Generator().manual_seed(2)
@@ -142,6 +157,7 @@ def tiny_bundle(tiny_base) -> Path:
             prompt="Describe.",
             hypotheses=tuple(hypotheses),
             baseline=baseline,
+            modality=modality,
             generation=CompareOptions(num_beams=4, num_beam_groups=2, max_new_tokens=12),
         )
     )
@@ -152,6 +168,21 @@ def tiny_bundle(tiny_base) -> Path:
 def tiny_captioner(tiny_bundle) -> Captioner:
     """A captioner of the tiny bundle, on the CPU."""
     return Captioner.load(tiny_bundle, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_audio_captioner(tiny_audio_bundle) -> Captioner:
+    """A captioner of the tiny audio bundle, on the CPU."""
+    return Captioner.load(tiny_audio_bundle, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory) -> Path:
+    """A sound file: 0.8 s of a rising tone, stereo, 44.1 kHz."""
+    path = tmp_path_factory.mktemp("clips") / "clip.wav"
+    samples = chirp(0.8, 44_100)
+    soundfile.write(path, np.stack([samples, 0.5 * samples], axis=1), 44_100)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,7 @@ class FakeCaptioner:
         media: Media,
         options: CompareOptions | None = None,
         *,
+        start: float = 0.0,
         should_stop: Callable[[], bool] = never,
     ) -> Iterator[Comparison]:
         options = options or self.defaults

@@ -111,7 +111,7 @@ MALFORMED = [
     (change("format_version", 2), "bundle.json: format_version: this program reads version 1, not 2"),
     (change("format_version", True), "bundle.json: format_version: must be a whole number, not true"),
     (change("format_version", "1"), 'bundle.json: format_version: must be a whole number, not "1"'),
-    (change("modality", "smell"), "bundle.json: modality: must be one of image, text, not 'smell'"),
+    (change("modality", "smell"), "bundle.json: modality: must be one of image, audio, text, not 'smell'"),
     (change("base", KeyError), "bundle.json: base: missing"),
     (change("base", "base"), 'bundle.json: base: must be an object, not "base"'),
     (change("base", {}), "bundle.json: base: give either path or id"),

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
+from tiny_audio import SAMPLING_RATE, chirp
 
 from lora_mcl.cli import main
 
@@ -72,7 +74,7 @@ def test_options(run, arguments, captions):
     ("arguments", "given", "message"),
     [
         ((), {"file": "missing.png"}, "There is no file missing.png"),
-        ((), {"file": __file__}, "is not an image"),
+        ((), {"file": __file__}, "test_cli.py is neither an image nor a sound"),
         ((), {"model": "nowhere"}, "There is no bundle folder nowhere"),
         (("--beams", "4", "--groups", "3"), {}, "num_beam_groups must divide num_beams"),
         (("--beams", "0"), {}, "num_beams must be a whole number"),
@@ -98,3 +100,60 @@ def test_as_a_program(tiny_bundle):
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.splitlines()[-1] == "lora_mcl: There is no file missing.png."
+
+
+@pytest.fixture
+def long_clip(tmp_path):
+    """2.5 s of sound; the tiny model hears 1 s."""
+    path = tmp_path / "long.wav"
+    soundfile.write(path, chirp(2.5), SAMPLING_RATE)
+    return path
+
+
+def test_a_sound(run, clip, tiny_audio_bundle):
+    status, output, errors = run("--json", file=clip, model=tiny_audio_bundle)
+    assert status == 0 and errors == ""
+    table = json.loads(output)
+    assert [column["id"] for column in table["columns"]] == IDS and table["media"] == "clip.wav"
+    assert table["window"]["end"] == table["window"]["duration"] == pytest.approx(0.8, abs=0.001)
+
+
+def test_the_part_of_a_sound(run, long_clip, tiny_audio_bundle):
+    status, output, errors = run("--json", file=long_clip, model=tiny_audio_bundle)
+    assert status == 0
+    assert errors.splitlines() == [
+        "lora_mcl: The model hears second 0.0 to 1.0 of this sound's 2.5. Choose another part with --start."
+    ]
+    status, later, errors = run("--json", "--start", "1.5", file=long_clip, model=tiny_audio_bundle)
+    assert json.loads(later)["window"] == {"start": 1.5, "end": 2.5, "duration": 2.5}
+    assert "second 1.5 to 2.5" in errors
+    assert json.loads(later)["columns"][0]["captions"] != json.loads(output)["columns"][0]["captions"]
+
+
+def test_how_the_base_is_loaded(run, clip, tiny_audio_bundle):
+    whole = ("--device", "cpu", "--dtype", "bfloat16", "--json")
+    status, output, _ = run(*whole, file=clip, model=tiny_audio_bundle)
+    assert status == 0 and json.loads(output)["columns"][0]["captions"][0]["text"]
+    for arguments, message in (
+        (("--device", "cpu", "--device-map", "auto"), "either device or device_map"),
+        (("--dtype", "int4"), "invalid choice"),
+        (("--start", "3"), "start must be a number of seconds from 0 to 0.6"),
+    ):
+        status, _, errors = run(*arguments, file=clip, model=tiny_audio_bundle)
+        assert status == 2 and message in errors
+
+
+def test_a_file_of_the_other_kind(run, clip, picture, tiny_audio_bundle):
+    status, _, errors = run(file=clip)
+    assert status == 2 and "clip.wav is an audio file; bundle takes image files" in errors
+    status, _, errors = run(file=picture, model=tiny_audio_bundle)
+    assert status == 2 and "picture.png is an image file; audio-bundle takes audio files" in errors
+
+
+def test_a_sound_with_no_model_named(clip, capsys, monkeypatch, tiny_audio_bundle, tmp_path):
+    monkeypatch.setattr("lora_mcl.cli.caption.EMBEDDED_AUDIO_BUNDLE", tmp_path / "nothing")
+    assert main(["caption", str(clip)]) == 2
+    assert "No audio model comes with this copy" in capsys.readouterr().err
+    monkeypatch.setattr("lora_mcl.cli.caption.EMBEDDED_AUDIO_BUNDLE", tiny_audio_bundle)
+    assert main(["caption", str(clip)]) == 0
+    assert capsys.readouterr().out.startswith("clip.wav captioned by audio-bundle in ")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from tiny_audio import MEL_BINS, SAMPLING_RATE, save_tiny_audio_base, tone
+from tiny_audio import MEL_BINS, SAMPLING_RATE, chirp, save_tiny_audio_base, tone
 from transformers import Qwen2AudioForConditionalGeneration
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack
@@ -22,22 +22,13 @@ LENGTHS = [1.0, 0.6, 0.333, 0.2]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny-audio") / "base"
-    save_tiny_audio_base(folder)
-    return folder
+def folder(tiny_audio_base):
+    return tiny_audio_base
 
 
 @pytest.fixture(scope="module")
 def language_model(folder) -> AudioLanguageModel:
     return AudioLanguageModel.load(folder)
-
-
-def chirp(seconds: float) -> np.ndarray:
-    """A rising tone with a little noise, so that no two moments are alike."""
-    noise = np.random.default_rng(0).normal(0, 0.01, round(seconds * SAMPLING_RATE))
-    time = np.arange(len(noise)) / SAMPLING_RATE
-    return (0.5 * np.sin(2 * np.pi * (200 + 2000 * time) * time) + noise).astype(np.float32)
 
 
 def test_load_gives_a_frozen_fp32_model_in_eval_mode(language_model):

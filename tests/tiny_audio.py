@@ -91,3 +91,10 @@ def tone(hertz: float, seconds: float, sampling_rate: int = SAMPLING_RATE, ampli
     """A sine [N], float32."""
     time = np.arange(round(seconds * sampling_rate)) / sampling_rate
     return (amplitude * np.sin(2 * np.pi * hertz * time)).astype(np.float32)
+
+
+def chirp(seconds: float, sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
+    """A rising tone with a little noise [N], float32: no two moments are alike."""
+    noise = np.random.default_rng(0).normal(0, 0.01, round(seconds * sampling_rate))
+    time = np.arange(len(noise)) / sampling_rate
+    return (0.5 * np.sin(2 * np.pi * (200 + 2000 * time) * time) + noise).astype(np.float32)

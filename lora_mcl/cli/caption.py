@@ -1,29 +1,46 @@
-"""Caption one image from the command line::
+"""Caption one image or sound from the command line::
 
 python -m lora_mcl caption photo.jpg
 python -m lora_mcl caption photo.jpg --beams 6 --groups 3 --diversity-penalty 1.0 --json
-python -m lora_mcl caption photo.jpg --model path/to/bundle
+python -m lora_mcl caption clip.wav --model path/to/bundle --start 12.5
+python -m lora_mcl caption clip.wav --model path/to/7b-bundle --device-map auto --load-in-4bit
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 
-from lora_mcl.bundle import EMBEDDED_BUNDLE
+import torch
+
+from lora_mcl.bundle import EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
 from lora_mcl.captioner import Captioner
-from lora_mcl.media import load_image
-from lora_mcl.results import CompareOptions, Comparison
+from lora_mcl.errors import BundleError, MediaError
+from lora_mcl.media import modality_of
+from lora_mcl.results import CompareOptions, Comparison, Modality
 
 
 def run(given: argparse.Namespace) -> int:
     """Caption one file and print the comparison."""
-    # Refused here, a bad file does not cost the loading of a large model.
-    load_image(given.file)
-    captioner = Captioner.load(given.model)
+    # Refused here, a bad file or bundle does not cost the loading of a large model.
+    modality = modality_of(Path(given.file))
+    bundle = load_bundle(given.model or _embedded(modality))
+    if bundle.modality not in (modality, "text"):
+        raise MediaError(f"{Path(given.file).name} is an {modality} file; {bundle.name} takes {bundle.modality} files.")
+    captioner = Captioner.load(
+        bundle,
+        device=given.device,
+        dtype=None if given.dtype is None else getattr(torch, given.dtype),
+        device_map=given.device_map,
+        load_in_4bit=given.load_in_4bit,
+    )
     options = _options(captioner.defaults, given)
-    *_, comparison = captioner.compare(given.file, options)
+    *_, comparison = captioner.compare(given.file, options, start=given.start)
+    if comparison.window and comparison.window.notice:
+        print(f"lora_mcl: {comparison.window.notice} Choose another part with --start.", file=sys.stderr)
     if given.json:
         print(json.dumps(comparison.to_dict(), ensure_ascii=False, indent=2, allow_nan=False))
     else:
@@ -48,6 +65,15 @@ def table(comparison: Comparison) -> str:
     return "\n".join([title, "", *lines])
 
 
+def _embedded(modality: Modality) -> Path:
+    """The bundle that is used where none is named."""
+    if modality == "image":
+        return EMBEDDED_BUNDLE
+    if not EMBEDDED_AUDIO_BUNDLE.is_dir():
+        raise BundleError("No audio model comes with this copy: name a bundle that captions sounds with --model.")
+    return EMBEDDED_AUDIO_BUNDLE
+
+
 def _options(defaults: CompareOptions, given: argparse.Namespace) -> CompareOptions:
     """The bundle's defaults, changed where the user asked for something."""
     asked = {
@@ -65,14 +91,16 @@ def _options(defaults: CompareOptions, given: argparse.Namespace) -> CompareOpti
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Describe the ``caption`` command."""
-    caption = commands.add_parser("caption", help="caption an image in every column")
+    caption = commands.add_parser("caption", help="caption an image or a sound in every column")
     caption.set_defaults(run=run)
-    caption.add_argument("file", metavar="FILE", help="the image")
+    caption.add_argument("file", metavar="FILE", help="the image or sound")
     caption.add_argument(
         "--model",
         metavar="BUNDLE",
-        default=str(EMBEDDED_BUNDLE),
-        help="bundle folder or Hub id; the embedded image bundle by default",
+        help="bundle folder or Hub id; the embedded bundle for the kind of file by default",
+    )
+    caption.add_argument(
+        "--start", metavar="SECONDS", type=float, default=0.0, help="where to listen from in a long sound (default 0)"
     )
     caption.add_argument("--beams", metavar="B", type=int, help="beams of both baselines")
     caption.add_argument("--groups", metavar="G", type=int, help="groups of diverse beam search; must divide the beams")
@@ -83,4 +111,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="penalty for a token an earlier group chose, in nats",
     )
     caption.add_argument("--max-new-tokens", metavar="N", type=int, help="longest caption, in tokens")
+    caption.add_argument("--device", help="where to run, such as cuda:0 or cpu; a GPU by default if there is one")
+    caption.add_argument(
+        "--device-map", metavar="MAP", help="in place of --device: auto spreads a large model over several GPUs"
+    )
+    caption.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the base model's weights")
+    caption.add_argument(
+        "--load-in-4bit", action="store_true", help="hold the language model in 4 bits (needs bitsandbytes)"
+    )
     caption.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
