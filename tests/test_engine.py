@@ -1,10 +1,13 @@
 """The lockstep engine: columns as if alone, one forward a step, left-padded media, stopping, cleaning up."""
 
+import weakref
+from dataclasses import replace
+
 import pytest
 import torch
 
 from lora_mcl.adapters import BASE_ROW
-from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, Engine, Greedy, LogitRules
+from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, Engine, EngineOptions, Greedy, LogitRules
 from lora_mcl.errors import OptionsError
 from tests.tiny_decoders import (
     DECODERS,
@@ -164,7 +167,8 @@ def test_stopping_ends_the_computation_at_once(stop_at):
 
 
 @pytest.mark.parametrize("end", ["exhausted", "closed", "raised"])
-def test_the_cache_is_freed_and_the_adapter_rows_are_put_back(end):
+@pytest.mark.parametrize("share_prompts", [True, False])
+def test_the_cache_is_freed_and_the_adapter_rows_are_put_back(end, share_prompts):
     model = DECODERS["llama"](2)
     stack = random_stack(model, (2, 4, 3, 6))
     caches = []
@@ -181,10 +185,14 @@ def test_the_cache_is_freed_and_the_adapter_rows_are_put_back(end):
             raise RuntimeError("the caller is in trouble")
         return False
 
-    events = engine_of(model, stack, EOS).decode(prompt, PAGE, max_new_tokens=8, should_stop=stop)
+    engine = replace(engine_of(model, stack, EOS), options=EngineOptions(share_prompts=share_prompts))
+    events = engine.decode(prompt, PAGE, max_new_tokens=8, should_stop=stop)
     next(events)
     next(events)
-    assert caches[-1].get_seq_length() == 7
+    assert caches[-1].get_seq_length() == (1 if share_prompts else 7)
+    states = [weakref.ref(layer.keys) for layer in caches[-1].layers]
+    if share_prompts:
+        states += [weakref.ref(layer.prompt_keys) for layer in caches[-1].layers]
     with torch.no_grad():  # between two steps the model is free for others
         assert torch.equal(before, model(inputs_embeds=prompt.inputs_embeds, past_key_values=None).logits)
     del caches[-1]
@@ -196,7 +204,7 @@ def test_the_cache_is_freed_and_the_adapter_rows_are_put_back(end):
     else:
         list(events)
     assert caches[-1].get_seq_length() == 0
-    assert all(layer.keys is None for layer in caches[-1].layers)
+    assert all(state() is None for state in states)
     with torch.no_grad():
         assert torch.equal(before, model(inputs_embeds=prompt.inputs_embeds, past_key_values=None).logits)
 

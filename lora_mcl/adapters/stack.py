@@ -165,6 +165,11 @@ class AdapterStack:
         """Like `set_rows`, for a `with` block; the routing before it comes back at its end."""
         return self.routing.using(rows)
 
+    def route(self, rows: Tensor | Sequence[int] | None) -> AbstractContextManager[None]:
+        """Like `rows`, for a block that is entered many times: the rows are checked once."""
+        with self.routing.using(rows):
+            return self.routing.now()
+
     def checkpoint_contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """The `context_fn` for `torch.utils.checkpoint.checkpoint`, with `use_reentrant=False`.
 

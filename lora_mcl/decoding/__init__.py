@@ -2,7 +2,7 @@
 
 from lora_mcl.decoding.beam import BeamSearch
 from lora_mcl.decoding.diverse_beam import DiverseBeamSearch
-from lora_mcl.decoding.engine import ColumnRequest, Engine, Prompt, StepEvent
+from lora_mcl.decoding.engine import ColumnRequest, Engine, EngineOptions, Prompt, StepEvent
 from lora_mcl.decoding.greedy import Greedy
 from lora_mcl.decoding.rules import LogitRules
 from lora_mcl.decoding.strategy import Candidate, Move, Search, SearchContext, Strategy
@@ -13,6 +13,7 @@ __all__ = [
     "ColumnRequest",
     "DiverseBeamSearch",
     "Engine",
+    "EngineOptions",
     "Greedy",
     "LogitRules",
     "Move",

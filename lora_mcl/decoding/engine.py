@@ -11,13 +11,13 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from lora_mcl.adapters import BASE_ROW
 from lora_mcl.decoding.options import check_token_ids, check_whole
-from lora_mcl.decoding.rows import AdapterRows, LiveRows
+from lora_mcl.decoding.prefill import AdapterRows, Source, prefill
+from lora_mcl.decoding.rows import LiveRows
 from lora_mcl.decoding.rules import NO_RULES, BoundRules, LogitRules
 from lora_mcl.decoding.strategy import Candidate, Move, Search, SearchContext, Strategy
 from lora_mcl.errors import OptionsError
@@ -89,6 +89,18 @@ class _Column:
 
 
 @dataclass(frozen=True)
+class EngineOptions:
+    """How the engine runs the model; none of it changes what is decoded.
+
+    Attributes:
+        share_prompts: keep one copy of a prompt's keys and values for all rows that continue it. Models that
+            cannot read them so (sliding windows, attention of their own) copy them, whatever is said here.
+    """
+
+    share_prompts: bool = True
+
+
+@dataclass(frozen=True)
 class Engine:
     """Decodes many columns in lockstep.
 
@@ -97,12 +109,14 @@ class Engine:
         stack: its adapters; None if it has none, and all columns are of the base.
         eos_token_ids: tokens that end a sequence.
         pad_token_id: the padding token.
+        options: how the model is run.
     """
 
     model: PreTrainedModel
     stack: AdapterRows | None
     eos_token_ids: tuple[int, ...]
     pad_token_id: int
+    options: EngineOptions = EngineOptions()
 
     def __post_init__(self) -> None:
         check_token_ids("eos_token_ids", self.eos_token_ids)
@@ -156,36 +170,35 @@ class Engine:
         should_stop: Callable[[], bool],
     ) -> Generator[StepEvent, None, None]:
         # Columns with the same medium and adapter share a prefill row: only their searches differ.
-        sources = list(dict.fromkeys((request.medium, request.adapter) for request in requests))
+        source_of = [Source(request.medium, request.adapter) for request in requests]
+        sources = list(dict.fromkeys(source_of))
         columns = [
-            _Column(request.id, request.strategy.search(context), sources.index((request.medium, request.adapter)))
-            for request in requests
+            _Column(request.id, request.strategy.search(context), sources.index(source))
+            for request, source in zip(requests, source_of, strict=True)
         ]
-        media = torch.tensor([medium for medium, _ in sources], device=prompt.attention_mask.device)
-        rows = LiveRows(
-            self.model,
-            self.stack,
-            prompt.attention_mask[media],
-            [adapter for _, adapter in sources],
-        )
+        rows: LiveRows | None = None
         finished: frozenset[str] = frozenset()
         step = 0
-        move: Move | None = None
+        move = Move((), ())
         try:
             while columns:
                 if should_stop():
                     yield StepEvent(step, {}, finished, done=True, stopped=True)
                     return
-                logits = (
-                    rows.prefill(prompt.inputs_embeds[media]) if move is None else rows.step(move.tokens, move.parents)
-                )
+                if rows is None:
+                    read = prefill(self.model, self.stack, prompt.inputs_embeds, prompt.attention_mask, sources)
+                    rows = LiveRows(self.model, self.stack, read, sources, share_prompts=self.options.share_prompts)
+                    logits = read.logits
+                else:
+                    logits = rows.step(move.tokens, move.parents)
                 move, changed = _advance(columns, logits)
                 finished |= {column.id for column in columns if column.search.finished}
                 columns = [column for column in columns if not column.search.finished]
                 yield StepEvent(step, changed, finished, done=not columns, stopped=False)
                 step += 1
         finally:
-            rows.free()
+            if rows is not None:
+                rows.free()
 
     def _check_rules(self, rules: LogitRules, max_new_tokens: int) -> None:
         if rules.min_new_tokens > max_new_tokens:

@@ -1,0 +1,101 @@
+"""Reading the prompts: one row per distinct medium and adapter, and below the adapters one per medium only."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from lora_mcl.decoding.trunk import branching_at, decoder_layers, decoder_of, trunk_depth
+
+
+class AdapterRows(Protocol):
+    """What a decode needs of an AdapterStack."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The adapters, in the order of their indices."""
+
+    def route(self, rows: Tensor) -> AbstractContextManager[None]:
+        """A block, to be entered any number of times, in which batch row i goes through adapter rows[i]."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a row starts from: the prompt of a medium as one adapter reads it.
+
+    Attributes:
+        medium: index of the prompt.
+        adapter: index of the adapter, or BASE_ROW.
+    """
+
+    medium: int
+    adapter: int
+
+
+@dataclass(frozen=True)
+class Prefill:
+    """What S sources on B media left behind.
+
+    Attributes:
+        logits: fp32 [S, V] of the first token.
+        cache: the keys and values: of B rows in the first ``trunk_depth`` layers, of S rows in the others.
+        trunk_depth: number of layers that all adapters have in common.
+        media: [S] the row of each source among the B.
+        mask: bool [B, T], False on padding.
+    """
+
+    logits: Tensor
+    cache: DynamicCache
+    trunk_depth: int
+    media: tuple[int, ...]
+    mask: Tensor
+
+
+def routed(stack: AdapterRows | None, adapters: Sequence[int], device: torch.device) -> AbstractContextManager[None]:
+    """The block in which row ``i`` has adapter ``adapters[i]``, to be entered any number of times."""
+    return nullcontext() if stack is None else stack.route(torch.tensor(adapters, dtype=torch.long, device=device))
+
+
+@torch.no_grad()
+def prefill(
+    model: PreTrainedModel,
+    stack: AdapterRows | None,
+    inputs_embeds: Tensor,
+    attention_mask: Tensor,
+    sources: Sequence[Source],
+) -> Prefill:
+    """Read left-padded prompts [B, T, D] with their mask [B, T], once for every source."""
+    device = inputs_embeds.device
+    used = sorted({source.medium for source in sources})
+    media = [used.index(source.medium) for source in sources]
+    embeds, mask = inputs_embeds[used], attention_mask[used].bool()
+    layers = decoder_layers(decoder_of(model))
+    depth = trunk_depth(layers) if len(sources) > len(used) else 0
+    index = torch.tensor(media, device=device)
+    branching = nullcontext()
+    entering, entering_mask = embeds[index], mask[index]
+    if depth:
+        branching = branching_at(layers, depth, index)
+        entering, entering_mask = embeds, mask
+    positions = (entering_mask.long().cumsum(dim=1) - 1).clamp_min(0)
+    # Prompts are long and vocabularies large: where the model can, only the last position gets logits.
+    last_only = "logits_to_keep" in inspect.signature(model.forward).parameters
+    cache = DynamicCache(config=model.config)
+    with routed(stack, [source.adapter for source in sources], device), branching:
+        output = model(
+            inputs_embeds=entering,
+            position_ids=positions,
+            # Without padding there is nothing to mask, and the kernels for causal attention are the fastest.
+            attention_mask=None if bool(mask.all()) else entering_mask.long(),
+            past_key_values=cache,
+            use_cache=True,
+            **({"logits_to_keep": 1} if last_only else {}),
+        )
+    return Prefill(output.logits[:, -1].float(), cache, depth, tuple(media), mask)
