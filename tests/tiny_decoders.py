@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import (
     CLIPVisionConfig,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
     LlavaNextConfig,
     LlavaNextForConditionalGeneration,
+    MistralConfig,
+    MistralForCausalLM,
     PreTrainedModel,
     Qwen2AudioConfig,
     Qwen2AudioEncoderConfig,
@@ -41,9 +46,9 @@ TEXT = {
 }
 
 
-def tiny_qwen2(seed: int) -> PreTrainedModel:
+def tiny_qwen2(seed: int, sliding: bool = True) -> PreTrainedModel:
     """One layer of full attention, one that sees 6 positions: less than the prompt and its answer."""
-    config = Qwen2Config(**TEXT, use_sliding_window=True, sliding_window=6, max_window_layers=1)
+    config = Qwen2Config(**TEXT, use_sliding_window=sliding, sliding_window=6, max_window_layers=1)
     return fill_weights(Qwen2ForCausalLM(config), seed)
 
 
@@ -97,13 +102,39 @@ def tiny_qwen2_audio(seed: int) -> PreTrainedModel:
     return fill_weights(Qwen2AudioForConditionalGeneration(config), seed)
 
 
+def tiny_mistral(seed: int) -> PreTrainedModel:
+    """Every layer sees 6 positions."""
+    config = MistralConfig(**TEXT, sliding_window=6, head_dim=8)
+    return fill_weights(MistralForCausalLM(config), seed)
+
+
+def tiny_gemma3(seed: int) -> PreTrainedModel:
+    """Windows and full attention by turns, one key head for all, normalised queries and keys."""
+    config = Gemma3TextConfig(
+        **{**TEXT, "num_key_value_heads": 1},
+        head_dim=8,
+        sliding_window=6,
+        layer_types=["sliding_attention", "full_attention"],
+    )
+    model = fill_weights(Gemma3ForCausalLM(config), seed)
+    with torch.no_grad():
+        model.model.embed_tokens.weight.mul_(0.4)
+    return model
+
+
 DECODERS = {
     "llama": tiny_llama,
+    "qwen2": lambda seed: tiny_qwen2(seed, sliding=False),
     "qwen2-sliding": tiny_qwen2,
+    "mistral": tiny_mistral,
+    "gemma3": tiny_gemma3,
     "gpt2": tiny_gpt2,
     "llava-next": tiny_llava_next,
     "qwen2-audio": tiny_qwen2_audio,
 }
+
+# The others have layers that see a window only: their rows copy their prompts.
+SHARING = ("llama", "qwen2", "gpt2", "llava-next", "qwen2-audio")
 
 
 @dataclass(frozen=True)
@@ -129,10 +160,13 @@ def row_of(prompt: EmbeddedPrompt, row: int) -> EmbeddedPrompt:
     return EmbeddedPrompt(prompt.inputs_embeds[row : row + 1, keep], prompt.attention_mask[row : row + 1, keep])
 
 
-def random_stack(model: PreTrainedModel, ranks: tuple[int, ...], seed: int = 0) -> AdapterStack:
-    """Adapters of these ranks with random weights, strong enough to change what the model says."""
+def random_stack(model: PreTrainedModel, ranks: tuple[int, ...], seed: int = 0, **fields: Any) -> AdapterStack:
+    """Adapters of these ranks with random weights, strong enough to change what the model says.
+
+    ``fields`` of AdapterSpec say where, by default on all linear layers of the language model.
+    """
     generator = torch.Generator().manual_seed(seed)
-    specs = [AdapterSpec(name=f"adapter-{i}", rank=rank, alpha=2.0 * rank) for i, rank in enumerate(ranks)]
+    specs = [AdapterSpec(f"adapter-{i}", rank, alpha=2.0 * rank, **fields) for i, rank in enumerate(ranks)]
     stack = AdapterStack.attach(model, specs, generator=generator)
     with torch.no_grad():
         for name in stack.names:

@@ -1,10 +1,11 @@
-"""Lockstep decoding: greedy, beam and diverse beam searches of many adapters, one model forward per token."""
+"""Lockstep decoding: greedy, beam, diverse beam and sampled searches of many adapters, one model forward per token."""
 
 from lora_mcl.decoding.beam import BeamSearch
 from lora_mcl.decoding.diverse_beam import DiverseBeamSearch
 from lora_mcl.decoding.engine import ColumnRequest, Engine, EngineOptions, Prompt, StepEvent
 from lora_mcl.decoding.greedy import Greedy
 from lora_mcl.decoding.rules import LogitRules
+from lora_mcl.decoding.sampling import Sampling
 from lora_mcl.decoding.strategy import Candidate, Move, Search, SearchContext, Strategy
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "LogitRules",
     "Move",
     "Prompt",
+    "Sampling",
     "Search",
     "SearchContext",
     "StepEvent",

@@ -40,6 +40,11 @@ class BeamSearch:
     def __post_init__(self) -> None:
         check_beams(self.num_beams, self.num_return_sequences, self.length_penalty, self.early_stopping)
 
+    @property
+    def num_rows(self) -> int:
+        """The most rows a search has."""
+        return self.num_beams
+
     def search(self, context: SearchContext) -> BeamSearchRun:
         """Start a search."""
         return BeamSearchRun(self, context)

@@ -60,6 +60,11 @@ class DiverseBeamSearch:
             )
         check_finite("diversity_penalty", self.diversity_penalty, least=0)
 
+    @property
+    def num_rows(self) -> int:
+        """The most rows a search has."""
+        return self.num_beams
+
     def search(self, context: SearchContext) -> DiverseBeamSearchRun | BeamSearchRun:
         """Start a search."""
         if self.num_beam_groups == 1:

@@ -16,6 +16,11 @@ class Greedy:
     The rules apply to the logits. The score is the log-probability.
     """
 
+    @property
+    def num_rows(self) -> int:
+        """The most rows a search has."""
+        return 1
+
     def search(self, context: SearchContext) -> GreedySearch:
         """Start a search."""
         return GreedySearch(context)

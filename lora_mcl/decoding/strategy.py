@@ -79,11 +79,15 @@ class Search(Protocol):
         """Choose the next tokens from ``logits`` and their log-softmax ``log_probs``, both fp32 [rows, V]."""
 
     def candidates(self) -> tuple[Candidate, ...]:
-        """The best candidates, best first: provisional until ``finished``."""
+        """The candidates, best first where the strategy ranks them: provisional until ``finished``."""
 
 
 class Strategy(Protocol):
     """Frozen options of a way of decoding."""
+
+    @property
+    def num_rows(self) -> int:
+        """The most rows a search has at a time."""
 
     def search(self, context: SearchContext) -> Search:
         """Start a search."""

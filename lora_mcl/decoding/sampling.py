@@ -1,0 +1,165 @@
+"""Sampling: captions drawn at random from the model, or from the likelier part of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import (
+    LogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+    TypicalLogitsWarper,
+)
+
+from lora_mcl.decoding.options import check_finite, check_whole
+from lora_mcl.decoding.strategy import Candidate, Move, SearchContext, strip_eos
+from lora_mcl.errors import OptionsError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Draw ``num_samples`` independent sequences, as transformers' ``generate(do_sample=True)`` draws each.
+
+    The rules apply to the logits, then temperature, top-k, top-p and typical-p in this order. With the defaults this
+    is ancestral sampling. Candidates come in the order they are drawn in; their score is the log-probability.
+
+    Attributes:
+        num_samples: sequences to draw.
+        temperature: divides the logits; below 1 favours likely tokens.
+        top_k: draw from the k likeliest tokens; None for all (Fan et al. 2018).
+        top_p: draw from the likeliest tokens that together have this probability (nucleus sampling, Holtzman et
+            al. 2020); 1 for all.
+        typical_p: draw from the tokens whose surprise is nearest to the expected one and that together have this
+            probability (locally typical sampling, Meister et al. 2023); 1 for all.
+        seed: same seed, same draws, whatever else is decoded beside; see ``sample_seeds``.
+
+    Raises:
+        OptionsError: a value is out of range.
+    """
+
+    num_samples: int = 1
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    typical_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_whole("num_samples", self.num_samples, least=1)
+        check_finite("temperature", self.temperature)
+        if self.temperature <= 0:
+            raise OptionsError(
+                f"temperature must be above 0, not {self.temperature!r}: for the likeliest token always, use Greedy."
+            )
+        if self.top_k is not None:
+            check_whole("top_k", self.top_k, least=1)
+        for name in ("top_p", "typical_p"):
+            value = getattr(self, name)
+            check_finite(name, value)
+            if not 0 < value <= 1:
+                raise OptionsError(f"{name} must be above 0 and at most 1, not {value!r}.")
+        check_whole("seed", self.seed, least=0)
+
+    @property
+    def num_rows(self) -> int:
+        """The most rows a search has."""
+        return self.num_samples
+
+    def search(self, context: SearchContext) -> SamplingRun:
+        """Start a search."""
+        return SamplingRun(self, context)
+
+
+def sample_seeds(seed: int, num_samples: int) -> list[int]:
+    """What seeds the generator of each sample: a sample does not depend on how many are drawn beside it."""
+    return [int(np.random.SeedSequence([seed, i]).generate_state(1)[0]) for i in range(num_samples)]
+
+
+def warpers(options: Sampling) -> list[LogitsProcessor]:
+    """What transforms the scores [R, V] before a token is drawn, in transformers' order."""
+    chosen: list[LogitsProcessor] = []
+    if options.temperature != 1:
+        chosen.append(TemperatureLogitsWarper(float(options.temperature)))
+    if options.top_k is not None:
+        chosen.append(TopKLogitsWarper(options.top_k))
+    if options.top_p < 1:
+        chosen.append(TopPLogitsWarper(options.top_p))
+    if options.typical_p < 1:
+        chosen.append(TypicalLogitsWarper(options.typical_p))
+    return chosen
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sequence being drawn; ``log_prob`` (nats) is the model's own."""
+
+    tokens: tuple[int, ...] = ()
+    log_prob: float = 0.0
+    finished: bool = False
+
+
+class SamplingRun:
+    """Sampling at work: one row per unfinished sample."""
+
+    def __init__(self, options: Sampling, context: SearchContext) -> None:
+        self._context = context
+        self._warpers = warpers(options)
+        # On the CPU whatever the model's device, so that the draws are the same everywhere.
+        seeds = sample_seeds(options.seed, options.num_samples)
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._samples = [Sample()] * options.num_samples
+        # The samples that have a row, and that row: at first all have the prompt's.
+        self._rows = dict.fromkeys(range(options.num_samples), 0)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every sample is."""
+        return not self._rows
+
+    def advance(self, logits: Tensor, log_probs: Tensor) -> Move:
+        """Draw the next token of every unfinished sample; logits and log_probs are [unfinished samples, V]."""
+        context = self._context
+        probabilities = self._probabilities(logits).cpu()
+        going_on: dict[int, int] = {}
+        tokens: list[int] = []
+        parents: list[int] = []
+        drawn = [
+            int(torch.multinomial(probabilities[row], 1, generator=self._generators[index]))
+            for index, row in self._rows.items()
+        ]
+        rows = list(self._rows.values())
+        gains = log_probs[rows, drawn].tolist()
+        for (index, row), token, gain in zip(self._rows.items(), drawn, gains, strict=True):
+            before = self._samples[index]
+            written = (*before.tokens, token)
+            ended = token in context.eos_token_ids or len(written) == context.max_new_tokens
+            self._samples[index] = Sample(written, before.log_prob + gain, ended)
+            if not ended:
+                going_on[index] = len(tokens)
+                tokens.append(token)
+                parents.append(row)
+        self._rows = going_on
+        return Move(tokens, parents)
+
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The samples as far as they are drawn, in order."""
+        eos = self._context.eos_token_ids
+        return tuple(
+            Candidate(
+                strip_eos(sample.tokens, eos), sample.log_prob, sample.log_prob, sample.finished, len(sample.tokens)
+            )
+            for sample in self._samples
+        )
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        """[rows, V] what the next tokens are drawn from."""
+        tokens = {row: self._samples[index].tokens for index, row in self._rows.items()}
+        scores = self._context.rules(logits, [tokens[row] for row in range(len(logits))])
+        for warper in self._warpers:
+            # These do not look at the tokens before.
+            scores = warper(None, scores)
+        return scores.softmax(dim=-1)
