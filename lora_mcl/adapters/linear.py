@@ -172,6 +172,15 @@ class GroupedLoraLinear(nn.Module):
         rank = self.ranks[n]
         return self.lora_A[n, :rank], self.lora_B[n, :, :rank]
 
+    @torch.no_grad()
+    def merge(self, n: int) -> None:
+        """Add adapter n to the base weight, which must be of a float type: W + scaling[n] * B[n] A[n]."""
+        weight = self.base.weight
+        a, b = self.weights(n)
+        exact = torch.promote_types(weight.dtype, torch.float32)
+        delta = float(self.scaling[n]) * (b.to(exact) @ a.to(exact))
+        weight.copy_(weight.to(exact) + (delta.T if isinstance(self.base, Conv1D) else delta))
+
     def _drop(self, x: Tensor, index: Tensor) -> Tensor:
         """Dropout with each row's own probability. x [R, T, in]."""
         if not self.training or not any(self.dropouts):

@@ -226,6 +226,20 @@ class AdapterStack:
         _check_pairs(pairs, shapes, folder)
         self._copy(n, pairs)
 
+    def merge(self, name: str) -> nn.Module:
+        """Add one adapter to the base weights, drop the others, and return the plain model. Ends the stack.
+
+        Raises:
+            OptionsError: no such adapter, or the base is quantized; nothing is changed then.
+        """
+        n = self.index(name)
+        targeted = [layer for layer in self.layers.values() if layer.ranks[n]]
+        if any(not layer.base.weight.is_floating_point() for layer in targeted):
+            raise OptionsError("adapters cannot be merged into quantized weights: load the base in a float type")
+        for layer in targeted:
+            layer.merge(n)
+        return self.detach()
+
     def detach(self) -> nn.Module:
         """Put the plain layers back, unfreeze what was trainable, and return the model. Ends the stack."""
         for module_name, layer in self.layers.items():

@@ -1,0 +1,33 @@
+"""Upload a bundle to the Hugging Face Hub, with a generated model card where it has none::
+
+python -m lora_mcl push path/to/bundle owner/name --private --license apache-2.0
+python -m lora_mcl push path/to/bundle owner/name --card-only
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from lora_mcl.bundle import load_bundle
+from lora_mcl.hub import model_card, push_bundle
+
+
+def run(given: argparse.Namespace) -> int:
+    """Upload and print the address, or print the card."""
+    bundle = load_bundle(given.bundle)
+    if given.card_only:
+        print(model_card(bundle, given.repo_id, given.license), end="")
+    else:
+        print(push_bundle(bundle, given.repo_id, private=given.private or None, license=given.license))
+    return 0
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Describe the ``push`` command."""
+    push = commands.add_parser("push", help="upload a bundle to the Hugging Face Hub")
+    push.set_defaults(run=run)
+    push.add_argument("bundle", metavar="BUNDLE", help="bundle folder")
+    push.add_argument("repo_id", metavar="REPO_ID", help="owner/name; made if there is none")
+    push.add_argument("--private", action="store_true", help="make a new repository private")
+    push.add_argument("--license", metavar="ID", help="license for a generated card, such as apache-2.0")
+    push.add_argument("--card-only", action="store_true", help="print the card that would be generated; upload nothing")
