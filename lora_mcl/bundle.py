@@ -66,6 +66,19 @@ class BaseRef:
         if self.revision is not None and self.id is None:
             raise BundleError(f"{BUNDLE_FILE}: base.revision: only a Hub id has a revision.")
 
+    @classmethod
+    def of(cls, base: str | Path, folder: Path) -> BaseRef:
+        """The reference, from a bundle in ``folder``, to ``base``: a folder if there is one, otherwise a Hub id.
+
+        Raises:
+            BundleError: it is neither.
+        """
+        if str(base) and Path(base).is_dir():
+            return cls(path=Path(os.path.relpath(base, folder)).as_posix())
+        if isinstance(base, Path) or not _HUB_ID.fullmatch(base):
+            raise BundleError(f"The base model {str(base)!r} is neither a folder nor a Hub id (owner/name).")
+        return cls(id=base)
+
 
 @dataclass(frozen=True)
 class AdapterRef:

@@ -313,7 +313,7 @@ def test_contradictions_are_refused(tmp_path, changes, options, message):
 
 def test_bundles_need_a_base_and_a_label_for_each_hypothesis(tmp_path):
     learner = MultipleChoiceLearner.attach(llama(), CONFIG, 2, WTA)
-    with pytest.raises(BundleError, match="where the base model came from is unknown"):
+    with pytest.raises(BundleError, match="The base model '' is neither a folder nor a Hub id"):
         save_bundle_of(learner, tmp_path / "bundle")
     with pytest.raises(OptionsError, match="one per hypothesis, 2; got 1"):
         save_bundle_of(learner, tmp_path / "bundle", labels=["one"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from lora_mcl.bundle import AdapterRef, BaseRef, Bundle, save_bundle
-from lora_mcl.errors import BundleError, OptionsError
+from lora_mcl.errors import OptionsError
 from training.step import MultipleChoiceLearner
 
 WORDS = 12
@@ -45,7 +44,7 @@ def save_bundle_of(
     labels = [f"Hypothesis {k + 1}" for k in range(len(names))] if labels is None else labels
     if len(labels) != len(names):
         raise OptionsError(f"labels: give one per hypothesis, {len(names)}; got {len(labels)}")
-    reference = _base(base or learner.model.name_or_path, folder)
+    reference = BaseRef.of(base or learner.model.name_or_path, folder)
     for k, name in enumerate(names):
         learner.stack.save(name, folder / "hypotheses" / str(k), reference.id)
     if learner.gate is not None:
@@ -63,11 +62,3 @@ def save_bundle_of(
     )
     save_bundle(bundle)
     return bundle
-
-
-def _base(base: str | Path, folder: Path) -> BaseRef:
-    if not str(base):
-        raise BundleError("where the base model came from is unknown: give base, a folder or a Hub id")
-    if Path(base).is_dir():
-        return BaseRef(path=Path(os.path.relpath(base, folder)).as_posix())
-    return BaseRef(id=str(base))

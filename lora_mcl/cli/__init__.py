@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from transformers.utils import logging as transformers_logging
 
-from lora_mcl.cli import caption
+from lora_mcl.cli import caption, export, import_official, push
 from lora_mcl.errors import LoraMclError
 
 USER_ERROR = 2
@@ -34,6 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lora_mcl", description="LoRA-MCL from the command line.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (caption,):
+    for command in (caption, export, push, import_official):
         command.add_parser(commands)
     return parser
