@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -19,7 +20,16 @@ ROOT = Path(__file__).resolve().parent.parent
 GUIDE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 
 
-def test_the_code_of_the_guide_runs(tmp_path, monkeypatch):
+def code_block(text, word):
+    (code,) = (code for code in re.findall(r"```python\n(.*?)```", text, re.S) if word in code)
+    return code
+
+
+def few_steps(code):
+    return code.replace('TrainingArguments("run")', 'TrainingArguments("run", max_steps=2, use_cpu=True, report_to=[])')
+
+
+def test_the_code_of_guide_and_readme_runs(tmp_path, monkeypatch):
     tokenizer = tiny_processor().tokenizer
     torch.manual_seed(0)
     config = GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=16)
@@ -29,24 +39,18 @@ def test_the_code_of_the_guide_runs(tmp_path, monkeypatch):
     yours = types.ModuleType("datasets_of_yours")
     yours.dataset, yours.collator = examples(16), collate
     monkeypatch.setitem(sys.modules, "datasets_of_yours", yours)
-    (code,) = re.findall(r"```python\n(.*?)```", GUIDE, re.S)
-    exec(
-        code.replace('TrainingArguments("run")', 'TrainingArguments("run", max_steps=2, use_cpu=True, report_to=[])'),
-        {},
-    )
+    guide = code_block(GUIDE, "attach")
+    exec(few_steps(guide), {})
     bundle = load_bundle("bundle")
     assert len(bundle.hypotheses) == 3 and bundle.gate == "gate"
     assert [len(words) > 0 for words in bundle.telling_words()] == [True] * 3
+    shutil.rmtree("bundle")
+    readme = code_block((ROOT / "README.md").read_text(encoding="utf-8"), "attach")
+    exec(few_steps(guide.partition("learner =")[0] + readme), {})
+    assert len(load_bundle("bundle").hypotheses) == 3
 
 
 @pytest.mark.parametrize("command", re.findall(r"python -m lora_mcl ((?:.*\\\n)*.*)", GUIDE))
 def test_the_commands_of_the_guide_exist(command):
     words = shlex.split(command.replace("\\\n", ""), comments=True)
     assert callable(_parser().parse_args(words).run)
-
-
-def test_the_readme_shows_the_same_three_lines():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (block,) = (code for code in re.findall(r"```python\n(.*?)```", readme, re.S) if "attach" in code)
-    for line in block.strip().splitlines():
-        assert line.removesuffix(")").removesuffix(", hypotheses=3") in GUIDE
