@@ -1,0 +1,23 @@
+"""Multiple choice learning on mixtures of Markov chains, where the truth is known."""
+
+from lora_mcl.markov.chains import TRANSITION1, TRANSITION2, MarkovMixture, Sequences, binary_mixture, random_mixture
+from lora_mcl.markov.learning import LearningOptions, MarkovLearner, Snapshot, learn
+from lora_mcl.markov.model import ModelOptions
+from lora_mcl.markov.theory import Theory, theory, visible_nll
+
+__all__ = [
+    "TRANSITION1",
+    "TRANSITION2",
+    "LearningOptions",
+    "MarkovLearner",
+    "MarkovMixture",
+    "ModelOptions",
+    "Sequences",
+    "Snapshot",
+    "Theory",
+    "binary_mixture",
+    "learn",
+    "random_mixture",
+    "theory",
+    "visible_nll",
+]
