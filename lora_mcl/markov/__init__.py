@@ -3,7 +3,7 @@
 from lora_mcl.markov.chains import TRANSITION1, TRANSITION2, MarkovMixture, Sequences, binary_mixture, random_mixture
 from lora_mcl.markov.learning import LearningOptions, MarkovLearner, Snapshot, learn
 from lora_mcl.markov.model import ModelOptions
-from lora_mcl.markov.theory import Theory, theory, visible_nll
+from lora_mcl.markov.theory import Theory, theory_of, visible_nll
 
 __all__ = [
     "TRANSITION1",
@@ -18,6 +18,6 @@ __all__ = [
     "binary_mixture",
     "learn",
     "random_mixture",
-    "theory",
+    "theory_of",
     "visible_nll",
 ]

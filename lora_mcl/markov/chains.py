@@ -86,7 +86,8 @@ class MarkovMixture:
 
 def binary_mixture(name: str, *chains: tuple[float, float]) -> MarkovMixture:
     """Chains over two states, each given as (p, q): [[1 - p, p], [q, 1 - q]]."""
-    return MarkovMixture(name, tuple(((1 - p, p), (q, 1 - q)) for p, q in chains))
+    # Rounded: 1 - 0.9 is no 0.1 in binary.
+    return MarkovMixture(name, tuple(((round(1 - p, 12), p), (q, round(1 - q, 12))) for p, q in chains))
 
 
 TRANSITION1 = binary_mixture("transition1", (0.2, 0.9), (0.8, 0.25))
@@ -118,17 +119,9 @@ def random_mixture(states: int, chains: int, seed: int, concentration: float = 1
     return MarkovMixture(f"random-{states}x{chains}", tuple(tuple(map(tuple, matrix)) for matrix in rounded.tolist()))
 
 
-def transition_tokens(tokens: Tensor, num_states: int) -> Tensor:
-    """Each step as one token of a vocabulary of S * S: [B, T] -> [B, T - 1], x_t * S + x_(t+1).
-
-    A bag of these holds a sequence's transition counts.
-    """
-    return tokens[:, :-1] * num_states + tokens[:, 1:]
-
-
 def transition_counts(tokens: Tensor, num_states: int) -> Tensor:
     """How often each state follows each: [B, T] -> [B, S, S], float64."""
-    steps = transition_tokens(tokens, num_states)
+    steps = tokens[:, :-1] * num_states + tokens[:, 1:]
     counts = torch.zeros(len(tokens), num_states * num_states, dtype=torch.float64)
     counts.scatter_add_(1, steps, torch.ones_like(steps, dtype=torch.float64))
     return counts.view(-1, num_states, num_states)

@@ -9,7 +9,7 @@ take a gradient step. K = 1 is ordinary maximum likelihood (MLE).
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 from lora_mcl.adapters import hypothesis_rows
 from lora_mcl.errors import OptionsError
 from lora_mcl.gate import CaptionGate
-from lora_mcl.markov.chains import MarkovMixture, Sequences, transition_tokens
+from lora_mcl.markov.chains import MarkovMixture, Sequences
 from lora_mcl.markov.model import ModelOptions, build_model
 from lora_mcl.markov.readout import Scores, first_position_matrices, later_matrices, score, win_shares
 from lora_mcl.nll import mean_token_nll
@@ -37,6 +37,7 @@ class LearningOptions:
         learning_rate: at the first step; it falls along a half cosine.
         weight_decay: of AdamW, whose betas are 0.9 and 0.95.
         objective: how sequences are assigned to hypotheses.
+        gate_order: what the gate of the caption-gate objective counts: 1 tokens, 2 transitions.
         evaluate_every: steps between snapshots; in the first `dense_steps`, `dense_every`.
         evaluation_size: sequences set aside to measure on.
         evaluation_seed: of those; the same for all runs.
@@ -52,10 +53,11 @@ class LearningOptions:
     length: int = 32
     learning_rate: float = 1e-4
     weight_decay: float = 1e-3
-    objective: ObjectiveOptions = ObjectiveOptions("wta")
+    objective: ObjectiveOptions = field(default_factory=lambda: ObjectiveOptions("wta"))
+    gate_order: int = 2
     evaluate_every: int = 10
     dense_steps: int = 60
-    dense_every: int = 2
+    dense_every: int = 5
     evaluation_size: int = 1000
     evaluation_seed: int = 99
     watched: int = 8
@@ -105,7 +107,7 @@ class Snapshot:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, with four decimals."""
-        return {field.name: _rounded(getattr(self, field.name)) for field in fields(self)}
+        return {item.name: _rounded(getattr(self, item.name)) for item in fields(self)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Snapshot":
@@ -114,15 +116,17 @@ class Snapshot:
         Raises:
             KeyError: a field is missing.
         """
-        return cls(**{field.name: _frozen(values[field.name]) for field in fields(cls)})
+        return cls(**{item.name: _frozen(values[item.name]) for item in fields(cls)})
+
+
+def evaluation_sequences(mixture: MarkovMixture, options: LearningOptions) -> Sequences:
+    """What snapshots are measured on; the watched ones come first."""
+    generator = torch.Generator().manual_seed(options.evaluation_seed)
+    return mixture.sample(options.evaluation_size, options.length, generator)
 
 
 class MarkovLearner:
-    """K adapters on the frozen model, the optimizer, and the gate where the objective wants one.
-
-    The gate's feature is the sequence's transition counts: chains need not differ in how often a token
-    occurs.
-    """
+    """K adapters on the frozen model, the optimizer, and the gate where the objective wants one."""
 
     def __init__(
         self,
@@ -138,18 +142,14 @@ class MarkovLearner:
         self.gate: CaptionGate | None = None
         if self.options.objective.needs_gate:
             generator = torch.Generator().manual_seed(self.options.seed)
-            self.gate = CaptionGate(mixture.num_states**2, hypotheses, generator=generator)
+            self.gate = CaptionGate(mixture.num_states, hypotheses, order=self.options.gate_order, generator=generator)
             groups.append(
                 {"params": list(self.gate.parameters()), "scale": GATE_LEARNING_RATE / self.options.learning_rate}
             )
         self.optimizer = torch.optim.AdamW(
             groups, lr=self.options.learning_rate, betas=(0.9, 0.95), weight_decay=self.options.weight_decay
         )
-        self.evaluation = mixture.sample(
-            self.options.evaluation_size,
-            self.options.length,
-            torch.Generator().manual_seed(self.options.evaluation_seed),
-        )
+        self.evaluation = evaluation_sequences(mixture, self.options)
 
     def nll(self, tokens: Tensor) -> Tensor:
         """Loss of each sequence [B, T] under each hypothesis [K, B], with gradient."""
@@ -162,7 +162,7 @@ class MarkovLearner:
     def loss(self, tokens: Tensor, step: int) -> Tensor:
         """What update number `step` minimises, for sequences [B, T]."""
         nll = self.nll(tokens)
-        log_gate = None if self.gate is None else self.gate(transition_tokens(tokens, self.mixture.num_states))
+        log_gate = None if self.gate is None else self.gate(tokens)
         weights = self.options.objective.weights(nll.detach(), step, self.options.steps, log_gate)
         loss = weighted_loss(nll, weights)
         if self.gate is not None and log_gate is not None:

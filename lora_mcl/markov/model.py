@@ -68,6 +68,7 @@ def build_model(num_states: int, hypotheses: int, options: ModelOptions, seed: i
         num_heads=options.heads,
         window_size=options.window,
         attention_types=[[["local"], options.layers]],
+        activation_function="gelu_pytorch_tanh",  # gelu_new, the default, in one operation
         max_position_embeddings=1024,
         initializer_range=options.initializer_range,
         bos_token_id=None,

@@ -66,8 +66,11 @@ class Theory:
         return self.mixture_nll - math.log(hypotheses) / (self.length - 1)
 
 
-def theory(mixture: MarkovMixture, length: int, start: Start = "uniform") -> Theory:
+def theory_of(mixture: MarkovMixture, length: int, start: Start = "uniform", sample_size: int = SAMPLE_SIZE) -> Theory:
     """Reference values for sequences of `length` tokens.
+
+    Args:
+        sample_size: sequences to average over with more than two states.
 
     Raises:
         OptionsError: `length` is below 2.
@@ -79,7 +82,7 @@ def theory(mixture: MarkovMixture, length: int, start: Start = "uniform") -> The
     visits = stationary.mean(0)  # [S], of the mixture
     average = torch.einsum("zi,zij->ij", stationary, matrices) / stationary.sum(0)[:, None]
     chain_nll = _chain_nll(matrices, _start_laws(stationary, start), length)
-    known = _sequence_sums(mixture, length, start, stationary)
+    known = _sequence_sums(mixture, length, start, stationary, sample_size)
     return Theory(
         stationary=_rows(stationary),
         entropy_rates=tuple(rates.tolist()),
@@ -146,7 +149,7 @@ class _SequenceSums(NamedTuple):
     winner_accuracy: float
 
 
-def _sequence_sums(mixture: MarkovMixture, length: int, start: Start, stationary: Tensor) -> _SequenceSums:
+def _sequence_sums(mixture: MarkovMixture, length: int, start: Start, stationary: Tensor, size: int) -> _SequenceSums:
     """What needs a sum over whole sequences.
 
     `information` is I(z; x | first token), in nats per sequence: H(z | first) - H(z | x). The sample average
@@ -156,7 +159,7 @@ def _sequence_sums(mixture: MarkovMixture, length: int, start: Start, stationary
     if mixture.num_states == 2:
         first, counts, log_ways = binary_types(length)
     else:
-        tokens = _sample(mixture, length, start, stationary)
+        tokens = _sample(mixture, length, start, size)
         first, counts, log_ways = tokens[:, 0], transition_counts(tokens, mixture.num_states), None
     log_likelihood = _log_likelihoods(mixture.tensor(), counts)  # [N, Z]
     log_joint = log_start.T[first] + log_likelihood - math.log(mixture.num_chains)
@@ -205,12 +208,12 @@ def binary_types(length: int) -> tuple[Tensor, Tensor, Tensor]:
     return torch.tensor(firsts), torch.tensor(counts, **as_double), torch.tensor(log_ways, **as_double)
 
 
-def _sample(mixture: MarkovMixture, length: int, start: Start, stationary: Tensor) -> Tensor:
+def _sample(mixture: MarkovMixture, length: int, start: Start, size: int) -> Tensor:
     generator = torch.Generator().manual_seed(SAMPLE_SEED)
     if start == "uniform":
-        return mixture.sample(SAMPLE_SIZE, length, generator).tokens
+        return mixture.sample(size, length, generator).tokens
     # Stationary: let the uniform start fade first.
-    return mixture.sample(SAMPLE_SIZE, length + 200, generator).tokens[:, -length:]
+    return mixture.sample(size, length + 200, generator).tokens[:, -length:]
 
 
 def _start_laws(stationary: Tensor, start: Start) -> Tensor:
