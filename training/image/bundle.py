@@ -68,6 +68,7 @@ def write_bundle(results: dict[str, Any]) -> None:
                 "LoRA-MLE",
                 "One adapter of the same rank, trained the ordinary way on the same captions.",
             ),
+            gate="gate",
             generation=CompareOptions(
                 num_beams=NUM_BEAMS, num_beam_groups=NUM_BEAMS, diversity_penalty=DIVERSITY_PENALTY
             ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lora_mcl.models.llava_next import ImageLanguageModel
 from training.image.features import CACHE_DIR
 from training.image.grammar import load_grammar
@@ -11,7 +13,13 @@ from training.image.visits import CachedPictures, CaptionVisits
 
 
 def open_stream(
-    media: ImageLanguageModel, length: int, seed: int, *, simulated_share: float, photograph_share: float
+    media: ImageLanguageModel,
+    length: int,
+    seed: int,
+    *,
+    simulated_share: float,
+    photograph_share: float,
+    mode_shares: Sequence[float] | None = None,
 ) -> CaptionVisits:
     """``length`` visits: composites, simulated photographs of ImageNet things, and real photographs.
 
@@ -30,4 +38,5 @@ def open_stream(
         photographs=CachedPictures.open(list((CACHE_DIR / "photographs").glob("[0-9][0-9][0-9]"))),
         photograph_share=photograph_share,
         cells_per_patch=tower.config.cells_per_patch,
+        mode_shares=mode_shares,
     )

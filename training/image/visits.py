@@ -84,6 +84,7 @@ class CaptionVisits(Dataset):
         classes: concept -> its ImageNet classes, for the simulator.
         photographs: cached real photographs, ``photograph_share`` of the visits. Where a photograph's place
             cannot be told, only the annotator who never speaks of places captions it.
+        mode_shares: how often each annotator captions, in the order of ``MODES``; equally often by default.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class CaptionVisits(Dataset):
         photographs: CachedPictures | None = None,
         photograph_share: float = 0.0,
         cells_per_patch: int = 2,
+        mode_shares: Sequence[float] | None = None,
     ) -> None:
         if photograph_share and photographs is None:
             raise ValueError("photograph_share needs photographs")
@@ -109,6 +111,7 @@ class CaptionVisits(Dataset):
         self.simulator, self.backgrounds, self.classes = simulator, backgrounds, classes or {}
         self.photographs, self.photograph_share = photographs, photograph_share
         self.simulated_share, self.cells_per_patch = simulated_share, cells_per_patch
+        self.mode_shares = mode_shares
         self._orders: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -123,8 +126,11 @@ class CaptionVisits(Dataset):
             scene, patches, size = self._photograph(rng)
         else:
             scene, patches, size = self._composite(number, rng)
-        mode = "en-objects" if scene.place is None else rng.choice(MODES)
+        mode = "en-objects" if scene.place is None else self._annotator(rng)
         return Visit(patches, size, self.grammar.caption(scene, mode, rng), mode, scene)
+
+    def _annotator(self, rng: random.Random) -> str:
+        return rng.choice(MODES) if self.mode_shares is None else rng.choices(MODES, self.mode_shares)[0]
 
     def _composite(self, number: int, rng: random.Random) -> tuple[Scene, Tensor, tuple[int, int]]:
         lap, position = divmod(number, len(self.pictures))
