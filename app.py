@@ -1,9 +1,10 @@
 """Serve the page::
 
-    python app.py [--image-model BUNDLE] [--host HOST] [--port PORT]
+    python app.py [--image-model BUNDLE] [--audio-model BUNDLE] [--host HOST] [--port PORT]
 
-The same by environment, for hosted Spaces: LORA_MCL_IMAGE_MODEL, LORA_MCL_HOST (or GRADIO_SERVER_NAME),
-LORA_MCL_PORT (or PORT, or GRADIO_SERVER_PORT). Arguments win. With the embedded model nothing is fetched.
+The same by environment, for hosted Spaces: LORA_MCL_IMAGE_MODEL, LORA_MCL_AUDIO_MODEL, LORA_MCL_HOST (or
+GRADIO_SERVER_NAME), LORA_MCL_PORT (or PORT, or GRADIO_SERVER_PORT). Arguments win. With the embedded models nothing
+is fetched.
 """
 
 from __future__ import annotations
@@ -14,34 +15,45 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+import torch
 
-from lora_mcl.bundle import EMBEDDED_BUNDLE
+from lora_mcl.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
 from lora_mcl.captioner import Captioner
-from lora_mcl.errors import LoraMclError
+from lora_mcl.errors import BundleError, LoraMclError
 from ui.about import About, about_bundle, about_embedded
 from ui.desk import Desk
 from ui.events import QUEUE_SIZE
-from ui.examples import Example, load_examples
-from ui.medium import IMAGE
+from ui.examples import load_examples
+from ui.medium import AUDIO, IMAGE, Medium
 from ui.page import build_page
 from ui.theme import STYLE, studio_theme
 
 ROOT = Path(__file__).resolve().parent
-EXAMPLES = ROOT / "assets" / "examples" / "image"
-RESULTS = ROOT / "assets" / "results" / "image.json"
-MAX_FILE_SIZE = "15mb"
+EXAMPLES = ROOT / "assets" / "examples"
+RESULTS = ROOT / "assets" / "results"
+MAX_FILE_SIZE = "40mb"
+# In place of a bundle: this medium gets no tab.
+NO_MODEL = "none"
 USER_ERROR = 2
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to serve (``image_model``: a bundle folder or Hub id) and where; port None takes a free one."""
+    """What to serve (a bundle folder or Hub id for each medium, or None) and where; port None takes a free one.
 
-    image_model: str
+    ``dtype``, ``device_map`` and ``load_in_4bit`` are for bundles that do not come with the repository.
+    """
+
+    image_model: str | None
+    audio_model: str | None
     host: str
     port: int | None
+    dtype: str | None = None
+    device_map: str | None = None
+    load_in_4bit: bool = False
 
 
 def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> Settings:
@@ -55,7 +67,14 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
         "--image-model",
         metavar="BUNDLE",
         default=first("LORA_MCL_IMAGE_MODEL") or str(EMBEDDED_BUNDLE),
-        help="bundle folder or Hub id; the embedded image bundle by default",
+        help=f"bundle folder or Hub id, or {NO_MODEL}; the embedded image bundle by default",
+    )
+    parser.add_argument(
+        "--audio-model",
+        metavar="BUNDLE",
+        default=first("LORA_MCL_AUDIO_MODEL")
+        or (str(EMBEDDED_AUDIO_BUNDLE) if (EMBEDDED_AUDIO_BUNDLE / BUNDLE_FILE).is_file() else NO_MODEL),
+        help=f"bundle folder or Hub id, or {NO_MODEL}; the embedded audio bundle by default, where there is one",
     )
     parser.add_argument(
         "--host",
@@ -68,19 +87,49 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
         default=first("LORA_MCL_PORT", "PORT", "GRADIO_SERVER_PORT"),
         help="port to listen on (default: the first free one from 7860)",
     )
-    given = parser.parse_args(arguments)
-    return Settings(given.image_model, given.host, given.port)
+    large = parser.add_argument_group("large models", "how bundles that do not come with the repository are held")
+    large.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the base model's weights")
+    large.add_argument("--device-map", metavar="MAP", help="auto spreads the model over several GPUs")
+    large.add_argument("--load-in-4bit", action="store_true", help="language model in 4 bits (needs bitsandbytes)")
+    given = vars(parser.parse_args(arguments))
+    for name in ("image_model", "audio_model"):
+        given[name] = None if given[name] == NO_MODEL else given[name]
+    if given["image_model"] is None and given["audio_model"] is None:
+        parser.error("there is nothing to serve without --image-model and --audio-model")
+    return Settings(**given)
+
+
+def build_desks(settings: Settings) -> list[Desk]:
+    """Load each medium's captioner and examples.
+
+    Raises:
+        BundleError: a bundle cannot be loaded, or is one for the other medium.
+    """
+    sources = ((IMAGE, settings.image_model), (AUDIO, settings.audio_model))
+    return [_desk(medium, source, settings) for medium, source in sources if source is not None]
+
+
+def _desk(medium: Medium, source: str, settings: Settings) -> Desk:
+    bundle = load_bundle(source)
+    if bundle.modality != medium.name:
+        raise BundleError(f"{bundle.name} is no bundle for --{medium.name}-model: its modality is {bundle.modality}.")
+    how: dict[str, Any] = {}
+    if bundle.folder.resolve() not in (EMBEDDED_BUNDLE, EMBEDDED_AUDIO_BUNDLE):
+        dtype = None if settings.dtype is None else getattr(torch, settings.dtype)
+        how = {"dtype": dtype, "device_map": settings.device_map, "load_in_4bit": settings.load_in_4bit}
+    captioner = Captioner.load(bundle, **how)
+    return Desk(medium, captioner, load_examples(EXAMPLES / medium.name), about(captioner))
 
 
 def about(captioner: Captioner) -> About:
     """The page's note on what the loaded model can and cannot do."""
     bundle = captioner.bundle
     if bundle.folder.resolve() == EMBEDDED_BUNDLE:
-        return about_embedded(bundle.training, RESULTS)
+        return about_embedded(bundle.training, RESULTS / "image.json")
     return about_bundle(bundle.name)
 
 
-def launch(page: gr.Blocks, examples: tuple[Example, ...], host: str, port: int | None) -> str:
+def launch(page: gr.Blocks, desks: Sequence[Desk], host: str, port: int | None) -> str:
     """Serve the page and return its address; everything that would call out to the network is off."""
     page.queue(max_size=QUEUE_SIZE)
     _, address, _ = page.launch(
@@ -92,9 +141,9 @@ def launch(page: gr.Blocks, examples: tuple[Example, ...], host: str, port: int 
         theme=studio_theme(),
         css_paths=STYLE,
         max_file_size=MAX_FILE_SIZE,
-        allowed_paths=sorted({str(example.file.parent) for example in examples}),
+        allowed_paths=sorted({str(example.file.parent) for desk in desks for example in desk.examples}),
         footer_links=["api"],
-        # Visitors' pictures are nobody's history, and there is nothing to watch for strangers.
+        # Visitors' pictures and recordings are nobody's history, and there is nothing to watch for strangers.
         run_history=False,
         enable_monitoring=False,
         ssr_mode=False,
@@ -107,14 +156,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Load the model and serve until interrupted; 2 when the model or an address cannot be used."""
     settings = settings_from(arguments, os.environ)
     try:
-        captioner = Captioner.load(settings.image_model)
+        desks = build_desks(settings)
+        page = build_page(desks)
     except LoraMclError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return USER_ERROR
-    examples = load_examples(EXAMPLES)
-    page = build_page([Desk(IMAGE, captioner, examples, about(captioner))])
     try:
-        address = launch(page, examples, settings.host, settings.port)
+        address = launch(page, desks, settings.host, settings.port)
     except OSError as error:
         print(f"app.py: cannot serve on {settings.host}, port {settings.port}: {error}", file=sys.stderr)
         return USER_ERROR

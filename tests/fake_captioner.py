@@ -6,6 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from transformers import WhisperFeatureExtractor
+
+from lora_mcl.audio import listen
 from lora_mcl.media import load_image, media_name
 from lora_mcl.results import (
     Caption,
@@ -13,7 +17,9 @@ from lora_mcl.results import (
     ColumnSpec,
     CompareOptions,
     Comparison,
+    Hearing,
     Media,
+    Window,
     never,
 )
 
@@ -78,21 +84,26 @@ class FakeCaptioner:
         should_stop: Callable[[], bool] = never,
     ) -> Iterator[Comparison]:
         options = options or self.defaults
-        load_image(media)
+        window = self.read(media, start)
         sentences = [(sentence,) for _, _, sentence in self.hypotheses]
         sentences += [BEAM[: options.num_beams], DIVERSE[: options.num_beams]]
-        return self._compare(media_name(media), options, sentences, should_stop)
+        return self._compare(media_name(media), window, options, sentences, should_stop)
+
+    def read(self, media: Media, start: float) -> Window | None:
+        """Refuse what is no picture."""
+        load_image(media)
 
     def _compare(
         self,
         media: str,
+        window: Window | None,
         options: CompareOptions,
         sentences: list[tuple[str, ...]],
         should_stop: Callable[[], bool],
     ) -> Iterator[Comparison]:
         started = time.perf_counter()
         columns = tuple(ColumnResult(c.id, c.method, c.label, 0.0) for c in self.columns(options))
-        comparison = Comparison(media, self.name, 0.0, columns)
+        comparison = Comparison(media, self.name, 0.0, columns, window)
         longest = max(len(text.split()) for texts in sentences for text in texts)
         try:
             yield comparison
@@ -114,6 +125,31 @@ class FakeCaptioner:
             yield replace(comparison, columns=tuple(replace(c, done=True) for c in comparison.columns), done=True)
         finally:
             self.closed += 1
+
+
+SAMPLING_RATE, MAX_SECONDS = 16_000, 2
+
+
+@dataclass
+class FakeAudioCaptioner(FakeCaptioner):
+    """The same for sounds, of which it hears 2 s.
+
+    Attributes:
+        heard: the samples of the last comparison.
+    """
+
+    heard: np.ndarray | None = None
+
+    def read(self, media: Media, start: float) -> Window:
+        self.heard, window = listen(media, start, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
+        return window
+
+    def hear(self, media: Media, start: float = 0.0) -> Hearing:
+        samples, window = listen(media, start, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
+        features = WhisperFeatureExtractor(feature_size=40, chunk_length=MAX_SECONDS)(
+            samples, sampling_rate=SAMPLING_RATE, return_tensors="np"
+        )
+        return Hearing(window, features["input_features"][0][:, : len(samples) // 160])
 
 
 def _first_words(text: str, count: int) -> Caption:

@@ -16,7 +16,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import app
-from lora_mcl.bundle import EMBEDDED_BUNDLE
+from lora_mcl.bundle import EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE
 from lora_mcl.results import CompareOptions
 from ui.about import About
 from ui.desk import Desk
@@ -38,10 +38,11 @@ def serve(tmp_path_factory):
     """Serve a captioner; returns the address. Everything is closed at the end."""
     pages = []
 
-    def start(captioner, examples=()) -> str:
-        page = build_page([Desk(IMAGE, captioner, examples, ABOUT)])
+    def start(captioner, medium=IMAGE) -> str:
+        desks = [Desk(medium, captioner, (), ABOUT)]
+        page = build_page(desks)
         pages.append(page)
-        return app.launch(page, examples, "127.0.0.1", None)
+        return app.launch(page, desks, "127.0.0.1", None)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
@@ -68,13 +69,26 @@ def client_of(address: str) -> Client:
 
 
 def test_settings_prefer_arguments_then_environment_then_defaults():
-    assert app.settings_from([], {}) == app.Settings(str(EMBEDDED_BUNDLE), "127.0.0.1", None)
+    audio = str(EMBEDDED_AUDIO_BUNDLE) if EMBEDDED_AUDIO_BUNDLE.is_dir() else None
+    assert app.settings_from([], {}) == app.Settings(str(EMBEDDED_BUNDLE), audio, "127.0.0.1", None)
     environment = {"LORA_MCL_IMAGE_MODEL": "me/bundle", "GRADIO_SERVER_NAME": "0.0.0.0", "PORT": "8000"}
-    assert app.settings_from([], environment) == app.Settings("me/bundle", "0.0.0.0", 8000)
+    environment |= {"LORA_MCL_AUDIO_MODEL": "me/sounds"}
+    assert app.settings_from([], environment) == app.Settings("me/bundle", "me/sounds", "0.0.0.0", 8000)
     environment |= {"LORA_MCL_HOST": "10.0.0.1", "LORA_MCL_PORT": "9000"}
-    assert app.settings_from([], environment) == app.Settings("me/bundle", "10.0.0.1", 9000)
-    arguments = ["--image-model", "folder", "--host", "::1", "--port", "7000"]
-    assert app.settings_from(arguments, environment) == app.Settings("folder", "::1", 7000)
+    assert app.settings_from([], environment) == app.Settings("me/bundle", "me/sounds", "10.0.0.1", 9000)
+    arguments = ["--image-model", "folder", "--audio-model", "none", "--host", "::1", "--port", "7000"]
+    assert app.settings_from(arguments, environment) == app.Settings("folder", None, "::1", 7000)
+    large = ["--dtype", "bfloat16", "--device-map", "auto", "--load-in-4bit"]
+    assert app.settings_from([*arguments, *large], {}) == app.Settings(
+        "folder", None, "::1", 7000, dtype="bfloat16", device_map="auto", load_in_4bit=True
+    )
+
+
+def test_something_must_be_served(capsys):
+    with pytest.raises(SystemExit) as leaving:
+        app.settings_from(["--image-model", "none", "--audio-model", "none"], {})
+    assert leaving.value.code == app.USER_ERROR
+    assert "nothing to serve" in capsys.readouterr().err
 
 
 def test_a_missing_bundle_is_one_clear_line(tmp_path, capsys):
@@ -179,8 +193,8 @@ def test_files_that_were_not_uploaded_are_refused(client):
 
 def test_uploads_have_a_limit(client, tmp_path):
     large = tmp_path / "large.bmp"
-    Image.new("RGB", (2600, 2100)).save(large)
-    assert large.stat().st_size > 15 * 2**20
+    Image.new("RGB", (4200, 3400)).save(large)
+    assert large.stat().st_size > 40 * 2**20
     with pytest.raises(Exception, match="413|too large|exceeds"):
         client.predict(image=handle_file(str(large)), api_name="/compare_image")
 
@@ -263,6 +277,6 @@ def test_examples_that_do_not_fit_their_list_are_refused(tmp_path, picture):
 
 
 def test_the_examples_of_the_repository_are_complete():
-    examples = load_examples(app.EXAMPLES)
+    examples = load_examples(app.EXAMPLES / "image")
     assert len(examples) >= 8
     assert all(example.title and example.alt and example.credit for example in examples)

@@ -1,15 +1,24 @@
 """The page as a visitor sees it, in a headless Chromium."""
 
 import json
-import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from browsing import (
+    COLUMNS,
+    browsing,
+    captions,
+    column,
+    expect_state,
+    screenshot,
+    start_browser,
+    visiting,
+    wait_until,
+)
 from fake_captioner import BEAM, DIVERSE, HYPOTHESES, FakeCaptioner
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 import app
 from lora_mcl.bundle import EMBEDDED_BUNDLE
@@ -26,29 +35,19 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
 ]
 
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-COLUMNS = ("hypothesis-0", "hypothesis-1", "hypothesis-2", "beam", "diverse-beam")
-# In milliseconds: a busy machine is slow, not wrong.
-PATIENCE = 60_000
-# Where screenshots go; kept when the variable is set.
-SCREENSHOTS = os.environ.get("LORA_MCL_SCREENSHOTS")
-
 
 @pytest.fixture(scope="module")
 def browser(chromium):
-    expect.set_options(timeout=PATIENCE)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+    with browsing() as playwright:
+        browser = start_browser(playwright, chromium)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    with visiting(browser) as open_page:
+        yield open_page
 
 
 @pytest.fixture(scope="module")
@@ -66,45 +65,10 @@ def address(captioner, tmp_path_factory):
         entries.append({"file": f"{title}.png", "title": title, "alt": f"Only {title}", "credit": "Us"})
     (folder / "examples.json").write_text(json.dumps(entries))
     examples = load_examples(folder)
-    page = build_page([Desk(IMAGE, captioner, examples, About(can="It counts.", cannot="It does not sing."))])
-    yield app.launch(page, examples, "127.0.0.1", None)
+    desks = [Desk(IMAGE, captioner, examples, About(can="It counts.", cannot="It does not sing."))]
+    page = build_page(desks)
+    yield app.launch(page, desks, "127.0.0.1", None)
     page.close(verbose=False)
-
-
-@pytest.fixture
-def visit(browser):
-    """Open an address; at the end no error may be on the console and nothing asked of other hosts."""
-    troubles: list[str] = []
-    pages: list[Page] = []
-
-    def note_message(message) -> None:
-        if message.type == "error":
-            troubles.append(message.text)
-
-    def note_request(request) -> None:
-        if not request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
-            troubles.append(f"asked for {request.url}")
-
-    def note_response(response) -> None:
-        if response.status >= 400:
-            troubles.append(f"{response.status} for {response.url}: {response.text()[:500]}")
-
-    def open_page(address: str, width: int = 1280, height: int = 860) -> Page:
-        page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(PATIENCE)
-        pages.append(page)
-        page.on("console", note_message)
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("request", note_request)
-        page.on("requestfinished", lambda request: note_response(request.response()))
-        page.goto(address)
-        expect(page.locator(".caption-column").first).to_be_visible()
-        return page
-
-    yield open_page
-    for page in pages:
-        page.close()
-    assert troubles == []
 
 
 @pytest.fixture
@@ -118,39 +82,11 @@ def pace(captioner):
     captioner.seconds_per_token = 0.0
 
 
-def column(page: Page, id: str):
-    return page.locator(f'[data-column="{id}"]')
-
-
-def captions(page: Page, id: str) -> list[str]:
-    return column(page, id).locator(".caption").all_inner_texts()
-
-
 def upload(page: Page, picture: Path) -> None:
     """Choose a file, and wait until the page has cleared away what belonged to the picture before."""
     with page.expect_response("**/run/predict*"):
         page.set_input_files("#image-media input[type=file]", str(picture))
     expect(page.locator("#image-media img")).to_be_attached()
-
-
-def expect_state(page: Page, state: str) -> None:
-    for id in COLUMNS:
-        expect(column(page, id)).to_have_attribute("data-state", state)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
-def screenshot(page: Page, name: str, tmp_path: Path) -> None:
-    folder = Path(SCREENSHOTS) if SCREENSHOTS else tmp_path
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{name}.png"
-    page.screenshot(path=file, full_page=True)
-    assert file.stat().st_size > 10_000
 
 
 def test_an_upload_fills_every_column(visit, address, picture, tmp_path):
@@ -359,7 +295,7 @@ def test_what_a_model_writes_is_text(visit, tmp_path, picture):
     hostile = FakeCaptioner(hypotheses=((f"<b>{attack}", attack, attack), HYPOTHESES[0]))
     page = build_page([Desk(IMAGE, hostile, (), About(can="<i>x</i>", cannot=""))])
     try:
-        shown = visit(app.launch(page, (), "127.0.0.1", None))
+        shown = visit(app.launch(page, [], "127.0.0.1", None))
         expect(shown.locator("h1")).to_have_text("One model, two ways of answering")
         upload(shown, picture)
         shown.click("#image-compare")
@@ -373,12 +309,13 @@ def test_what_a_model_writes_is_text(visit, tmp_path, picture):
 
 def test_a_real_captioner_on_the_page(visit, tiny_captioner, picture, tmp_path):
     captioner = tiny_captioner
-    examples = load_examples(app.EXAMPLES)
+    examples = load_examples(app.EXAMPLES / "image")
     if (EMBEDDED_BUNDLE / "bundle.json").is_file():
         captioner = app.Captioner.load(EMBEDDED_BUNDLE)
-    page = build_page([Desk(IMAGE, captioner, examples, app.about(captioner))])
+    desks = [Desk(IMAGE, captioner, examples, app.about(captioner))]
+    page = build_page(desks)
     try:
-        shown = visit(app.launch(page, examples, "127.0.0.1", None))
+        shown = visit(app.launch(page, desks, "127.0.0.1", None))
         upload(shown, examples[0].file if examples else picture)
         shown.click("#image-compare")
         for spec in captioner.columns():

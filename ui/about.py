@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_mcl.results import ColumnSpec
-from ui.medium import Medium
+from ui.medium import AUDIO, IMAGE, Medium
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -80,7 +80,7 @@ def header_html(media: Sequence[Medium], num_hypotheses: int) -> str:
         "tend to say one thing, or the same thing reworded. This model was trained to give "
         f"<b>{ways} answers of different kinds</b> at once. Choose {one} and compare them with what the "
         "usual methods find.</p></div>"
-        f"{_drawing(num_hypotheses)}</div>"
+        f"{_drawing(media[0], num_hypotheses)}</div>"
     )
 
 
@@ -110,7 +110,16 @@ likelier. Long captions score lower, so compare captions of similar length.</dd>
 </dl></details>"""
 
 
-def _drawing(num_hypotheses: int) -> str:
+# What stands at the root of the drawing.
+_ICONS = {
+    IMAGE.name: (
+        '<path class="picture" d="M10 96 l20 -26 14 16 9 -9 16 19"/><circle class="picture" cx="57" cy="62" r="5"/>'
+    ),
+    AUDIO.name: '<path class="picture" d="M16 71 v8 M25 63 v24 M34 68 v14 M43 56 v38 M52 65 v20 M61 71 v8"/>',
+}
+
+
+def _drawing(medium: Medium, num_hypotheses: int) -> str:
     """One line that parts into K, in the colours of the columns."""
     height, right = 150, 330
     gap = height / (num_hypotheses + 1)
@@ -125,8 +134,7 @@ def _drawing(num_hypotheses: int) -> str:
     return (
         f'<svg class="drawing" viewBox="0 0 {right} {height}" aria-hidden="true">'
         '<rect class="picture" x="4" y="47" width="70" height="56" rx="6"/>'
-        '<path class="picture" d="M10 96 l20 -26 14 16 9 -9 16 19"/>'
-        '<circle class="picture" cx="57" cy="62" r="5"/>'
+        f"{_ICONS[medium.name]}"
         f'<path class="trunk" d="M74 75 H 130"/>{"".join(lines)}'
         '<circle class="trunk" cx="130" cy="75" r="9"/></svg>'
     )

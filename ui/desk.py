@@ -7,13 +7,15 @@ from typing import Any
 
 import gradio as gr
 
-from lora_mcl.results import CaptionSource, CompareOptions
+from lora_mcl.results import AudioCaptionSource, CaptionSource, CompareOptions
 from ui.about import About, about_html, guide_html
-from ui.events import Parts, connect, connect_endpoint
-from ui.examples import Example, gallery_html
+from ui.endpoints import connect_endpoint
+from ui.events import Parts, connect
+from ui.examples import Example, Thumbnail, gallery_html, thumbnail_uri
 from ui.html import html
-from ui.medium import Medium
+from ui.medium import IMAGE, Medium
 from ui.settings import SETTINGS, upper_bound
+from ui.sound import listening, log_mel_uri, recorder
 from ui.studio import WRITING, Studio
 
 _EXAMPLES_JS = """
@@ -43,7 +45,7 @@ class Desk:
     """
 
     medium: Medium
-    captioner: CaptionSource
+    captioner: CaptionSource | AudioCaptionSource
     examples: tuple[Example, ...]
     about: About
 
@@ -56,7 +58,8 @@ def build_desk(page: gr.Blocks, desk: Desk) -> None:
     idle = studio.idle()
     with gr.Row(elem_classes="desk"):
         with gr.Column(min_width=300):
-            picture = _picture()
+            media = _picture() if medium == IMAGE else recorder()
+            listens = None if medium == IMAGE else listening()
             with gr.Row(elem_classes="actions"):
                 go = gr.Button("Compare captions", variant="primary", elem_id=f"{medium.name}-compare")
                 stop = gr.Button("Stop", interactive=False, min_width=90, scale=0, elem_id=f"{medium.name}-stop")
@@ -71,7 +74,7 @@ def build_desk(page: gr.Blocks, desk: Desk) -> None:
                 settings = _sliders(medium, captioner.defaults)
         with gr.Column(min_width=300):
             gallery = html(
-                gallery_html(desk.examples),
+                gallery_html(desk.examples, _thumbnails(desk)),
                 js_on_load=_EXAMPLES_JS,
                 visible=bool(desk.examples),
                 elem_id=f"{medium.name}-examples",
@@ -81,9 +84,16 @@ def build_desk(page: gr.Blocks, desk: Desk) -> None:
         columns = {spec.id: html(idle.columns[spec.id], elem_classes=["cell", spec.method]) for spec in specs}
     diversity = html(idle.diversity)
     html(guide_html(specs, medium))
-    parts = Parts(picture, settings, go, stop, status, gallery, columns, diversity)
+    parts = Parts(media, settings, go, stop, status, gallery, columns, diversity, listens)
     connect(page, studio, desk.examples, parts)
     connect_endpoint(studio, parts)
+
+
+def _thumbnails(desk: Desk) -> list[Thumbnail]:
+    """Pictures themselves or, of a sound, what the model hears of it."""
+    if desk.medium == IMAGE:
+        return [Thumbnail(thumbnail_uri(example.file)) for example in desk.examples]
+    return [Thumbnail(log_mel_uri(desk.captioner.hear(example.file).log_mel), "log-mel") for example in desk.examples]
 
 
 def _picture() -> gr.Image:

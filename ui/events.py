@@ -1,4 +1,4 @@
-"""What happens at a desk: its events, and the named endpoint ``/compare_image``."""
+"""What happens at a desk: its events."""
 
 from __future__ import annotations
 
@@ -13,24 +13,30 @@ import gradio as gr
 from lora_mcl.errors import LoraMclError, MediaError
 from ui.examples import Example
 from ui.settings import fitting_groups, options_from
+from ui.sound import Listening, hearing_html, notice_html
 from ui.studio import Studio, View
 
 # Requests that may wait for their turn before visitors are asked to come back later.
 QUEUE_SIZE = 16
 
-# One comparison at a time, from the page and the endpoint together. Handlers get what was sent, not what
-# Gradio makes of it, so that a file that is no picture meets our message; Gradio has checked that it is an
+# One comparison at a time, from all desks and endpoints together. Handlers get what was sent, not what Gradio
+# makes of it, so that a file that is no picture or sound meets our message; Gradio has checked that it is an
 # upload.
-_COMPARISON = {"concurrency_limit": 1, "concurrency_id": "captioner", "preprocess": False}
+COMPARISON = {"concurrency_limit": 1, "concurrency_id": "captioner", "preprocess": False}
+# Reading a sound is quick, and must not wait for a comparison.
+_HEARING = {"concurrency_limit": 2, "concurrency_id": "hearing", "preprocess": False}
 # Events of the page that no other program has a use for.
 _PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The components that take part in events; ``settings`` by option name, ``columns`` by column id."""
+    """The components that take part in events; ``settings`` by option name, ``columns`` by column id.
 
-    media: gr.Image
+    ``listening`` is there for sounds only.
+    """
+
+    media: gr.Image | gr.Audio
     settings: dict[str, gr.Slider]
     go: gr.Button
     stop: gr.Button
@@ -38,9 +44,14 @@ class Parts:
     gallery: gr.HTML
     columns: dict[str, gr.HTML]
     diversity: gr.HTML
+    listening: Listening | None = None
+
+    def choices(self) -> dict[str, Any]:
+        """What a visitor sets besides the medium, by name."""
+        return {**({"start": self.listening.start} if self.listening else {}), **self.settings}
 
     def inputs(self) -> list[Any]:
-        return [self.media, *self.settings.values()]
+        return [self.media, *self.choices().values()]
 
     def outputs(self) -> list[Any]:
         return [*self.columns.values(), self.diversity, self.status, self.go, self.stop]
@@ -72,34 +83,38 @@ def connect(page: gr.Blocks, studio: Studio, examples: tuple[Example, ...], part
     def wait() -> dict[Any, Any]:
         return parts.controls(running=True, status="One moment …")
 
-    def compare(request: gr.Request, media: Any, *settings: Any) -> Iterator[dict[Any, Any]]:
+    def compare(request: gr.Request, media: Any, *chosen: Any) -> Iterator[dict[Any, Any]]:
         shown = None
+        choices = dict(zip(parts.choices(), chosen, strict=True))
         try:
-            options = options_from(dict(zip(parts.settings, settings, strict=True)), studio.captioner.defaults)
-            for view in studio.views(_path(media, studio), options, _session(request)):
+            start = choices.pop("start", 0)
+            options = options_from(choices, studio.captioner.defaults)
+            for view in studio.views(path_of(media, studio), options, session_of(request), start):
                 yield parts.changes(view, shown)
                 shown = view
         except LoraMclError as error:
             yield parts.controls(running=False, status=escape(str(error)))
-            raise _message(error) from None
+            raise as_message(error) from None
         except Exception:
             yield parts.controls(running=False, status="Something went wrong here. Please try again.")
             raise
 
     def stop(request: gr.Request) -> dict[Any, Any]:
-        view = studio.stop(_session(request))
+        view = studio.stop(session_of(request))
         return parts.changes(view, None) if view else parts.controls(running=False, status="")
 
     def start_over(request: gr.Request) -> dict[Any, Any]:
-        studio.stop(_session(request))
+        studio.stop(session_of(request))
         return parts.changes(studio.idle(), None)
 
     def choose(count: int, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         example = examples[event.index]
-        return {parts.media: str(example.file), chosen: count + 1, **start_over(request)}
+        # An example is heard from its beginning, also where another sound was not.
+        from_start = {parts.listening.start: 0} if parts.listening else {}
+        return {parts.media: str(example.file), chosen: count + 1, **from_start, **start_over(request)}
 
     def leave(request: gr.Request) -> None:
-        studio.stop(_session(request))
+        studio.stop(session_of(request))
 
     def fit_groups(beams: Any, groups: Any) -> Any:
         whole = isinstance(beams, int) and isinstance(groups, int)
@@ -117,13 +132,17 @@ def connect(page: gr.Blocks, studio: Studio, examples: tuple[Example, ...], part
         show_progress="minimal",
         show_progress_on=parts.status,
         api_visibility="private",
-        **_COMPARISON,
+        **COMPARISON,
     )
     ends = {"outputs": outputs, "cancels": [run], "queue": False, **_PRIVATE}
     parts.stop.click(stop, None, **ends)
-    gr.on([parts.media.input, parts.media.clear], start_over, None, **ends)
+    other_media = [parts.media.input, parts.media.clear]
+    gr.on([*other_media, parts.listening.start.input] if parts.listening else other_media, start_over, None, **ends)
     # Through the queue: only there does a change of state set off events.
-    parts.gallery.click(choose, chosen, [parts.media, chosen, *outputs], cancels=[run], **_PRIVATE)
+    from_start = [parts.listening.start] if parts.listening else []
+    parts.gallery.click(choose, chosen, [parts.media, chosen, *from_start, *outputs], cancels=[run], **_PRIVATE)
+    if parts.listening:
+        _connect_listening(studio, parts.media, parts.listening)
     beams, groups = parts.settings["num_beams"], parts.settings["num_beam_groups"]
     gr.on(
         [beams.change, groups.change],
@@ -137,55 +156,40 @@ def connect(page: gr.Blocks, studio: Studio, examples: tuple[Example, ...], part
     page.unload(leave)
 
 
-def connect_endpoint(studio: Studio, parts: Parts) -> None:
-    """Offer ``/compare_image`` to other programs; to be called inside the page's ``gr.Blocks``."""
+def _connect_listening(studio: Studio, media: gr.Audio, listening: Listening) -> None:
+    """Show what the model hears whenever there is another sound, or another part of it is chosen."""
 
-    def compare_image(
-        request: gr.Request,
-        image: Any,
-        num_beams: Any,
-        num_beam_groups: Any,
-        diversity_penalty: Any,
-        hypothesis_beams: Any,
-        max_new_tokens: Any,
-    ) -> Iterator[dict[str, Any]]:
-        """Caption a picture with every hypothesis, with beam search and with diverse beam search.
-
-        Args:
-            image: the picture; JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF.
-            num_beams: beams of both searches, and captions they return.
-            num_beam_groups: groups of diverse beam search; must divide the beams.
-            diversity_penalty: what a token costs that an earlier group chose, in nats.
-            hypothesis_beams: beams of each hypothesis; 1 is greedy decoding.
-            max_new_tokens: longest caption, in tokens.
-
-        Returns:
-            The comparison as far as it is, again and again; the last one is complete.
-        """
-        values = (num_beams, num_beam_groups, diversity_penalty, hypothesis_beams, max_new_tokens)
+    def hear(sound: Any) -> dict[Any, Any]:
+        if sound is None:
+            return listening.idle()
         try:
-            options = options_from(dict(zip(parts.settings, values, strict=True)), studio.captioner.defaults)
-            for comparison in studio.comparisons(_path(image, studio), options, _session(request)):
-                yield comparison.to_dict()
+            return listening.heard(studio.hear(path_of(sound, studio), 0))
         except LoraMclError as error:
-            raise _message(error) from None
+            return listening.refused(str(error))
 
-    gr.Button(visible=False).click(
-        compare_image, parts.inputs(), gr.JSON(visible=False), api_name="compare_image", **_COMPARISON
-    )
+    def hear_part(sound: Any, start: Any) -> str:
+        try:
+            return hearing_html(studio.hear(path_of(sound, studio), start))
+        except LoraMclError as error:
+            return notice_html(str(error))
+
+    media.change(hear, media, listening.outputs(), **_HEARING, **_PRIVATE)
+    part = [media, listening.start]
+    listening.start.input(hear_part, part, listening.hearing, trigger_mode="always_last", **_HEARING, **_PRIVATE)
 
 
-def _path(media: Any, studio: Studio) -> Path:
+def path_of(media: Any, studio: Studio) -> Path:
     """Where the uploaded medium is, from what Gradio's component for it sends."""
     if not isinstance(media, dict) or not media.get("path"):
         raise MediaError(studio.medium.missing)
     return Path(media["path"])
 
 
-def _session(request: gr.Request) -> str:
+def session_of(request: gr.Request) -> str:
+    """The browser tab or the client that asks."""
     return request.session_hash or ""
 
 
-def _message(error: LoraMclError) -> gr.Error:
-    # Gradio shows messages as HTML, and this one may quote a file name.
+def as_message(error: LoraMclError) -> gr.Error:
+    """An error that Gradio shows; it shows messages as HTML, and this one may quote a file name."""
     return gr.Error(escape(str(error)), print_exception=False)

@@ -1,4 +1,4 @@
-"""The example pictures: files in a folder, listed by its ``examples.json``."""
+"""The examples: pictures or sounds in a folder, listed by its ``examples.json``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,11 @@ _THUMBNAIL = (320, 213)
 
 @dataclass(frozen=True)
 class Example:
-    """One example picture.
+    """One example picture or sound.
 
     Attributes:
         title: a word or two under the thumbnail.
-        alt: what is to be seen, for people who cannot see it.
+        alt: what is to be seen or heard, for people who cannot see or hear it.
         credit: who made it and under which licence.
     """
 
@@ -51,19 +52,27 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
     return tuple(examples)
 
 
-def gallery_html(examples: tuple[Example, ...]) -> str:
-    """A grid of buttons with thumbnails; the button's ``data-index`` is the example's place in the tuple."""
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small picture of an example: its data URI, and its class in the style sheet."""
+
+    uri: str
+    kind: str = ""
+
+
+def gallery_html(examples: Sequence[Example], thumbnails: Sequence[Thumbnail]) -> str:
+    """A grid of buttons with thumbnails; the button's ``data-index`` is the example's place among them."""
     buttons = "".join(
         f'<li><button type="button" data-index="{index}" title="{html.escape(example.credit)}">'
-        f'<img src="{_thumbnail(example.file)}" alt="{html.escape(example.alt)}">'
+        f'<img class="{thumbnail.kind}" src="{thumbnail.uri}" alt="{html.escape(example.alt)}">'
         f"<span>{html.escape(example.title)}</span></button></li>"
-        for index, example in enumerate(examples)
+        for index, (example, thumbnail) in enumerate(zip(examples, thumbnails, strict=True))
     )
     return f'<h2>Or try one of these</h2><ul class="examples">{buttons}</ul>'
 
 
-def _thumbnail(file: Path) -> str:
-    """A data URI: the page then needs no access to the folder to show it."""
+def thumbnail_uri(file: Path) -> str:
+    """A small copy of a picture as a data URI: the page then needs no access to the folder to show it."""
     with Image.open(file) as image:
         small = ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), _THUMBNAIL)
     buffer = io.BytesIO()

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lora_mcl.results import CaptionSource, ColumnSpec, CompareOptions, Comparison
+from lora_mcl.results import AudioCaptionSource, CaptionSource, ColumnSpec, CompareOptions, Comparison, Hearing
 from ui.columns import comparison_columns, idle_columns
 from ui.diversity import IDLE as NO_DIVERSITY
 from ui.diversity import diversity_html
@@ -44,7 +44,7 @@ class Studio:
     is closed, or when the session starts another one.
     """
 
-    def __init__(self, captioner: CaptionSource, medium: Medium) -> None:
+    def __init__(self, captioner: CaptionSource | AudioCaptionSource, medium: Medium) -> None:
         self.captioner = captioner
         self.medium = medium
         self._runs: dict[str, _Run] = {}
@@ -54,8 +54,16 @@ class Studio:
         """The page before a comparison."""
         return View(idle_columns(self.captioner.columns()))
 
-    def comparisons(self, media: Path, options: CompareOptions, session: str) -> Iterator[Comparison]:
-        """The captioner's snapshots, until one is ``done`` or ``stopped``.
+    def hear(self, media: Path, start: float) -> Hearing:
+        """What an audio captioner hears of a sound from second ``start``.
+
+        Raises:
+            LoraMclError: the sound or ``start`` cannot be used.
+        """
+        return self.captioner.hear(media, start)
+
+    def comparisons(self, media: Path, options: CompareOptions, session: str, start: float = 0) -> Iterator[Comparison]:
+        """The captioner's snapshots, until one is ``done`` or ``stopped``; a sound is heard from second ``start``.
 
         Raises:
             LoraMclError: the medium or an option cannot be used.
@@ -67,7 +75,7 @@ class Studio:
         if earlier:
             earlier.stop.set()
         try:
-            with closing(self.captioner.compare(media, options, should_stop=run.stop.is_set)) as snapshots:
+            with closing(self.captioner.compare(media, options, start=start, should_stop=run.stop.is_set)) as snapshots:
                 for run.latest in snapshots:
                     yield run.latest
         finally:
@@ -77,10 +85,10 @@ class Studio:
                 if self._runs.get(session) is run:
                     del self._runs[session]
 
-    def views(self, media: Path, options: CompareOptions, session: str) -> Iterator[View]:
+    def views(self, media: Path, options: CompareOptions, session: str, start: float = 0) -> Iterator[View]:
         """What the page shows while ``comparisons`` runs; the last one is not ``running``."""
         specs = self.captioner.columns(options)
-        with closing(self.comparisons(media, options, session)) as comparisons:
+        with closing(self.comparisons(media, options, session, start)) as comparisons:
             for comparison in comparisons:
                 yield self._view(specs, comparison)
 
@@ -96,7 +104,8 @@ class Studio:
     def _view(self, specs: tuple[ColumnSpec, ...], comparison: Comparison) -> View:
         columns = comparison_columns(specs, comparison, self.medium.waiting)
         if comparison.done:
-            status = f"Done in {comparison.seconds:.1f} s."
+            part = f" {comparison.window.notice}" if comparison.window else ""
+            status = f"Done in {comparison.seconds:.1f} s.{part}".strip()
             return View(columns, diversity_html(comparison), status)
         if comparison.stopped:
             return View(columns, status=f"Stopped after {comparison.seconds:.1f} s. What had been written stays.")

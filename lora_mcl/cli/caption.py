@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from lora_mcl.bundle import EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
+from lora_mcl.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
 from lora_mcl.captioner import Captioner
 from lora_mcl.errors import BundleError, MediaError
 from lora_mcl.media import modality_of
@@ -69,7 +69,7 @@ def _embedded(modality: Modality) -> Path:
     """The bundle that is used where none is named."""
     if modality == "image":
         return EMBEDDED_BUNDLE
-    if not EMBEDDED_AUDIO_BUNDLE.is_dir():
+    if not (EMBEDDED_AUDIO_BUNDLE / BUNDLE_FILE).is_file():
         raise BundleError("No audio model comes with this copy: name a bundle that captions sounds with --model.")
     return EMBEDDED_AUDIO_BUNDLE
 

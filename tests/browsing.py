@@ -1,0 +1,103 @@
+"""Looking at the page in a headless Chromium: opening it, and finding and waiting for what is on it."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+COLUMNS = ("hypothesis-0", "hypothesis-1", "hypothesis-2", "beam", "diverse-beam")
+# In milliseconds: a busy machine is slow, not wrong.
+PATIENCE = 60_000
+# Where screenshots go; kept when the variable is set.
+SCREENSHOTS = os.environ.get("LORA_MCL_SCREENSHOTS")
+
+Visit = Callable[..., Page]
+
+
+@contextmanager
+def browsing() -> Iterator[Playwright]:
+    """Playwright, with our patience."""
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+def start_browser(playwright: Playwright, chromium: str, *arguments: str) -> Browser:
+    return playwright.chromium.launch(executable_path=chromium, args=[*ARGUMENTS, *arguments])
+
+
+@contextmanager
+def visiting(browser: Browser) -> Iterator[Visit]:
+    """Open addresses; at the end no error may be on the console and nothing asked of other hosts."""
+    troubles: list[str] = []
+    pages: list[Page] = []
+
+    def note_message(message) -> None:
+        if message.type == "error":
+            troubles.append(message.text)
+
+    def note_request(request) -> None:
+        if not request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+            troubles.append(f"asked for {request.url}")
+
+    def note_response(response) -> None:
+        if response.status >= 400:
+            troubles.append(f"{response.status} for {response.url}: {response.text()[:500]}")
+
+    def open_page(address: str, width: int = 1280, height: int = 860) -> Page:
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(PATIENCE)
+        pages.append(page)
+        page.on("console", note_message)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", note_request)
+        page.on("requestfinished", lambda request: note_response(request.response()))
+        page.goto(address)
+        expect(page.locator(".caption-column").first).to_be_visible()
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert troubles == []
+
+
+def column(page: Page, id: str):
+    """A column of the tab that is open."""
+    return page.locator(f'[data-column="{id}"]:visible')
+
+
+def captions(page: Page, id: str) -> list[str]:
+    return column(page, id).locator(".caption").all_inner_texts()
+
+
+def expect_state(page: Page, state: str) -> None:
+    for id in COLUMNS:
+        expect(column(page, id)).to_have_attribute("data-state", state)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def screenshot(page: Page, name: str, tmp_path: Path) -> None:
+    folder = Path(SCREENSHOTS) if SCREENSHOTS else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.png"
+    page.screenshot(path=file, full_page=True)
+    assert file.stat().st_size > 10_000
