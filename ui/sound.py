@@ -71,6 +71,8 @@ def listening() -> Listening:
         label="Listen from second",
         info="Your sound is longer than the model hears at once",
         visible=False,
+        # Putting it back by a button would not be known as a choice.
+        buttons=[],
         elem_id="audio-start",
     )
     return Listening(start, hearing)
@@ -82,7 +84,7 @@ def hearing_html(hearing: Hearing) -> str:
     notice = notice_html(window.notice) if window.cut else ""
     alt = (
         f"Log-mel spectrogram from second {window.start:.1f} to {window.end:.1f}: time runs to the right, pitch "
-        "upwards, and the louder, the darker"
+        "upwards, and what is louder is stronger"
     )
     return (
         '<figure class="hearing"><figcaption><b>What the model hears</b> '
