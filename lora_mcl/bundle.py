@@ -2,7 +2,8 @@
 
 ::
 
-    bundle.json       format version, modality, base, prompt, hypotheses, baseline, gate, generation, training
+    bundle.json       format version, modality, base, prompt, chat_template, hypotheses, baseline, gate,
+                      generation, training
     hypotheses/<k>/   one standard PEFT folder per hypothesis
     baseline/         the adapter that beam and diverse beam search run on (optional)
     gate/             the caption gate that training assigned captions with, and each hypothesis' words (optional)
@@ -97,6 +98,7 @@ class Bundle:
         folder: where it is on this machine.
         name: what results call it: the folder's name or the Hub id.
         prompt: the instruction given with every medium; may be empty for text.
+        chat_template: how prompt and medium are laid out, in Jinja; ``None`` means as the base's processor does.
         hypotheses: the K adapters of LoRA-MCL, in column order.
         baseline: the adapter under beam and diverse beam search; ``None`` means the bare base model.
         gate: folder of the caption gate, relative to the bundle.
@@ -112,6 +114,7 @@ class Bundle:
     baseline: AdapterRef | None = None
     gate: str | None = None
     modality: str = "image"
+    chat_template: str | None = None
     generation: CompareOptions = field(default_factory=CompareOptions)
     training: Mapping[str, Any] = field(default_factory=dict)
 
@@ -184,6 +187,8 @@ def save_bundle(bundle: Bundle) -> None:
         "prompt": bundle.prompt,
         "hypotheses": [asdict(ref) for ref in bundle.hypotheses],
     }
+    if bundle.chat_template is not None:
+        table["chat_template"] = bundle.chat_template
     if bundle.baseline is not None:
         table["baseline"] = asdict(bundle.baseline)
     if bundle.gate is not None:
@@ -228,6 +233,7 @@ def _parse(table: Any, folder: Path, *, name: str, local: bool) -> Bundle:
         raise _bad("modality", f"must be one of {', '.join(MODALITIES)}, not {modality!r}")
     base = _parse_base(root.take("base", dict), folder, local)
     prompt = root.take("prompt", str, optional=modality == "text") or ""
+    chat_template = root.take("chat_template", str, optional=True)
     entries = root.take("hypotheses", list)
     if not entries:
         raise _bad("hypotheses", "must list at least one adapter")
@@ -249,6 +255,7 @@ def _parse(table: Any, folder: Path, *, name: str, local: bool) -> Bundle:
         baseline=None if baseline is None else _parse_adapter(baseline, "baseline", folder),
         gate=gate,
         modality=modality,
+        chat_template=chat_template,
         generation=_parse_generation(generation),
         training=training,
     )

@@ -112,6 +112,7 @@ class Captioner:
             device=device,
             device_map=device_map,
             load_in_4bit=load_in_4bit,
+            chat_template=bundle.chat_template,
         )
         stack = AdapterStack.from_peft(model.model, bundle.adapter_folders())
         return cls(bundle, model, stack)

@@ -39,6 +39,14 @@ PROMPTS = {
     "audio": "Generate the caption in English:",
     "text": "",
 }
+# The audio runs gave sound and prompt bare, without the base's chat template (Qwen2-Audio/dataloading.py).
+CHAT_TEMPLATES = {
+    "audio": (
+        "{% for message in messages %}{% for part in message['content'] %}"
+        "{% if part['type'] == 'audio' %}<|audio_bos|><|AUDIO|><|audio_eos|>{% else %}{{ part['text'] }}{% endif %}"
+        "{% endfor %}{% endfor %}"
+    )
+}
 # From module paths of the checkpoints to current ones; what none matches keeps its path.
 _RENAMED = {
     "image": ((r"model\.layers\.", "model.language_model.layers."),),
@@ -120,6 +128,7 @@ def import_official(
             hypotheses=tuple(AdapterRef(path, f"Hypothesis {k + 1}") for k, path in enumerate(paths)),
             baseline=single,
             modality=modality,
+            chat_template=CHAT_TEMPLATES.get(modality),
             training={
                 "imported_from": f"official LoRA-MCL checkpoint {checkpoint.resolve().name}",
                 "layout": "grouped convolutions" if read.grouped else "one folder per hypothesis",

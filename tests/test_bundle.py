@@ -128,6 +128,7 @@ MALFORMED = [
     (change("base", {"path": "base", "kind": 1}), "bundle.json: base.kind: unknown field"),
     (change("prompt", KeyError), "bundle.json: prompt: missing"),
     (change("prompt", "  "), "bundle.json: prompt: must not be empty"),
+    (change("chat_template", 3), "bundle.json: chat_template: must be a text, not 3"),
     (change("hypotheses", []), "bundle.json: hypotheses: must list at least one adapter"),
     (change("hypotheses", {}), "bundle.json: hypotheses: must be a list, not {}"),
     (change("hypotheses.1", "hypotheses/1"), r"bundle.json: hypotheses\[1\]: must be an object"),
@@ -235,7 +236,12 @@ def test_an_unreachable_hub_is_a_bundle_error(monkeypatch):
 
 def test_save_and_load(folder):
     bundle = load_bundle(folder)
-    changed = replace(bundle, prompt="Décris l'image.", generation=CompareOptions(max_new_tokens=20))
+    changed = replace(
+        bundle,
+        prompt="Décris l'image.",
+        chat_template="<image>{{ text }}",
+        generation=CompareOptions(max_new_tokens=20),
+    )
     save_bundle(changed)
     assert load_bundle(folder) == changed
     assert "Décris" in (folder / "bundle.json").read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """Splitting Qwen2-Audio's forward in two changes no number; what is refused; adapters on the audio tower."""
 
 import json
+import re
 import shutil
 from importlib.util import find_spec
 
@@ -15,6 +16,7 @@ from lora_mcl.adapters import AdapterSpec, AdapterStack
 from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.models import AudioLanguageModel
 from lora_mcl.models.qwen2_audio import embed_prompt, tower_features
+from lora_mcl.official import CHAT_TEMPLATES, PROMPTS
 
 PROMPT = "Describe the sound."
 # In seconds: all that the tiny model hears, part of it, an odd part, hardly anything.
@@ -135,6 +137,30 @@ def test_prompt_template(language_model, seconds, positions):
         f"<|im_start|>user\nAudio 1: <|audio_bos|>{'<|AUDIO|>' * positions}<|audio_eos|>\n"
         "Describe the sound.<|im_end|>\n<|im_start|>assistant\n"
     )
+
+
+def test_the_prompt_of_the_authors_checkpoints(folder):
+    """Bare, without a chat: what their audio adapters were trained on."""
+    language_model = AudioLanguageModel.load(folder, chat_template=CHAT_TEMPLATES["audio"])
+    ids = language_model.prompt_ids(SAMPLING_RATE, PROMPTS["audio"])[0]
+    assert language_model.tokenizer.decode(ids) == (
+        f"<|audio_bos|>{'<|AUDIO|>' * 25}<|audio_eos|>Generate the caption in English:"
+    )
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ messages[0]['content'][1]['text'] }}", "must hold the prompt and, once, '<|AUDIO|>'; it gives 'prompt'"),
+        ("<|AUDIO|><|AUDIO|>{{ messages[0]['content'][1]['text'] }}", "once"),
+        ("<|AUDIO|>", "must hold the prompt"),
+        ("{% for message in messages %}", "cannot be used: Unexpected end of template"),
+        ("{{ raise_exception('No audio here') }}", "cannot be used: No audio here"),
+    ],
+)
+def test_a_chat_template_that_does_not_fit_is_refused_at_once(folder, template, message):
+    with pytest.raises(BundleError, match=re.escape(message)):
+        AudioLanguageModel.load(folder, chat_template=template)
 
 
 def test_the_prompt_may_not_hold_the_placeholder(language_model):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
+from jinja2 import TemplateError
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
@@ -71,6 +72,7 @@ class MediaLanguageModel(ABC):
         device: str | torch.device = "cpu",
         device_map: str | Mapping[str, Any] | None = None,
         load_in_4bit: bool = False,
+        chat_template: str | None = None,
     ) -> Self:
         """Load a model from a folder or, by its id, from the Hugging Face Hub.
 
@@ -81,9 +83,11 @@ class MediaLanguageModel(ABC):
             device_map: accelerate's placement over several devices, such as "auto" or {module: device}.
             load_in_4bit: hold the language model's linear layers in 4 bits (NF4 with double quantisation:
                 Dettmers et al. 2023, "QLoRA"); media tower, projector and output layer keep ``dtype``.
+            chat_template: Jinja text in place of the processor's own.
 
         Raises:
-            BundleError: there is no complete model of this kind there, or it does not fit on the devices.
+            BundleError: there is no complete model of this kind there, it does not fit on the devices, or the chat
+                template does not lay out a prompt with one medium.
         """
         if not Path(base).is_dir() and not HUB_ID.fullmatch(str(base)):
             raise BundleError(
@@ -119,7 +123,11 @@ class MediaLanguageModel(ABC):
             )
         if mapped is None:
             model = model.to(device)
-        return cls(model.eval().requires_grad_(False), processor)
+        if chat_template is not None:
+            processor.chat_template = chat_template
+        language_model = cls(model.eval().requires_grad_(False), processor)
+        language_model._check_template()
+        return language_model
 
     @classmethod
     def _load_config(cls, base: str | Path, revision: str | None) -> PreTrainedConfig:
@@ -180,10 +188,34 @@ class MediaLanguageModel(ABC):
         """Return the text of a caption's tokens, special tokens left out."""
         return self.tokenizer.decode(list(token_ids), skip_special_tokens=True).strip()
 
-    def _check_prompt(self, prompt: str, placeholder: str) -> None:
-        """Raise OptionsError if ``prompt`` contains the medium's placeholder."""
-        if placeholder in prompt:
-            raise OptionsError(f"The prompt must not contain {placeholder!r}: the {self.medium} is added to it.")
+    @property
+    @abstractmethod
+    def placeholder(self) -> str:
+        """What stands for the medium in the text of a prompt."""
+
+    def conversation(self, medium: Any, prompt: str) -> list[dict[str, Any]]:
+        """One user turn, the medium then ``prompt``, as chat templates take it.
+
+        Raises:
+            OptionsError: if the prompt contains the placeholder.
+        """
+        if self.placeholder in prompt:
+            raise OptionsError(f"The prompt must not contain {self.placeholder!r}: the {self.medium} is added to it.")
+        return [
+            {"role": "user", "content": [{"type": self.medium, self.medium: medium}, {"type": "text", "text": prompt}]}
+        ]
+
+    def _check_template(self) -> None:
+        where = self.model.name_or_path
+        try:
+            text = self.processor.apply_chat_template(self.conversation("", "prompt"), add_generation_prompt=True)
+        except (TemplateError, ValueError, TypeError) as error:
+            raise BundleError(f"The chat template for {where} cannot be used: {_first_line(error)}") from error
+        if text.count(self.placeholder) != 1 or "prompt" not in text:
+            raise BundleError(
+                f"The chat template for {where} must hold the prompt and, once, {self.placeholder!r}; "
+                f"it gives {text!r}."
+            )
 
 
 def _first_line(error: Exception) -> str:

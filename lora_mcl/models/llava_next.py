@@ -47,6 +47,10 @@ class ImageLanguageModel(MediaLanguageModel):
         return LlavaNextProcessor.from_args_and_dict([image_processor, tokenizer], settings)
 
     @property
+    def placeholder(self) -> str:
+        return self.processor.image_token
+
+    @property
     def media_token_ids(self) -> tuple[int, ...]:
         return (self.model.config.image_token_id,)
 
@@ -60,10 +64,8 @@ class ImageLanguageModel(MediaLanguageModel):
             MediaError: if the image cannot be decoded.
             OptionsError: if the prompt contains the image placeholder.
         """
-        self._check_prompt(prompt, self.processor.image_token)
-        content = [{"type": "image", "image": upright_rgb(image)}, {"type": "text", "text": prompt}]
         return self.processor.apply_chat_template(
-            [{"role": "user", "content": content}],
+            self.conversation(upright_rgb(image), prompt),
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,

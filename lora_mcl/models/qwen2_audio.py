@@ -67,6 +67,10 @@ class AudioLanguageModel(MediaLanguageModel):
         return self.processor.feature_extractor.n_samples / self.sampling_rate
 
     @property
+    def placeholder(self) -> str:
+        return self.processor.audio_token
+
+    @property
     def media_token_ids(self) -> tuple[int, ...]:
         processor = self.processor
         words = (processor.audio_token, processor.audio_bos_token, processor.audio_eos_token)
@@ -95,10 +99,8 @@ class AudioLanguageModel(MediaLanguageModel):
             OptionsError: if the prompt contains the audio placeholder.
         """
         self._check_samples(samples)
-        self._check_prompt(prompt, self.processor.audio_token)
-        content = [{"type": "audio", "audio": samples}, {"type": "text", "text": prompt}]
         return self.processor.apply_chat_template(
-            [{"role": "user", "content": content}],
+            self.conversation(samples, prompt),
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
