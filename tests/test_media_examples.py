@@ -1,15 +1,16 @@
-"""Pictures in training batches: the tower runs once per example, and the numbers are the stock model's."""
+"""Pictures and sounds in training batches: the tower runs once per example, and the numbers are the stock model's."""
 
 import pytest
 import torch
 from PIL import Image
-from transformers import LlavaNextForConditionalGeneration, TrainingArguments
+from tiny_audio import chirp
+from transformers import LlavaNextForConditionalGeneration, Qwen2AudioForConditionalGeneration, TrainingArguments
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack
 from lora_mcl.objectives import ObjectiveOptions
+from training.examples import Examples
 from training.mcl import MultipleChoiceLearner, MultipleChoiceTrainer, StepOptions
-from training.media import llava_next_examples
-from training.step import Examples
+from training.media import llava_next_examples, qwen2_audio_examples
 
 
 @pytest.fixture
@@ -48,6 +49,33 @@ def test_the_tower_runs_once_per_example_whatever_k(learner, batch):
         stock = learner.nll(Examples.from_batch(batch))
         assert sum(seen) == 3 * 4
     torch.testing.assert_close(once, stock, rtol=1e-4, atol=1e-5)
+
+
+def test_sounds_are_heard_once_per_example_whatever_k(tiny_audio_captioner):
+    media = tiny_audio_captioner._model
+    prompt = "<|audio_bos|><|AUDIO|><|audio_eos|>Describe the sound."
+    clips = [chirp(0.9), chirp(0.5)]
+    texts = [f"{prompt}A dog barks twice", f"{prompt}Un chien aboie"]
+    batch = dict(media.processor(text=texts, audio=clips, return_tensors="pt", padding=True))
+    labels = batch["input_ids"].clone()
+    labels[:, :-3] = -100
+    labels[batch["attention_mask"] == 0] = -100
+    batch["labels"] = labels
+    model = Qwen2AudioForConditionalGeneration.from_pretrained(tiny_audio_captioner.bundle.base_location())
+    stack = AdapterStack.attach(model, [AdapterSpec(f"hypothesis-{k}", 4, 8.0) for k in range(3)])
+    with torch.no_grad():
+        for layer in stack.layers.values():
+            layer.lora_B.normal_(0, 0.1)
+    learner = MultipleChoiceLearner(model, stack, ObjectiveOptions("wta")).eval()
+    seen = []
+    model.model.audio_tower.register_forward_hook(lambda layer, args, output: seen.append(len(args[0])))
+    with torch.no_grad():
+        once = learner.nll(qwen2_audio_examples(model, batch))
+        assert seen == [2]
+        stock = learner.nll(Examples.from_batch(batch))
+    assert seen == [2, 6]
+    torch.testing.assert_close(once, stock, rtol=1e-4, atol=1e-5)
+    assert once.std() > 0
 
 
 def test_the_trainer_takes_such_batches(tmp_path, learner, batch):

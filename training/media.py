@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import LlavaNextForConditionalGeneration
+from torch import Tensor
+from transformers import LlavaNextForConditionalGeneration, Qwen2AudioForConditionalGeneration
 from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
 
-from lora_mcl.models.llava_next import embed_prompt, tower_features
+from lora_mcl.models import llava_next, qwen2_audio
 from training.examples import Examples
 
 
@@ -16,7 +17,7 @@ def llava_next_examples(model: LlavaNextForConditionalGeneration, batch: dict[st
 
         MultipleChoiceTrainer(learner, args, examples_of=lambda batch: llava_next_examples(model, batch), ...)
 
-    Only right while neither the tower nor the projector carries adapters.
+    Only right while neither the tower nor the projector carries adapters; where they do, leave ``examples_of`` out.
 
     Args:
         batch: what ``LlavaNextProcessor`` makes of B texts with one picture each (``input_ids``, ``attention_mask``,
@@ -25,10 +26,24 @@ def llava_next_examples(model: LlavaNextForConditionalGeneration, batch: dict[st
     config, sizes = model.config, batch["image_sizes"]
     side = config.vision_config.image_size
     features = [
-        tower_features(model, tiles[: image_size_to_num_patches(size, config.image_grid_pinpoints, side)])
+        llava_next.tower_features(model, tiles[: image_size_to_num_patches(size, config.image_grid_pinpoints, side)])
         for tiles, size in zip(batch["pixel_values"], sizes, strict=True)
     ]
-    embeds = embed_prompt(model, batch["input_ids"], features, sizes)
+    return _examples(llava_next.embed_prompt(model, batch["input_ids"], features, sizes), batch)
+
+
+def qwen2_audio_examples(model: Qwen2AudioForConditionalGeneration, batch: dict[str, Any]) -> Examples:
+    """Examples whose sounds are embedded already; like ``llava_next_examples``.
+
+    Args:
+        batch: what ``Qwen2AudioProcessor`` makes of B texts with one clip each (``input_ids``, ``attention_mask``,
+            ``input_features``, ``feature_attention_mask``), and ``labels`` [B, T].
+    """
+    features = qwen2_audio.tower_features(model, batch["input_features"], batch["feature_attention_mask"])
+    return _examples(qwen2_audio.embed_prompt(model, batch["input_ids"], features), batch)
+
+
+def _examples(embeds: Tensor, batch: dict[str, Any]) -> Examples:
     return Examples.from_batch(
         {"inputs_embeds": embeds, "attention_mask": batch["attention_mask"], "labels": batch["labels"]}
     )
