@@ -8,17 +8,19 @@ new beams and drops the rows that ended.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from lora_mcl.adapters import BASE_ROW
-from lora_mcl.decoding.options import check_token_ids, check_whole
+from lora_mcl.decoding.acceleration import Accelerator
+from lora_mcl.decoding.options import EngineOptions, check_token_ids, check_whole
 from lora_mcl.decoding.prefill import AdapterRows, Source, prefill
 from lora_mcl.decoding.rows import LiveRows
 from lora_mcl.decoding.rules import NO_RULES, BoundRules, LogitRules
+from lora_mcl.decoding.static import StaticRows
 from lora_mcl.decoding.strategy import Candidate, Move, Search, SearchContext, Strategy
 from lora_mcl.errors import OptionsError
 
@@ -89,18 +91,6 @@ class _Column:
 
 
 @dataclass(frozen=True)
-class EngineOptions:
-    """How the engine runs the model; none of it changes what is decoded.
-
-    Attributes:
-        share_prompts: keep one copy of a prompt's keys and values for all rows that continue it. Models that
-            cannot read them so (sliding windows, attention of their own) copy them, whatever is said here.
-    """
-
-    share_prompts: bool = True
-
-
-@dataclass(frozen=True)
 class Engine:
     """Decodes many columns in lockstep.
 
@@ -116,9 +106,11 @@ class Engine:
     stack: AdapterRows | None
     eos_token_ids: tuple[int, ...]
     pad_token_id: int
-    options: EngineOptions = EngineOptions()
+    options: EngineOptions = field(default_factory=EngineOptions)
+    _accelerator: Accelerator = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_accelerator", Accelerator(self.model, self.stack, self.options))
         check_token_ids("eos_token_ids", self.eos_token_ids)
         check_whole("pad_token_id", self.pad_token_id, least=0)
 
@@ -176,7 +168,10 @@ class Engine:
             _Column(request.id, request.strategy.search(context), sources.index(source))
             for request, source in zip(requests, source_of, strict=True)
         ]
-        rows: LiveRows | None = None
+        num_rows = [0] * len(sources)
+        for request, source in zip(requests, source_of, strict=True):
+            num_rows[sources.index(source)] += request.strategy.num_rows
+        rows: LiveRows | StaticRows | None = None
         finished: frozenset[str] = frozenset()
         step = 0
         move = Move((), ())
@@ -187,7 +182,7 @@ class Engine:
                     return
                 if rows is None:
                     read = prefill(self.model, self.stack, prompt.inputs_embeds, prompt.attention_mask, sources)
-                    rows = LiveRows(self.model, self.stack, read, sources, share_prompts=self.options.share_prompts)
+                    rows = self._accelerator.rows(read, sources, num_rows, context.max_new_tokens)
                     logits = read.logits
                 else:
                     logits = rows.step(move.tokens, move.parents)

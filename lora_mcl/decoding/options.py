@@ -1,13 +1,44 @@
-"""Checks shared by the decoding options: each raises an OptionsError that names the option and the reason."""
+"""How the engine runs, and the checks that the decoding options share: each raises an OptionsError with the reason."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 from lora_mcl.errors import OptionsError
 
 EarlyStopping = bool | Literal["never"]
+Acceleration = Literal["off", "static", "cuda-graph", "compile"]
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How the engine runs the model; none of it changes what is decoded.
+
+    Attributes:
+        share_prompts: keep one copy of a prompt's keys and values for all rows that continue it. Models that
+            cannot read them so (sliding windows, attention of their own) copy them, whatever is said here.
+        acceleration: "cuda-graph" records a step once and replays it; "compile" compiles it with torch.compile,
+            and records that where there is CUDA. Both cost time at the first request of a shape and keep their
+            buffers between requests. "static" is what both build on, fixed shapes and addresses, and gains nothing
+            by itself. Where one is not possible, decoding goes on without, and the reason is logged.
+        compile_backend: of torch.compile.
+
+    Raises:
+        OptionsError: an unknown acceleration, or one without shared prompts.
+    """
+
+    share_prompts: bool = True
+    acceleration: Acceleration = "off"
+    compile_backend: str = "inductor"
+
+    def __post_init__(self) -> None:
+        if self.acceleration not in get_args(Acceleration):
+            known = ", ".join(get_args(Acceleration))
+            raise OptionsError(f"acceleration must be one of {known}, not {self.acceleration!r}.")
+        if self.acceleration != "off" and not self.share_prompts:
+            raise OptionsError(f"acceleration {self.acceleration!r} needs share_prompts.")
 
 
 def check_whole(name: str, value: int, *, least: int) -> None:

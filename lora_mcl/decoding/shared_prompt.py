@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -206,6 +206,18 @@ def can_share_prompts(decoder: PreTrainedModel) -> bool:
     return decoder._supports_attention_backend and all(type(layer) is DynamicLayer for layer in layers)
 
 
+@contextmanager
+def attending_to_shared_prompts(decoder: PreTrainedModel) -> Iterator[None]:
+    """Let the decoder use this module's attention inside the block only."""
+    before = decoder.config._attn_implementation
+    # set_attn_implementation does the same, and walks through all modules: too slow for every token.
+    decoder.config._attn_implementation = ATTENTION
+    try:
+        yield
+    finally:
+        decoder.config._attn_implementation = before
+
+
 class SharedPrompts:
     """The states of rows that share their prompts; see ``rows.States``."""
 
@@ -233,17 +245,9 @@ class SharedPrompts:
         """No mask: a row sees all of its prompt and all it has written."""
         return None
 
-    @contextmanager
-    def attention(self) -> Iterator[None]:
-        """Let the decoder attend to shared prompts inside the block only."""
-        config = self._decoder.config
-        before = config._attn_implementation
-        # set_attn_implementation does the same, and walks through all modules: too slow for every token.
-        config._attn_implementation = ATTENTION
-        try:
-            yield
-        finally:
-            config._attn_implementation = before
+    def attention(self) -> AbstractContextManager[None]:
+        """See ``rows.States``."""
+        return attending_to_shared_prompts(self._decoder)
 
     def _seat(self, sources: Sequence[int]) -> None:
         bias = None if self._bias is None else self._bias[[self._media[source] for source in sources]]
