@@ -23,10 +23,12 @@ from lora_mcl.decoding import (
     ColumnRequest,
     DiverseBeamSearch,
     Engine,
+    EngineOptions,
     Greedy,
     LogitRules,
     Strategy,
 )
+from lora_mcl.decoding.options import Acceleration
 from lora_mcl.errors import BundleError, MediaError, OptionsError
 from lora_mcl.media import load_image, media_name
 from lora_mcl.models import AudioLanguageModel, EncodedPrompt, ImageLanguageModel, MediaLanguageModel
@@ -56,11 +58,19 @@ class Captioner:
     take turns.
     """
 
-    def __init__(self, bundle: Bundle, model: MediaLanguageModel, stack: AdapterStack) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        model: MediaLanguageModel,
+        stack: AdapterStack,
+        engine_options: EngineOptions | None = None,
+    ) -> None:
         self.bundle = bundle
         self._model = model
         self._stack = stack
-        self._engine = Engine(model.model, stack, model.eos_token_ids, model.pad_token_id)
+        self._engine = Engine(
+            model.model, stack, model.eos_token_ids, model.pad_token_id, engine_options or EngineOptions()
+        )
         # Not an RLock: a server may resume a generator, and so release its turn, in another thread.
         self._turn = threading.Lock()
         self._columns_hear_apart = not all(name.startswith(_LANGUAGE_MODEL) for name in stack.layers)
@@ -80,6 +90,7 @@ class Captioner:
         dtype: torch.dtype | None = None,
         device_map: str | Mapping[str, Any] | None = None,
         load_in_4bit: bool = False,
+        acceleration: Acceleration = "off",
     ) -> Captioner:
         """Load a bundle, its base model and its adapters.
 
@@ -89,11 +100,13 @@ class Captioner:
             dtype: of the base model; by default float32 on the CPU and bfloat16 elsewhere.
             device_map: in place of ``device``, a placement over several ones, such as "auto".
             load_in_4bit: hold the base's language model in 4 bits (needs the bitsandbytes package).
+            acceleration: how steps are run on a GPU; see ``decoding.EngineOptions``.
 
         Raises:
             BundleError: the bundle, its base or an adapter is missing, malformed or does not fit.
-            OptionsError: both ``device`` and ``device_map`` are given.
+            OptionsError: both ``device`` and ``device_map`` are given, or an unknown acceleration.
         """
+        engine_options = EngineOptions(acceleration=acceleration)
         if device is not None and device_map is not None:
             raise OptionsError("Give either device or device_map, not both.")
         bundle = source if isinstance(source, Bundle) else load_bundle(source, revision=revision)
@@ -114,8 +127,9 @@ class Captioner:
             load_in_4bit=load_in_4bit,
             chat_template=bundle.chat_template,
         )
-        stack = AdapterStack.from_peft(model.model, bundle.adapter_folders())
-        return cls(bundle, model, stack)
+        # In the base's dtype, to which they would be cast for every product anyway.
+        stack = AdapterStack.from_peft(model.model, bundle.adapter_folders(), dtype=dtype)
+        return cls(bundle, model, stack, engine_options)
 
     @property
     def name(self) -> str:
@@ -128,7 +142,7 @@ class Captioner:
         return self.bundle.generation
 
     def columns(self, options: CompareOptions | None = None) -> tuple[ColumnSpec, ...]:
-        """The columns that ``compare`` fills with these options: hypotheses, beam, diverse beam."""
+        """The columns that ``compare`` fills with these options: hypotheses, beam, diverse beam, sampling if asked."""
         options = options or self.defaults
         hypotheses = tuple(
             ColumnSpec(f"hypothesis-{k}", "hypothesis", ref.label, ref.description)
@@ -136,22 +150,18 @@ class Captioner:
         )
         baseline = self.bundle.baseline
         used, mark = (baseline.label, "") if baseline else ("the base model alone", " (base)")
-        beams, groups = options.num_beams, options.num_beam_groups
-        return (
-            *hypotheses,
-            ColumnSpec(
-                "beam",
-                "beam",
-                f"Beam search{mark}",
-                f"The best captions that {beams} beams find with {used}.",
-            ),
-            ColumnSpec(
-                "diverse-beam",
-                "diverse-beam",
-                f"Diverse beam search{mark}",
-                f"As many, in {groups} groups that a penalty keeps apart, with {used}.",
-            ),
+        beams, groups, samples = options.num_beams, options.num_beam_groups, options.num_samples
+        beam = ColumnSpec(
+            "beam", "beam", f"Beam search{mark}", f"The best captions that {beams} beams find with {used}."
         )
+        diverse = ColumnSpec(
+            "diverse-beam",
+            "diverse-beam",
+            f"Diverse beam search{mark}",
+            f"As many, in {groups} groups that a penalty keeps apart, with {used}.",
+        )
+        drawn = ColumnSpec("sampling", "sampling", f"Sampling{mark}", f"Captions drawn at random with {used}.")
+        return (*hypotheses, beam, diverse, *([drawn] if samples else []))
 
     def compare(
         self,
@@ -293,6 +303,9 @@ class Captioner:
             options.diversity_penalty,
             length_penalty=options.length_penalty,
         )
+        baselines: list[tuple[str, Strategy]] = [("beam", beam), ("diverse-beam", diverse)]
+        if options.num_samples:
+            baselines.append(("sampling", options.sampling(options.num_samples)))
         *hypotheses, baseline = self._adapters()
         own_prompt = len(hypotheses) if self._columns_hear_apart else 0
         return [
@@ -300,8 +313,7 @@ class Captioner:
                 ColumnRequest(f"hypothesis-{k}", adapter, hypothesis, medium=k if self._columns_hear_apart else 0)
                 for k, adapter in enumerate(hypotheses)
             ),
-            ColumnRequest("beam", baseline, beam, medium=own_prompt),
-            ColumnRequest("diverse-beam", baseline, diverse, medium=own_prompt),
+            *(ColumnRequest(id, baseline, strategy, medium=own_prompt) for id, strategy in baselines),
         ]
 
     def _caption(self, candidate: Candidate) -> Caption:

@@ -11,10 +11,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from PIL import Image
 
+from lora_mcl.decoding.sampling import Sampling
 from lora_mcl.errors import MediaError, OptionsError
 
-Method = Literal["hypothesis", "beam", "diverse-beam"]
-METHODS: tuple[Method, ...] = ("hypothesis", "beam", "diverse-beam")
+Method = Literal["hypothesis", "beam", "diverse-beam", "sampling"]
+METHODS: tuple[Method, ...] = ("hypothesis", "beam", "diverse-beam", "sampling")
 
 Modality = Literal["image", "audio"]
 
@@ -60,6 +61,8 @@ class CompareOptions:
         max_new_tokens: longest caption, in tokens.
         repetition_penalty: divides the score of tokens already written (multiplies a negative one); 1 is off.
         length_penalty: exponent of the length by which finished beams are ranked; 1 ranks by the mean.
+        num_samples: captions of the sampling column; 0 leaves the column out.
+        temperature, top_k, top_p, typical_p, seed: what they are drawn from; see ``decoding.Sampling``.
 
     Raises:
         OptionsError: a value is out of range, or the groups do not divide the beams.
@@ -72,12 +75,18 @@ class CompareOptions:
     max_new_tokens: int = 48
     repetition_penalty: float = 1.0
     length_penalty: float = 1.0
+    num_samples: int = 0
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 0.95
+    typical_p: float = 1.0
+    seed: int = 0
 
     def __post_init__(self) -> None:
         for name, largest in _LARGEST.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= largest:
-                raise OptionsError(f"{name} must be a whole number from 1 to {largest}, not {value!r}.")
+            value, least = getattr(self, name), 0 if name == "num_samples" else 1
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= largest:
+                raise OptionsError(f"{name} must be a whole number from {least} to {largest}, not {value!r}.")
         for name in ("diversity_penalty", "repetition_penalty", "length_penalty"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -91,10 +100,16 @@ class CompareOptions:
                 f"num_beam_groups must divide num_beams: {self.num_beams} beams cannot be split into "
                 f"{self.num_beam_groups} equal groups."
             )
+        # Checks the options it shares with these, whether or not there is a sampling column.
+        self.sampling(max(1, self.num_samples))
+
+    def sampling(self, num_samples: int) -> Sampling:
+        """The strategy of the sampling column, for so many captions."""
+        return Sampling(num_samples, self.temperature, self.top_k, self.top_p, self.typical_p, self.seed)
 
 
 # Bounds that keep one request's batch and memory sane, far above what is useful.
-_LARGEST = {"num_beams": 64, "num_beam_groups": 64, "hypothesis_beams": 64, "max_new_tokens": 4096}
+_LARGEST = {"num_beams": 64, "num_beam_groups": 64, "hypothesis_beams": 64, "num_samples": 64, "max_new_tokens": 4096}
 
 
 @dataclass(frozen=True)
@@ -102,7 +117,7 @@ class ColumnSpec:
     """One column of the comparison before anything is decoded.
 
     Attributes:
-        id: ``hypothesis-<k>``, ``beam`` or ``diverse-beam``.
+        id: ``hypothesis-<k>``, ``beam``, ``diverse-beam`` or ``sampling``.
         label: its heading.
         description: one line saying what it is.
     """
@@ -144,7 +159,7 @@ class Caption:
 
 @dataclass(frozen=True)
 class ColumnResult:
-    """One column's captions, best first.
+    """One column's captions, best first; samples in the order they were drawn in.
 
     Attributes:
         seconds: wall-clock time from the start of decoding until this column's last change.

@@ -165,6 +165,26 @@ def test_diverse_beams_differ_from_beams_by_the_penalty_only(tiny_captioner, pic
     assert texts(final)["diverse-beam"] == texts(final)["beam"]
 
 
+def test_a_sampling_column_leaves_the_others_as_they_are(tiny_captioner, picture, snapshots):
+    options = replace(tiny_captioner.defaults, num_samples=3, temperature=2.0)
+    spec = tiny_captioner.columns(options)[-1]
+    assert (spec.id, spec.method, spec.label) == ("sampling", "sampling", "Sampling")
+    assert "drawn at random with One adapter" in spec.description
+    final = last(tiny_captioner.compare(picture, options))
+    *others, drawn = texts(final).items()
+    assert dict(others) == texts(snapshots[-1])
+    assert drawn[0] == "sampling" and len(set(drawn[1])) == 3
+    assert texts(last(tiny_captioner.compare(picture, options)))["sampling"] == drawn[1]
+    other_seed = last(tiny_captioner.compare(picture, replace(options, seed=1)))
+    assert texts(other_seed)["sampling"] != drawn[1]
+
+
+def test_acceleration_changes_no_caption(tiny_bundle, picture, snapshots):
+    captioner = Captioner.load(tiny_bundle, device="cpu", acceleration="static")
+    for _ in range(2):
+        assert texts(last(captioner.compare(picture))) == texts(snapshots[-1])
+
+
 def test_the_image_is_encoded_once(tiny_bundle, picture):
     captioner = Captioner.load(tiny_bundle, device="cpu")
     seen = []

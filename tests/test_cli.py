@@ -70,6 +70,21 @@ def test_options(run, arguments, captions):
     assert max(caption["tokens"] for column in columns for caption in column["captions"]) <= 4
 
 
+def test_a_sampling_column(run):
+    def drawn(*arguments):
+        _, output, _ = run("--json", "--max-new-tokens", "8", "--samples", "4", *arguments)
+        *others, sampling = json.loads(output)["columns"]
+        assert [column["id"] for column in others] == IDS
+        assert (sampling["id"], sampling["method"], len(sampling["captions"])) == ("sampling", "sampling", 4)
+        return [caption["text"] for caption in sampling["captions"]]
+
+    first = drawn()
+    assert len(set(first)) > 1
+    assert drawn("--seed", "0", "--top-p", "0.95") == first != drawn("--seed", "1")
+    assert len(set(drawn("--top-k", "1"))) == len(set(drawn("--typical-p", "1e-9"))) == 1
+    assert len(set(drawn("--temperature", "1e-6"))) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "given", "message"),
     [
@@ -81,6 +96,10 @@ def test_options(run, arguments, captions):
         (("--diversity-penalty", "-1"), {}, "diversity_penalty must be 0 or more"),
         (("--max-new-tokens", "0"), {}, "max_new_tokens must be a whole number"),
         (("--beams", "many"), {}, "invalid int value"),
+        (("--samples", "-1"), {}, "num_samples must be a whole number from 0"),
+        (("--samples", "2", "--temperature", "0"), {}, "temperature must be above 0"),
+        (("--top-p", "0.5"), {}, "--top-p says how samples are drawn: ask for some with --samples"),
+        (("--acceleration", "magic"), {}, "invalid choice: 'magic'"),
     ],
 )
 def test_a_users_error_is_a_message_and_status_2(run, arguments, given, message):

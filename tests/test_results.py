@@ -10,6 +10,7 @@ from lora_mcl.results import Caption, ColumnResult, ColumnSpec, CompareOptions, 
 
 WHOLE = ("num_beams", "num_beam_groups", "hypothesis_beams", "max_new_tokens")
 REAL = ("diversity_penalty", "repetition_penalty", "length_penalty")
+DRAWING = ("num_samples", "temperature", "top_k", "top_p", "typical_p", "seed")
 
 COMPARISON = Comparison(
     media="cat.jpg",
@@ -45,6 +46,13 @@ def test_real_numbers(name, value):
         ({"num_beams": 2, "num_beam_groups": 4}, "num_beam_groups must divide num_beams: 2 beams"),
         ({"diversity_penalty": -0.1}, "diversity_penalty must be 0 or more"),
         ({"repetition_penalty": 0}, "repetition_penalty must be above 0"),
+        ({"num_samples": -1}, "^num_samples must be a whole number from 0 to 64, not -1"),
+        ({"num_samples": 65}, "^num_samples must be a whole number from 0 to 64, not 65"),
+        ({"temperature": 0}, "^temperature must be above 0"),
+        ({"top_k": 0}, "^top_k must be a whole number of at least 1"),
+        ({"top_p": 1.1}, "^top_p must be above 0 and at most 1"),
+        ({"typical_p": 0}, "^typical_p must be above 0 and at most 1"),
+        ({"seed": -1}, "^seed must be a whole number"),
     ],
 )
 def test_contradictions_and_ranges(options, message):
@@ -57,12 +65,12 @@ def test_good_options():
     assert options.num_beams == 1
     with pytest.raises(FrozenInstanceError):
         options.num_beams = 2
-    assert {field.name for field in fields(options)} == {*WHOLE, *REAL}
+    assert {field.name for field in fields(options)} == {*WHOLE, *REAL, *DRAWING}
 
 
 def test_an_unknown_method_is_refused():
     with pytest.raises(ValueError, match="method must be one of"):
-        ColumnSpec("sampling", "sampling", "Sampling", "")
+        ColumnSpec("guess", "guessing", "Guessing", "")
 
 
 def test_json_form():

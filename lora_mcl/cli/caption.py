@@ -2,6 +2,7 @@
 
 python -m lora_mcl caption photo.jpg
 python -m lora_mcl caption photo.jpg --beams 6 --groups 3 --diversity-penalty 1.0 --json
+python -m lora_mcl caption photo.jpg --samples 5 --temperature 0.8 --top-p 0.9
 python -m lora_mcl caption clip.wav --model path/to/bundle --start 12.5
 python -m lora_mcl caption clip.wav --model path/to/7b-bundle --device-map auto --load-in-4bit
 """
@@ -13,14 +14,18 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import torch
 
 from lora_mcl.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
 from lora_mcl.captioner import Captioner
-from lora_mcl.errors import BundleError, MediaError
+from lora_mcl.decoding.options import Acceleration
+from lora_mcl.errors import BundleError, MediaError, OptionsError
 from lora_mcl.media import modality_of
 from lora_mcl.results import CompareOptions, Comparison, Modality
+
+_DRAWING = ("temperature", "top_k", "top_p", "typical_p", "seed")
 
 
 def run(given: argparse.Namespace) -> int:
@@ -36,6 +41,7 @@ def run(given: argparse.Namespace) -> int:
         dtype=None if given.dtype is None else getattr(torch, given.dtype),
         device_map=given.device_map,
         load_in_4bit=given.load_in_4bit,
+        acceleration=given.acceleration,
     )
     options = _options(captioner.defaults, given)
     *_, comparison = captioner.compare(given.file, options, start=given.start)
@@ -81,12 +87,22 @@ def _options(defaults: CompareOptions, given: argparse.Namespace) -> CompareOpti
         "num_beam_groups": given.groups,
         "diversity_penalty": given.diversity_penalty,
         "max_new_tokens": given.max_new_tokens,
+        "num_samples": given.samples,
+        "temperature": given.temperature,
+        "top_k": given.top_k,
+        "top_p": given.top_p,
+        "typical_p": given.typical_p,
+        "seed": given.seed,
     }
     changes = {name: value for name, value in asked.items() if value is not None}
     if given.beams is not None and given.groups is None and given.beams % defaults.num_beam_groups:
         # The bundle's groups do not divide these beams: then a group for each.
         changes["num_beam_groups"] = given.beams
-    return replace(defaults, **changes)
+    drawing = [name for name in _DRAWING if name in changes]
+    options = replace(defaults, **changes)
+    if drawing and not options.num_samples:
+        raise OptionsError(f"--{drawing[0].replace('_', '-')} says how samples are drawn: ask for some with --samples.")
+    return options
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -111,6 +127,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="penalty for a token an earlier group chose, in nats",
     )
     caption.add_argument("--max-new-tokens", metavar="N", type=int, help="longest caption, in tokens")
+    caption.add_argument("--samples", metavar="N", type=int, help="add a column of N captions drawn at random")
+    caption.add_argument("--temperature", metavar="T", type=float, help="below 1 draws likely tokens more often")
+    caption.add_argument("--top-k", metavar="K", type=int, help="draw from the K likeliest tokens only")
+    caption.add_argument("--top-p", metavar="P", type=float, help="draw from the likeliest tokens of probability P")
+    caption.add_argument(
+        "--typical-p", metavar="P", type=float, help="draw from the most typical tokens of probability P"
+    )
+    caption.add_argument("--seed", metavar="N", type=int, help="same seed, same draws (default 0)")
     caption.add_argument("--device", help="where to run, such as cuda:0 or cpu; a GPU by default if there is one")
     caption.add_argument(
         "--device-map", metavar="MAP", help="in place of --device: auto spreads a large model over several GPUs"
@@ -118,5 +142,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     caption.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the base model's weights")
     caption.add_argument(
         "--load-in-4bit", action="store_true", help="hold the language model in 4 bits (needs bitsandbytes)"
+    )
+    caption.add_argument(
+        "--acceleration",
+        choices=get_args(Acceleration),
+        default="off",
+        help="run steps as CUDA graphs, or compile them first (default off)",
     )
     caption.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
