@@ -145,20 +145,20 @@ class Captioner:
         """The columns that ``compare`` fills with these options: hypotheses, beam, diverse beam, sampling if asked."""
         options = options or self.defaults
         hypotheses = tuple(
-            ColumnSpec(f"hypothesis-{k}", "hypothesis", ref.label, ref.description)
+            ColumnSpec(f"hypothesis-{k}", "hypothesis", ref.label, ref.description, options.hypothesis_beams > 1)
             for k, ref in enumerate(self.bundle.hypotheses)
         )
         baseline = self.bundle.baseline
         used, mark = (baseline.label, "") if baseline else ("the base model alone", " (base)")
         beams, groups, samples = options.num_beams, options.num_beam_groups, options.num_samples
-        beam = ColumnSpec(
-            "beam", "beam", f"Beam search{mark}", f"The best captions that {beams} beams find with {used}."
-        )
+        best = f"The best captions that {beams} beams find with {used}."
+        beam = ColumnSpec("beam", "beam", f"Beam search{mark}", best, revises=True)
         diverse = ColumnSpec(
             "diverse-beam",
             "diverse-beam",
             f"Diverse beam search{mark}",
             f"As many, in {groups} groups that a penalty keeps apart, with {used}.",
+            revises=True,
         )
         drawn = ColumnSpec("sampling", "sampling", f"Sampling{mark}", f"Captions drawn at random with {used}.")
         return (*hypotheses, beam, diverse, *([drawn] if samples else []))

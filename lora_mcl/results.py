@@ -120,12 +120,14 @@ class ColumnSpec:
         id: ``hypothesis-<k>``, ``beam``, ``diverse-beam`` or ``sampling``.
         label: its heading.
         description: one line saying what it is.
+        revises: until the column is done, what it shows is provisional: it may be replaced, not only continued.
     """
 
     id: str
     method: Method
     label: str
     description: str
+    revises: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

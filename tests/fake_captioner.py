@@ -71,8 +71,8 @@ class FakeCaptioner:
                 ColumnSpec(f"hypothesis-{k}", "hypothesis", label, description)
                 for k, (label, description, _) in enumerate(self.hypotheses)
             ),
-            ColumnSpec("beam", "beam", "Beam search", f"The best captions that {beams} beams find."),
-            ColumnSpec("diverse-beam", "diverse-beam", "Diverse beam search", "As many, kept apart."),
+            ColumnSpec("beam", "beam", "Beam search", f"The best captions that {beams} beams find.", revises=True),
+            ColumnSpec("diverse-beam", "diverse-beam", "Diverse beam search", "As many, kept apart.", revises=True),
         )
 
     def compare(

@@ -130,6 +130,9 @@ def test_columns_say_what_they_are(tiny_captioner, snapshots):
     assert columns[0].label == "Hypothesis 0" and columns[0].description == "Random."
     assert "6 beams" in columns[3].description and "One adapter" in columns[3].description
     assert "3 groups" in columns[4].description and "One adapter" in columns[4].description
+    assert [column.revises for column in columns] == [False, False, False, True, True]
+    with_beams = tiny_captioner.columns(CompareOptions(hypothesis_beams=2, num_samples=1))
+    assert [column.revises for column in with_beams] == [True, True, True, True, True, False]
     shown = [(column.id, column.method, column.label) for column in snapshots[-1].columns]
     assert shown == [(column.id, column.method, column.label) for column in tiny_captioner.columns()]
 

@@ -120,8 +120,13 @@ def test_the_columns_stream_together(visit, address, picture, pace):
     expect(page.locator("#image-compare")).to_be_disabled()
     assert all(0 < len(captions(page, id)[0]) < len(HYPOTHESES[2][2]) for id in COLUMNS)
     expect(column(page, "beam").locator(".answers")).to_have_attribute("aria-busy", "true")
+    # What a search shows before its end may still be replaced, and is marked; a hypothesis only writes on.
+    for id in ("beam", "diverse-beam"):
+        expect(column(page, id)).to_contain_text("Provisional")
+    expect(column(page, "hypothesis-0")).not_to_contain_text("Provisional")
     expect_state(page, "done")
     expect(column(page, "beam").locator(".answers")).to_have_attribute("aria-busy", "false")
+    expect(page.locator("body")).not_to_contain_text("Provisional")
 
 
 def test_stop_stops_the_computation_and_the_page_goes_on(visit, address, captioner, picture, pace):

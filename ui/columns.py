@@ -43,14 +43,15 @@ def _column_html(spec: ColumnSpec, index: int, state: State, result: ColumnResul
     # The language of the captions is not known to the page: an empty lang says so.
     answers = _single(captions) if hypothesis and len(captions) < 2 else _list(captions)
     busy = "true" if state in ("waiting", "writing") else "false"
+    provisional = spec.revises and state == "writing"
     return (
-        f'<section class="caption-column {kind}" data-column="{escape(spec.id)}" data-state="{state}" '
-        f'aria-label="{escape(spec.label)}">'
+        f'<section class="caption-column {kind}{" provisional" if provisional else ""}" '
+        f'data-column="{escape(spec.id)}" data-state="{state}" aria-label="{escape(spec.label)}">'
         f'<p class="kind">{"Hypothesis " + badge if hypothesis else "For comparison"}</p>'
         f"<h3>{escape(spec.label)}</h3>"
         f'<p class="what">{escape(spec.description)}</p>'
         f'<div class="answers" lang="" aria-live="polite" aria-busy="{busy}">{answers}</div>'
-        f'<p class="figures">{_figures(hypothesis, state, result, waiting)}</p>'
+        f'<p class="figures">{_figures(hypothesis, result, _note(state, provisional, waiting))}</p>'
         "</section>"
     )
 
@@ -70,8 +71,16 @@ def _text(caption: Caption) -> str:
     return escape(caption.text) if caption.text else '<span class="blank">(no words)</span>'
 
 
-def _figures(hypothesis: bool, state: State, result: ColumnResult | None, waiting: str) -> str:
-    parts = [waiting] if state == "waiting" else ["Stopped"] if state == "stopped" else []
+def _note(state: State, provisional: bool, waiting: str) -> str:
+    if state == "stopped":
+        return "Stopped"
+    if provisional:
+        return '<span title="The best so far: the search may still replace them">Provisional</span>'
+    return waiting if state == "waiting" else ""
+
+
+def _figures(hypothesis: bool, result: ColumnResult | None, note: str) -> str:
+    parts = [note] if note else []
     if result is not None and result.captions:
         parts.append(f"{result.seconds:.1f} s")
         if hypothesis and len(result.captions) == 1:
