@@ -102,6 +102,21 @@ def test_a_second_decode_at_the_same_time_goes_without(caplog):
     assert caplog.records == []
 
 
+def test_a_step_that_is_found_ready_sees_the_adapters_as_they_are_now():
+    model = DECODERS["llama"](2)
+    stack = stack_on(model, 0, 1)
+    engine = engine_of(model, stack, EOS)
+    static, prompt = accelerated(engine), prompt_of(model, 9)
+    before = decode(static, prompt, PAGE, 12).columns
+    with torch.no_grad():
+        for layer in stack.layers.values():
+            layer.lora_B.mul_(-1.0)
+    after = decode(static, prompt, PAGE, 12).columns
+    for id, candidates in decode(engine, prompt, PAGE, 12).columns.items():
+        assert_same(after[id], candidates)
+    assert after["beam"] != before["beam"]
+
+
 @pytest.mark.slow
 def test_a_compiled_step_changes_no_answer(caplog):
     model = DECODERS["llama"](1)

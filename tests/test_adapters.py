@@ -232,6 +232,45 @@ def test_rows_context_restores_the_previous_routing_even_after_an_error():
         stack.model(x)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("shape", [(6,), (1, 6), (5, 6)], ids=["matrix", "token", "sequence"])
+def test_fixed_rows_are_the_same_rows_for_many_passes(shape):
+    stack = stack_of(spec("a", 2), spec("b", 3, alpha=1.0), spec("c", 1, target_modules=("second",)))
+    rows = [2, 0, BASE_ROW, 1, 0]
+    fixed, x = stack.fixed_rows(rows), torch.randn(len(rows), *shape)
+    with stack.rows(rows):
+        expected = stack.model(x)
+        with fixed:
+            torch.testing.assert_close(stack.model(x), expected)
+        assert torch.equal(stack.model(x), expected)
+    with pytest.raises(RuntimeError, match="No adapter is routed"):
+        stack.model(x)
+    with fixed:
+        torch.testing.assert_close(stack.model(x[:, :1] if x.ndim == 3 else x)[:, :1], expected[:, :1])
+        with stack.rows([0] * len(rows)):
+            assert not torch.allclose(stack.model(x), expected, atol=0.1)
+        torch.testing.assert_close(stack.model(x), expected)
+        with pytest.raises(ValueError, match="4 rows but 5"):
+            stack.model(x[:4])
+    with pytest.raises(ValueError, match="must lie between"):
+        stack.fixed_rows([3])
+
+
+@torch.no_grad()
+def test_fixed_rows_see_new_weights_when_told_to():
+    stack, x = stack_of(spec("a"), spec("b")), torch.randn(2, 6)
+    fixed = stack.fixed_rows([0, 1])
+    with fixed:
+        before = stack.model(x)
+    fill(stack, "b")
+    fixed.refresh()
+    with fixed:
+        after = stack.model(x)
+    torch.testing.assert_close(after[0], before[0])
+    torch.testing.assert_close(after[1], by_hand(stack, "b", x)[1])
+    assert not torch.allclose(after[1], before[1], atol=0.1)
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -37,13 +37,14 @@ class Routing:
     """The adapter index of each batch row, shared by all grouped layers of one stack.
 
     `index` [R] is safe to gather with (BASE_ROW replaced by 0) and `active` [R] which rows have an
-    adapter.
+    adapter. `kept` is set by FixedRouting.
     """
 
     def __init__(self, num_adapters: int):
         self.num_adapters = num_adapters
         self.index: Tensor | None = None
         self.active: Tensor | None = None
+        self.kept: dict[GroupedLoraLinear, tuple[Tensor, Tensor]] | None = None
 
     def set(self, rows: Tensor | Sequence[int] | None) -> None:
         """Route row i to adapter rows[i]; None means unset, and a forward pass is then refused.
@@ -51,6 +52,7 @@ class Routing:
         Raises:
             ValueError: `rows` is not a vector of integers in [-1, N).
         """
+        self.kept = None
         if rows is None:
             self.index = self.active = None
             return
@@ -69,13 +71,18 @@ class Routing:
     @contextmanager
     def using(self, rows: Tensor | Sequence[int] | None) -> Iterator[None]:
         """Set `rows`, and restore the previous routing on exit, even after an exception."""
-        with RoutingNow(self, self.index, self.active):
+        with self.now():
             self.set(rows)
             yield
 
     def now(self) -> "RoutingNow":
         """A context manager, to be entered any number of times later, with the routing of this moment."""
-        return RoutingNow(self, self.index, self.active)
+        return RoutingNow(self)
+
+    def fixed(self, rows: Tensor | Sequence[int]) -> "FixedRouting":
+        """`rows` for many forward passes with the same weights."""
+        with self.using(rows):
+            return FixedRouting(self)
 
     def on(self, device: torch.device, num_rows: int) -> tuple[Tensor, Tensor]:
         """`index` and `active` on `device`, for a batch of `num_rows` rows.
@@ -102,16 +109,36 @@ class Routing:
 class RoutingNow:
     """The routing as it was when this was made: in force inside `with`, the one before comes back at its end."""
 
-    def __init__(self, routing: Routing, index: Tensor | None, active: Tensor | None):
-        self._routing, self._now = routing, (index, active)
-        self._previous: list[tuple[Tensor | None, Tensor | None]] = []
+    def __init__(self, routing: Routing):
+        self._routing, self._now = routing, (routing.index, routing.active, routing.kept)
+        self._previous: list[tuple] = []
 
     def __enter__(self) -> None:
-        self._previous.append((self._routing.index, self._routing.active))
-        self._routing.index, self._routing.active = self._now
+        routing = self._routing
+        self._previous.append((routing.index, routing.active, routing.kept))
+        routing.index, routing.active, routing.kept = self._now
 
     def __exit__(self, *error: object) -> None:
-        self._routing.index, self._routing.active = self._previous.pop()
+        self._routing.index, self._routing.active, self._routing.kept = self._previous.pop()
+
+
+class FixedRouting(RoutingNow):
+    """The same for inference: each layer gathers the rows' weights at its first forward pass, and keeps them."""
+
+    def __init__(self, routing: Routing):
+        super().__init__(routing)
+        index, active, _ = self._now
+        self._kept: dict[GroupedLoraLinear, tuple[Tensor, Tensor]] = {}
+        self._now = (index, active, self._kept)
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Gather again, into the same tensors: to be called when the adapters may have changed."""
+        index, active, _ = self._now
+        for layer, (a, b) in self._kept.items():
+            new_a, new_b = layer.gather(index, active, a.dtype, b.dtype)
+            a.copy_(new_a)
+            b.copy_(new_b)
 
 
 @dataclass(frozen=True)
@@ -200,11 +227,27 @@ class GroupedLoraLinear(nn.Module):
         y = self.base(x)
         index, active = self.routing.on(x.device, x.shape[0])
         inputs = self._drop(x.reshape(x.shape[0], -1, x.shape[-1]), index)  # [R, T, in]
-        a = self.lora_A.to(x.dtype).index_select(0, index)  # [R, rank, in]
-        b = self.lora_B.to(y.dtype).index_select(0, index)  # [R, out, rank]
-        scale = (self.scaling.index_select(0, index) * active).to(x.dtype).view(-1, 1, 1)  # 0 for BASE_ROW
-        low = (torch.bmm(inputs, a.mT) * scale).to(y.dtype)  # [R, T, rank]
-        return torch.baddbmm(y.reshape(*inputs.shape[:2], -1), low, b.mT).view(y.shape)
+        kept = self.routing.kept
+        if kept is None:
+            a = self.lora_A.to(x.dtype).index_select(0, index)  # [R, rank, in]
+            b = self.lora_B.to(y.dtype).index_select(0, index).mT  # [R, rank, out]
+            scale = (self.scaling.index_select(0, index) * active).to(x.dtype).view(-1, 1, 1)  # 0 for BASE_ROW
+            low = (torch.bmm(inputs, a.mT) * scale).to(y.dtype)  # [R, T, rank]
+        else:
+            if self not in kept:
+                kept[self] = self.gather(index, active, x.dtype, y.dtype)
+            a, b = kept[self]
+            low = torch.bmm(inputs, a.mT).to(y.dtype)
+        return torch.baddbmm(y.reshape(*inputs.shape[:2], -1), low, b).view(y.shape)
+
+    @torch.no_grad()
+    def gather(
+        self, index: Tensor, active: Tensor, in_dtype: torch.dtype, out_dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        """The rows' A [R, rank, in], and their scaled B [R, rank, out], laid out for one position a row."""
+        a = self.lora_A.index_select(0, index).to(in_dtype)
+        scale = (self.scaling.index_select(0, index) * active).view(-1, 1, 1)
+        return a, (self.lora_B.index_select(0, index) * scale).to(out_dtype).mT.contiguous()
 
     def extra_repr(self) -> str:
         return f"ranks={self.ranks}"

@@ -9,7 +9,7 @@ from peft import LoraConfig
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from lora_mcl.adapters.linear import GroupedLoraLinear, LayerAdapter, Routing, linear_features
+from lora_mcl.adapters.linear import FixedRouting, GroupedLoraLinear, LayerAdapter, Routing, linear_features
 from lora_mcl.adapters.peft_folder import (
     WEIGHTS_FILE,
     AdapterTensors,
@@ -165,10 +165,12 @@ class AdapterStack:
         """Like `set_rows`, for a `with` block; the routing before it comes back at its end."""
         return self.routing.using(rows)
 
-    def route(self, rows: Tensor | Sequence[int] | None) -> AbstractContextManager[None]:
-        """Like `rows`, for a block that is entered many times: the rows are checked once."""
-        with self.routing.using(rows):
-            return self.routing.now()
+    def fixed_rows(self, rows: Tensor | Sequence[int]) -> FixedRouting:
+        """Like `rows`, for a block that is entered many times, without training.
+
+        The rows are checked once, and each layer gathers their weights once: `refresh()` if these change.
+        """
+        return self.routing.fixed(rows)
 
     def checkpoint_contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """The `context_fn` for `torch.utils.checkpoint.checkpoint`, with `use_reentrant=False`.

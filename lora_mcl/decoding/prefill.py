@@ -15,6 +15,17 @@ from transformers import DynamicCache, PreTrainedModel
 from lora_mcl.decoding.trunk import branching_at, decoder_layers, decoder_of, trunk_depth
 
 
+class FixedRows(Protocol):
+    """A block, to be entered any number of times, in which batch rows go through given adapters."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def refresh(self) -> None:
+        """Take note that the adapters may have changed."""
+
+
 class AdapterRows(Protocol):
     """What a decode needs of an AdapterStack."""
 
@@ -22,8 +33,11 @@ class AdapterRows(Protocol):
     def names(self) -> tuple[str, ...]:
         """The adapters, in the order of their indices."""
 
-    def route(self, rows: Tensor) -> AbstractContextManager[None]:
-        """A block, to be entered any number of times, in which batch row i goes through adapter rows[i]."""
+    def rows(self, rows: Tensor) -> AbstractContextManager[None]:
+        """A block in which batch row i goes through adapter rows[i]."""
+
+    def fixed_rows(self, rows: Tensor) -> FixedRows:
+        """Such a block for many forward passes."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +72,6 @@ class Prefill:
     mask: Tensor
 
 
-def routed(stack: AdapterRows | None, adapters: Sequence[int], device: torch.device) -> AbstractContextManager[None]:
-    """The block in which row ``i`` has adapter ``adapters[i]``, to be entered any number of times."""
-    return nullcontext() if stack is None else stack.route(torch.tensor(adapters, dtype=torch.long, device=device))
-
-
 @torch.no_grad()
 def prefill(
     model: PreTrainedModel,
@@ -79,7 +88,7 @@ def prefill(
     layers = decoder_layers(decoder_of(model))
     depth = trunk_depth(layers) if len(sources) > len(used) else 0
     index = torch.tensor(media, device=device)
-    branching = nullcontext()
+    branching: AbstractContextManager[None] = nullcontext()
     entering, entering_mask = embeds[index], mask[index]
     if depth:
         branching = branching_at(layers, depth, index)
@@ -88,7 +97,8 @@ def prefill(
     # Prompts are long and vocabularies large: where the model can, only the last position gets logits.
     last_only = "logits_to_keep" in inspect.signature(model.forward).parameters
     cache = DynamicCache(config=model.config)
-    with routed(stack, [source.adapter for source in sources], device), branching:
+    adapters = torch.tensor([source.adapter for source in sources], device=device)
+    with stack.rows(adapters) if stack else nullcontext(), branching:
         output = model(
             inputs_embeds=entering,
             position_ids=positions,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
-from lora_mcl.decoding.prefill import AdapterRows, Prefill, Source, routed
+from lora_mcl.decoding.prefill import AdapterRows, FixedRows, Prefill, Source
 from lora_mcl.decoding.shared_prompt import SharedPrompts, can_share_prompts
 from lora_mcl.decoding.trunk import decoder_of
 
@@ -82,6 +82,7 @@ class LiveRows:
         self._adapters = [source.adapter for source in sources]
         self._prompt_lengths = prefill.mask.sum(dim=1)[list(prefill.media)]
         self._written = 0
+        self._routing: FixedRows | nullcontext = nullcontext()
         self._source_of: list[int] = []
         self._settle(list(range(len(sources))))
 
@@ -114,4 +115,6 @@ class LiveRows:
         """Note the source of every row, and what follows from it."""
         self._source_of = sources
         self._start = self._prompt_lengths[sources][:, None]
-        self._routing = routed(self._stack, [self._adapters[source] for source in sources], self._start.device)
+        if self._stack is not None:
+            adapters = torch.tensor([self._adapters[source] for source in sources], device=self._start.device)
+            self._routing = self._stack.fixed_rows(adapters)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
 
-from lora_mcl.decoding.prefill import AdapterRows, Prefill, routed
+from lora_mcl.decoding.prefill import AdapterRows, FixedRows, Prefill
 from lora_mcl.decoding.shared_prompt import Seating, SharedStates, attending_to_shared_prompts
 from lora_mcl.decoding.trunk import decoder_of
 
@@ -128,7 +129,11 @@ class StaticStep:
         self._model, self._decoder = model, decoder_of(model)
         source_of = [source for source, count in enumerate(shape.rows) for _ in range(count)]
         self._media = torch.tensor([shape.media[source] for source in source_of], device=device)
-        self._routing = routed(stack, [shape.adapters[source] for source in source_of], device)
+        self._routing: FixedRows | None = None
+        if stack is not None:
+            self._routing = stack.fixed_rows(
+                torch.tensor([shape.adapters[source] for source in source_of], device=device)
+            )
         rows = len(source_of)
         self._inputs = torch.zeros(2, rows, dtype=torch.long, device=device)
         self._start = torch.zeros(rows, 1, dtype=torch.long, device=device)
@@ -179,6 +184,8 @@ class StaticStep:
         for layer, read in zip(self._layers, prefill.cache.layers, strict=True):
             layer.load(read.keys, read.values)
             read.reset()
+        if self._routing is not None:
+            self._routing.refresh()
         self._slot.zero_()
         self._start.copy_(prefill.mask.sum(dim=1)[self._media][:, None])
         length = prefill.mask.shape[1]
@@ -195,7 +202,7 @@ class StaticStep:
 
     @torch.no_grad()
     def _call(self) -> Tensor:
-        with self._routing, attending_to_shared_prompts(self._decoder):
+        with self._routing or nullcontext(), attending_to_shared_prompts(self._decoder):
             return self._compute()
 
     def _forward(self) -> Tensor:
