@@ -23,7 +23,7 @@ import torch
 from lora_mcl.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
 from lora_mcl.captioner import Captioner
 from lora_mcl.errors import BundleError, LoraMclError
-from ui.about import About, about_bundle, about_embedded
+from ui.about import About, about_bundle, about_embedded, about_embedded_audio
 from ui.desk import Desk
 from ui.events import QUEUE_SIZE
 from ui.examples import load_examples
@@ -126,6 +126,8 @@ def about(captioner: Captioner) -> About:
     bundle = captioner.bundle
     if bundle.folder.resolve() == EMBEDDED_BUNDLE:
         return about_embedded(bundle.training, RESULTS / "image.json")
+    if bundle.folder.resolve() == EMBEDDED_AUDIO_BUNDLE:
+        return about_embedded_audio(bundle.training, RESULTS / "audio.json")
     return about_bundle(bundle.name)
 
 

@@ -1,5 +1,7 @@
 """The audio desk's server: which bundles it takes, its endpoint through gradio_client, its messages."""
 
+import json
+
 import numpy as np
 import pytest
 import soundfile
@@ -10,7 +12,7 @@ from tiny_audio import tone
 
 import app
 from lora_mcl.errors import BundleError
-from ui.about import About
+from ui.about import About, about_embedded_audio
 from ui.desk import Desk
 from ui.medium import AUDIO, IMAGE
 from ui.page import build_page
@@ -150,3 +152,19 @@ def test_how_large_models_are_held(tiny_audio_bundle):
     placed = app.Settings(None, str(tiny_audio_bundle), "127.0.0.1", None, dtype="bfloat16", device_map="cpu")
     (desk,) = app.build_desks(placed)
     assert str(desk.captioner._model.model.dtype) == "torch.bfloat16"
+
+
+def test_what_is_said_of_the_embedded_model_is_what_was_measured(tmp_path):
+    results = tmp_path / "audio.json"
+    training = {"sounds": 90, "backgrounds": 12}
+    before = about_embedded_audio(training, results)
+    assert "90 everyday sounds and 12 backgrounds" in before.can and "%" not in before.can
+
+    def split(recall, precision):
+        best = {"recall": recall, "precision": precision}
+        return {"captioned": 1000, "generation": {"caption-gate": {"best": best}}}
+
+    results.write_text(json.dumps({"test": split(0.25, 0.5), "seen": split(0.75, 0.8)}))
+    said = about_embedded_audio(training, results).can
+    assert "On 1,000 clips" in said and "named 25% of the sounds, and 50% of what it named was there" in said
+    assert "mixed anew, it named 75%" in said

@@ -197,6 +197,38 @@ def bundle_folder(published, tmp_path_factory) -> Path:
     return folder
 
 
+def test_what_adapters_change_at_the_published_size():
+    """By default the language model alone; with the paper's targets by bare names, its audio tower too.
+
+    The paper's adapters have 1,998,848 parameters per rank (each layer adds its inputs and outputs).
+    """
+    text = CONFIG["text_config"] | {
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+        "vocab_size": 156032,
+    }
+    audio = CONFIG["audio_config"] | {
+        "encoder_layers": 32,
+        "encoder_attention_heads": 20,
+        "encoder_ffn_dim": 5120,
+        "d_model": 1280,
+    }
+    with torch.device("meta"):
+        model = Qwen2AudioForConditionalGeneration(
+            Qwen2AudioConfig(audio_config=audio, text_config=text, audio_token_index=151646)
+        )
+    layers = AdapterSpec("default", rank=8, alpha=8.0).layers(model)
+    assert len(layers) == 32 * 7 and all(name.startswith("model.language_model.layers.") for name in layers)
+    targets = ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj")
+    paper = AdapterSpec("paper", rank=8, alpha=8.0, target_modules=targets).layers(model)
+    assert sum(name.startswith("model.audio_tower.") for name in paper) == 32 * 3
+    linears = [model.get_submodule(name) for name in paper]
+    assert sum(linear.in_features + linear.out_features for linear in linears) == 1_998_848
+
+
 @torch.no_grad()
 def test_a_model_by_its_id(published):
     language_model = AudioLanguageModel.load(HUB_ID, dtype=torch.bfloat16)

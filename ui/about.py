@@ -60,6 +60,38 @@ def about_embedded(training: Mapping[str, Any], results: Path) -> About:
     )
 
 
+def about_embedded_audio(training: Mapping[str, Any], results: Path) -> About:
+    """About the small audio model that comes with the repository.
+
+    Args:
+        training: the bundle's training summary; ``sounds`` and ``backgrounds`` are counts of its vocabulary.
+        results: the file of measured figures; nothing is claimed where it is missing.
+    """
+    vocabulary = "everyday sounds"
+    if "sounds" in training and "backgrounds" in training:
+        vocabulary = f"{training['sounds']} everyday sounds and {training['backgrounds']} backgrounds"
+    can = (
+        f"It is tiny and runs on any computer. It learned {vocabulary} from mixed clips: animals, vehicles, tools, "
+        "weather, people, musical instruments …"
+    )
+    if results.is_file():
+        measured = json.loads(results.read_text(encoding="utf-8"))
+        new, known = (measured[split]["generation"]["caption-gate"]["best"] for split in ("test", "seen"))
+        can += (
+            f" On {measured['test']['captioned']:,} clips of recordings that it never heard, the best of its answers "
+            f"named {new['recall']:.0%} of the sounds, and {new['precision']:.0%} of what it named was there; with "
+            f"recordings that it knows, mixed anew, it named {known['recall']:.0%}."
+        )
+    return About(
+        can=can,
+        cannot=(
+            "It does not understand what is said, and knows no songs, voices or languages by name but English and "
+            "French. A sound unlike the recordings it learned from becomes another one of its kind, named just as "
+            "confidently."
+        ),
+    )
+
+
 def about_bundle(name: str) -> About:
     """About any other model: its own card knows more."""
     return About(
