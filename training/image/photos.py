@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from training.image import skies
-from training.image.archives import read_member
+from training.archives import read_member
 from training.image.panorama import perspective, read_exr, tone_map
 from training.packages import BUILD_DIR, FetchError, Package, fetch
 
