@@ -1,13 +1,17 @@
-"""Read one file out of a Qt resource archive (``.rcc``), a zip (``.jar``), or a base64 JavaScript module.
+"""Read one file out of the archives that training material comes in.
 
-Qt's format is the one written by ``rcc --binary``: a header, a tree of fixed-size nodes, names in UTF-16
-and data blocks that may be compressed with zlib or Zstandard.
+- ``.rcc``, Qt resources as ``rcc --binary`` writes them: a header, a tree of fixed-size nodes, names in UTF-16
+  and data blocks that may be compressed with zlib or Zstandard;
+- ``.jar``, a zip; ``.js``, a module around one base64 data URL;
+- ``.ocg``, an OpenClonk group: gzip with another magic number, a scrambled header, fixed-size entries, nested;
+- ``.cat``, an OpenTTD sound set: an index, then per sound its title and a WAV file.
 """
 
 from __future__ import annotations
 
 import base64
 import functools
+import gzip
 import re
 import struct
 import zipfile
@@ -40,6 +44,13 @@ def read_member(path: Path, member: str | None) -> bytes:
                 return opened.read(member)
             except KeyError as error:
                 raise FileNotFoundError(f"{path.name} has no member {member!r}") from error
+    if path.suffix == ".ocg":
+        return _clonk_member(path, member)
+    if path.suffix == ".cat":
+        sounds = _openttd_sounds(path)
+        if not member.isdecimal() or int(member) >= len(sounds):
+            raise FileNotFoundError(f"{path.name} has no member {member!r}: it has 0 to {len(sounds) - 1}")
+        return sounds[int(member)][1]
     raise ValueError(f"{path.name} is not an archive this module reads")
 
 
@@ -95,3 +106,59 @@ class _QtArchive:
 @functools.lru_cache(maxsize=4)
 def _qt_archive(path: Path) -> _QtArchive:
     return _QtArchive(path.read_bytes())
+
+
+_GROUP_HEADER, _GROUP_ENTRY = 204, 316
+
+
+def _group(blob: bytes) -> dict[str, bytes]:
+    """The members of one OpenClonk group by name; a member that is a group again still has to be opened."""
+    if blob[:2] == b"\x1e\x8c":
+        blob = gzip.decompress(b"\x1f\x8b" + blob[2:])
+    header = bytearray(byte ^ 237 for byte in blob[:_GROUP_HEADER])
+    for at in range(0, len(header) - 2, 3):
+        header[at], header[at + 2] = header[at + 2], header[at]
+    if not header.startswith(b"RedWolf Design GrpFolder"):
+        raise ValueError("not an OpenClonk group")
+    (count,) = struct.unpack_from("<i", header, 36)
+    data = _GROUP_HEADER + _GROUP_ENTRY * count
+    members = {}
+    for index in range(count):
+        at = _GROUP_HEADER + _GROUP_ENTRY * index
+        name = blob[at : at + 257].split(b"\0")[0].decode("latin-1")
+        _packed, _child, size, _unused, offset = struct.unpack_from("<5i", blob, at + 260)
+        members[name] = blob[data + offset : data + offset + size]
+    return members
+
+
+@functools.lru_cache(maxsize=2)
+def _clonk_root(path: Path) -> dict[str, bytes]:
+    return _group(path.read_bytes())
+
+
+def _clonk_member(path: Path, member: str) -> bytes:
+    members, parts = _clonk_root(path), member.split("/")
+    for depth, part in enumerate(parts):
+        if part not in members:
+            raise FileNotFoundError(f"{path.name} has no member {member!r}")
+        if depth == len(parts) - 1:
+            return members[part]
+        members = _group(members[part])
+    raise FileNotFoundError(f"{path.name} has no member {member!r}")
+
+
+@functools.lru_cache(maxsize=2)
+def _openttd_sounds(path: Path) -> list[tuple[str, bytes]]:
+    """(title, WAV file) of every sound; a title names author and licence."""
+    blob = path.read_bytes()
+    # The first entry's offset tells where the index ends; its top bit marks the newer layout.
+    count = (struct.unpack_from("<I", blob)[0] & 0x7FFFFFFF) // 8
+    sounds = []
+    for index in range(count):
+        offset, size = struct.unpack_from("<II", blob, 8 * index)
+        offset &= 0x7FFFFFFF
+        length = blob[offset]
+        title = blob[offset + 1 : offset + 1 + length].rstrip(b"\0").decode("latin-1")
+        start = offset + 1 + length
+        sounds.append((title, blob[start : start + size]))
+    return sounds

