@@ -1,0 +1,105 @@
+"""Teach the projector the names of sounds before the language model learns to listen (``training.alignment``).
+
+    python -m training.audio.align
+
+The positions at which a sound is heard must resemble the token embeddings of its words, and the clip as a whole those
+of its background. The result, in ``build/audio/aligned/``, is where ``training.audio.base`` starts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lora_mcl.models.qwen2_audio import AudioLanguageModel
+from training.alignment import AlignmentLearner, AlignmentTrainer, naming_matrix
+from training.audio.build_base import save_half
+from training.audio.features import UNTRAINED_DIR
+from training.audio.lexicon import Clause, load_lexicon
+from training.audio.visits import Visit, open_stream
+from training.learner import run_parser, training_arguments, write_summary
+from training.packages import BUILD_DIR
+
+ALIGNED_DIR = BUILD_DIR / "audio" / "aligned"
+CHECKPOINTS_DIR = BUILD_DIR / "audio" / "align-checkpoints"
+POSITION_SECONDS = 0.04
+"""The tower gives one position for every 40 ms."""
+MARGIN = 0.3
+"""Seconds around a sound where it may be heard or not: echo, and the tower's own blur."""
+
+
+def names(clause: Clause) -> tuple[str, str]:
+    """What a sound is called in both languages, without articles: they tell nothing apart."""
+    articles = ("a ", "an ", "the ", "un ", "une ", "des ", "de la ", "de l'", "du ", "le ", "la ", "l'")
+    subjects = []
+    for subject in (clause.en, clause.fr):
+        article = next((article for article in articles if subject.startswith(article)), "")
+        subjects.append(subject[len(article) :])
+    return f"{subjects[0]} {clause.verb}", f"{subjects[1]} {clause.verbe}"
+
+
+class AlignmentCollator:
+    """From visits to what ``AlignmentLearner`` reads."""
+
+    def __init__(self, events: Sequence[str], beds: Sequence[str]) -> None:
+        self.events = {sound: index for index, sound in enumerate(events)}
+        self.beds = {sound: index for index, sound in enumerate(beds)}
+
+    def __call__(self, visits: Sequence[Visit]) -> dict[str, Tensor]:
+        features = torch.stack([visit.features for visit in visits])
+        time = (torch.arange(features.shape[1]) + 0.5) * POSITION_SECONDS
+        present = torch.zeros(len(visits), len(self.events))
+        here = torch.zeros(len(visits), len(self.events), len(time), dtype=torch.bool)
+        away = torch.zeros_like(here)
+        for row, visit in enumerate(visits):
+            for event, spans in zip(visit.item.scene.events, visit.item.spans, strict=True):
+                index = self.events[event.sound]
+                present[row, index] = 1
+                away[row, index] = True
+                for start, end in spans:
+                    here[row, index] |= (time > start - POSITION_SECONDS) & (time < end + POSITION_SECONDS)
+                    away[row, index] &= (time < start - MARGIN) | (time > end + MARGIN)
+        place = torch.tensor([self.beds.get(visit.item.scene.background, -100) for visit in visits])
+        return {"features": features, "present": present, "here": here, "away": away, "place": place}
+
+
+def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    media = AudioLanguageModel.load(UNTRAINED_DIR)
+    lexicon = load_lexicon()
+    vocab = media.model.get_input_embeddings().weight.shape[0]
+    learner = AlignmentLearner(
+        media.model,
+        naming_matrix([names(lexicon.sounds[sound].clause) for sound in lexicon.events], media.tokenizer, vocab),
+        naming_matrix([names(lexicon.sounds[sound].clause) for sound in lexicon.beds], media.tokenizer, vocab),
+    )
+    trainer = AlignmentTrainer(
+        learner,
+        training_arguments(
+            CHECKPOINTS_DIR,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            weight_decay=0.05,
+            warmup=0.05,
+            seed=seed,
+        ),
+        train_dataset=open_stream(steps * batch_size, batch_size, seed + 2, short_share=0.5),
+        data_collator=AlignmentCollator(lexicon.events, lexicon.beds),
+    )
+    started = time.perf_counter()
+    trainer.train_or_resume()
+    save_half(media.model, media.processor, ALIGNED_DIR)
+    write_summary(ALIGNED_DIR / "training.json", trainer, time.perf_counter() - started)
+
+
+def main() -> None:
+    options = run_parser(__doc__, steps=900, batch_size=96, learning_rate=2e-3).parse_args()
+    train(**vars(options))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Train the embedded base: projector and language model, all annotators mixed, tower frozen.
+
+    python -m training.audio.base
+
+A run that was cut short goes on from its last checkpoint. The model lands in ``build/audio/base/``.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from lora_mcl.models.qwen2_audio import AudioLanguageModel
+from training.audio.align import ALIGNED_DIR
+from training.audio.batches import VisitCollator, encode_prompts
+from training.audio.build_base import save_half
+from training.audio.visits import open_stream
+from training.base import BaseLearner, BaseTrainer
+from training.learner import run_parser, training_arguments, write_summary
+from training.packages import BUILD_DIR
+
+BASE_DIR = BUILD_DIR / "audio" / "base"
+CHECKPOINTS_DIR = BUILD_DIR / "audio" / "base-checkpoints"
+FEATURE_DROPOUT = 0.15
+SHORT_SHARE = 0.6
+"""Share of the batches made of five-second clips."""
+
+
+def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    media = AudioLanguageModel.load(ALIGNED_DIR)
+    trainer = BaseTrainer(
+        BaseLearner(media.model, media.model.model.audio_tower, encode_prompts, FEATURE_DROPOUT),
+        training_arguments(
+            CHECKPOINTS_DIR,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            weight_decay=0.05,
+            warmup=0.03,
+            seed=seed,
+        ),
+        train_dataset=open_stream(steps * batch_size, batch_size, seed, short_share=SHORT_SHARE),
+        data_collator=VisitCollator(media),
+    )
+    started = time.perf_counter()
+    trainer.train_or_resume()
+    save_half(media.model, media.processor, BASE_DIR)
+    write_summary(BASE_DIR / "training.json", trainer, time.perf_counter() - started)
+
+
+def main() -> None:
+    options = run_parser(__doc__, steps=1700, batch_size=48, learning_rate=1.5e-3).parse_args()
+    train(**vars(options))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The training stream: visit number j is a clip and one annotator's caption of it, fixed by (seed, j).
+
+Runs with the same seed hear the same clips and captions in the same order, whatever they train; a resumed run
+continues the stream where it stopped, because a visit depends on nothing but its number.
+
+Clips of two lengths take turns in blocks as long as a batch, so that no batch pads short clips to long ones: half as
+long costs half as much, and a user's clip is not always ten seconds either.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from training.audio.clips import clip_seconds
+from training.audio.features import Item, read_shard, shards
+from training.audio.grammar import MODES, Grammar, load_grammar
+from training.audio.waves import RATE
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One example.
+
+    Attributes:
+        features: tower output [P, C], float32.
+        num_samples: the clip's length.
+        caption: one annotator's sentence.
+        mode: that annotator; for measuring only, no training code reads it.
+        item: what the clip holds, and when.
+    """
+
+    features: Tensor
+    num_samples: int
+    caption: str
+    mode: str
+    item: Item
+
+
+@dataclass(frozen=True)
+class CachedClips:
+    """All clips of some shards of one length, read from disk on demand."""
+
+    items: tuple[Item, ...]
+    arrays: tuple[np.ndarray, ...]
+    where: tuple[tuple[int, int], ...]
+    num_samples: int
+
+    @classmethod
+    def open(cls, split: str) -> CachedClips:
+        """All finished shards of a split; raises FileNotFoundError if there is none."""
+        return cls.of(shards(split), round(clip_seconds(split) * RATE), split)
+
+    @classmethod
+    def of(cls, folders: Sequence[Path], num_samples: int, split: str = "train") -> CachedClips:
+        if not folders:
+            raise FileNotFoundError(
+                f"no cached features: run `python -m training.audio.features --split {split}` first"
+            )
+        items, arrays, where = [], [], []
+        for number, folder in enumerate(folders):
+            shard_items, tokens = read_shard(folder)
+            items += shard_items
+            arrays.append(tokens)
+            where += [(number, row) for row in range(len(shard_items))]
+        return cls(tuple(items), tuple(arrays), tuple(where), num_samples)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def features(self, index: int) -> Tensor:
+        """[P, C] float32."""
+        shard, row = self.where[index]
+        return torch.from_numpy(self.arrays[shard][row].astype(np.float32))
+
+
+class CaptionVisits(Dataset):
+    """``length`` visits in blocks of ``block``, each block of one of the ``sources``.
+
+    Args:
+        sources: cached clips, and the share of blocks that are theirs; shares sum to 1.
+        grammar: writes the captions.
+        length: number of visits.
+        block: visits that follow one another from one source: the batch size.
+        seed: fixes the whole stream.
+    """
+
+    def __init__(
+        self, sources: Sequence[tuple[CachedClips, float]], grammar: Grammar, length: int, block: int, seed: int
+    ) -> None:
+        if abs(sum(share for _, share in sources) - 1) > 1e-9 or block < 1:
+            raise ValueError("shares must sum to 1, and a block hold at least one visit")
+        self.sources, self.grammar, self.length, self.block, self.seed = sources, grammar, length, block, seed
+        rng, counts = random.Random(f"{seed}/blocks"), [0] * len(sources)
+        self._blocks: list[tuple[int, int]] = []  # of each block, its source and how many of it came before
+        for _ in range(-(-length // block)):
+            (source,) = rng.choices(range(len(sources)), [share for _, share in sources])
+            self._blocks.append((source, counts[source]))
+            counts[source] += 1
+        self._orders: dict[tuple[int, int], np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, number: int) -> Visit:
+        if not 0 <= number < self.length:
+            raise IndexError(number)
+        source, before = self._blocks[number // self.block]
+        clips = self.sources[source][0]
+        lap, position = divmod(before * self.block + number % self.block, len(clips))
+        index = int(self._order(source, lap)[position])
+        rng = random.Random(f"{self.seed}/{number}")
+        mode, item = rng.choice(MODES), clips.items[index]
+        caption = self.grammar.caption(item.scene, mode, rng)
+        return Visit(clips.features(index), clips.num_samples, caption, mode, item)
+
+    def _order(self, source: int, lap: int) -> np.ndarray:
+        """A permutation of a source's clips: each is heard once before any is heard twice."""
+        if (source, lap) not in self._orders:
+            self._orders = {key: order for key, order in self._orders.items() if key[0] != source}
+            size = len(self.sources[source][0])
+            self._orders[source, lap] = np.random.default_rng((self.seed, source, lap)).permutation(size)
+        return self._orders[source, lap]
+
+
+def open_stream(length: int, block: int, seed: int, *, short_share: float) -> CaptionVisits:
+    """``length`` visits of the cached training clips, ``short_share`` of the blocks of short ones.
+
+    Raises FileNotFoundError if no features are cached.
+    """
+    sources = [(CachedClips.open("train"), 1 - short_share)]
+    if short_share:
+        sources.append((CachedClips.open("train-short"), short_share))
+    return CaptionVisits(sources, load_grammar(), length, block, seed)

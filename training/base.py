@@ -1,0 +1,45 @@
+"""Train an embedded base on captions: projector and language model, all annotators mixed, tower frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from training.captions import PromptBatch, caption_nll
+from training.learner import Learner, LearnerTrainer
+
+
+class BaseLearner(Learner):
+    """Everything but the tower trains, on one caption a visit.
+
+    Args:
+        model: the aligned model.
+        tower: its media tower, which stays frozen.
+        encode: turns a collated batch, whose ``features`` are the tower's cached answers, into prompts.
+        dropout: share of the features hidden in each visit: recordings and drawings are few, and this keeps them
+            from being memorised.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tower: nn.Module,
+        encode: Callable[[nn.Module, dict[str, Any]], PromptBatch],
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.model, self.encode, self.dropout = model, encode, dropout
+        model.requires_grad_(True)
+        tower.requires_grad_(False)
+
+    def forward(self, **batch: Any) -> Tensor:
+        features = [nn.functional.dropout(one, self.dropout, self.training) for one in batch["features"]]
+        prompts = self.encode(self.model, batch | {"features": features})
+        return caption_nll(self.model, prompts, batch["captions"]).mean()
+
+
+class BaseTrainer(LearnerTrainer):
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
+        return model(**inputs)
