@@ -1,0 +1,86 @@
+"""Write the audio model's cards and the README's figures from the results file.
+
+    python -m training.audio.card
+
+The cards' text is in ``training/audio/cards``; no figure is typed by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from training import tables
+from training.audio.bundle import BUNDLE_DIR, LABELS, MODEL_DIR
+from training.audio.evaluate import RESULTS
+from training.audio.lexicon import load_lexicon
+from training.tables import filled, percent, table
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATES = Path(__file__).with_name("cards")
+CARDS = {TEMPLATES / "model.md": MODEL_DIR / "README.md", TEMPLATES / "bundle.md": BUNDLE_DIR / "README.md"}
+README = ROOT / "README.md"
+COLUMNS = {
+    "recall": "events: recall",
+    "precision": "precision",
+    "family_recall": "families: recall",
+    "family_precision": "precision",
+    "background_right": "background right",
+    "count_right": "count right",
+    "mood_right": "mood right",
+}
+LEAST_CLIPS = 5
+LISTED = 10
+
+
+def sounds(split: dict[str, Any]) -> str:
+    """The sounds named most and least often."""
+    lexicon = load_lexicon()
+    often = sorted(
+        ((found["named"], sound) for sound, found in split["sounds"].items() if found["clips"] >= LEAST_CLIPS),
+        key=lambda one: (-one[0], one[1]),
+    )
+
+    def clause(sound: str) -> str:
+        words = lexicon.sounds[sound].clause
+        return f"{words.en} {words.verb}"
+
+    rows = [
+        [clause(best), percent(right), clause(worst), percent(wrong)]
+        for (right, best), (wrong, worst) in zip(often[:LISTED], often[::-1][:LISTED], strict=True)
+    ]
+    return table(["most often", "named", "least often", "named"], rows)
+
+
+def blocks(results: dict[str, Any]) -> dict[str, str]:
+    """Every generated passage, by the name its markers carry."""
+    lexicon = load_lexicon()
+    labels = {mode: label for mode, (label, _) in LABELS.items()}
+    best = {split: results[split]["generation"]["caption-gate"]["best"] for split in ("test", "seen")}
+    return {
+        "audio_counts": f"{len(lexicon.events)} sounds and {len(lexicon.beds)} backgrounds.",
+        "audio_headline": f"On {results['test']['captioned']:,} test clips of recordings from packages that training never "
+        f"heard, the best hypothesis names {percent(best['test']['recall'])} of the events "
+        f"({percent(best['test']['family_recall'])} of their families); on new clips of trained-on recordings, "
+        f"{percent(best['seen']['recall'])} ({percent(best['seen']['family_recall'])}).",
+        "audio_quality": tables.quality(results["test"], COLUMNS),
+        "audio_quality_seen": tables.quality(results["seen"], COLUMNS),
+        "audio_columns": tables.hypotheses(results["test"], COLUMNS, labels),
+        "audio_stability": tables.stabilities(results["test"]),
+        "audio_likelihood": tables.likelihoods(results["test"]),
+        "audio_diversity": tables.diversities(results["test"]),
+        "audio_sounds": sounds(results["test"]),
+        "audio_training": tables.training(results),
+    }
+
+
+def main() -> None:
+    passages = blocks(json.loads(RESULTS.read_text(encoding="utf-8")))
+    for template, card in {**CARDS, README: README}.items():
+        card.write_text(filled(template.read_text(encoding="utf-8"), passages), encoding="utf-8")
+        print(f"wrote {card.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Measure the embedded audio model on the 1,000 test clips.
+
+    python -m training.audio.evaluate
+
+Writes ``assets/results/audio.json``. Test clips are mixed from recordings of packages that no training heard;
+``seen`` repeats the measures on new clips of trained-on recordings, to show the gap. Mode labels are used here, to
+measure, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from lora_mcl.adapters import AdapterStack
+from lora_mcl.models.qwen2_audio import AudioLanguageModel
+from training.audio.adapters import ADAPTERS_DIR
+from training.audio.align import ALIGNED_DIR
+from training.audio.base import BASE_DIR
+from training.audio.batches import PROMPT, Batch, VisitCollator, encode_prompts
+from training.audio.clips import draw, material_split
+from training.audio.grammar import MODES, load_grammar
+from training.audio.lexicon import load_lexicon
+from training.audio.material import Material, load_material
+from training.audio.reader import load_reader
+from training.audio.scene import Scene
+from training.audio.scoring import score
+from training.audio.visits import CachedClips, Visit
+from training.comparison import MAX_NEW_TOKENS, generation_report, likelihood_report, load_stack, requests_for
+from training.generation import generate
+from training.likelihood import likelihoods
+from training.reports import ScoredCaption, mean
+from training.runs import RUNS
+
+RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results" / "audio.json"
+AT_ONCE = 20
+
+
+def test_caption(clips: CachedClips, index: int, mode: str) -> str:
+    """The reference caption of a test clip by one annotator: always the same."""
+    return load_grammar().caption(clips.items[index].scene, mode, random.Random(f"test/{index}/{mode}"))
+
+
+def clip_likelihoods(media: AudioLanguageModel, stack: AdapterStack, clips: CachedClips) -> torch.Tensor:
+    """Mean token NLL [A, M, N] of the reference captions."""
+    collate = VisitCollator(media)
+
+    def batch_of(numbers: range, mode: str) -> Batch:
+        return collate(
+            [
+                Visit(clips.features(i), clips.num_samples, test_caption(clips, i, mode), mode, clips.items[i])
+                for i in numbers
+            ]
+        )
+
+    return likelihoods(media.model, stack, MODES, len(clips), batch_of, encode_prompts)
+
+
+def judge(scene: Scene, text: str) -> ScoredCaption:
+    """A caption's reading and score."""
+    reading = load_reader().read(text)
+    return ScoredCaption(text, reading.mode, score(load_lexicon(), scene, reading))
+
+
+def by_sound(rows: list[dict[str, list[str]]], scenes: list[Scene], columns: list[str]) -> dict[str, Any]:
+    """For each sound, in how many clips it was an event and how often one of the columns names it."""
+    reader, named, total = load_reader(), {}, {}
+    for row, scene in zip(rows, scenes, strict=True):
+        found = {sound for column in columns for text in row[column] for sound, _ in reader.read(text).events}
+        for event in scene.events:
+            total[event.sound] = total.get(event.sound, 0) + 1
+            named[event.sound] = named.get(event.sound, 0) + (event.sound in found)
+    return {sound: {"clips": total[sound], "named": mean([named[sound] / total[sound]])} for sound in sorted(total)}
+
+
+def evaluate(media: AudioLanguageModel, stack: AdapterStack, split: str, limit: int | None) -> dict[str, Any]:
+    """All measures on one split; generated captions are kept beside the checkpoints."""
+    clips = CachedClips.open(split)
+    likelihood = likelihood_report(clip_likelihoods(media, stack, clips))
+    material: Material = load_material(material_split(split))
+    count = min(limit or len(clips), len(clips))
+    rows: list[dict[str, list[str]]] = []
+    scenes: list[Scene] = []
+    for start in tqdm(range(0, count, AT_ONCE), desc=f"captioning {split}"):
+        drawn = [draw(split, number, material) for number in range(start, min(start + AT_ONCE, count))]
+        scenes += [scene for scene, _ in drawn]
+        waves = [clip.wave for _, clip in drawn]
+        rows += generate(media, stack, requests_for(stack), waves, PROMPT, MAX_NEW_TOKENS)
+    lines = [
+        json.dumps({"scene": asdict(scene), "captions": row}, ensure_ascii=False)
+        for scene, row in zip(scenes, rows, strict=True)
+    ]
+    (ADAPTERS_DIR / f"captions-{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return {
+        "clips": len(clips),
+        "captioned": count,
+        "modes": list(MODES),
+        "likelihood": likelihood,
+        "generation": generation_report(rows, MODES, likelihood, lambda number, text: judge(scenes[number], text)),
+        "sounds": by_sound(rows, scenes, [name for name in rows[0] if name.startswith("caption-gate/")]),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--limit", type=int, help="caption only so many clips of each split (for a quick look)")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    torch.set_grad_enabled(False)
+    media = AudioLanguageModel.load(BASE_DIR)
+    stack = load_stack(media, ADAPTERS_DIR)
+    results = {
+        "test": evaluate(media, stack, "test", args.limit),
+        "seen": evaluate(media, stack, "seen", args.limit),
+        "training": {
+            "align": json.loads((ALIGNED_DIR / "training.json").read_text(encoding="utf-8")),
+            "base": json.loads((BASE_DIR / "training.json").read_text(encoding="utf-8")),
+            **{
+                run: json.loads((ADAPTERS_DIR / run / "summary.json").read_text(encoding="utf-8")) for run in RUNS
+            },
+        },
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

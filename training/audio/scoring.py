@@ -1,0 +1,55 @@
+"""How right a caption is about a scene, from its reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from training.audio.lexicon import SILENCE, Lexicon
+from training.audio.moods import scene_mood
+from training.audio.reader import Reading
+from training.audio.scene import Scene
+
+
+@dataclass(frozen=True)
+class Score:
+    """Fractions in [0, 1] of one caption against one scene; None where the scene or the caption gives nothing to judge.
+
+    Attributes:
+        recall: of the scene's events, those the caption names; of a background alone, 1 if it names none.
+        precision: of the events the caption names, those in the scene (0 where it names none).
+        family_recall: of the families of the scene's events, those it names, vaguely or through an event.
+        family_precision: of the families it names, those in the scene (0 where it names none).
+        background_right: it names the scene's background, or that there is none. None where it does not say.
+        count_right: of the short events named rightly, those whose number it has right.
+        mood_right: the mood it names is the scene's.
+    """
+
+    recall: float
+    precision: float
+    family_recall: float
+    family_precision: float
+    background_right: float | None
+    count_right: float | None
+    mood_right: float | None
+
+
+def score(lexicon: Lexicon, scene: Scene, reading: Reading) -> Score:
+    """Score one reading; naming an event twice earns nothing more than naming it once."""
+    truth = {event.sound: event.times for event in scene.events}
+    named = {sound for sound, _ in reading.events}
+    found = named & truth.keys()
+    families = {lexicon.sounds[sound].family for sound in truth}
+    known = families & set(reading.families)
+    countable = {sound for sound in found if lexicon.sounds[sound].shape == "short"}
+    miscounted = {sound for sound, times in reading.events if times != truth.get(sound)}
+    return Score(
+        recall=len(found) / len(truth) if truth else float(not named),
+        precision=len(found) / len(named) if named else float(not truth),
+        family_recall=len(known) / len(families) if families else float(not reading.families),
+        family_precision=len(known) / len(reading.families) if reading.families else float(not families),
+        background_right=(
+            None if reading.background is None else float(reading.background == (scene.background or SILENCE))
+        ),
+        count_right=len(countable - miscounted) / len(countable) if countable else None,
+        mood_right=None if reading.mood is None else float(reading.mood == scene_mood(lexicon, scene)),
+    )
