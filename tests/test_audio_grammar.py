@@ -150,7 +150,8 @@ def test_english_events(scene, expected):
                 "Une cloche sonne trois fois, puis un hibou hulule, puis du verre se casse.",
                 "D'abord une cloche sonne trois fois, puis un hibou hulule et enfin du verre se casse.",
                 "On entend une cloche qui sonne trois fois, puis un hibou qui hulule, puis du verre qui se casse.",
-                "Le bruit d'une cloche qui sonne trois fois, puis d'un hibou qui hulule et enfin de verre qui se casse.",
+                "Le bruit d'une cloche qui sonne trois fois, puis d'un hibou qui hulule "
+                "et enfin de verre qui se casse.",
                 "Une cloche sonne trois fois, ensuite un hibou hulule et à la fin du verre se casse.",
             ),
         ),
@@ -250,10 +251,18 @@ def test_backgrounds_are_added_in_three_ways():
     ("scene", "en", "fr"),
     [
         (LONE_TUNE, "A piano plays a slow tune.", "Un piano joue un air lent."),
-        (Scene(None, (Event("drums", tempo="fast"),)), "Drums play a fast rhythm.", "Une batterie joue un rythme rapide."),
+        (
+            Scene(None, (Event("drums", tempo="fast"),)),
+            "Drums play a fast rhythm.",
+            "Une batterie joue un rythme rapide.",
+        ),
         (Scene(None, (Event("choir", tempo="fast"),)), "A choir sings a fast tune.", "Un chœur chante un air rapide."),
         (Scene(None, (Event("harp"),)), "A harp plays.", "Une harpe joue."),
-        (Scene(None, (Event("bell", 2, "loud"),)), "A bell tolls loudly twice.", "Une cloche sonne bruyamment deux fois."),
+        (
+            Scene(None, (Event("bell", 2, "loud"),)),
+            "A bell tolls loudly twice.",
+            "Une cloche sonne bruyamment deux fois.",
+        ),
     ],
 )
 def test_tunes_and_adverbs(scene, en, fr):
@@ -331,7 +340,9 @@ def test_captions_over_the_real_tables_are_well_formed(mode):
         assert "  " not in text and text == text.strip() and "’" not in text
         assert not re.search(r"\b(\w+) \1\b", text, re.I), text
         if mode == "fr-events":
-            assert not re.search(r"\b(de|que|qui) (un|une)\b|\bde (le|les|des|du)\b|\b[dl]' |\bd'[^aeiouyéèêâhœ]", text), text
+            assert not re.search(
+                r"\b(de|que|qui) (un|une)\b|\bde (le|les|des|du)\b|\b[dl]' |\bd'[^aeiouyéèêâhœ]", text
+            ), text
             assert not re.search(r"\bque [aeiou]", text), text
         else:
             assert not re.search(r"\ba [aeio]|\ban [^aeio]", text, re.I), text

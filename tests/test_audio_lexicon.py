@@ -50,9 +50,16 @@ def test_french_verbs_agree_with_their_subject(sound):
 
 
 # Gender of every French noun with an indefinite article, checked by hand once more.
-FEMININE = """vache chèvre bête otarie poule oie mouette abeille femme hache porte caisse machine imprimante scie
-tronçonneuse perceuse voiture moto sirène alarme cloche cymbale batterie guitare basse harpe trompette clarinette flûte
-cornemuse boîte grenouille chasse""".split()
+FEMININE = set(
+    words(
+        """
+    vache chèvre bête otarie poule oie mouette abeille femme hache porte
+    caisse machine imprimante scie tronçonneuse perceuse voiture moto sirène alarme cloche
+    cymbale batterie guitare basse harpe trompette clarinette flûte cornemuse boîte grenouille
+    chasse
+        """
+    )
+)
 
 
 def test_french_articles_have_the_gender_of_their_noun():
@@ -72,7 +79,9 @@ def test_no_two_sounds_read_alike():
 
 def test_moods_and_settings_share_no_word():
     adjectives = [word for some in MOOD_WORDS.values() for word in some]
-    assert len(set(adjectives)) == len(adjectives) == 3 * len(STRONGEST_FIRST) and set(MOOD_WORDS) == set(STRONGEST_FIRST)
+    assert len(set(adjectives)) == len(adjectives) == 3 * len(STRONGEST_FIRST) and set(MOOD_WORDS) == set(
+        STRONGEST_FIRST
+    )
     phrases = [phrase for setting in LEXICON.settings.values() for phrase in (setting.en, setting.en_alt)]
     assert len(set(phrases)) == len(phrases)
     assert not set(adjectives) & {word for phrase in phrases for word in words(phrase)}

@@ -9,8 +9,8 @@ import pytest
 import zstandard
 from PIL import Image
 
-from training.image import photos, skies
 from training.archives import read_member
+from training.image import photos, skies
 from training.image.panorama import SIZE, perspective, read_exr, tone_map
 from training.image.photos import PROCEDURAL, Photo, Source, open_picture
 from training.packages import FetchError

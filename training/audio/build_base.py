@@ -159,9 +159,7 @@ def sample_captions(scenes: int, seed: int) -> Iterator[str]:
             for event in scene.events
         )
         yield PROMPT
-        yield from (
-            grammar.caption(type(scene)(scene.background, tuned, scene.layout), mode, rng) for mode in MODES
-        )
+        yield from (grammar.caption(type(scene)(scene.background, tuned, scene.layout), mode, rng) for mode in MODES)
 
 
 def main() -> None:

@@ -60,8 +60,8 @@ def blocks(results: dict[str, Any]) -> dict[str, str]:
     best = {split: results[split]["generation"]["caption-gate"]["best"] for split in ("test", "seen")}
     return {
         "audio_counts": f"{len(lexicon.events)} sounds and {len(lexicon.beds)} backgrounds.",
-        "audio_headline": f"On {results['test']['captioned']:,} test clips of recordings from packages that training never "
-        f"heard, the best hypothesis names {percent(best['test']['recall'])} of the events "
+        "audio_headline": f"On {results['test']['captioned']:,} test clips of recordings from packages that training "
+        f"never heard, the best hypothesis names {percent(best['test']['recall'])} of the events "
         f"({percent(best['test']['family_recall'])} of their families); on new clips of trained-on recordings, "
         f"{percent(best['seen']['recall'])} ({percent(best['seen']['family_recall'])}).",
         "audio_quality": tables.quality(results["test"], COLUMNS),

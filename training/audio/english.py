@@ -84,7 +84,7 @@ NO_FOREGROUND = "nothing but ambience"
 
 @dataclass(frozen=True)
 class EnglishClause:
-    """"a dog barks twice in the distance", as a sentence (``str``) and in its -ing form."""
+    """ "a dog barks twice in the distance", as a sentence (``str``) and in its -ing form."""
 
     subject: str
     verb: str
@@ -112,7 +112,7 @@ def clause_en(clause: Clause, *, tune: str = "", times: int = 1, loudness: str =
 
 
 def join_en(words: Sequence[str]) -> str:
-    """"a", "a and b", "a, b and c"."""
+    """ "a", "a and b", "a, b and c"."""
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"

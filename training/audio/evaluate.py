@@ -122,9 +122,7 @@ def main() -> None:
         "training": {
             "align": json.loads((ALIGNED_DIR / "training.json").read_text(encoding="utf-8")),
             "base": json.loads((BASE_DIR / "training.json").read_text(encoding="utf-8")),
-            **{
-                run: json.loads((ADAPTERS_DIR / run / "summary.json").read_text(encoding="utf-8")) for run in RUNS
-            },
+            **{run: json.loads((ADAPTERS_DIR / run / "summary.json").read_text(encoding="utf-8")) for run in RUNS},
         },
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -64,7 +64,7 @@ _AFTER_DE = {"le ": "du ", "les ": "des ", "des ": "de ", "du ": "de ", "de la "
 
 @dataclass(frozen=True)
 class FrenchClause:
-    """"un chien aboie deux fois au loin", as a sentence (``str``) and in the forms the templates use."""
+    """ "un chien aboie deux fois au loin", as a sentence (``str``) and in the forms the templates use."""
 
     subject: str
     verb: str

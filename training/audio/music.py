@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.audio.scene import Tempo
 from training.audio.recordings import Recording
+from training.audio.scene import Tempo
 from training.audio.waves import RATE, decode
 from training.packages import FetchError, Package, fetch
 

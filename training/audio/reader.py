@@ -163,7 +163,7 @@ def clause_forms(clause: Clause, language: Language) -> tuple[Words, ...]:
 def _senses(language: Language, lexicon: Lexicon) -> dict[Words, tuple[str, str | int]]:
     senses: dict[Words, tuple[str, str | int]] = {}
     if language == "en":
-        senses |= {frame: ("impression", "") for frame in IMPRESSIONS}
+        senses |= dict.fromkeys(IMPRESSIONS, ("impression", ""))
         senses |= {words(adjective): ("mood", mood) for mood, some in MOOD_WORDS.items() for adjective in some}
         for setting in lexicon.settings.values():
             senses |= {words(phrase): ("setting", setting.background) for phrase in (setting.en, setting.en_alt)}
@@ -171,9 +171,9 @@ def _senses(language: Language, lexicon: Lexicon) -> dict[Words, tuple[str, str 
         senses |= {words(text): ("impression", "") for some in english.TEXTURES.values() for text in some}
     for family in lexicon.families.values():
         if family.clause is not None:
-            senses |= {form: ("family", family.id) for form in clause_forms(family.clause, language)}
+            senses |= dict.fromkeys(clause_forms(family.clause, language), ("family", family.id))
     for sound in lexicon.sounds.values():
-        senses |= {form: ("sound", sound.id) for form in clause_forms(sound.clause, language)}
+        senses |= dict.fromkeys(clause_forms(sound.clause, language), ("sound", sound.id))
     senses |= {phrase: ("times", number) for phrase, number in TIMES[language].items()}
     return senses
 
@@ -187,4 +187,3 @@ def load_reader() -> Reader:
 def read(caption: str) -> Reading:
     """``Reader.read`` over the project's own tables."""
     return load_reader().read(caption)
-

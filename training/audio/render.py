@@ -5,6 +5,7 @@ A rendered clip comes with *when* each event is heard, which teaches the project
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -185,7 +186,7 @@ def _starts(lengths: list[float], scene: Scene, rng: random.Random, seconds: flo
         return [cut + sum(lengths[:index]) for index, cut in enumerate(cuts)]
     # Together: each begins within the one before it, early enough for most of the shorter to overlap.
     starts = [rng.uniform(0, max(0.0, min(seconds - max(lengths), 3.0)))]
-    for before, length in zip(lengths, lengths[1:], strict=False):
+    for before, length in itertools.pairwise(lengths):
         latest = max(0.0, before - OVERLAP * min(before, length))
         starts.append(min(starts[-1] + rng.uniform(0, latest), max(starts[-1], seconds - length)))
     return starts

@@ -159,7 +159,9 @@ def rendered() -> Iterator[tuple[Recording, np.ndarray]]:
     files = sorted(stamps.rglob("*_desc_fr.ogg"))
     for who in ("man", "woman"):
         package = PACKAGES["tuxpaint-stamps-default"]
-        yield from _real(f"{who}_fr", package, "Tux Paint contributors", "test", prompts(files, random.Random(who), who))
+        yield from _real(
+            f"{who}_fr", package, "Tux Paint contributors", "test", prompts(files, random.Random(who), who)
+        )
 
 
 def crowd(voices: Sequence[np.ndarray], seed: int) -> np.ndarray:
@@ -193,6 +195,16 @@ def _real(
     sound: str, package: Package, author: str, split: str, waves: Iterator[np.ndarray]
 ) -> Iterator[tuple[Recording, np.ndarray]]:
     for number, wave in zip(range(1, PROMPTS + 1), waves, strict=False):
-        yield Recording(
-            f"{sound}_{package.name.split('-')[0]}_{number:02d}", sound, package.name, "", package.licence, author, False, split
-        ), wave
+        yield (
+            Recording(
+                f"{sound}_{package.name.split('-')[0]}_{number:02d}",
+                sound,
+                package.name,
+                "",
+                package.licence,
+                author,
+                False,
+                split,
+            ),
+            wave,
+        )

@@ -22,8 +22,8 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-from training.image import skies
 from training.archives import read_member
+from training.image import skies
 from training.image.panorama import perspective, read_exr, tone_map
 from training.packages import BUILD_DIR, FetchError, Package, fetch
 

@@ -1,0 +1,109 @@
+"""The reader of sound captions is the grammar's inverse, and makes the best of anything else; scores by hand."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from training.audio import grammar
+from training.audio.grammar import MODES, caption
+from training.audio.lexicon import SILENCE, load_lexicon
+from training.audio.moods import scene_mood
+from training.audio.reader import Reading, read, words
+from training.audio.sampler import sample_scene
+from training.audio.scene import Event, Scene
+from training.audio.scoring import score
+
+LEXICON = load_lexicon()
+
+
+def truth(scene: Scene) -> list[tuple[str, int | None]]:
+    return [(e.sound, e.times if LEXICON.sounds[e.sound].shape == "short" else None) for e in scene.events]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_the_annotators_write_is_read_back(mode, monkeypatch):
+    monkeypatch.setattr(grammar, "VAGUE", 0.0)
+    monkeypatch.setattr(grammar, "BACKGROUND_MENTIONED", 1.0)
+    rng = random.Random(4)
+    for _ in range(1500):
+        scene = sample_scene(rng, LEXICON, LEXICON.events, LEXICON.beds)
+        text = caption(scene, mode, rng)
+        reading = read(text)
+        assert (reading.language, reading.mode) == (mode[:2], mode), text
+        if mode == "en-scene":
+            assert reading.mood == scene_mood(LEXICON, scene), text
+            assert reading.background in (scene.background or SILENCE, None) and not reading.events, text
+            continue
+        assert sorted(reading.events, key=str) == sorted(truth(scene), key=str), text
+        assert reading.background == scene.background, text
+        one = score(LEXICON, scene, reading)
+        assert (one.recall, one.precision, one.family_recall, one.family_precision) == (1, 1, 1, 1)
+        assert one.count_right in (1, None) and one.background_right in (1, None)
+
+
+def test_vague_captions_name_families_alone(monkeypatch):
+    monkeypatch.setattr(grammar, "VAGUE", 1.0)
+    scene = Scene(None, (Event("dog", 2), Event("saw")))
+    for mode in ("en-events", "fr-events"):
+        for seed in range(20):
+            reading = read(caption(scene, mode, random.Random(seed)))
+            assert reading.mode == mode and reading.events == () and set(reading.families) == {"animal", "machine"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reading"),
+    [
+        ("", Reading(None, None)),
+        ("Zorps fnord.", Reading(None, None)),
+        ("A dog barks loudly three times.", Reading("en", "en-events", (("dog", 3),), ("animal",))),
+        ("The dog barking while a cat meows", Reading("en", "en-events", (("dog", 1), ("cat", 1)), ("animal",))),
+        ("Rain falls.", Reading("en", "en-events", (), (), "rain")),
+        ("L'eau coule et le chien aboie deux fois", Reading("fr", "fr-events", (("dog", 2),), ("animal",), "stream")),
+        ("Le bruit d'épées qui s'entrechoquent.", Reading("fr", "fr-events", (("sword", 1),), ("weapon",))),
+        ("A calm scene by a stream.", Reading("en", "en-scene", (), (), "stream", "peaceful")),
+        ("A calm scene where a dog barks.", Reading("en", None, (("dog", 1),), ("animal",), None, "peaceful")),
+    ],
+)
+def test_some_readings(text, reading):
+    assert read(text) == reading
+
+
+def test_words_separate_at_apostrophes_and_unify_ligatures():
+    assert words("Quelqu'un, du Cœur !") == ("quelqu", "un", "du", "coeur")
+
+
+SCENE = Scene("rain", (Event("dog", 2), Event("cat"), Event("saw")))
+RIGHT = Reading("en", "en-events", (("dog", 2), ("cat", 1), ("saw", None)), ("animal", "machine"), "rain")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, (1, 1, 1, 1, 1, 1, None)),
+        ({"events": (("dog", 3), ("pig", 1))}, (1 / 3, 1 / 2, 1, 1, 1, 0, None)),
+        ({"events": (("dog", 2), ("dog", 3))}, (1 / 3, 1, 1, 1, 1, 0, None)),
+        ({"events": (), "families": ("animal", "bird")}, (0, 0, 1 / 2, 1 / 2, 1, None, None)),
+        ({"events": (), "families": (), "background": None}, (0, 0, 0, 0, None, None, None)),
+        ({"background": SILENCE, "mood": "busy"}, (1, 1, 1, 1, 0, 1, 0)),
+        ({"mood": "lively"}, (1, 1, 1, 1, 1, 1, 1)),
+    ],
+)
+def test_scores(changes, expected):
+    one = score(LEXICON, SCENE, replace(RIGHT, **changes))
+    assert (
+        one.recall,
+        one.precision,
+        one.family_recall,
+        one.family_precision,
+        one.background_right,
+        one.count_right,
+        one.mood_right,
+    ) == expected
+
+
+def test_scores_of_a_background_alone():
+    scene = Scene("rain", ())
+    assert score(LEXICON, scene, Reading("en", "en-events", (), (), "rain")).recall == 1
+    named = score(LEXICON, scene, Reading("en", "en-events", (("dog", 1),), ("animal",), "rain"))
+    assert (named.recall, named.precision, named.family_recall, named.background_right) == (0, 0, 0, 1)
