@@ -27,6 +27,7 @@ from ui.about import About, about_bundle, about_embedded, about_embedded_audio
 from ui.desk import Desk
 from ui.events import QUEUE_SIZE
 from ui.examples import load_examples
+from ui.lessons import load_lessons
 from ui.medium import AUDIO, IMAGE, Medium
 from ui.page import build_page
 from ui.theme import STYLE, studio_theme
@@ -159,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = settings_from(arguments, os.environ)
     try:
         desks = build_desks(settings)
-        page = build_page(desks)
+        page = build_page(desks, load_lessons(RESULTS / "markov"))
     except LoraMclError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return USER_ERROR

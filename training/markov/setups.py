@@ -1,0 +1,65 @@
+"""What is run: the paper's two set-ups and random mixtures, by the paper's recipe or a tuned one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lora_mcl.markov import TRANSITION1, TRANSITION2, MarkovMixture, ModelOptions, random_mixture
+from lora_mcl.objectives import ObjectiveOptions
+
+SEED = 1235
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One mixture and how its K hypotheses are trained.
+
+    Attributes:
+        objective: for K > 1.
+        hypotheses: the numbers K to run.
+        recipe: a name in ``RECIPES``, the default for this set-up.
+    """
+
+    mixture: MarkovMixture
+    objective: ObjectiveOptions
+    hypotheses: tuple[int, ...]
+    recipe: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The frozen model and the learning rate.
+
+    Attributes:
+        why: what distinguishes it, for the results file.
+    """
+
+    why: str
+    model: ModelOptions
+    learning_rate: float
+
+
+RECIPES = {
+    "paper": Recipe("the paper's", ModelOptions(), 1e-4),
+    "tuned": Recipe(
+        "learning rate x 10; frozen weights drawn twice as wide, so that the frozen output layer can reach the "
+        "chains' probabilities",
+        ModelOptions(initializer_range=0.04),
+        1e-3,
+    ),
+}
+
+RELAXED = ObjectiveOptions("relaxed", epsilon=0.1)
+PAPER_SETUPS = {
+    "transition1": Setup(TRANSITION1, ObjectiveOptions("wta"), (1, 2), "paper"),
+    "transition2": Setup(TRANSITION2, RELAXED, (1, 2), "paper"),
+}
+
+
+def random_setup(states: int, chains: int, seed: int) -> Setup:
+    """A random mixture, with K from 1 to two more than there are chains.
+
+    Raises:
+        OptionsError: ``states`` or ``chains`` is too small.
+    """
+    return Setup(random_mixture(states, chains, seed), RELAXED, tuple(range(1, chains + 3)), "tuned")

@@ -1,0 +1,136 @@
+"""What the "How it works" tab shows: recorded runs of the Markov experiment, and new ones trained on the spot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lora_mcl.markov import LearningOptions, MarkovMixture, ModelOptions, Snapshot, learn
+from lora_mcl.markov.learning import evaluation_sequences
+from lora_mcl.objectives import ObjectiveOptions
+
+# A run that a visitor waits for: smaller batches, fewer steps, a higher learning rate than the recorded one.
+LIVE_MODEL = ModelOptions(rank=16, alpha=16.0, initializer_range=0.04)
+LIVE = LearningOptions(
+    steps=120,
+    batch_size=32,
+    learning_rate=1e-3,
+    evaluate_every=10,
+    dense_steps=40,
+    dense_every=2,
+    evaluation_size=200,
+)
+
+# Set-ups in the page's order, by the name of their folder.
+_TITLES = {"transition1": "Two very different recipes", "transition2": "Two similar recipes"}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One moment of two trainings: of one model, and of two hypotheses."""
+
+    one: Snapshot
+    two: Snapshot
+
+    @property
+    def step(self) -> int:
+        return self.two.step
+
+
+@dataclass(frozen=True)
+class Run:
+    """Both trainings as far as they went.
+
+    Attributes:
+        frames: in the order of their steps, from step 0.
+        steps: how many the run has when complete.
+        tokens: strings whose winner is watched, 0 and 1.
+        chains: which recipe wrote each of them.
+    """
+
+    frames: tuple[Frame, ...]
+    steps: int
+    tokens: tuple[tuple[int, ...], ...]
+    chains: tuple[int, ...]
+
+    def at(self, step: float) -> int:
+        """Index of the last frame up to ``step``."""
+        return max(index for index, frame in enumerate(self.frames) if frame.step <= step or index == 0)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One set-up.
+
+    Attributes:
+        average: the recipes averaged by how often they visit a state, which one model tends to.
+        best_one: least loss of one model that sees as far back as this one, nats per token.
+        best_known: least loss for who knows the recipe.
+        measured: ``summary`` of the results file, by number of hypotheses.
+    """
+
+    name: str
+    title: str
+    mixture: MarkovMixture
+    objective: ObjectiveOptions
+    recorded: Run
+    average: tuple[tuple[float, ...], ...]
+    best_one: float
+    best_known: float
+    measured: dict[str, Any]
+
+    def live(self, seed: int, options: LearningOptions = LIVE, model: ModelOptions = LIVE_MODEL) -> Iterator[Run]:
+        """Train now, from a fresh start; each item is the run so far. Close the iterator to stop."""
+        options = replace(options, objective=self.objective, seed=seed)
+        watched = evaluation_sequences(self.mixture, options)
+        run = Run(
+            (),
+            options.steps,
+            tuple(map(tuple, watched.tokens[: options.watched].tolist())),
+            tuple(watched.chains[: options.watched].tolist()),
+        )
+        one, two = (learn(self.mixture, hypotheses, model, options) for hypotheses in (1, 2))
+        for snapshots in zip(one, two, strict=True):
+            run = replace(run, frames=(*run.frames, Frame(*snapshots)))
+            yield run
+
+
+def load_lessons(folder: Path) -> tuple[Lesson, ...]:
+    """The set-ups recorded in ``folder/<name>/result.json``; those that are missing are left out.
+
+    Raises:
+        ValueError: a file is not what ``python -m training.markov`` writes.
+    """
+    files = {name: folder / name / "result.json" for name in _TITLES}
+    return tuple(_lesson(name, file) for name, file in files.items() if file.is_file())
+
+
+def _lesson(name: str, file: Path) -> Lesson:
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+        # The first run of each kind: seeds are in order, and none is picked.
+        one, two = (next(run["curve"] for run in result["runs"] if run["hypotheses"] == k) for k in (1, 2))
+        learning, known, watched = result["recipe"]["learning"], result["theory"], result["watched"]
+        frames = tuple(
+            Frame(Snapshot.from_dict(first), Snapshot.from_dict(second)) for first, second in zip(one, two, strict=True)
+        )
+        return Lesson(
+            name=name,
+            title=_TITLES[name],
+            mixture=MarkovMixture(name, _tuples(result["setup"]["matrices"])),
+            objective=ObjectiveOptions(learning["objective"]["name"], epsilon=learning["objective"]["epsilon"]),
+            recorded=Run(frames, learning["steps"], _tuples(watched["tokens"]), tuple(watched["chains"])),
+            average=_tuples(known["average_matrix"]),
+            best_one=known["best_visible_nll"],
+            best_known=known["chain_nll"],
+            measured=result["summary"],
+        )
+    except (KeyError, TypeError, StopIteration) as error:
+        raise ValueError(f"{file} is not a result of training.markov: {error!r}") from error
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
