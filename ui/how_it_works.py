@@ -132,7 +132,7 @@ def build_how_it_works(lessons: Sequence[Lesson]) -> None:
 
     started = {"queue": False, **_PRIVATE}
     playing = play.click(lambda: running(PLAYING), None, controls, **started).then(
-        play_run, [setup, live], [step, board, *controls], **_PRIVATE
+        play_run, [setup, live], [step, board, *controls], concurrency_limit=8, **_PRIVATE
     )
     training = train.click(lambda: running("One moment …"), None, controls, **started).then(
         train_live, setup, [step, board, live, *controls], **_TRAINING, **_PRIVATE

@@ -45,8 +45,9 @@ def recipes_html(lesson: Lesson) -> str:
 def figures_html(lesson: Lesson) -> str:
     """The measured figures of the recorded set-up, folded away."""
     one, two, name = lesson.measured["1"], lesson.measured["2"], escape(lesson.name)
+    runs = f"mean of {two['seeds']} runs: " if two["seeds"] > 1 else ""
     return f"""<details class="guide"><summary>The figures behind this</summary><dl>
-<dt>Prediction loss</dt><dd>On 10,000 new strings, mean of {two["seeds"]} runs: {one["loss"]["mean"]:.3f} nats per bead
+<dt>Prediction loss</dt><dd>On new strings, {runs}{one["loss"]["mean"]:.3f} nats per bead
 for one model, {two["loss"]["mean"]:.3f} for the better of two hypotheses. The least possible is {lesson.best_one:.3f}
 for one model that sees nine beads, and {lesson.best_known:.3f} for who knows the recipe.</dd>
 <dt>Winner</dt><dd>The hypothesis that explains a string best is the one that speaks for its recipe in
@@ -174,8 +175,8 @@ def _curves(lesson: Lesson, run: Run, index: int) -> str:
                 f'<path class="grid" d="M{_LEFT} {up(tick)}H{_WIDE - 8}"/>'
                 f'<text class="soft" x="{_LEFT - 5}" y="{up(tick) + 4}" text-anchor="end">{tick}</text>'
             )
-    for step in (0, run.steps):
-        shapes.append(f'<text class="soft" x="{across(step)}" y="{_HIGH - 15}" text-anchor="middle">{step}</text>')
+    for step, anchor in ((0, "middle"), (run.steps, "end")):
+        shapes.append(f'<text class="soft" x="{across(step)}" y="{_HIGH - 15}" text-anchor="{anchor}">{step}</text>')
     shapes.append(f'<text class="soft" x="{_WIDE / 2}" y="{_HIGH - 3}" text-anchor="middle">training step</text>')
     for value, style in ((lesson.best_one, "single"), (lesson.best_known, "pair")):
         shapes.append(f'<path class="limit {style}" d="M{_LEFT} {up(value)}H{_WIDE - 8}"/>')

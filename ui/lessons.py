@@ -70,6 +70,7 @@ class Lesson:
         best_one: least loss of one model that sees as far back as this one, nats per token.
         best_known: least loss for who knows the recipe.
         measured: ``summary`` of the results file, by number of hypotheses.
+        live_options, live_model: of trainings on the spot.
     """
 
     name: str
@@ -81,10 +82,12 @@ class Lesson:
     best_one: float
     best_known: float
     measured: dict[str, Any]
+    live_options: LearningOptions = LIVE
+    live_model: ModelOptions = LIVE_MODEL
 
-    def live(self, seed: int, options: LearningOptions = LIVE, model: ModelOptions = LIVE_MODEL) -> Iterator[Run]:
+    def live(self, seed: int) -> Iterator[Run]:
         """Train now, from a fresh start; each item is the run so far. Close the iterator to stop."""
-        options = replace(options, objective=self.objective, seed=seed)
+        options = replace(self.live_options, objective=self.objective, seed=seed)
         watched = evaluation_sequences(self.mixture, options)
         run = Run(
             (),
@@ -92,7 +95,7 @@ class Lesson:
             tuple(map(tuple, watched.tokens[: options.watched].tolist())),
             tuple(watched.chains[: options.watched].tolist()),
         )
-        one, two = (learn(self.mixture, hypotheses, model, options) for hypotheses in (1, 2))
+        one, two = (learn(self.mixture, hypotheses, self.live_model, options) for hypotheses in (1, 2))
         for snapshots in zip(one, two, strict=True):
             run = replace(run, frames=(*run.frames, Frame(*snapshots)))
             yield run
@@ -111,11 +114,12 @@ def load_lessons(folder: Path) -> tuple[Lesson, ...]:
 def _lesson(name: str, file: Path) -> Lesson:
     try:
         result = json.loads(file.read_text(encoding="utf-8"))
-        # The first run of each kind: seeds are in order, and none is picked.
-        one, two = (next(run["curve"] for run in result["runs"] if run["hypotheses"] == k) for k in (1, 2))
+        # Of each kind the run with the first seed: none is picked.
+        curves = {run["hypotheses"]: run["curve"] for run in reversed(result["runs"])}
         learning, known, watched = result["recipe"]["learning"], result["theory"], result["watched"]
         frames = tuple(
-            Frame(Snapshot.from_dict(first), Snapshot.from_dict(second)) for first, second in zip(one, two, strict=True)
+            Frame(Snapshot.from_dict(first), Snapshot.from_dict(second))
+            for first, second in zip(curves[1], curves[2], strict=True)
         )
         return Lesson(
             name=name,
@@ -128,7 +132,7 @@ def _lesson(name: str, file: Path) -> Lesson:
             best_known=known["chain_nll"],
             measured=result["summary"],
         )
-    except (KeyError, TypeError, StopIteration) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{file} is not a result of training.markov: {error!r}") from error
 
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from lora_mcl.markov import LearningOptions
 from lora_mcl.objectives import ObjectiveOptions
-from training.markov.experiment import experiment, run, write
+from training.markov.experiment import TEST_SIZE, experiment, run, write
 from training.markov.figures import draw
 from training.markov.setups import PAPER_SETUPS, RECIPES, SEED, Setup, random_setup
 from training.packages import BUILD_DIR
@@ -29,7 +29,14 @@ MARKOV_DIR = BUILD_DIR / "markov"
 
 
 def run_setup(
-    name: str, setup: Setup, recipe_name: str, options: LearningOptions, seeds: int, out: Path, kept: Path
+    name: str,
+    setup: Setup,
+    recipe_name: str,
+    options: LearningOptions,
+    seeds: int,
+    out: Path,
+    kept: Path,
+    test_size: int = TEST_SIZE,
 ) -> None:
     """All runs of one set-up; writes its results and figures to ``out``, finished runs to ``kept``."""
     recipe = RECIPES[recipe_name]
@@ -38,16 +45,18 @@ def run_setup(
     for k, seed in tqdm([(k, options.seed + n) for k in setup.hypotheses for n in range(seeds)], desc=name):
         # For one hypothesis all objectives are the same.
         objective = setup.objective if k > 1 else ObjectiveOptions("wta")
-        runs.append(run(setup.mixture, k, recipe.model, replace(options, objective=objective, seed=seed), kept))
+        runs.append(
+            run(setup.mixture, k, recipe.model, replace(options, objective=objective, seed=seed), kept, test_size)
+        )
     result = experiment(name, setup.mixture, runs, recipe.model, options, recipe_name)
     write(result, out / "result.json")
     draw(result, out)
     for k, figures in result["summary"].items():
+        accuracy = f", winner = true chain {figures['accuracy']['mean']:.2%}" if k != "1" else ""
         print(
-            f"{name} K={k}: loss {figures['loss']['mean']:.4f} ± {figures['loss']['std']:.4f}, "
-            f"winner = true chain {figures['accuracy']['mean']:.2%}, "
-            f"matrices off by at most {figures['first_position']['error']:.3f} (first position), "
-            f"{figures['later_positions']['error']:.3f} (later)"
+            f"{name} K={k}: loss {figures['loss']['mean']:.4f} ± {figures['loss']['std']:.4f}{accuracy}, "
+            f"matrices off by at most {figures['first_position']['error']:.3f} at the first position, "
+            f"{figures['later_positions']['error']:.3f} later"
         )
     print(f"{out}/result.json")
 

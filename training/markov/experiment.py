@@ -26,7 +26,12 @@ TEST_SIZE, TEST_SEED = 10_000, 100
 
 
 def run(
-    mixture: MarkovMixture, hypotheses: int, model: ModelOptions, options: LearningOptions, folder: Path
+    mixture: MarkovMixture,
+    hypotheses: int,
+    model: ModelOptions,
+    options: LearningOptions,
+    folder: Path,
+    test_size: int = TEST_SIZE,
 ) -> dict[str, Any]:
     """Train and measure K hypotheses, or read what an earlier call with the same arguments left in ``folder``."""
     arguments = json.loads(json.dumps([asdict(mixture), hypotheses, asdict(model), asdict(options)]))
@@ -42,7 +47,7 @@ def run(
         "hypotheses": hypotheses,
         "seed": options.seed,
         "seconds": round(time.perf_counter() - started, 1),
-        "test": measure(learner),
+        "test": measure(learner, test_size),
         "curve": curve,
     }
     folder.mkdir(parents=True, exist_ok=True)
