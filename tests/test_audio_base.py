@@ -184,47 +184,64 @@ def test_names_have_no_articles():
 def test_alignment_knows_when_a_sound_is_heard():
     scene = Scene("rain", (Event("dog", 2), Event("saw")))
     item = Item(scene, (((1.0, 1.2), (2.0, 2.2)), ((3.0, 4.0),)))
-    visit = Visit(torch.zeros(125, 8), 80_000, "", "en-events", item)
-    batch = align.AlignmentCollator(("cat", "dog", "saw"), ("wind", "rain"))([visit, visit])
-    assert batch["present"].tolist() == [[0, 1, 1]] * 2 and batch["place"].tolist() == [1, 1]
-    here, away = batch["here"][0], batch["away"][0]
-    assert not here[0].any() and not away[0].any()
+    visits = [
+        Visit(torch.zeros(125, 8), 80_000, "", "en-events", item),
+        Visit(torch.zeros(125, 8), 80_000, "", "en-events", Item(Scene("sea", ()), ())),
+    ]
+    batch = align.AlignmentCollator(("cat", "dog", "saw"), ("wind", "rain"))(visits)
+    assert batch["medium"].tolist() == [0, 0] and batch["thing"].tolist() == [1, 2]
+    assert batch["place"].tolist() == [1, -100] and batch["here"].shape == (2, 125)
     # Positions are 40 ms: number 26 is at 1.06 s, 40 at 1.62 s, 52 at 2.1 s, 87 at 3.5 s.
-    assert here[1, [26, 52]].all() and not here[1, [0, 40, 87]].any()
-    assert away[1, [0, 40, 87]].all() and not away[1, [26, 30, 52]].any()
-    assert here[2, 87] and away[2, 26] and not (here & away).any()
+    dog, saw = batch["here"]
+    assert dog[[26, 52]].all() and not dog[[0, 40, 87]].any() and saw[87] and not saw[[26, 52, 110]].any()
+    alone = align.AlignmentCollator(("dog",), ("wind",))(visits[1:])
+    assert alone["here"].shape == (0, 125) and alone["medium"].dtype == torch.long
 
 
-def test_alignment_learns_where_a_sound_is(untrained):
-    media = AudioLanguageModel.load(untrained)
+def alignment_learner(folder):
+    media = AudioLanguageModel.load(folder)
     torch.manual_seed(0)
     vocab = media.model.get_input_embeddings().weight.shape[0]
-    names = [("dog barks", "chien aboie"), ("cat meows", "chat miaule")]
-    matrix = naming_matrix(names, media.tokenizer, vocab)
+    matrix = naming_matrix([("dog barks", "chien aboie"), ("cat meows", "chat miaule")], media.tokenizer, vocab)
     assert torch.allclose(matrix.sum(1), torch.ones(2))
-    learner = AlignmentLearner(media.model, matrix, matrix).train()
-    directions = torch.randn(3, 32)
+    return AlignmentLearner(media.model, matrix, matrix, dropout=0.1)
+
+
+def test_alignment_learns_what_is_heard_among_noise(untrained):
+    learner = alignment_learner(untrained).train()
+    directions = torch.randn(2, 32)
     optimizer = torch.optim.Adam([weight for _, weight in learner.trainable()], lr=3e-3)
 
     def batch(generator):
+        """One telling position of ten, somewhere where the sound may be heard."""
         sounds = torch.randint(0, 2, (16,), generator=generator)
-        tokens = directions[2].repeat(16, 10, 1) + 0.1 * torch.randn(16, 10, 32, generator=generator)
-        here = torch.zeros(16, 2, 10, dtype=torch.bool)
+        tokens = torch.randn(16, 10, 32, generator=generator)
         at = torch.randint(0, 10, (16,), generator=generator)
-        for row in range(16):
-            tokens[row, at[row]] = directions[sounds[row]]
-            here[row, sounds[row], at[row]] = True
-        present = torch.nn.functional.one_hot(sounds, 2).float()
-        return tokens, present, here, present.bool()[..., None] & ~here, torch.full((16,), -100)
+        tokens[torch.arange(16), at] = 3 * directions[sounds]
+        return tokens, torch.arange(16), sounds, torch.ones(16, 10, dtype=torch.bool), torch.full((16,), -100)
 
     generator = torch.Generator().manual_seed(1)
     first = learner(*batch(generator)).item()
-    for _ in range(80):
+    for _ in range(120):
         optimizer.zero_grad()
         learner(*batch(generator)).backward()
         optimizer.step()
-    assert learner.eval()(*batch(generator)).item() < 0.3 * first
+    learner.eval()
+    tokens, medium, sounds, here, place = batch(generator)
+    assert learner(tokens, medium, sounds, here, place).item() < 0.3 * first
+    assert (learner.scores(tokens, medium, here)[0].argmax(1) == sounds).float().mean() > 0.9
     assert not any("audio_tower" in name for name, _ in learner.trainable())
+
+
+def test_alignment_of_nothing_known_is_zero_with_a_gradient(untrained):
+    learner = alignment_learner(untrained)
+    empty = torch.zeros(0, dtype=torch.long)
+    here = torch.zeros(0, 10, dtype=torch.bool)
+    loss = learner(torch.randn(2, 10, 32), empty, empty, here, torch.tensor([-100, -100]))
+    loss.backward()
+    assert loss.item() == 0
+    placed = learner(torch.randn(2, 10, 32), empty, empty, here, torch.tensor([1, -100]))
+    assert placed.item() > 0
 
 
 # The whole road, once, on the committed pack: what the commands do, cut to a few clips and steps.

@@ -27,8 +27,7 @@ ALIGNED_DIR = BUILD_DIR / "audio" / "aligned"
 CHECKPOINTS_DIR = BUILD_DIR / "audio" / "align-checkpoints"
 POSITION_SECONDS = 0.04
 """The tower gives one position for every 40 ms."""
-MARGIN = 0.3
-"""Seconds around a sound where it may be heard or not: echo, and the tower's own blur."""
+FEATURE_DROPOUT = 0.3
 
 
 def names(clause: Clause) -> tuple[str, str]:
@@ -51,19 +50,22 @@ class AlignmentCollator:
     def __call__(self, visits: Sequence[Visit]) -> dict[str, Tensor]:
         features = torch.stack([visit.features for visit in visits])
         time = (torch.arange(features.shape[1]) + 0.5) * POSITION_SECONDS
-        present = torch.zeros(len(visits), len(self.events))
-        here = torch.zeros(len(visits), len(self.events), len(time), dtype=torch.bool)
-        away = torch.zeros_like(here)
+        medium, sounds, here = [], [], []
         for row, visit in enumerate(visits):
             for event, spans in zip(visit.item.scene.events, visit.item.spans, strict=True):
-                index = self.events[event.sound]
-                present[row, index] = 1
-                away[row, index] = True
+                medium.append(row)
+                sounds.append(self.events[event.sound])
+                heard = torch.zeros(len(time), dtype=torch.bool)
                 for start, end in spans:
-                    here[row, index] |= (time > start - POSITION_SECONDS) & (time < end + POSITION_SECONDS)
-                    away[row, index] &= (time < start - MARGIN) | (time > end + MARGIN)
-        place = torch.tensor([self.beds.get(visit.item.scene.background, -100) for visit in visits])
-        return {"features": features, "present": present, "here": here, "away": away, "place": place}
+                    heard |= (time > start - POSITION_SECONDS) & (time < end + POSITION_SECONDS)
+                here.append(heard)
+        return {
+            "features": features,
+            "medium": torch.tensor(medium, dtype=torch.long),
+            "thing": torch.tensor(sounds, dtype=torch.long),
+            "here": torch.stack(here) if here else torch.zeros(0, len(time), dtype=torch.bool),
+            "place": torch.tensor([self.beds.get(visit.item.scene.background, -100) for visit in visits]),
+        }
 
 
 def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> None:
@@ -75,6 +77,7 @@ def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> No
         media.model,
         naming_matrix([names(lexicon.sounds[sound].clause) for sound in lexicon.events], media.tokenizer, vocab),
         naming_matrix([names(lexicon.sounds[sound].clause) for sound in lexicon.beds], media.tokenizer, vocab),
+        FEATURE_DROPOUT,
     )
     trainer = AlignmentTrainer(
         learner,
@@ -97,7 +100,7 @@ def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> No
 
 
 def main() -> None:
-    options = run_parser(__doc__, steps=900, batch_size=96, learning_rate=2e-3).parse_args()
+    options = run_parser(__doc__, steps=1600, batch_size=96, learning_rate=1.5e-3).parse_args()
     train(**vars(options))
 
 

@@ -22,7 +22,7 @@ from training.packages import BUILD_DIR
 
 BASE_DIR = BUILD_DIR / "audio" / "base"
 CHECKPOINTS_DIR = BUILD_DIR / "audio" / "base-checkpoints"
-FEATURE_DROPOUT = 0.15
+FEATURE_DROPOUT = 0.2
 SHORT_SHARE = 0.6
 """Share of the batches made of five-second clips."""
 
