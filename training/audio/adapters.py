@@ -18,6 +18,7 @@ from lora_mcl.models.qwen2_audio import AudioLanguageModel
 from training.audio.base import BASE_DIR, SHORT_SHARE
 from training.audio.batches import VisitCollator, encode_prompts
 from training.audio.visits import open_stream
+from training.base import load_for_training
 from training.learner import run_parser
 from training.packages import BUILD_DIR
 from training.runs import RUNS, train_adapters
@@ -27,7 +28,7 @@ ADAPTERS_DIR = BUILD_DIR / "audio" / "adapters"
 
 def train(name: str, *, steps: int, batch_size: int, learning_rate: float, seed: int) -> None:
     torch.manual_seed(seed)
-    media = AudioLanguageModel.load(BASE_DIR)
+    media = load_for_training(AudioLanguageModel, BASE_DIR)
     train_adapters(
         name,
         media,

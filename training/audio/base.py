@@ -16,7 +16,7 @@ from training.audio.align import ALIGNED_DIR
 from training.audio.batches import VisitCollator, encode_prompts
 from training.audio.build_base import save_half
 from training.audio.visits import open_stream
-from training.base import BaseLearner, BaseTrainer
+from training.base import BaseLearner, BaseTrainer, load_for_training
 from training.learner import run_parser, training_arguments, write_summary
 from training.packages import BUILD_DIR
 
@@ -29,7 +29,7 @@ SHORT_SHARE = 0.6
 
 def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> None:
     torch.manual_seed(seed)
-    media = AudioLanguageModel.load(ALIGNED_DIR)
+    media = load_for_training(AudioLanguageModel, ALIGNED_DIR)
     trainer = BaseTrainer(
         BaseLearner(media.model, media.model.model.audio_tower, encode_prompts, FEATURE_DROPOUT),
         training_arguments(
@@ -51,7 +51,7 @@ def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> No
 
 
 def main() -> None:
-    options = run_parser(__doc__, steps=1700, batch_size=48, learning_rate=1.5e-3).parse_args()
+    options = run_parser(__doc__, steps=2000, batch_size=48, learning_rate=1.5e-3).parse_args()
     train(**vars(options))
 
 
