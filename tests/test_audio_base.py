@@ -67,7 +67,7 @@ def test_any_text_survives_the_tokenizer(untrained):
     for text in ("Un cœur bat, l'été : « ça grésille » — où ?", "日本 😀", *sample_captions(5, 1)):
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         assert tokenizer.decode(ids) == text
-    small = train_tokenizer(["abab"], 280, bos="<s>", eos="</s>", pad="<pad>", extra={"audio_token": "<a>"})
+    small = train_tokenizer(["abab"], 280, {"audio_token": "<a>"})
     assert small.audio_token == "<a>" and small.convert_ids_to_tokens([0, 1, 2, 3]) == ["<pad>", "<s>", "</s>", "<a>"]
 
 
@@ -158,6 +158,8 @@ def test_a_visit_depends_on_its_number_alone():
     random.Random(0).shuffle(numbers)
     assert all((other[n].caption, other[n].mode) == forward[n] for n in numbers)
     assert {mode for _, mode in forward} == set(MODES)
+    unequal = CaptionVisits(sources, load_grammar(), 60, 4, 3, mode_shares=(0.0, 0.0, 1.0))
+    assert {unequal[n].mode for n in range(60)} == {"fr-events"}
     another = CaptionVisits(sources, load_grammar(), 60, 4, seed=4)
     assert [another[n].caption for n in range(60)] != [caption for caption, _ in forward]
     with pytest.raises(IndexError):
@@ -274,10 +276,10 @@ def test_every_stage_runs_and_goes_on_where_it_stopped(untrained, tmp_path, monk
         assert len(items) == len(tokens) == count and tokens.shape[1:] == (125 if split == "train-short" else 250, 32)
     align.train(steps=2, batch_size=2, learning_rate=1e-3, seed=0)
     base.train(steps=2, batch_size=2, learning_rate=1e-3, seed=0)
-    for run in adapters.RUNS:
-        adapters.train(run, steps=2, batch_size=2, learning_rate=1e-3, seed=0)
+    for name, run in runs.RUNS.items():
+        adapters.train(run, home / "adapters" / name, steps=2, batch_size=2, learning_rate=1e-3, seed=0)
     # A finished run is not run again: it resumes from its last checkpoint, which is its end.
-    adapters.train("mle", steps=2, batch_size=2, learning_rate=1e-3, seed=0)
+    adapters.train(runs.RUNS["mle"], home / "adapters" / "mle", steps=2, batch_size=2, learning_rate=1e-3, seed=0)
     media = AudioLanguageModel.load(home / "base")
     stack = evaluate.load_stack(media, home / "adapters")
     results = {split: evaluate.evaluate(media, stack, split, 2) for split in ("test", "seen")}
@@ -328,7 +330,7 @@ def test_every_documented_command_is_there():
     text = (Path(align.__file__).with_name("README.md")).read_text(encoding="utf-8")
     commands = re.findall(r"^python -m (training\.audio\.\w+)((?: --?[\w-]+(?: [\w-]+)?)*)", text, re.M)
     assert len(commands) == 16
-    shared = Path(runs.__file__).with_name("learner.py").read_text(encoding="utf-8")
+    shared = Path(runs.__file__).read_text(encoding="utf-8")
     for module, options in commands:
         source = Path(importlib.util.find_spec(module).origin).read_text(encoding="utf-8")
         for flag in re.findall(r"--[\w-]+", options):

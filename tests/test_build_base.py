@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from lora_mcl.models import EfficientNetTower, EfficientNetTowerConfig, ImageLanguageModel
-from training.image.build_base import LanguageModelSize, build_base, save_half, train_tokenizer
+from training.image.build_base import LanguageModelSize, build_base, save_half
+from training.tokenizer import train_tokenizer
 
 CORPUS = ["Two owls and a cow.", "Dans une forêt, deux hiboux sont à côté d'une vache.", "Caption:"] * 8
 SMALL = LanguageModelSize(hidden_size=32, layers=2, heads=2, kv_heads=1, intermediate_size=48, vocab_size=320)
@@ -47,12 +48,12 @@ def folder(tower, tmp_path_factory) -> Path:
     ],
 )
 def test_tokenizer_is_lossless(text):
-    tokenizer = train_tokenizer(CORPUS, 320)
+    tokenizer = train_tokenizer(CORPUS, 320, {"image_token": "<image>"})
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 
 
 def test_tokenizer_learns_accented_words_of_the_corpus():
-    tokenizer = train_tokenizer(CORPUS, 400)
+    tokenizer = train_tokenizer(CORPUS, 400, {"image_token": "<image>"})
     assert len(tokenizer) <= 400
     assert len(tokenizer(" forêt")["input_ids"]) == 1
 

@@ -6,7 +6,8 @@ import pytest
 
 from lora_mcl.bundle import load_bundle
 from training.image.bundle import BUNDLE_DIR, MODEL_DIR, hypothesis_refs
-from training.image.card import CARDS, RESULTS, blocks, filled, table
+from training.image.card import CARDS, RESULTS, blocks
+from training.tables import filled, table
 
 MEGABYTE = 1_000_000
 

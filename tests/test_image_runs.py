@@ -7,13 +7,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from training.image.adapters import RUNS, Run, changed
 from training.image.features import Item
 from training.image.grammar import Grammar
 from training.image.lexicon import load_lexicon
 from training.image.places import load_places
 from training.image.sampler import sample_scene
 from training.image.visits import CachedPictures, CaptionVisits
+from training.runs import RUNS, Run, changed
 from training.step import StepOptions
 
 

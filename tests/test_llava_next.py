@@ -24,7 +24,8 @@ from lora_mcl.models import (
     embed_prompt,
     tower_features,
 )
-from training.image.build_base import CHAT_TEMPLATE, LanguageModelSize, build_base, train_tokenizer
+from training.image.build_base import CHAT_TEMPLATE, LanguageModelSize, build_base
+from training.tokenizer import train_tokenizer
 
 CORPUS = ["Three apples and a cow.", "Sur une plage, un hibou est à gauche d'une forêt.", "Caption:"] * 8
 SMALL = LanguageModelSize(hidden_size=32, layers=2, heads=2, kv_heads=1, intermediate_size=48, vocab_size=300)
@@ -50,7 +51,7 @@ def narrow_tower() -> EfficientNetTower:
 
 def clip_base(out: Path, layers: int | list[int]) -> None:
     """A random model laid out like the published checkpoints: CLIP tower, several tiles."""
-    tokenizer = train_tokenizer(CORPUS, 300)
+    tokenizer = train_tokenizer(CORPUS, 300, {"image_token": "<image>"})
     pinpoints = [[28, 56], [56, 28], [56, 56], [84, 28], [28, 84]]
     vision = CLIPVisionConfig(
         hidden_size=16,

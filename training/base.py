@@ -13,7 +13,6 @@ from lora_mcl.models.base import MediaLanguageModel
 from training.captions import PromptBatch, caption_nll
 from training.learner import Learner, LearnerTrainer
 
-
 Media = TypeVar("Media", bound=MediaLanguageModel)
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch.utils.data import Dataset
+from transformers import TrainerCallback
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack
-from lora_mcl.gate import CaptionGate
+from lora_mcl.gate import Balance, CaptionGate
 from lora_mcl.models.base import MediaLanguageModel
 from lora_mcl.objectives import ObjectiveOptions
+from training.bundles import WORDS
 from training.captions import PromptBatch
-from training.learner import training_arguments, write_summary
-from training.mcl import MultipleChoiceLearner, MultipleChoiceTrainer
+from training.learner import run_parser, training_arguments, write_summary
+from training.mcl import MultipleChoiceLearner, MultipleChoiceTrainer, StepOptions
+from training.step import Backward
 
 HYPOTHESES = 3
 RANK = 8
@@ -25,14 +29,26 @@ ALPHA_PER_RANK = 2.0
 
 @dataclass(frozen=True)
 class Run:
-    """One row of the comparison: how many adapters of which rank, and the assignment."""
+    """One row of the comparison: how many adapters of which rank, and the assignment.
+
+    Attributes:
+        step: how a training step is computed.
+        dropout: of the adapters.
+        balance: of the caption gate.
+        mode_shares: how often each annotator captions; equally often by default.
+    """
 
     hypotheses: int
     rank: int
     objective: ObjectiveOptions
+    step: StepOptions = field(default_factory=StepOptions)
+    dropout: float = 0.0
+    balance: Balance = "uniform"
+    mode_shares: tuple[float, ...] | None = None
 
     def specs(self) -> list[AdapterSpec]:
-        return [AdapterSpec(f"hypothesis-{k}", self.rank, ALPHA_PER_RANK * self.rank) for k in range(self.hypotheses)]
+        alpha = ALPHA_PER_RANK * self.rank
+        return [AdapterSpec(f"hypothesis-{k}", self.rank, alpha, self.dropout) for k in range(self.hypotheses)]
 
 
 RUNS = {
@@ -43,8 +59,8 @@ RUNS = {
 }
 
 
-def train_adapters(
-    name: str,
+def train_run(
+    run: Run,
     media: MediaLanguageModel,
     visits: Dataset,
     collator: Callable[[list], dict[str, Any]],
@@ -55,15 +71,20 @@ def train_adapters(
     batch_size: int,
     learning_rate: float,
     seed: int,
-) -> None:
-    """Train run ``name`` on a frozen base, or go on with it; adapters land in ``folder`` as PEFT folders 0, 1, ..."""
-    run = RUNS[name]
+    callbacks: Sequence[TrainerCallback] = (),
+) -> MultipleChoiceLearner:
+    """Train one run on a frozen base, or go on with it, and return what learned.
+
+    Adapters (PEFT folders 0, 1, ...), gate and summary land in ``folder``; the run is called by the folder's name.
+    """
     stack = AdapterStack.attach(media.model, run.specs())
     gate = None
     if run.objective.needs_gate:
-        gate = CaptionGate(len(media.tokenizer), run.hypotheses, excluded_token_ids=media.tokenizer.all_special_ids)
+        special = media.tokenizer.all_special_ids
+        gate = CaptionGate(len(media.tokenizer), run.hypotheses, balance=run.balance, excluded_token_ids=special)
+    learner = MultipleChoiceLearner(media.model, stack, run.objective, gate, run.step)
     trainer = MultipleChoiceTrainer(
-        MultipleChoiceLearner(media.model, stack, run.objective, gate),
+        learner,
         training_arguments(
             folder / "checkpoints",
             steps=steps,
@@ -76,6 +97,7 @@ def train_adapters(
         ),
         train_dataset=visits,
         data_collator=collator,
+        callbacks=list(callbacks),
         prompts_of=prompts_of,
     )
     started = time.perf_counter()
@@ -83,12 +105,49 @@ def train_adapters(
     for k, adapter in enumerate(stack.names):
         stack.save(adapter, folder / str(k), media.medium)
     if gate is not None:
-        gate.save(folder / "gate")
+        gate.save(folder / "gate", gate.telling_words(WORDS, media.tokenizer.decode))
     write_summary(
         folder / "summary.json",
         trainer,
         time.perf_counter() - started,
-        run=name,
+        run=folder.name,
         hypotheses=run.hypotheses,
         rank=run.rank,
     )
+    return learner
+
+
+def adapters_parser(description: str, modes: Sequence[str], *, steps: int) -> argparse.ArgumentParser:
+    """The options of a command that trains one of ``RUNS``, changed or not."""
+    parser = run_parser(description, steps=steps, batch_size=24, learning_rate=1e-3)
+    parser.add_argument("--run", choices=sorted(RUNS), required=True)
+    parser.add_argument("--backward", choices=get_args(Backward), help="hypotheses that the gradient is taken of")
+    parser.add_argument("--clean-scores", action="store_true", help="choose winners without dropout noise")
+    parser.add_argument("--hypotheses", type=int, help="K")
+    parser.add_argument("--dropout", type=float, help="of the adapters")
+    parser.add_argument("--balance", choices=get_args(Balance), help="of the caption gate")
+    parser.add_argument("--mode-shares", type=float, nargs=len(modes), metavar="X", help=f"of {', '.join(modes)}")
+    parser.add_argument("--as", dest="name", metavar="NAME", help="folder, for a run that is changed; the run's name")
+    return parser
+
+
+def changed(run: Run, given: argparse.Namespace) -> Run:
+    """The run with what the command line changes of it."""
+    step = StepOptions(given.backward or run.step.backward, not given.clean_scores and run.step.score_with_dropout)
+    asked = {
+        "hypotheses": given.hypotheses,
+        "dropout": given.dropout,
+        "balance": given.balance,
+        "mode_shares": None if given.mode_shares is None else tuple(given.mode_shares),
+    }
+    return replace(run, step=step, **{name: value for name, value in asked.items() if value is not None})
+
+
+def chosen(parser: argparse.ArgumentParser) -> tuple[Run, str, dict[str, Any]]:
+    """From the command line: the run, its name, and steps, batch size, learning rate and seed."""
+    given = parser.parse_args()
+    run = changed(RUNS[given.run], given)
+    if run != RUNS[given.run] and given.name in (None, *RUNS):
+        parser.error("a changed run needs a name of its own: --as NAME")
+    settings = {name: getattr(given, name) for name in ("steps", "batch_size", "learning_rate", "seed")}
+    return run, given.name or given.run, settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 RUNS = {"caption-gate": "LoRA-MCL, caption gate", "relaxed": "LoRA-MCL, relaxed WTA (ε = 0.1)"}
@@ -46,8 +46,19 @@ def quality(split: Mapping[str, Any], columns: Mapping[str, str]) -> str:
     return table(["method", "of its 3 captions", *columns.values()], rows)
 
 
-def hypotheses(split: Mapping[str, Any], columns: Mapping[str, str], labels: Mapping[str, str]) -> str:
-    """Each hypothesis of the caption gate: what it wins, how it speaks, how right it is."""
+def hypotheses(
+    split: Mapping[str, Any],
+    columns: Mapping[str, str],
+    labels: Mapping[str, str],
+    blank: Collection[tuple[str, str]] = (),
+) -> str:
+    """Each hypothesis of the caption gate: what it wins, how it speaks, how right it is.
+
+    Args:
+        columns: a score's field to its heading.
+        labels: a mode to what its annotator is called.
+        blank: (mode, field) of what an annotator never says.
+    """
     likelihood, generation = split["likelihood"]["caption-gate"], split["generation"]["caption-gate"]
     main = likelihood["stability"]["main"]
     rows = []
@@ -59,7 +70,7 @@ def hypotheses(split: Mapping[str, Any], columns: Mapping[str, str], labels: Map
                 str(main[m]),
                 percent(likelihood["stability"]["share"][m]),
                 percent(report["in_mode"]),
-                *(percent(report[field]) for field in columns),
+                *(percent(None if (mode, field) in blank else report[field]) for field in columns),
             ]
         )
     header = ["annotator (mode)", "main hypothesis", "captions it wins", "generates in that mode", *columns.values()]

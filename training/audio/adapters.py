@@ -12,30 +12,33 @@ folders.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from lora_mcl.models.qwen2_audio import AudioLanguageModel
 from training.audio.base import BASE_DIR, SHORT_SHARE
 from training.audio.batches import VisitCollator, encode_prompts
+from training.audio.grammar import MODES
 from training.audio.visits import open_stream
 from training.base import load_for_training
-from training.learner import run_parser
 from training.packages import BUILD_DIR
-from training.runs import RUNS, train_adapters
+from training.runs import Run, adapters_parser, chosen, train_run
 
 ADAPTERS_DIR = BUILD_DIR / "audio" / "adapters"
 
 
-def train(name: str, *, steps: int, batch_size: int, learning_rate: float, seed: int) -> None:
+def train(run: Run, folder: Path, *, steps: int, batch_size: int, learning_rate: float, seed: int) -> None:
+    """Train one run and save its adapters, gate and summary in ``folder``, called by the folder's name."""
     torch.manual_seed(seed)
     media = load_for_training(AudioLanguageModel, BASE_DIR)
-    train_adapters(
-        name,
+    train_run(
+        run,
         media,
-        open_stream(steps * batch_size, batch_size, seed + 1, short_share=SHORT_SHARE),
+        open_stream(steps * batch_size, batch_size, seed + 1, short_share=SHORT_SHARE, mode_shares=run.mode_shares),
         VisitCollator(media),
         lambda batch: encode_prompts(media.model, batch),
-        ADAPTERS_DIR / name,
+        folder,
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -44,9 +47,8 @@ def train(name: str, *, steps: int, batch_size: int, learning_rate: float, seed:
 
 
 def main() -> None:
-    parser = run_parser(__doc__, steps=400, batch_size=24, learning_rate=1e-3)
-    parser.add_argument("--run", dest="name", choices=sorted(RUNS), required=True)
-    train(**vars(parser.parse_args()))
+    run, name, settings = chosen(adapters_parser(__doc__, MODES, steps=400))
+    train(run, ADAPTERS_DIR / name, **settings)
 
 
 if __name__ == "__main__":

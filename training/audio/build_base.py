@@ -38,7 +38,6 @@ from training.audio.waves import RATE
 from training.audio.whisper import pretrained_encoder
 from training.tokenizer import train_tokenizer
 
-BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 AUDIO, AUDIO_BOS, AUDIO_EOS = "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"
 FRAMES_PER_SECOND = 50
 """Encoder positions a second."""
@@ -91,10 +90,7 @@ def build_base(
     tokenizer = train_tokenizer(
         captions,
         size.vocab_size,
-        bos=BOS,
-        eos=EOS,
-        pad=PAD,
-        extra={"audio_token": AUDIO, "audio_bos_token": AUDIO_BOS, "audio_eos_token": AUDIO_EOS},
+        {"audio_token": AUDIO, "audio_bos_token": AUDIO_BOS, "audio_eos_token": AUDIO_EOS},
     )
     config = Qwen2AudioConfig(
         audio_config=encoder.config.to_dict(),

@@ -13,10 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from lora_mcl.bundle import AdapterRef, BaseRef, Bundle, save_bundle
-from lora_mcl.gate import CaptionGate
 from lora_mcl.results import CompareOptions
 from training.audio.adapters import ADAPTERS_DIR
 from training.audio.base import BASE_DIR
@@ -24,7 +21,6 @@ from training.audio.batches import PROMPT
 from training.audio.evaluate import RESULTS
 from training.audio.grammar import MODES
 from training.audio.lexicon import load_lexicon
-from training.bundles import WORDS
 from training.comparison import DIVERSITY_PENALTY, NUM_BEAMS
 from training.runs import HYPOTHESES
 
@@ -54,8 +50,7 @@ def write_bundle(results: dict[str, Any]) -> None:
     for k in range(HYPOTHESES):
         copy_files(ADAPTERS_DIR / "caption-gate" / str(k), BUNDLE_DIR / "hypotheses" / str(k))
     copy_files(ADAPTERS_DIR / "mle" / "0", BUNDLE_DIR / "baseline")
-    gate, tokenizer = CaptionGate.load(ADAPTERS_DIR / "caption-gate" / "gate"), AutoTokenizer.from_pretrained(BASE_DIR)
-    gate.save(BUNDLE_DIR / "gate", gate.telling_words(WORDS, tokenizer.decode))
+    copy_files(ADAPTERS_DIR / "caption-gate" / "gate", BUNDLE_DIR / "gate")
     lexicon = load_lexicon()
     main = results["test"]["likelihood"]["caption-gate"]["stability"]["main"]
     save_bundle(

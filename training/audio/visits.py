@@ -90,14 +90,22 @@ class CaptionVisits(Dataset):
         length: number of visits.
         block: visits that follow one another from one source: the batch size.
         seed: fixes the whole stream.
+        mode_shares: how often each annotator captions, in the order of ``MODES``; equally often by default.
     """
 
     def __init__(
-        self, sources: Sequence[tuple[CachedClips, float]], grammar: Grammar, length: int, block: int, seed: int
+        self,
+        sources: Sequence[tuple[CachedClips, float]],
+        grammar: Grammar,
+        length: int,
+        block: int,
+        seed: int,
+        mode_shares: Sequence[float] | None = None,
     ) -> None:
         if abs(sum(share for _, share in sources) - 1) > 1e-9 or block < 1:
             raise ValueError("shares must sum to 1, and a block hold at least one visit")
         self.sources, self.grammar, self.length, self.block, self.seed = sources, grammar, length, block, seed
+        self.mode_shares = mode_shares
         rng, counts = random.Random(f"{seed}/blocks"), [0] * len(sources)
         self._blocks: list[tuple[int, int]] = []  # of each block, its source and how many of it came before
         for _ in range(-(-length // block)):
@@ -117,7 +125,8 @@ class CaptionVisits(Dataset):
         lap, position = divmod(before * self.block + number % self.block, len(clips))
         index = int(self._order(source, lap)[position])
         rng = random.Random(f"{self.seed}/{number}")
-        mode, item = rng.choice(MODES), clips.items[index]
+        mode = rng.choice(MODES) if self.mode_shares is None else rng.choices(MODES, self.mode_shares)[0]
+        item = clips.items[index]
         caption = self.grammar.caption(item.scene, mode, rng)
         return Visit(clips.features(index), clips.num_samples, caption, mode, item)
 
@@ -130,7 +139,9 @@ class CaptionVisits(Dataset):
         return self._orders[source, lap]
 
 
-def open_stream(length: int, block: int, seed: int, *, short_share: float) -> CaptionVisits:
+def open_stream(
+    length: int, block: int, seed: int, *, short_share: float, mode_shares: Sequence[float] | None = None
+) -> CaptionVisits:
     """``length`` visits of the cached training clips, ``short_share`` of the blocks of short ones.
 
     Raises FileNotFoundError if no features are cached.
@@ -138,4 +149,4 @@ def open_stream(length: int, block: int, seed: int, *, short_share: float) -> Ca
     sources = [(CachedClips.open("train"), 1 - short_share)]
     if short_share:
         sources.append((CachedClips.open("train-short"), short_share))
-    return CaptionVisits(sources, load_grammar(), length, block, seed)
+    return CaptionVisits(sources, load_grammar(), length, block, seed, mode_shares)

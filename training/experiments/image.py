@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from lora_mcl.adapters import AdapterStack
 from lora_mcl.models.llava_next import ImageLanguageModel
 from lora_mcl.objectives import ObjectiveOptions
+from training import runs
 from training.experiments.arms import ALL, CLEAN, DROPOUT, SAME, SAMPLED, SHARES, SURPLUS, UNEQUAL, Arm, Run, file_name
 from training.image import adapters
 from training.image.base import BASE_DIR
@@ -73,7 +74,7 @@ def train(name: str, arm: Arm, seed: int, steps: int) -> Run:
     """Train one arm from a fresh start and measure it."""
     folder = RUNS_DIR / file_name(name, seed)
     shutil.rmtree(folder, ignore_errors=True)  # a resumed run's seconds would not be those of the whole
-    run = adapters.Run(arm.hypotheses, RANK, arm.objective, arm.step, arm.dropout, arm.balance, arm.shares)
+    run = runs.Run(arm.hypotheses, RANK, arm.objective, arm.step, arm.dropout, arm.balance, arm.shares)
     curve = Curve()
     adapters.train(
         run,

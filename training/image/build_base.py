@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     GenerationConfig,
     LlamaConfig,
@@ -36,8 +35,9 @@ from training.image.lexicon import load_lexicon
 from training.image.places import load_places
 from training.image.sampler import sample_scene
 from training.image.tower import pretrained_tower
+from training.tokenizer import train_tokenizer
 
-BOS, EOS, PAD, IMAGE = "<s>", "</s>", "<pad>", "<image>"
+IMAGE = "<image>"
 IMAGE_MEAN, IMAGE_STD = 127 / 255, 128 / 255
 
 # A user turn is its text and image placeholders; an answer is a new line, the text, and the end token.
@@ -85,7 +85,7 @@ def build_base(
         seed: of the random projector and language model.
     """
     tower = pretrained_tower() if tower is None else tower
-    tokenizer = train_tokenizer(captions, size.vocab_size)
+    tokenizer = train_tokenizer(captions, size.vocab_size, {"image_token": IMAGE})
     config = LlavaNextConfig(
         vision_config=tower.config,
         text_config=LlamaConfig(
@@ -123,29 +123,6 @@ def save_half(model: LlavaNextForConditionalGeneration, processor: LlavaNextProc
     """Write a model and its processor to ``out`` with fp16 weights, leaving ``model`` as it is."""
     copy.deepcopy(model).half().save_pretrained(out)
     processor.save_pretrained(out)
-
-
-def train_tokenizer(captions: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE tokenizer: any text, accents included, comes back exactly as it went in."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[PAD, BOS, EOS, IMAGE],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(captions, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=BOS,
-        eos_token=EOS,
-        pad_token=PAD,
-        extra_special_tokens={"image_token": IMAGE},
-        padding_side="right",
-        clean_up_tokenization_spaces=False,
-    )
 
 
 def make_processor(tokenizer: PreTrainedTokenizerFast, config: LlavaNextConfig) -> LlavaNextProcessor:

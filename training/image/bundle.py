@@ -15,13 +15,15 @@ from typing import Any
 
 from lora_mcl.bundle import AdapterRef, BaseRef, Bundle, save_bundle
 from lora_mcl.results import CompareOptions
-from training.image.adapters import ADAPTERS_DIR, HYPOTHESES
+from training.comparison import DIVERSITY_PENALTY, NUM_BEAMS
+from training.image.adapters import ADAPTERS_DIR
 from training.image.base import BASE_DIR
 from training.image.batches import PROMPT
-from training.image.evaluate import DIVERSITY_PENALTY, NUM_BEAMS, RESULTS
+from training.image.evaluate import RESULTS
 from training.image.grammar import MODES
 from training.image.lexicon import load_lexicon
 from training.image.places import load_places
+from training.runs import HYPOTHESES
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 MODEL_DIR = ASSETS / "models" / "image"
@@ -33,11 +35,6 @@ LABELS = {
     "en-place": ("English, place and relations", "Says in English where things are and how they stand."),
     "fr-place": ("French, place and relations", "Says in French where things are and how they stand."),
 }
-
-
-def pretty_mode(mode: str) -> str:
-    """The mode as a reader would put it."""
-    return LABELS[mode][0]
 
 
 def hypothesis_refs(main: list[int]) -> tuple[AdapterRef, ...]:

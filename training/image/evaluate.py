@@ -19,103 +19,41 @@ import torch
 from tqdm import tqdm
 
 from lora_mcl.adapters import AdapterStack
-from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, Greedy
 from lora_mcl.models.llava_next import ImageLanguageModel
-from training.image.adapters import ADAPTERS_DIR, HYPOTHESES
+from training.comparison import (
+    GATE,
+    MAX_NEW_TOKENS,
+    RELAXED,
+    generation_report,
+    likelihood_report,
+    load_stack,
+    requests_for,
+)
+from training.generation import generate
+from training.image.adapters import ADAPTERS_DIR
 from training.image.align import ALIGNED_DIR
 from training.image.base import BASE_DIR
 from training.image.batches import PROMPT
 from training.image.features import CACHE_DIR, draw, material_split
-from training.image.generation import (
-    column_texts,
-    diversity_report,
-    generate,
-    hypothesis_report,
-    read_captions,
-    set_report,
-)
 from training.image.grammar import MODES, load_grammar
 from training.image.likelihood import likelihoods
 from training.image.material import load_material
 from training.image.reader import load_reader
 from training.image.real import photograph_report
 from training.image.scene import Scene
+from training.image.scoring import score
 from training.image.visits import CachedPictures
 from training.packages import BUILD_DIR
-from training.stability import mode_matrix, oracle_nll, stability
+from training.reports import ScoredCaption
+from training.runs import RUNS
 
 RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results" / "image.json"
-MAX_NEW_TOKENS = 64
-NUM_BEAMS = 3
-DIVERSITY_PENALTY = 0.8
-GATE = [f"caption-gate/{k}" for k in range(HYPOTHESES)]
-RELAXED = [f"relaxed/{k}" for k in range(HYPOTHESES)]
-MLE, MLE_WIDE = "mle/0", "mle-wide/0"
-ADAPTERS = [*GATE, *RELAXED, MLE, MLE_WIDE]
 
 
-def load_stack(media: ImageLanguageModel) -> AdapterStack:
-    """All trained adapters in one stack, so that one forward scores or decodes them all."""
-    return AdapterStack.from_peft(media.model, {name: ADAPTERS_DIR / name for name in ADAPTERS})
-
-
-def likelihood_report(nll: torch.Tensor) -> dict[str, Any]:
-    """From the NLL [A, M, N] of all adapters, in the order of ``ADAPTERS``."""
-    by_name = {name: nll[i] for i, name in enumerate(ADAPTERS)}
-    report: dict[str, Any] = {}
-    for run, names in (("caption-gate", GATE), ("relaxed", RELAXED)):
-        of_run = torch.stack([by_name[name] for name in names])
-        report[run] = {
-            "oracle_nll": round(oracle_nll(of_run), 4),
-            "mode_matrix": mode_matrix(of_run),
-            "stability": asdict(stability(of_run)),
-        }
-    for name in (MLE, MLE_WIDE):
-        report[name.split("/")[0]] = {
-            "nll": round(float(by_name[name].mean()), 4),
-            "mode_nll": [round(value, 4) for value in by_name[name].mean(1).tolist()],
-        }
-    return report
-
-
-def requests_for(stack: AdapterStack) -> list[ColumnRequest]:
-    """Greedy for every hypothesis; beam and diverse beam search for the LoRA-MLE of rank r."""
-    baseline = stack.index(MLE)
-    return [
-        *(ColumnRequest(name, stack.index(name), Greedy()) for name in (*GATE, *RELAXED)),
-        ColumnRequest("beam", baseline, BeamSearch(NUM_BEAMS)),
-        ColumnRequest("diverse-beam", baseline, DiverseBeamSearch(NUM_BEAMS, NUM_BEAMS, DIVERSITY_PENALTY)),
-    ]
-
-
-def generation_report(
-    rows: list[dict[str, list[str]]], scenes: list[Scene], likelihood: dict[str, Any]
-) -> dict[str, Any]:
-    """Quality, style and diversity of the captions of every method."""
-    reader = load_reader()
-    scored = [
-        {column: read_captions(reader, scene, texts) for column, texts in row.items()}
-        for row, scene in zip(rows, scenes, strict=True)
-    ]
-    report: dict[str, Any] = {}
-    for run, names in (("caption-gate", GATE), ("relaxed", RELAXED)):
-        main = likelihood[run]["stability"]["main"]
-        report[run] = {
-            "hypotheses": {
-                name: hypothesis_report([row[name][0] for row in scored], MODES[main.index(k)]) if k in main else None
-                for k, name in enumerate(names)
-            },
-            **set_report([[row[name][0] for name in names] for row in scored]),
-            "diversity": diversity_report(column_texts(rows, names)),
-        }
-    for method in ("beam", "diverse-beam"):
-        report[method] = {
-            **set_report([row[method] for row in scored]),
-            "first": hypothesis_report([row[method][0] for row in scored], MODES[0]),
-            "diversity": diversity_report(column_texts(rows, [method])),
-        }
-        del report[method]["first"]["in_mode"]
-    return report
+def judge(scene: Scene, text: str) -> ScoredCaption:
+    """A caption's reading and score."""
+    reading = load_reader().read(text)
+    return ScoredCaption(text, reading.mode, score(scene, reading))
 
 
 def evaluate(media: ImageLanguageModel, stack: AdapterStack, split: str, limit: int | None) -> dict[str, Any]:
@@ -140,7 +78,7 @@ def evaluate(media: ImageLanguageModel, stack: AdapterStack, split: str, limit: 
         "captioned": count,
         "modes": list(MODES),
         "likelihood": likelihood,
-        "generation": generation_report(rows, scenes, likelihood),
+        "generation": generation_report(rows, MODES, likelihood, lambda number, text: judge(scenes[number], text)),
     }
 
 
@@ -150,7 +88,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_grad_enabled(False)
     media = ImageLanguageModel.load(BASE_DIR)
-    stack = load_stack(media)
+    stack = load_stack(media, ADAPTERS_DIR)
     results = {
         "test": evaluate(media, stack, "test", args.limit),
         "seen": evaluate(media, stack, "seen", args.limit),
@@ -167,10 +105,7 @@ def main() -> None:
         "training": {
             "align": json.loads((ALIGNED_DIR / "training.json").read_text(encoding="utf-8")),
             "base": json.loads((BASE_DIR / "training.json").read_text(encoding="utf-8")),
-            **{
-                run: json.loads((ADAPTERS_DIR / run / "summary.json").read_text(encoding="utf-8"))
-                for run in ("caption-gate", "relaxed", "mle", "mle-wide")
-            },
+            **{run: json.loads((ADAPTERS_DIR / run / "summary.json").read_text(encoding="utf-8")) for run in RUNS},
         },
     }
     RESULTS.parent.mkdir(parents=True, exist_ok=True)

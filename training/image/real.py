@@ -10,9 +10,10 @@ from PIL import Image
 from lora_mcl.adapters import AdapterStack
 from lora_mcl.decoding import ColumnRequest
 from lora_mcl.models.llava_next import ImageLanguageModel
-from training.image.generation import generate, mean
+from training.generation import generate
 from training.image.photos import RealPhoto, load_real
 from training.image.reader import Reader
+from training.reports import mean
 
 
 def test_photographs(root: Path) -> list[tuple[RealPhoto, Path]]:
