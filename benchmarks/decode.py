@@ -1,0 +1,241 @@
+"""What it costs to fill the page: K hypotheses, beam search and diverse beam search, three ways side by side.
+
+    python -m benchmarks.decode --out assets/results/decode.json
+
+    sequential    PEFT: set_adapter, then transformers' generate, column after column
+    mixed batch   PEFT: the hypotheses in one generate with adapter_names, the baselines as above
+    lockstep      ours: everything in one decode
+
+On the embedded image model, and on a Llama of about 100 M random weights that reads 600 tokens and writes 48. The ways
+take turns, round after round, so that a slow moment of the machine meets them all, and ratios are taken within a round.
+That all of them write the same captions is checked in every round. (transformers 5 has no diverse beam search: in the
+PEFT ways ours stands in, alone.) Peak memory is measured in a process of its own for every way and K; ``above_model``
+is what is held at the peak beyond the loaded model and adapters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+from tqdm import tqdm
+from transformers.utils import logging as transformers_logging
+
+from benchmarks.decode_ways import EXAMPLE, Answer, EngineWay, LlamaShape, PeftWays, Subject, embedded_subject
+from benchmarks.measuring import Stopwatch, peak_memory, spread
+from lora_mcl import Captioner
+from lora_mcl.adapters import GroupedLoraLinear
+from lora_mcl.bundle import EMBEDDED_BUNDLE
+from lora_mcl.decoding.trunk import decoder_layers, decoder_of
+
+WAYS = ("sequential", "mixed batch", "lockstep")
+MODELS = ("embedded", "llama-100m")
+
+
+def subject_of(model: str, hypotheses: int, folder: Path, shape: LlamaShape) -> Subject:
+    """One of MODELS with K hypotheses; ``folder`` takes the random adapters."""
+    return embedded_subject(hypotheses) if model == "embedded" else shape.subject(hypotheses, folder)
+
+
+def ways_of(make: Callable[[], Subject], wanted: tuple[str, ...] = WAYS) -> dict[str, Callable[[], Answer]]:
+    """The wanted ways, PEFT's on one copy of the model, ours on another."""
+    ways: dict[str, Callable[[], Answer]] = {}
+    if {"sequential", "mixed batch"} & set(wanted):
+        peft = PeftWays(make())
+        ways |= {"sequential": peft.sequential, "mixed batch": peft.mixed_batch}
+    if "lockstep" in wanted:
+        ways["lockstep"] = EngineWay(make()).lockstep
+    return {way: ways[way] for way in wanted}
+
+
+def compare(ways: dict[str, Callable[[], Answer]], rounds: int) -> dict[str, dict[str, Any]]:
+    """Seconds and ratios of each way, over ``rounds`` rounds after one to warm up.
+
+    Raises:
+        AssertionError: the ways do not write the same captions.
+    """
+    answers: dict[str, list[Answer]] = {way: [] for way in ways}
+    for number in range(rounds + 1):
+        this_round = {way: run() for way, run in ways.items()}
+        written = [answer.columns for answer in this_round.values()]
+        assert all(columns == written[0] for columns in written), "the ways do not write the same captions"
+        if number:
+            for way, answer in this_round.items():
+                answers[way].append(answer)
+    reference = answers[WAYS[0]]
+    return {
+        way: {
+            "first_seconds": spread([answer.first for answer in own]),
+            "total_seconds": spread([answer.total for answer in own]),
+            "first_times_faster": spread([theirs.first / a.first for theirs, a in zip(reference, own, strict=True)]),
+            "total_times_faster": spread([theirs.total / a.total for theirs, a in zip(reference, own, strict=True)]),
+        }
+        for way, own in answers.items()
+    }
+
+
+def breakdown(subject: Subject) -> dict[str, Any]:
+    """Where the time of one lockstep decode goes: seconds by part, first in the prefill, then in all steps."""
+    way = EngineWay(subject)
+    way.lockstep()
+    parts = {}
+    prompt, search = subject.encode(), "search and bookkeeping"
+    events = way.engine.decode(prompt, way.requests, max_new_tokens=subject.max_new_tokens)
+    layers = decoder_layers(decoder_of(subject.model))
+    grouped = {id(layer.base) for layer in way.stack.layers.values()}
+
+    def part_of(name: str, module: nn.Module) -> str | None:
+        if id(module) in grouped:
+            return "layers of the base"
+        if isinstance(module, GroupedLoraLinear):
+            return "adapters"
+        if any(module is layer.self_attn for layer in layers):
+            return "attention"
+        if module is subject.model.get_output_embeddings():
+            return "output layer"
+        return "norms, activations, the rest" if module is subject.model else None
+
+    for stage, count in (("prefill", 1), ("steps", subject.max_new_tokens)):
+        watch, steps = Stopwatch(), 0
+        with watch.watching(subject.model, part_of), watch.part(search):
+            while steps < count and next(events, None) is not None:
+                steps += 1
+        total = sum(watch.seconds.values())
+        shares = {part: round(seconds / total, 3) for part, seconds in sorted(watch.seconds.items())}
+        parts[stage] = {"seconds": round(total, 4), "forwards": steps, "shares": shares}
+    return parts
+
+
+def page() -> dict[str, Any]:
+    """Seconds until the embedded page shows its first words and until it is done, as a visitor waits for them."""
+    captioner = Captioner.load(EMBEDDED_BUNDLE, device="cpu")
+    first, total = [], []
+    for number in range(6):
+        started = time.perf_counter()
+        snapshots = captioner.compare(EXAMPLE)
+        next(snapshot for snapshot in snapshots if snapshot.columns[0].captions)
+        shown = time.perf_counter() - started
+        for _ in snapshots:
+            pass
+        if number:
+            first.append(shown)
+            total.append(time.perf_counter() - started)
+    return {"first_seconds": spread(first), "total_seconds": spread(total)}
+
+
+def memory_in_a_process_of_its_own(
+    given: argparse.Namespace, model: str, way: str, hypotheses: int
+) -> dict[str, float]:
+    """Peak memory of one way, in MiB."""
+    command = [sys.executable, "-m", "benchmarks.decode", "--memory-of", way, "--models", model]
+    command += ["--hypotheses", str(hypotheses), "--threads", str(given.threads), *llama_arguments(given)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def llama_arguments(given: argparse.Namespace) -> list[str]:
+    """The command line's words for the Llama's shape."""
+    return [f"--layers={given.layers}", f"--hidden={given.hidden}", f"--prompt={given.prompt}", f"--new={given.new}"]
+
+
+def llama_shape(given: argparse.Namespace) -> LlamaShape:
+    """The shape asked for; heads of 64 channels."""
+    return replace(
+        LlamaShape(),
+        num_hidden_layers=given.layers,
+        hidden_size=given.hidden,
+        intermediate_size=given.hidden * 8 // 3 // 64 * 64,
+        num_attention_heads=max(1, given.hidden // 64),
+        prompt_tokens=given.prompt,
+        max_new_tokens=given.new,
+    )
+
+
+def benchmark(given: argparse.Namespace) -> dict[str, Any]:
+    """The whole table."""
+    shape = llama_shape(given)
+    cases: dict[str, Any] = {}
+    for model in given.models:
+        cases[model] = {}
+        for hypotheses in tqdm(given.hypotheses, desc=model):
+            with tempfile.TemporaryDirectory() as folder:
+
+                def make(model=model, hypotheses=hypotheses, folder=folder) -> Subject:
+                    return subject_of(model, hypotheses, Path(folder), shape)
+
+                case = compare(ways_of(make), given.rounds)
+                for way in WAYS:
+                    case[way] |= memory_in_a_process_of_its_own(given, model, way, hypotheses)
+                cases[model][str(hypotheses)] = {"ways": case, "lockstep_time": breakdown(make())}
+    return {
+        "rounds": given.rounds,
+        "threads": given.threads,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "llama": {"prompt_tokens": shape.prompt_tokens, "max_new_tokens": shape.max_new_tokens},
+        "page": page(),
+        "models": cases,
+    }
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results as a Markdown table."""
+    lines = [
+        "| model | K | way | all columns begin, s | all are done, s | times faster | peak above the model, MiB |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for model, by_count in results["models"].items():
+        for hypotheses, case in by_count.items():
+            for way, row in case["ways"].items():
+                faster = row["total_times_faster"]
+                lines.append(
+                    f"| {model} | {hypotheses} | {way} | {row['first_seconds']['median']:.2f} "
+                    f"| {row['total_seconds']['median']:.2f} "
+                    f"| {faster['median']:.2f} ({faster['least']:.2f} to {faster['most']:.2f}) "
+                    f"| {row['above_model_mib']:.0f} |"
+                )
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the benchmark, or measure the memory of one way."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--hypotheses", type=int, nargs="+", default=[1, 3, 5, 8], metavar="K")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--layers", type=int, default=12, help="of the Llama")
+    parser.add_argument("--hidden", type=int, default=768, help="channels of the Llama")
+    parser.add_argument("--prompt", type=int, default=600, help="tokens the Llama reads")
+    parser.add_argument("--new", type=int, default=48, help="tokens the Llama writes")
+    parser.add_argument("--out", type=Path, help="also write the results there, as JSON")
+    parser.add_argument("--memory-of", choices=WAYS, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(given.threads)
+    transformers_logging.disable_progress_bar()
+    if given.memory_of:
+        with tempfile.TemporaryDirectory() as folder:
+            shape, hypotheses = llama_shape(given), given.hypotheses[0]
+            ways = ways_of(lambda: subject_of(given.models[0], hypotheses, Path(folder), shape), (given.memory_of,))
+            print(json.dumps(peak_memory(ways[given.memory_of])))
+        return
+    results = benchmark(given)
+    print(table(results))
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The decoding benchmarks run at tiny sizes; their clocks and bounds by hand."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import decode, decode_gpu
+from benchmarks.decode_ways import LlamaShape
+from benchmarks.measuring import Stopwatch, peak_memory, spread
+from lora_mcl.adapters import AdapterSpec, AdapterStack
+from lora_mcl.decoding import ColumnRequest, Greedy
+
+TINY = LlamaShape(32, 64, 2, 2, vocab_size=48, prompt_tokens=10, max_new_tokens=5, rank=2)
+
+
+def test_spread():
+    assert spread([3.0, 1.0, 2.0, 10.0]) == {"median": 2.5, "least": 1.0, "most": 10.0}
+
+
+def test_the_stopwatch_stops_for_what_is_inside():
+    watch, model = Stopwatch(), nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.ReLU()))
+    model[1][0].register_forward_pre_hook(lambda *_: time.sleep(0.05))
+    with watch.watching(model, lambda name, module: name or "whole"), watch.part("outside"):
+        model(torch.zeros(1, 2))
+        time.sleep(0.03)
+    assert set(watch.seconds) == {"outside", "whole", "0", "1", "1.0"}
+    assert watch.seconds["outside"] >= 0.03
+    assert watch.seconds["1"] + watch.seconds["1.0"] >= 0.05 > watch.seconds["whole"]
+    model(torch.zeros(1, 2))
+    assert watch.seconds["outside"] == pytest.approx(watch.seconds["outside"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+def test_peak_memory_is_that_of_the_call():
+    found = peak_memory(lambda: torch.zeros(64 * 2**20, dtype=torch.uint8).add_(1))
+    assert 60 < found["above_model_mib"] < 200
+    assert found["process_mib"] > found["above_model_mib"]
+
+
+def test_the_ways_write_the_same_and_are_compared_round_by_round(tmp_path):
+    ways = decode.ways_of(lambda: TINY.subject(3, tmp_path))
+    assert list(ways) == list(decode.WAYS)
+    answers = {way: run() for way, run in ways.items()}
+    columns = answers["lockstep"].columns
+    assert set(columns) == {"hypothesis-0", "hypothesis-1", "hypothesis-2", "beam", "diverse-beam"}
+    assert len({tuple(rows[0]) for rows in columns.values()}) > 2
+    assert all(len(row) == 5 for rows in columns.values() for row in rows)
+    for answer in answers.values():
+        assert answer.columns == columns and 0 < answer.first < answer.total
+    found = decode.compare(ways, rounds=2)
+    assert found["sequential"]["total_times_faster"] == {"median": 1.0, "least": 1.0, "most": 1.0}
+    least, most = (found["lockstep"]["total_times_faster"][key] for key in ("least", "most"))
+    assert 0 < least <= found["lockstep"]["total_times_faster"]["median"] <= most
+    with pytest.raises(AssertionError, match="do not write the same"):
+        decode.compare({"sequential": ways["sequential"], "lockstep": ways_of_another_model(tmp_path)}, rounds=1)
+
+
+def ways_of_another_model(folder):
+    return decode.ways_of(lambda: LlamaShape(32, 64, 1, 2, 48, 10, 5, 2).subject(3, folder), ("lockstep",))["lockstep"]
+
+
+def test_the_breakdown_covers_every_forward(tmp_path):
+    found = decode.breakdown(TINY.subject(2, tmp_path))
+    assert (found["prefill"]["forwards"], found["steps"]["forwards"]) == (1, 4)
+    for stage in found.values():
+        assert sum(stage["shares"].values()) == pytest.approx(1, abs=0.01)
+        assert {"layers of the base", "adapters", "attention", "output layer"} < set(stage["shares"])
+
+
+@pytest.mark.slow
+def test_the_decode_command(tmp_path):
+    out = tmp_path / "results" / "decode.json"
+    words = "--models llama-100m --hypotheses 1 2 --rounds 1 --threads 1 --layers 1 --hidden 64 --prompt 8 --new 3"
+    root = Path(__file__).resolve().parent.parent
+    command = [sys.executable, "-m", "benchmarks.decode", *words.split(), "--out", str(out)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    results = json.loads(out.read_text())
+    assert done.stdout.strip() == decode.table(results)
+    assert len(decode.table(results).splitlines()) == 2 + 2 * 3
+    assert results["page"]["first_seconds"]["median"] < results["page"]["total_seconds"]["median"]
+
+
+def test_the_gpu_command_at_tiny_size(tmp_path, capsys):
+    out = tmp_path / "gpu.json"
+    arguments = ["--tiny", "--accelerations", "off", "static", "--models", "llava-1.6-7b", "--out", str(out)]
+    assert decode_gpu.main(arguments) == 0
+    results = json.loads(out.read_text())
+    assert capsys.readouterr().out.strip() == decode_gpu.table(results)
+    page = results["models"]["llava-1.6-7b"]["K = 3, beam 3, diverse beam 3"]
+    assert page["rows"] == 9
+    for kind in ("off", "static"):
+        assert 0 < page[kind]["of_weight_bound"] < page[kind]["of_memory_bound"]
+        assert page[kind]["ms_per_step"] > 0 and page[kind]["prefill_ms"] > 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_gpu_command_needs_one(capsys):
+    assert decode_gpu.main([]) == 2
+    assert "--tiny" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", decode_gpu.MODELS)
+def test_what_a_step_reads_by_hand(name):
+    size = decode_gpu.TINY
+    model = decode_gpu.MODELS[name](size)
+    stack = AdapterStack.attach(model, [AdapterSpec(f"a{k}", 2, 4.0) for k in range(4)])
+    requests = [ColumnRequest(str(k), k % 2, Greedy()) for k in range(3)]
+    reading = decode_gpu.Reading.of(model, stack, requests, length=10, new=6)
+    vocabulary = size.image_vocabulary if name.startswith("llava") else size.audio_vocabulary
+    biases = 0 if name.startswith("llava") else 3 * 64
+    layer = 4 * 64 * 64 + 3 * 64 * 96 + 2 * 64 + biases
+    assert reading.weights == 4 * (2 * layer + vocabulary * 64)
+    adapter = 2 * 2 * (4 * (64 + 64) + 3 * (64 + 96))
+    # Two prompts of 10 positions, three rows that wrote 3 tokens on the average, 2 layers of 64 keys and values.
+    assert reading.other == 4 * ((2 * 10 + 9) * 2 * 2 * 64 + 2 * adapter)
+
+
+def test_the_bandwidth_is_positive():
+    assert decode_gpu.bandwidth(torch.device("cpu"), megabytes=1) > 0
