@@ -59,7 +59,7 @@ class Curve(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        control.should_log = state.global_step % CURVE_EVERY == 0
+        control.should_log = state.global_step % CURVE_EVERY == 0 or state.global_step == state.max_steps
         return control
 
     def on_log(
