@@ -12,6 +12,7 @@ allocated: by how much the peak of the resident set exceeds what it is just befo
     grouped-convolution   the batch repeated K times, adapters as convolutions of K groups, logits at every position
     all, every logit      ours, one forward of gathered adapters, gradient of all K, logits at every position
     all                   the same, logits where captions are
+    all, one at a time    the same, one hypothesis after the other, each computed again for its backward pass
     sampled, winner       scores without gradient, then forward and backward of one hypothesis per example
 """
 
@@ -40,7 +41,15 @@ from lora_mcl.objectives import ObjectiveOptions, weighted_loss, winner_takes_al
 from training.examples import IGNORE, Examples
 from training.step import MultipleChoiceLearner, StepOptions
 
-WAYS = ("sequential", "grouped-convolution", "all, every logit", "all", "sampled", "winner")
+WAYS = (
+    "sequential",
+    "grouped-convolution",
+    "all, every logit",
+    "all",
+    "all, one at a time",
+    "sampled",
+    "winner",
+)
 REFERENCE = "grouped-convolution"
 Step = Callable[[], float]
 
@@ -102,7 +111,8 @@ def prepare(way: str, shape: Shape, hypotheses: int) -> Step:
     stack = AdapterStack.attach(model, specs)
     if way == "all, every logit":
         return training_step(model, lambda: every_logit_loss(stack, examples, hypotheses))
-    learner = MultipleChoiceLearner(model, stack, ObjectiveOptions("wta"), options=StepOptions(way))
+    options = StepOptions("all", hypotheses_per_forward=1) if way == "all, one at a time" else StepOptions(way)
+    learner = MultipleChoiceLearner(model, stack, ObjectiveOptions("wta"), options=options)
     return training_step(model, lambda: learner(examples, 0, 1).loss)
 
 

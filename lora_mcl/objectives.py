@@ -184,6 +184,21 @@ class Anneal:
         if not 0 <= self.fraction <= 1:
             raise OptionsError(f"fraction must be in [0, 1]; got {self.fraction}")
 
+    @classmethod
+    def geometric(cls, start: float, ratio: float, end: float, total: int) -> "Anneal":
+        """start * ratio ** step until `end` is reached, for a training of `total` steps.
+
+        The paper's runs: `geometric(1.0, 0.999, 1e-6, total)`, with 1e-6 as good as winner-takes-all.
+
+        Raises:
+            OptionsError: `ratio` is not in (0, 1), or `start` and `end` are not positive and falling.
+        """
+        if not (0 < ratio < 1 and 0 < end < start):
+            raise OptionsError(f"ratio must be in (0, 1) and 0 < end < start; got {ratio}, {end}, {start}")
+        length = math.log(end / start) / math.log(ratio)  # steps until `end`
+        last = max(total - 1, 1)
+        return cls(start, end, length / last) if length <= last else cls(start, start * ratio**last)
+
     def at(self, step: float, total: float) -> float:
         """Value at `step` of `total` (steps count from 0: the last one is total - 1; one step alone gives
         `end`).

@@ -226,9 +226,18 @@ def test_schedules_by_hand(shape, middle):
     assert Anneal(0.3, 0.05, 1.0, shape).at(0, 1) == 0.05
 
 
+@pytest.mark.parametrize("total", [2, 100, 13_815, 20_000])
+def test_the_papers_schedule_multiplies_by_the_same_number_each_step(total):
+    anneal = Anneal.geometric(1.0, 0.999, 1e-6, total)
+    for step in (0, 1, total // 2, total - 1):
+        assert anneal.at(step, total) == pytest.approx(max(0.999**step, 1e-6), rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: Anneal.geometric(1.0, 1.0, 0.1, 10), "ratio"),
+        (lambda: Anneal.geometric(0.1, 0.9, 0.1, 10), "end < start"),
         (lambda: Anneal(0.0, 0.1), "start must be positive"),
         (lambda: Anneal(0.3, 0.0), "end must be positive"),
         (lambda: Anneal(-1.0, 0.1, shape="linear"), "start must be"),

@@ -35,7 +35,7 @@ class MultipleChoiceTrainer(LearnerTrainer):
     hypotheses, as ``eval_loss``.
 
     Args:
-        learner: what trains.
+        model: the learner, with the frozen model in it.
         args: transformers' settings.
         prompts_of: turns a collated batch that has ``captions`` [B, T] into encoded prompts, media included.
         examples_of: turns any other batch into examples. Without either, batches are what transformers' collators
@@ -52,7 +52,7 @@ class MultipleChoiceTrainer(LearnerTrainer):
 
     def __init__(
         self,
-        learner: MultipleChoiceLearner,
+        model: MultipleChoiceLearner,
         args: TrainingArguments,
         *,
         prompts_of: Callable[[Batch], PromptBatch] | None = None,
@@ -69,9 +69,9 @@ class MultipleChoiceTrainer(LearnerTrainer):
             raise OptionsError("label_smoothing_factor is not supported: hypotheses are compared by their likelihood")
         if args.n_gpu > 1:
             raise OptionsError("several GPUs need one process each: start with `accelerate launch` or `torchrun`")
-        super().__init__(learner, args, **more)
+        super().__init__(model, args, **more)
         self.prompts_of, self.examples_of, self.gate_learning_rate = prompts_of, examples_of, gate_learning_rate
-        hypotheses = len(learner.stack)
+        hypotheses = len(model.stack)
         self._tally = AssignmentTally(hypotheses, dead_after or 100 * hypotheses)
         self._evaluated = AssignmentTally(hypotheses)
 
