@@ -36,10 +36,10 @@ from training.step import MultipleChoiceLearner
 
 MIXTURE: MarkovMixture = random_mixture(states=4, chains=3, seed=0)
 MODEL = ModelOptions(initializer_range=0.04, rank=16, alpha=16.0)
-STEPS, BATCH, LENGTH = 300, 64, 32
-LEARNING_RATE, GATE_LEARNING_RATE = 1e-3, 3e-2
-TEST_SIZE, TEST_SEED = 4000, 100
-CURVE_SIZE, CURVE_EVERY = 500, 15
+STEPS, BATCH, LENGTH = 200, 32, 32
+LEARNING_RATE, GATE_LEARNING_RATE = 3e-3, 3e-2
+TEST_SIZE, TEST_SEED = 2000, 100
+CURVE_SIZE, CURVE_EVERY = 500, 10
 
 RELAXED = ObjectiveOptions("relaxed", epsilon=0.1)
 ANNEALED = ObjectiveOptions("annealed", temperature=Anneal(0.3, 0.01, 0.7))
