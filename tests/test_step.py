@@ -294,6 +294,14 @@ def test_options_are_checked(options, message):
         StepOptions(**options)
 
 
+def test_a_model_spread_over_devices_is_known_to_be():
+    module = learner("wta", 2)
+    assert not hasattr(module, "hf_device_map")
+    module.model.hf_device_map = {"model": 0, "lm_head": 1}
+    spread = MultipleChoiceLearner(module.model, module.stack, OBJECTIVES["wta"])
+    assert spread.hf_device_map == {"model": 0, "lm_head": 1}
+
+
 def test_batches_that_cannot_be_learned_from_are_refused():
     with pytest.raises(OptionsError, match="the batch has no labels"):
         Examples.from_batch({"input_ids": LABELS})

@@ -67,9 +67,9 @@ class MultipleChoiceTrainer(LearnerTrainer):
             raise OptionsError("prompts_of and examples_of read batches of their own kind: remove_unused_columns=False")
         if args.label_smoothing_factor:
             raise OptionsError("label_smoothing_factor is not supported: hypotheses are compared by their likelihood")
-        if args.n_gpu > 1:
-            raise OptionsError("several GPUs need one process each: start with `accelerate launch` or `torchrun`")
         super().__init__(model, args, **more)
+        if self.args.n_gpu > 1:  # by now 1 for a model that is itself spread over several
+            raise OptionsError("several GPUs need one process each: start with `accelerate launch` or `torchrun`")
         self.prompts_of, self.examples_of, self.gate_learning_rate = prompts_of, examples_of, gate_learning_rate
         hypotheses = len(model.stack)
         self._tally = AssignmentTally(hypotheses, dead_after or 100 * hypotheses)

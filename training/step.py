@@ -110,6 +110,9 @@ class MultipleChoiceLearner(Learner):
         if objective.needs_gate and gate is None and len(stack) > 1:
             raise OptionsError(f"the {objective.name} objective needs a gate")
         self.model, self.stack, self.objective, self.gate, self.options = model, stack, objective, gate, options
+        # Only a model that transformers has spread over devices has this; the Trainer then leaves it where it is.
+        if placed := getattr(model, "hf_device_map", None):
+            self.hf_device_map = placed
 
     @classmethod
     def attach(
