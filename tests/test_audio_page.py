@@ -188,7 +188,7 @@ def test_a_click_on_an_example_compares_it(visit, address, captioner, long_clip,
     assert strongest(captioner.heard) == pytest.approx(3_000, abs=1) and len(captioner.heard) == 24_000
     expect(page.locator("#audio-start")).to_be_hidden()
     expect(page.locator("#audio-hearing .seconds")).to_have_text("0.0 s1.5 s")
-    pace(0.2)
+    pace(0.6)
     page.get_by_role("button", name="A Low tone").click()
     expect_state(page, "writing")
     page.click("#audio-stop")
