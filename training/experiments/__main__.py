@@ -45,6 +45,7 @@ def main() -> None:
         arms = {name: arm for name, arm in arms.items() if name in given.only}
         if missing := {other for arm in arms.values() for other in arm.seconds_of or ()} - set(arms):
             parser.error(f"also needed for its seconds: {', '.join(sorted(missing))}")
+    torch.set_num_threads(experiment.THREADS)
     steps = given.steps or experiment.STEPS
     kept = BUILD_DIR / "experiments" / f"{given.data}-runs"
     runs = run_arms(arms, range(given.seeds), steps, kept, experiment.train)

@@ -25,7 +25,8 @@ from training.packages import BUILD_DIR
 from training.stability import oracle_nll, stability
 
 RUNS_DIR = BUILD_DIR / "experiments" / "image"
-STEPS, BATCH, LEARNING_RATE = 100, 24, 1e-3
+STEPS, BATCH, LEARNING_RATE = 80, 24, 1e-3
+THREADS = torch.get_num_threads()
 RANK = 8
 TEST_PICTURES = 200
 CURVE_EVERY = 5

@@ -36,7 +36,8 @@ from training.step import MultipleChoiceLearner
 
 MIXTURE: MarkovMixture = random_mixture(states=4, chains=3, seed=0)
 MODEL = ModelOptions(initializer_range=0.04, rank=16, alpha=16.0)
-STEPS, BATCH, LENGTH = 200, 32, 32
+STEPS, BATCH, LENGTH = 150, 32, 32
+THREADS = 1  # more only wait for each other on tensors this small
 LEARNING_RATE, GATE_LEARNING_RATE = 3e-3, 3e-2
 TEST_SIZE, TEST_SEED = 2000, 100
 CURVE_SIZE, CURVE_EVERY = 500, 10
