@@ -23,6 +23,7 @@ NUM_BEAMS = 3
 DIVERSITY_PENALTY = 0.8
 BASELINE = "baseline"
 SHARPNESS = 4.0
+LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 EXAMPLE = Path(__file__).resolve().parent.parent / "assets" / "examples" / "image" / "koala.jpg"
 
 
@@ -66,6 +67,7 @@ class LlamaShape:
     prompt_tokens: int = 600
     max_new_tokens: int = 48
     rank: int = 8
+    first_adapted_layer: int = 0
 
     def subject(self, hypotheses: int, folder: Path) -> Subject:
         """The model with random adapters, written to ``folder``. Nothing ends a caption but its length."""
@@ -84,7 +86,12 @@ class LlamaShape:
         # So sharp that no two continuations are as good to within rounding: the ways are to agree on every token.
         model.lm_head.weight.mul_(SHARPNESS)
         names = [*(f"hypothesis-{k}" for k in range(hypotheses)), BASELINE]
-        stack = AdapterStack.attach(model, [AdapterSpec(name, self.rank, 2.0 * self.rank) for name in names])
+        adapted = tuple(range(self.first_adapted_layer, self.num_hidden_layers))
+        specs = [
+            AdapterSpec(name, self.rank, 2.0 * self.rank, target_modules=LINEARS, layers_to_transform=adapted)
+            for name in names
+        ]
+        stack = AdapterStack.attach(model, specs)
         with torch.no_grad():
             for layer in stack.layers.values():
                 layer.lora_B.normal_(std=0.1)

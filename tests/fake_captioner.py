@@ -42,6 +42,7 @@ DIVERSE = (
     "a bicycle beside two sheep on a beach",
     "sur une plage, deux moutons et un vélo",
 )
+SAMPLES = ("a bicycle rests", "sheep, many of them", "two red sheep")
 
 
 @dataclass
@@ -65,7 +66,9 @@ class FakeCaptioner:
     failure: Exception | None = None
 
     def columns(self, options: CompareOptions | None = None) -> tuple[ColumnSpec, ...]:
-        beams = (options or self.defaults).num_beams
+        options = options or self.defaults
+        beams = options.num_beams
+        samples = ColumnSpec("sampling", "sampling", "Sampling", "Drawn at random.")
         return (
             *(
                 ColumnSpec(f"hypothesis-{k}", "hypothesis", label, description)
@@ -73,6 +76,7 @@ class FakeCaptioner:
             ),
             ColumnSpec("beam", "beam", "Beam search", f"The best captions that {beams} beams find.", revises=True),
             ColumnSpec("diverse-beam", "diverse-beam", "Diverse beam search", "As many, kept apart.", revises=True),
+            *([samples] if options.num_samples else []),
         )
 
     def compare(
@@ -87,6 +91,7 @@ class FakeCaptioner:
         window = self.read(media, start)
         sentences = [(sentence,) for _, _, sentence in self.hypotheses]
         sentences += [BEAM[: options.num_beams], DIVERSE[: options.num_beams]]
+        sentences += [SAMPLES[: options.num_samples]] if options.num_samples else []
         return self._compare(media_name(media), window, options, sentences, should_stop)
 
     def read(self, media: Media, start: float) -> Window | None:

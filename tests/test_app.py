@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_captioner import BEAM, DIVERSE, HYPOTHESES, FakeCaptioner
+from fake_captioner import BEAM, DIVERSE, HYPOTHESES, SAMPLES, FakeCaptioner
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -113,6 +113,7 @@ def test_only_the_comparison_is_public(client):
         ("num_beam_groups", 3),
         ("diversity_penalty", 0.8),
         ("hypothesis_beams", 1),
+        ("num_samples", 0),
         ("max_new_tokens", 48),
     ]
     assert parameters[0]["parameter_name"] == "image" and not parameters[0]["parameter_has_default"]
@@ -131,6 +132,13 @@ def test_the_endpoint_streams_comparisons_as_json(serve, picture):
     # All hypotheses grew together.
     lengths = [[len(c["captions"][0]["text"].split()) for c in o["columns"][:3]] for o in job.outputs()[1:5]]
     assert lengths == sorted(lengths) and len(lengths) == 4 and all(len(set(row)) == 1 for row in lengths)
+
+
+def test_the_endpoint_draws_samples_where_asked(client, picture):
+    image = handle_file(str(picture))
+    final = client.predict(image=image, num_samples=2, api_name="/compare_image")
+    assert [caption["text"] for caption in final["columns"][-1]["captions"]] == list(SAMPLES[:2])
+    assert final["columns"][-1]["method"] == "sampling"
 
 
 def test_the_real_captioner_answers(serve, picture, tiny_captioner):

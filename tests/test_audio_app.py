@@ -72,6 +72,7 @@ def test_both_comparisons_are_public(client):
         ("num_beam_groups", 3),
         ("diversity_penalty", 0.8),
         ("hypothesis_beams", 1),
+        ("num_samples", 0),
         ("max_new_tokens", 48),
     ]
     assert parameters[0]["parameter_name"] == "audio" and not parameters[0]["parameter_has_default"]

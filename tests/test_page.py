@@ -16,7 +16,7 @@ from browsing import (
     visiting,
     wait_until,
 )
-from fake_captioner import BEAM, DIVERSE, HYPOTHESES, FakeCaptioner
+from fake_captioner import BEAM, DIVERSE, HYPOTHESES, SAMPLES, FakeCaptioner
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -224,6 +224,25 @@ def test_settings_reach_the_captioner(visit, address, picture):
     page.click("#image-compare")
     expect_state(page, "done")
     assert captions(page, "beam") == [" ".join(text.split()[:4]) for text in BEAM[:2]]
+
+
+def test_a_sampling_column_shows_where_samples_are_asked_for(visit, address, picture, tmp_path):
+    page = visit(address)
+    upload(page, picture)
+    expect(column(page, "sampling")).to_be_hidden()
+    page.get_by_role("button", name="Settings").click()
+    samples = page.locator("#image-num_samples input[type=number]")
+    for count in (3, 0):
+        samples.fill(str(count))
+        samples.press("Tab")
+        page.click("#image-compare")
+        expect_state(page, "done")
+        expect(column(page, "sampling")).to_be_visible(visible=count > 0)
+        measured = page.locator(".diversity th").filter(has_text="Sampling, first 3")
+        expect(measured).to_have_count(1 if count else 0)
+        if count:
+            assert captions(page, "sampling") == list(SAMPLES)
+            screenshot(page, "sampling", tmp_path)
 
 
 @pytest.mark.parametrize(

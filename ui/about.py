@@ -136,6 +136,8 @@ Here they share one reading of the {medium.noun} and write at the same time, one
 likeliest unfinished sentences and extend them. The candidates are often near copies of each other.</dd>
 <dt>Diverse beam search</dt><dd>The same, but the candidates are split into groups, and a group pays a
 penalty for a word that an earlier group has just used.</dd>
+<dt>Sampling</dt><dd>Where the settings ask for it: captions drawn at random, a likely word more often than an unlikely
+one.</dd>
 <dt>log-prob.</dt><dd>How likely the model itself finds the caption, as a sum over its tokens: nearer to 0 is
 likelier. Long captions score lower, so compare captions of similar length.</dd>
 <dt>{medium.own}</dt><dd>stay on the computer that runs this page and are deleted within about an hour.</dd>

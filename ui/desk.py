@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -54,7 +54,9 @@ def build_desk(page: gr.Blocks, desk: Desk) -> None:
     """Lay a desk out and wire it; to be called inside its tab. Its widgets' ids begin with the medium's name."""
     captioner, medium = desk.captioner, desk.medium
     studio = Studio(captioner, medium)
-    specs = captioner.columns()
+    # The sampling column too, which shows only where samples are asked for.
+    defaults = captioner.defaults
+    specs = captioner.columns(replace(defaults, num_samples=max(1, defaults.num_samples)))
     idle = studio.idle()
     with gr.Row(elem_classes="desk"):
         with gr.Column(min_width=300):
@@ -71,7 +73,7 @@ def build_desk(page: gr.Blocks, desk: Desk) -> None:
                 elem_classes="status",
             )
             with gr.Accordion("Settings", open=False, elem_id=f"{medium.name}-settings"):
-                settings = _sliders(medium, captioner.defaults)
+                settings = _sliders(medium, defaults)
         with gr.Column(min_width=300):
             gallery = html(
                 gallery_html(desk.examples, _thumbnails(desk)),
@@ -81,7 +83,12 @@ def build_desk(page: gr.Blocks, desk: Desk) -> None:
             )
             html(about_html(desk.about))
     with gr.Row(elem_classes="board"):
-        columns = {spec.id: html(idle.columns[spec.id], elem_classes=["cell", spec.method]) for spec in specs}
+        columns = {
+            spec.id: html(
+                idle.columns.get(spec.id, ""), visible=spec.id in idle.columns, elem_classes=["cell", spec.method]
+            )
+            for spec in specs
+        }
     diversity = html(idle.diversity)
     html(guide_html(specs, medium))
     parts = Parts(media, settings, go, stop, status, gallery, columns, diversity, listens)

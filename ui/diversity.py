@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 from lora_mcl.metrics import Diversity, diversity
-from lora_mcl.results import Comparison
+from lora_mcl.results import Comparison, Method
 
 IDLE = '<section class="diversity" data-state="idle"></section>'
 
@@ -38,7 +38,7 @@ def diversity_html(comparison: Comparison) -> str:
     for column in baselines:
         texts = [caption.text for caption in column.captions[: len(hypotheses)]]
         theirs = diversity(texts)
-        rows.append(_row(f"{column.label}, {_first(len(texts))}", column.method, theirs))
+        rows.append(_row(f"{column.label}, {_taken(len(texts), column.method)}", column.method, theirs))
         if ours and theirs:
             sentences.append(_verdict(column.label, ours, theirs))
     heads = "".join(
@@ -57,8 +57,11 @@ def diversity_html(comparison: Comparison) -> str:
     )
 
 
-def _first(count: int) -> str:
-    return "1 caption" if count == 1 else f"best {count}"
+def _taken(count: int, method: Method) -> str:
+    if count == 1:
+        return "1 caption"
+    # Samples are not ranked.
+    return f"first {count}" if method == "sampling" else f"best {count}"
 
 
 def _row(name: str, kind: str, values: Diversity | None) -> str:

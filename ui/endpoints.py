@@ -31,6 +31,7 @@ def _compare_image(studio: Studio, parts: Parts) -> Callable[..., Iterator[dict[
         num_beam_groups: Any,
         diversity_penalty: Any,
         hypothesis_beams: Any,
+        num_samples: Any,
         max_new_tokens: Any,
     ) -> Iterator[dict[str, Any]]:
         """Caption a picture with every hypothesis, with beam search and with diverse beam search.
@@ -41,12 +42,13 @@ def _compare_image(studio: Studio, parts: Parts) -> Callable[..., Iterator[dict[
             num_beam_groups: groups of diverse beam search; must divide the beams.
             diversity_penalty: what a token costs that an earlier group chose, in nats.
             hypothesis_beams: beams of each hypothesis; 1 is greedy decoding.
+            num_samples: captions drawn at random, in a column of their own; 0 leaves it out.
             max_new_tokens: longest caption, in tokens.
 
         Returns:
             The comparison as far as it is, again and again; the last one is complete.
         """
-        values = (num_beams, num_beam_groups, diversity_penalty, hypothesis_beams, max_new_tokens)
+        values = (num_beams, num_beam_groups, diversity_penalty, hypothesis_beams, num_samples, max_new_tokens)
         yield from _answers(studio, parts, request, image, 0, values)
 
     return compare_image
@@ -61,6 +63,7 @@ def _compare_audio(studio: Studio, parts: Parts) -> Callable[..., Iterator[dict[
         num_beam_groups: Any,
         diversity_penalty: Any,
         hypothesis_beams: Any,
+        num_samples: Any,
         max_new_tokens: Any,
     ) -> Iterator[dict[str, Any]]:
         """Caption a sound with every hypothesis, with beam search and with diverse beam search.
@@ -73,12 +76,13 @@ def _compare_audio(studio: Studio, parts: Parts) -> Callable[..., Iterator[dict[
             num_beam_groups: groups of diverse beam search; must divide the beams.
             diversity_penalty: what a token costs that an earlier group chose, in nats.
             hypothesis_beams: beams of each hypothesis; 1 is greedy decoding.
+            num_samples: captions drawn at random, in a column of their own; 0 leaves it out.
             max_new_tokens: longest caption, in tokens.
 
         Returns:
             The comparison as far as it is, again and again; the last one is complete.
         """
-        values = (num_beams, num_beam_groups, diversity_penalty, hypothesis_beams, max_new_tokens)
+        values = (num_beams, num_beam_groups, diversity_penalty, hypothesis_beams, num_samples, max_new_tokens)
         yield from _answers(studio, parts, request, audio, start, values)
 
     return compare_audio

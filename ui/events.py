@@ -58,9 +58,13 @@ class Parts:
 
     def changes(self, view: View, shown: View | None) -> dict[Any, Any]:
         """The updates that lead from what is shown to ``view``; all of them where nothing is known."""
-        updates: dict[Any, Any] = {
-            self.columns[id]: html for id, html in view.columns.items() if shown is None or shown.columns[id] != html
-        }
+        updates: dict[Any, Any] = {}
+        for id, part in self.columns.items():
+            now, before = view.columns.get(id), None if shown is None else shown.columns.get(id)
+            if shown is None or (now is None) != (before is None):
+                updates[part] = gr.HTML(visible=False) if now is None else gr.HTML(now, visible=True)
+            elif now != before:
+                updates[part] = now
         if shown is None or shown.diversity != view.diversity:
             updates[self.diversity] = view.diversity
         if shown is None or (shown.status, shown.running) != (view.status, view.running):

@@ -33,6 +33,7 @@ SETTINGS = (
         0.1,
     ),
     Setting("hypothesis_beams", "Beams per hypothesis", "1 writes the likeliest word at every step", 1, 8, 1),
+    Setting("num_samples", "Samples", "Captions drawn at random, in a column of their own; 0 leaves it out", 0, 12, 1),
     Setting("max_new_tokens", "Longest caption", "In tokens, which are words or parts of words", 4, 128, 1),
 )
 

@@ -20,7 +20,7 @@ WRITING = "Writing captions …"
 
 @dataclass(frozen=True)
 class View:
-    """What the page shows at one moment, as HTML; ``columns`` is by column id."""
+    """What the page shows at one moment, as HTML; ``columns`` is by column id, without the hidden ones."""
 
     columns: dict[str, str]
     diversity: str = NO_DIVERSITY
