@@ -1,6 +1,7 @@
 """What it costs to fill the page: K hypotheses, beam search and diverse beam search, three ways side by side.
 
-    python -m benchmarks.decode --out assets/results/decode.json
+    python -m benchmarks.decode --save                        # and keep the results, in docs/decoding.md too
+    python -m benchmarks.decode --models embedded --rounds 2
 
     sequential    PEFT: set_adapter, then transformers' generate, column after column
     mixed batch   PEFT: the hypotheses in one generate with adapter_names, the baselines as above
@@ -24,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,11 @@ from lora_mcl.adapters import GroupedLoraLinear
 from lora_mcl.bundle import EMBEDDED_BUNDLE
 from lora_mcl.decoding import LogitRules
 from lora_mcl.decoding.trunk import decoder_layers, decoder_of
+from training.tables import filled
 
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "assets" / "results" / "decode.json"
+GUIDE = ROOT / "docs" / "decoding.md"
 WAYS = ("sequential", "mixed batch", "lockstep")
 # And the K that each is measured at.
 MODELS = {"embedded": (1, 3, 5, 8), "llama-100m": (1, 3, 5, 8), "llama-100m-upper-half": (3,)}
@@ -215,6 +221,31 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def passage(results: dict[str, Any]) -> str:
+    """What the guide says of the results."""
+    page = results["page"]
+    lines = [
+        f"On {results['threads']} CPU threads, in {results['rounds']} rounds; the Llamas read "
+        f"{results['llama']['prompt_tokens']} tokens and write {results['llama']['max_new_tokens']}. The embedded page "
+        f"shows its first words after {page['first_seconds']['median']:.2f} s and is done after "
+        f"{page['total_seconds']['median']:.2f} s.",
+        "",
+        table(results),
+        "",
+        "Where the time of the lockstep decode goes:",
+        "",
+        "| model | K | stage | seconds | of it |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for model, by_count in results["models"].items():
+        for hypotheses, case in by_count.items():
+            for stage, found in case["lockstep_time"].items():
+                largest = sorted(found["shares"].items(), key=itemgetter(1), reverse=True)
+                shares = ", ".join(f"{part} {share:.0%}" for part, share in largest if share >= 0.05)
+                lines.append(f"| {model} | {hypotheses} | {stage} | {found['seconds']:.2f} | {shares} |")
+    return "\n".join(lines)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the benchmark, or measure the memory of one way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -226,7 +257,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--hidden", type=int, default=768, help="channels of the Llama")
     parser.add_argument("--prompt", type=int, default=600, help="tokens the Llama reads")
     parser.add_argument("--new", type=int, default=48, help="tokens the Llama writes")
-    parser.add_argument("--out", type=Path, help="also write the results there, as JSON")
+    parser.add_argument("--save", action="store_true", help="keep the results in the repository and its guide")
     parser.add_argument("--memory-of", choices=WAYS, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
@@ -239,9 +270,9 @@ def main(arguments: list[str] | None = None) -> None:
         return
     results = benchmark(given)
     print(table(results))
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    if given.save:
+        RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        GUIDE.write_text(filled(GUIDE.read_text(encoding="utf-8"), {"decode": passage(results)}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The decoding guide's code runs, on a tiny model in place of GPT-2, and its figures are right."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from benchmarks import decode, decode_gpu
 from lora_mcl.adapters import AdapterSpec, AdapterStack
+from training.tables import filled
 
 GUIDE = (Path(__file__).resolve().parent.parent / "docs" / "decoding.md").read_text(encoding="utf-8")
 
@@ -31,5 +33,13 @@ def test_the_code_of_the_guide_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_the_commands_of_the_guide_exist():
-    modules = re.findall(r"python -m benchmarks\.(\w+) --out", GUIDE)
+    modules = re.findall(r"python -m benchmarks\.(\w+) --", GUIDE)
     assert modules == ["decode", "decode_gpu"] and callable(decode.main) and callable(decode_gpu.main)
+
+
+def test_every_figure_of_the_guide_comes_from_the_results():
+    if decode.RESULTS.exists():
+        results = json.loads(decode.RESULTS.read_text(encoding="utf-8"))
+        assert filled(GUIDE, {"decode": decode.passage(results)}) == GUIDE, "python -m benchmarks.decode --save"
+    else:
+        assert "<!-- decode -->\n<!-- /decode -->" in GUIDE

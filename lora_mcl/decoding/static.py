@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
-from transformers.cache_utils import CacheLayerMixin
+from transformers.cache_utils import DynamicLayer
 
 from lora_mcl.decoding.prefill import AdapterRows, FixedRows, Prefill
 from lora_mcl.decoding.shared_prompt import Seating, SharedStates, attending_to_shared_prompts
@@ -60,7 +60,7 @@ class Shape:
         return Shape(self.rows, self.adapters, self.media, self.trunk_depth, prompt, written)
 
 
-class StaticLayer(CacheLayerMixin):
+class StaticLayer(DynamicLayer):
     """One layer's keys and values in buffers that stay where they are.
 
     Attributes:
@@ -101,21 +101,6 @@ class StaticLayer(CacheLayerMixin):
         """Row ``i`` becomes what row ``beam_idx[i]`` was."""
         self.keys.copy_(self.keys.index_select(0, beam_idx))
         self.values.copy_(self.values.index_select(0, beam_idx))
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Nothing to do: the buffers are there from the start."""
-
-    def get_seq_length(self) -> int:
-        """Unused: positions are given to the model."""
-        return 0
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Unused: the bias masks."""
-        return self.keys.shape[2], 0
-
-    def get_max_length(self) -> int:
-        """The tokens a row may write."""
-        return self.keys.shape[2]
 
 
 class StaticStep:
