@@ -1,8 +1,8 @@
 """The lockstep engine: one prefill, then one model forward per token for all rows of all columns.
 
-Prefill has one row per distinct (medium, adapter). Each column's search then works on its own rows. After
-each step the cache is gathered once for all of them, which at once reorders beams, copies the prompt's row to
-new beams and drops the rows that ended.
+Prefill has one row per distinct medium and adapter. Each column's search then works on its own rows. Between two
+steps the rows are gathered once for all of them, which at once reorders beams, gives new beams their prompt and drops
+the rows that ended.
 """
 
 from __future__ import annotations
