@@ -162,6 +162,13 @@ def test_a_bed_lies_below_an_event():
             assert loudness(outside) > -70
 
 
+def test_a_background_has_no_gap_wherever_it_starts():
+    for seed in range(10):
+        clip, _ = simple(Scene("rain", ()), seed)
+        level = envelope(clip.wave)
+        assert np.lib.stride_tricks.sliding_window_view(level, 5).max(1).min() > -9, seed
+
+
 def test_short_clips_and_backgrounds_alone():
     clip, _ = simple(Scene("rain", ()), seconds=5.0)
     assert len(clip.wave) == 5 * RATE and clip.spans == () and loudness(clip.wave) > -45

@@ -169,11 +169,14 @@ def looped(wave: np.ndarray, size: int, joint: float = 0.1) -> np.ndarray:
 
 
 def _bed(wave: np.ndarray, size: int, rng: random.Random) -> np.ndarray:
+    """``size`` samples from anywhere in an endless repetition of the recording."""
     wave = pitched(wave, rng.uniform(-SEMITONES, SEMITONES))
     if len(wave) > size:
         start = rng.randrange(len(wave) - size)
         return wave[start : start + size]
-    return np.roll(looped(wave, size, 0.25), rng.randrange(size))
+    joint = 0.25
+    start = round(joint * RATE) + rng.randrange(len(wave))  # past the soft beginning
+    return looped(wave, start + size, joint)[start:]
 
 
 def _starts(lengths: list[float], scene: Scene, rng: random.Random, seconds: float) -> list[float]:
