@@ -134,17 +134,17 @@ def test_the_head_on_each_cell_averages_to_the_head_on_the_pooled_features(tiny)
 
 
 @torch.no_grad()
-def test_a_patch_lists_its_cells_row_by_row_features_then_tags(tiny):
-    features = tiny.features(picture(128))
+def test_a_patch_lists_its_cells_row_by_row_shapes_then_tags(tiny):
+    shapes, _ = tiny.cells(picture(128))
     probabilities = tiny.class_probabilities(picture(128))
-    patches = tiny.assemble(features, probabilities)
-    cell = TINY.head_width + TINY.tag_dim
+    patches = tiny.assemble(shapes, probabilities)
+    cell = TINY.shape_width + TINY.tag_dim
     assert patches.shape == (1, 4, 4 * cell) == (1, 4, TINY.hidden_size)
     for patch, (top, left) in enumerate([(0, 0), (0, 2), (2, 0), (2, 2)]):
         for position, (row, column) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
             found = patches[0, patch, position * cell : (position + 1) * cell]
             tags = probabilities[0, top + row, left + column] @ tiny.tag_embedding
-            expected = torch.cat([features[0, top + row, left + column], tags])
+            expected = torch.cat([shapes[0, top + row, left + column], tags])
             torch.testing.assert_close(found, expected)
 
 
@@ -155,16 +155,35 @@ def test_forward_puts_a_dummy_before_the_patches(tiny):
     hidden = output.hidden_states[-1]
     assert hidden.shape == (1, 1 + 4, TINY.hidden_size)
     assert not hidden[:, 0].any()
-    features = tiny.features(picture(128))
-    torch.testing.assert_close(hidden[:, 1:], tiny.assemble(features, tiny.probabilities(features)))
+    shapes, head = tiny.cells(picture(128))
+    torch.testing.assert_close(hidden[:, 1:], tiny.assemble(shapes, tiny.probabilities(head)))
+
+
+@torch.no_grad()
+def test_shapes_are_the_stages_outputs_averaged_over_each_cell_and_normalised(tiny):
+    outputs = []
+    handles = [
+        tiny.blocks[last].register_forward_hook(lambda module, inputs, output: outputs.append(output))
+        for last in (sum(TINY.stage_depths[:stages]) - 1 for stages in (5, 6, 7))
+    ]
+    shapes, _ = tiny.cells(picture(128))
+    for handle in handles:
+        handle.remove()
+    fine, *coarse = outputs
+    assert [stage.shape for stage in outputs] == [(1, 12, 8, 8), (1, 12, 4, 4), (1, 16, 4, 4)]
+    expected = [fine.unflatten(-1, (4, 2)).unflatten(-3, (4, 2)).mean((-1, -3)), *coarse]
+    for found, stage in zip(shapes.split((12, 12, 16), dim=-1), expected, strict=True):
+        centred = stage - stage.mean(1, keepdim=True)
+        scale = (stage.var(1, keepdim=True, correction=0) + 1e-5).sqrt()
+        torch.testing.assert_close(found, (centred / scale).permute(0, 2, 3, 1), atol=1e-4, rtol=1e-4)
 
 
 def test_default_geometry_is_the_embedded_one():
     config = EfficientNetTowerConfig()
-    assert (config.grid_size, config.patch_size, config.hidden_size) == (8, 64, 5632)
+    assert (config.grid_size, config.patch_size, config.hidden_size) == (8, 64, 3008)
 
 
-@pytest.mark.parametrize("bad", [{"image_size": 200}, {"stage_widths": (8, 8)}, {"stage_depths": (1,)}])
+@pytest.mark.parametrize("bad", [{"image_size": 200}, {"stage_widths": (8, 8)}, {"stage_depths": (1,)}, {"shape_stages": (5, 7)}])
 def test_impossible_geometry_is_refused(bad):
     with pytest.raises(ValueError):
         EfficientNetTowerConfig(**bad)

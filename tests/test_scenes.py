@@ -18,7 +18,7 @@ from training.image.places import load_places
 from training.image.render import Background, render
 from training.image.sampler import MAX_COPIES, sample_scene
 from training.image.scene import SLOTS, Scene, Thing
-from training.image.visits import CachedPictures, CaptionVisits
+from training.image.visits import CachedPictures, CaptionVisits, EmptyPlaces
 
 CONCEPTS, PLACES = ["cat", "dog", "apple", "bus"], ["beach", "forest"]
 
@@ -95,30 +95,36 @@ def tower() -> EfficientNetTower:
 
 
 def test_patches_are_what_the_tower_assembles(tower):
-    features = torch.rand(1, 8, 8, 32) * 6
-    patches = tower.assemble(features, tower.probabilities(features))
-    assert torch.equal(to_cells(patches, 2)[..., :32], features)
+    shapes, head = torch.randn(1, 8, 8, 624), torch.rand(1, 8, 8, 32) * 6
+    patches = tower.assemble(shapes, tower.probabilities(head))
+    assert torch.equal(to_cells(patches, 2)[..., :624], shapes)
 
 
 @pytest.mark.parametrize("slot", SLOTS)
 def test_a_simulated_photograph_shows_its_class_in_its_slot(tower, slot):
     torch.nn.init.normal_(tower.classifier.weight)
-    features = torch.rand(1, 8, 8, 32)
-    patches = tower.assemble(features, tower.probabilities(features))[0].detach()
-    placed = PhotoSimulator(tower).place(patches, 7, slot, random.Random(1))
-    logits = tower.classifier(to_cells(placed, 2)[..., :32]) - tower.classifier(features[0])
-    winners = logits.mean(0).argmax(-1)
+    shapes, head = torch.randn(1, 8, 8, 624), torch.rand(1, 8, 8, 32)
+    patches = tower.assemble(shapes, tower.probabilities(head))[0].detach()
+    placed, seen = PhotoSimulator(tower).place(patches, head[0], 7, slot, random.Random(1))
+    winners = (tower.classifier(seen) - tower.classifier(head[0])).mean(0).argmax(-1)
     column = round((SLOTS.index(slot) + 0.5) / 3 * 8 - 0.5)
     assert winners[column] == 7
-    assert (to_cells(placed, 2)[..., :32] >= 0).all()
+    assert (seen >= 0).all()
+    changed = (to_cells(placed, 2) != to_cells(patches, 2)).any(-1)
+    assert changed[:, column].any() and not changed.all(), "only the cells of the thing change"
+    tags = tower.probabilities(seen[None])[0] @ tower.tag_embedding
+    torch.testing.assert_close(to_cells(placed, 2)[..., 624:], tags)
 
 
 @pytest.fixture
 def stream(tower) -> CaptionVisits:
     rng = random.Random(0)
     items = tuple(Item(sample_scene(rng, CONCEPTS, PLACES), (320, 320), (i,)) for i in range(6))
-    pictures = CachedPictures(items, (np.random.default_rng(0).random((6, 16, 160), dtype=np.float32),), (0,) * 6)
-    empty = CachedPictures((Item(Scene("beach", ()), (320, 320), (0,)),), pictures.arrays, (0,))
+    pictures = CachedPictures(items, (np.random.default_rng(0).random((6, 16, 4 * 632), dtype=np.float32),), (0,) * 6)
+    empty = EmptyPlaces(
+        CachedPictures((Item(Scene("beach", ()), (320, 320), (0,)),), pictures.arrays, (0,)),
+        (np.random.default_rng(1).random((1, 8, 8, 32), dtype=np.float32),),
+    )
     return CaptionVisits(
         pictures,
         Grammar(load_lexicon(), load_places()),

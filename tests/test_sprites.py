@@ -57,7 +57,8 @@ def test_test_drawings_may_be_redistributed():
 
 def test_held_out_hands_rotate():
     held_out = Counter(sprites[0].family for sprites in by_concept("test").values())
-    assert set(held_out) == {sprite.family for sprite in SPRITES if sprite.commit}
+    # Streamline drew two thirds of the concepts, so it cannot take its turn; it only trains.
+    assert set(held_out) == {sprite.family for sprite in SPRITES if sprite.commit} - {"streamline"}
     assert max(held_out.values()) - min(held_out.values()) <= 2
     trained = {sprite.renderer for sprite in SPRITES if sprite.split == "train"}
     assert trained == set(RENDERERS)

@@ -3,9 +3,11 @@
 The trunk (Tan & Le 2019, "EfficientNet"; Lite variant: ReLU6, no squeeze-and-excite) turns an image into a
 grid of cells, one every 32 pixels. Its ImageNet classifier is linear after average pooling, so it can be
 applied to every cell on its own: the cell's class probabilities, embedded by one vector per class, say *what*
-is there in terms the network was trained to name. A cell is [features, tags]; ``cells_per_patch`` x
-``cells_per_patch`` neighbouring cells are stacked into one patch (pixel shuffle) to keep the language model's
-sequence short.
+is there in terms the network was trained to name. What the network was not trained to name (drawings) is told
+better by its middle: the head's features keep what photographs of ImageNet classes need, and lose shapes that
+the outputs of earlier stages still hold. A cell is [shapes, tags], with the shapes those stages' outputs, each
+layer-normalised; ``cells_per_patch`` x ``cells_per_patch`` neighbouring cells are stacked into one patch (pixel
+shuffle) to keep the language model's sequence short.
 
 Batch normalisation is folded into the convolutions when weights are converted, so the stored network has
 convolutions with biases only.
@@ -34,6 +36,7 @@ class EfficientNetTowerConfig(PreTrainedConfig):
         stem_width, stage_widths, stage_depths, head_width: channels and blocks of the trunk.
         num_classes: classes of the ImageNet head.
         tag_dim: channels of a class's tag vector.
+        shape_stages: the stages, counted from 0, whose outputs are a cell's shapes.
         cells_per_patch: a patch is a square of this many trunk cells on each side.
     """
 
@@ -48,6 +51,7 @@ class EfficientNetTowerConfig(PreTrainedConfig):
     head_width: int = 1280
     num_classes: int = 1000
     tag_dim: int = 128
+    shape_stages: list[int] | tuple[int, ...] = (4, 5, 6)
     cells_per_patch: int = 2
     initializer_range: float = 0.02
 
@@ -56,6 +60,8 @@ class EfficientNetTowerConfig(PreTrainedConfig):
         stages = len(STAGE_KERNELS)
         if len(self.stage_widths) != stages or len(self.stage_depths) != stages:
             raise ValueError(f"stage_widths and stage_depths need {stages} values each")
+        if not all(0 <= stage < stages for stage in self.shape_stages):
+            raise ValueError(f"shape_stages must be within 0..{stages - 1}, got {self.shape_stages}")
         if self.image_size % self.patch_size:
             raise ValueError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
 
@@ -70,9 +76,14 @@ class EfficientNetTowerConfig(PreTrainedConfig):
         return self.image_size // TRUNK_STRIDE
 
     @property
+    def shape_width(self) -> int:
+        """Channels of a cell's shapes."""
+        return sum(self.stage_widths[stage] for stage in self.shape_stages)
+
+    @property
     def hidden_size(self) -> int:
-        """Channels of a patch: its cells' features and tags, stacked."""
-        return self.cells_per_patch**2 * (self.head_width + self.tag_dim)
+        """Channels of a patch: its cells' shapes and tags, stacked."""
+        return self.cells_per_patch**2 * (self.shape_width + self.tag_dim)
 
 
 class SameConv2d(nn.Conv2d):
@@ -110,7 +121,7 @@ class InvertedResidual(nn.Module):
 class EfficientNetTower(PreTrainedModel):
     """Image -> [dummy CLS, patches...], in the form LLaVA-NeXT expects of a vision tower.
 
-    With G cells on a side, C head channels, N classes, P patches and D = ``config.hidden_size``:
+    With G cells on a side, C head channels, S shape channels, N classes, P patches and D = ``config.hidden_size``:
     ``pixel_values`` is [B, 3, S, S], normalised to (value - 127) / 128 with values in 0..255.
     """
 
@@ -148,29 +159,45 @@ class EfficientNetTower(PreTrainedModel):
         if isinstance(module, EfficientNetTower):
             init.normal_(module.tag_embedding, std=self.config.initializer_range)
 
-    def features(self, pixel_values: Tensor) -> Tensor:
-        """Return the trunk's cells [B, G, G, C], each value in 0..6."""
+    def cells(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cells' shapes [B, G, G, S] and their head features [B, G, G, C], the latter in 0..6.
+
+        Shapes of a finer stage are averaged over each cell; each stage's are normalised to mean 0 and variance 1
+        over its channels, since stages differ in scale.
+        """
         x = pixel_values.to(self.stem.weight.dtype).contiguous(memory_format=torch.channels_last)
+        grid = (x.shape[-2] // TRUNK_STRIDE, x.shape[-1] // TRUNK_STRIDE)
         x = F.relu6(self.stem(x), inplace=True)
-        for block in self.blocks:
-            x = block(x)
-        return F.relu6(self.head(x), inplace=True).permute(0, 2, 3, 1)
+        shapes, start = [], 0
+        for stage, depth in enumerate(self.config.stage_depths):
+            for block in self.blocks[start : start + depth]:
+                x = block(x)
+            start += depth
+            if stage in self.config.shape_stages:
+                pooled = F.adaptive_avg_pool2d(x, grid).permute(0, 2, 3, 1)
+                shapes.append(F.layer_norm(pooled, pooled.shape[-1:]))
+        head = F.relu6(self.head(x), inplace=True).permute(0, 2, 3, 1)
+        return torch.cat(shapes, dim=-1), head
+
+    def features(self, pixel_values: Tensor) -> Tensor:
+        """Return the cells' head features [B, G, G, C], which the classifier reads; each value in 0..6."""
+        return self.cells(pixel_values)[1]
 
     def probabilities(self, features: Tensor) -> Tensor:
-        """Return each cell's class probabilities [B, G, G, N] from its features [B, G, G, C]."""
+        """Return each cell's class probabilities [B, G, G, N] from its head features [B, G, G, C]."""
         return self.classifier(features).softmax(-1, dtype=torch.float32).to(features.dtype)
 
     def class_probabilities(self, pixel_values: Tensor) -> Tensor:
         """Return each cell's class probabilities [B, G, G, N]."""
         return self.probabilities(self.features(pixel_values))
 
-    def assemble(self, features: Tensor, probabilities: Tensor) -> Tensor:
-        """Return patches [B, P, D] made of cells' features [B, G, G, C] and class probabilities [B, G, G, N].
+    def assemble(self, shapes: Tensor, probabilities: Tensor) -> Tensor:
+        """Return patches [B, P, D] made of cells' shapes [B, G, G, S] and class probabilities [B, G, G, N].
 
         Kept apart from ``forward`` so that training can replace what some cells say. A patch lists its cells
-        row by row, each as its features then its tags.
+        row by row, each as its shapes then its tags.
         """
-        cells = torch.cat([features, probabilities @ self.tag_embedding], dim=-1)
+        cells = torch.cat([shapes, probabilities @ self.tag_embedding], dim=-1)
         batch, height, width, channels = cells.shape
         side = self.config.cells_per_patch
         cells = cells.reshape(batch, height // side, side, width // side, side, channels)
@@ -181,8 +208,8 @@ class EfficientNetTower(PreTrainedModel):
 
         ``hidden_states`` has a single entry, so the model's ``vision_feature_layer`` must be -1.
         """
-        features = self.features(pixel_values)
-        patches = self.assemble(features, self.probabilities(features))
+        shapes, head = self.cells(pixel_values)
+        patches = self.assemble(shapes, self.probabilities(head))
         hidden = F.pad(patches, (0, 0, 1, 0))
         output = BaseModelOutput(last_hidden_state=hidden, hidden_states=(hidden,))
         return output.to_tuple() if return_dict is False else output

@@ -1,7 +1,7 @@
 """Work on cached tower outputs: mirror a picture, or pretend that something was photographed in it.
 
 Shapes: a picture's patches are [P, D] with P = g * g patches, each stacking ``side`` x ``side`` trunk cells of
-C features and E tag channels (``EfficientNetTower.assemble``).
+S shape and E tag channels (``EfficientNetTower.assemble``). Its head features are [G, G, C], with G = g * side.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from training.image.scene import SLOTS, Slot
 CLASS_LOGIT = (7.0, 13.0)
 """Range of the head's logit, above the mean class, that a clearly photographed thing reaches in a cell."""
 CLUTTER = 0.25
-"""Standard deviation of the noise on a simulated cell, relative to the mean feature."""
+"""Standard deviation of the noise on a simulated cell's head features, relative to their mean."""
 
 
 def to_cells(patches: Tensor, side: int) -> Tensor:
-    """[..., P, D] -> the grid of trunk cells [..., G, G, C + E]."""
+    """[..., P, D] -> the grid of trunk cells [..., G, G, S + E]."""
     *lead, count, width = patches.shape
     grid = round(count**0.5)
     cells = patches.reshape(*lead, grid, grid, side, side, width // side**2)
@@ -46,27 +46,31 @@ class PhotoSimulator:
     """Simulates the tower's answer to a photograph of an ImageNet thing, without the photograph.
 
     There are no labelled photographs of most things here, but the tower was trained on them, and its
-    classifier's weights say where their features lie. A cell that shows class n is drawn around
+    classifier's weights say where their head features lie. A cell that shows class n is drawn around
     ``background + s * w_n`` with w_n the class's (centred) weight vector and s set so that the head's logit is
     that of a clear photograph; its tags are then computed by the head itself, with whatever confusions the head has.
+    What the middle of the tower would see of it is not known: the cell's shapes are noise, so that only tags help.
     """
 
     tower: EfficientNetTower
 
     @torch.no_grad()
-    def place(self, patches: Tensor, class_index: int, slot: Slot, rng: random.Random) -> Tensor:
-        """Return patches [P, D] of the same picture with a thing of the class in the slot."""
-        side, width = self.tower.config.cells_per_patch, self.tower.config.head_width
-        features = to_cells(patches, side)[..., :width].clone()
+    def place(
+        self, patches: Tensor, head: Tensor, class_index: int, slot: Slot, rng: random.Random
+    ) -> tuple[Tensor, Tensor]:
+        """Return patches [P, D] and head features [G, G, C] of the same picture with a thing in the slot."""
+        side, width = self.tower.config.cells_per_patch, self.tower.config.shape_width
         weights = self.tower.classifier.weight
         direction = weights[class_index] - weights.mean(0)
         strength = rng.uniform(*CLASS_LOGIT) / direction.square().sum()
-        mask = _blob(features.shape[0], slot, rng)[..., None]
-        noise = torch.randn(features.shape, generator=_generator(rng)) * CLUTTER * features.mean()
-        thing = features.mean((0, 1)) + strength * direction + noise
-        features = ((1 - mask) * features + mask * thing).clamp(0, 6)
-        probabilities = self.tower.probabilities(features[None])
-        return self.tower.assemble(features[None], probabilities)[0]
+        generator = torch.Generator().manual_seed(rng.getrandbits(48))
+        mask = _blob(head.shape[0], slot, rng)[..., None]
+        noise = torch.randn(head.shape, generator=generator) * CLUTTER * head.mean()
+        thing = head.mean((0, 1)) + strength * direction + noise
+        head = ((1 - mask) * head + mask * thing).clamp(0, 6)
+        shapes = to_cells(patches, side)[..., :width]
+        shapes = (1 - mask) * shapes + mask * torch.randn(shapes.shape, generator=generator)
+        return self.tower.assemble(shapes[None], self.tower.probabilities(head[None]))[0], head
 
 
 def _blob(grid: int, slot: Slot, rng: random.Random) -> Tensor:
@@ -78,6 +82,3 @@ def _blob(grid: int, slot: Slot, rng: random.Random) -> Tensor:
     distance = ((steps[None] - centre_x) / radius_x) ** 2 + ((steps[:, None] - centre_y) / radius_y) ** 2
     return (1.6 - distance).clamp(0, 1)
 
-
-def _generator(rng: random.Random) -> torch.Generator:
-    return torch.Generator().manual_seed(rng.getrandbits(48))

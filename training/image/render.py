@@ -21,7 +21,7 @@ SHORT_SIDE = 320
 """Pixels; the long side follows from the aspect ratio. A little above what the vision tower sees."""
 ASPECTS = ((1.0, 0.5), (4 / 3, 0.35), (3 / 4, 0.15))
 SIZE_FACTOR = {"small": 0.6, "normal": 1.0, "large": 1.5}
-NORMAL_HEIGHT = 0.36
+NORMAL_HEIGHT = 0.48
 """Height of a normal thing, as a fraction of the picture's short side."""
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from training.image.scene import SLOTS, Scene, Size, Slot, Thing
 
-KINDS_WEIGHTS = (0.34, 0.41, 0.25)
-COUNT_WEIGHTS = (0.56, 0.26, 0.18)
-MAX_COPIES = 6
+KINDS_WEIGHTS = (0.42, 0.38, 0.20)
+COUNT_WEIGHTS = (0.60, 0.24, 0.16)
+MAX_COPIES = 4
 """More copies than this in one picture leaves too few pixels for each."""
 
 

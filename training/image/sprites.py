@@ -100,6 +100,18 @@ RENDERERS: dict[str, Renderer] = {
     "emojione": _iconify(
         "emojione", "1.2.3", "CC-BY-4.0", "EmojiOne / EmojiTwo", "https://github.com/EmojiTwo/emojitwo"
     ),
+    # Designs that its successor redrew: one family with "emojione".
+    "emojione-v1": _iconify(
+        "emojione-v1",
+        "1.2.3",
+        "CC-BY-SA-4.0",
+        "Emoji One",
+        "https://github.com/joypixels/emojione-legacy",
+        commit=False,
+    ),
+    "streamline-emojis": _iconify(
+        "streamline-emojis", "1.2.4", "CC-BY-4.0", "Streamline", "https://github.com/webalys-hq/streamline-vectors"
+    ),
     # The npm package says Apache-2.0, which upstream grants for the code; the drawings are CC BY 4.0.
     "fxemoji": _iconify("fxemoji", "1.2.2", "CC-BY-4.0", "Mozilla Foundation", "https://github.com/mozilla/fxemoji"),
     "twemoji": _iconify(

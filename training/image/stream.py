@@ -9,7 +9,7 @@ from training.image.features import CACHE_DIR
 from training.image.grammar import load_grammar
 from training.image.lexicon import load_lexicon
 from training.image.patches import PhotoSimulator
-from training.image.visits import CachedPictures, CaptionVisits
+from training.image.visits import CachedPictures, CaptionVisits, EmptyPlaces
 
 
 def open_stream(
@@ -32,7 +32,7 @@ def open_stream(
         length,
         seed,
         simulator=PhotoSimulator(tower),
-        backgrounds=CachedPictures.open(list((CACHE_DIR / "empty").glob("[0-9][0-9][0-9]"))),
+        backgrounds=EmptyPlaces.open(list((CACHE_DIR / "empty").glob("[0-9][0-9][0-9]"))),
         classes={concept.id: concept.imagenet for concept in load_lexicon().values() if concept.imagenet},
         simulated_share=simulated_share,
         photographs=CachedPictures.open(list((CACHE_DIR / "photographs").glob("[0-9][0-9][0-9]"))),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from training.image.features import Item, read_shard
+from training.image.features import Item, read_heads, read_shard
 from training.image.grammar import MODES, Grammar
 from training.image.patches import PhotoSimulator, mirror
 from training.image.scene import SLOTS, Scene, Thing
@@ -71,6 +71,24 @@ class CachedPictures:
         return torch.from_numpy(self.arrays[self.where[index]][list(rows)].astype(np.float32))
 
 
+@dataclass(frozen=True)
+class EmptyPlaces:
+    """Pictures of places with nothing in them, and their head features, for simulated photographs to start from."""
+
+    pictures: CachedPictures
+    heads: tuple[np.ndarray, ...]
+
+    @classmethod
+    def open(cls, folders: Sequence[Path]) -> EmptyPlaces:
+        """Raises FileNotFoundError if there is no shard."""
+        return cls(CachedPictures.open(folders), tuple(read_heads(folder) for folder in sorted(folders)))
+
+    def head(self, index: int) -> Tensor:
+        """[G, G, C] float32; square pictures have one row each, so a picture's row is its head features' too."""
+        head = self.heads[self.pictures.where[index]][self.pictures.items[index].rows[0]]
+        return torch.from_numpy(head.astype(np.float32))
+
+
 class CaptionVisits(Dataset):
     """``length`` visits of composite scenes, a share of them with a simulated photograph instead.
 
@@ -80,7 +98,7 @@ class CaptionVisits(Dataset):
         length: number of visits.
         seed: fixes the whole stream.
         simulator: if given, ``simulated_share`` of the visits show an ImageNet thing on an empty background.
-        backgrounds: cached pictures of empty places, for the simulator.
+        backgrounds: empty places, for the simulator.
         classes: concept -> its ImageNet classes, for the simulator.
         photographs: cached real photographs, ``photograph_share`` of the visits. Where a photograph's place
             cannot be told, only the annotator who never speaks of places captions it.
@@ -95,7 +113,7 @@ class CaptionVisits(Dataset):
         seed: int,
         *,
         simulator: PhotoSimulator | None = None,
-        backgrounds: CachedPictures | None = None,
+        backgrounds: EmptyPlaces | None = None,
         classes: dict[str, tuple[int, ...]] | None = None,
         simulated_share: float = 0.0,
         photographs: CachedPictures | None = None,
@@ -152,14 +170,15 @@ class CaptionVisits(Dataset):
 
     def _simulated(self, rng: random.Random) -> tuple[Scene, Tensor, tuple[int, int]]:
         assert self.simulator is not None and self.backgrounds is not None
-        index = rng.randrange(len(self.backgrounds))
-        item, patches = self.backgrounds.items[index], self.backgrounds.patches(index)[0]
+        places = self.backgrounds.pictures
+        index = rng.randrange(len(places))
+        item, patches, head = places.items[index], places.patches(index)[0], self.backgrounds.head(index)
         kinds = rng.choices((1, 2), (0.7, 0.3))[0]
         slots = sorted(rng.sample(SLOTS, kinds), key=SLOTS.index)
         if kinds == 1 and rng.random() < 0.5:
             slots = ["middle"]
         things = []
         for concept, slot in zip(rng.sample(sorted(self.classes), kinds), slots, strict=True):
-            patches = self.simulator.place(patches, rng.choice(self.classes[concept]), slot, rng)
+            patches, head = self.simulator.place(patches, head, rng.choice(self.classes[concept]), slot, rng)
             things.append(Thing(concept, 1, "normal", slot))
         return Scene(item.scene.place, tuple(things)), patches[None], item.image_size
