@@ -183,7 +183,9 @@ def test_default_geometry_is_the_embedded_one():
     assert (config.grid_size, config.patch_size, config.hidden_size) == (8, 64, 3008)
 
 
-@pytest.mark.parametrize("bad", [{"image_size": 200}, {"stage_widths": (8, 8)}, {"stage_depths": (1,)}, {"shape_stages": (5, 7)}])
+@pytest.mark.parametrize(
+    "bad", [{"image_size": 200}, {"stage_widths": (8, 8)}, {"stage_depths": (1,)}, {"shape_stages": (5, 7)}]
+)
 def test_impossible_geometry_is_refused(bad):
     with pytest.raises(ValueError):
         EfficientNetTowerConfig(**bad)

@@ -20,6 +20,7 @@ import torch
 from transformers import TrainerCallback
 
 from lora_mcl.models.llava_next import ImageLanguageModel
+from training.base import load_for_training
 from training.image.base import BASE_DIR
 from training.image.batches import VisitCollator, encode_prompts
 from training.image.grammar import MODES
@@ -43,7 +44,7 @@ def train(
 ) -> MultipleChoiceLearner:
     """Train one run and save its adapters, gate and summary in ``folder``, called by the folder's name."""
     torch.manual_seed(seed)
-    media = ImageLanguageModel.load(BASE_DIR)
+    media = load_for_training(ImageLanguageModel, BASE_DIR)
     visits = open_stream(
         media,
         steps * batch_size,
@@ -68,7 +69,7 @@ def train(
 
 
 def main() -> None:
-    run, name, settings = chosen(adapters_parser(__doc__, MODES, steps=400))
+    run, name, settings = chosen(adapters_parser(__doc__, MODES, steps=450))
     train(run, ADAPTERS_DIR / name, **settings)
 
 

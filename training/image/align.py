@@ -158,7 +158,7 @@ def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> No
 
 
 def main() -> None:
-    options = run_parser(__doc__, steps=900, batch_size=128, learning_rate=2e-3).parse_args()
+    options = run_parser(__doc__, steps=1800, batch_size=128, learning_rate=2e-3).parse_args()
     train(**vars(options))
 
 

@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lora_mcl.models.llava_next import ImageLanguageModel
 from training.captions import caption_nll
 from training.image.align import ALIGNED_DIR
-from training.image.batches import Batch, VisitCollator, encode_prompts
+from training.image.batches import Batch, VisitCollator, encode_prompts, load_for_training
 from training.image.build_base import save_half
 from training.image.stream import open_stream
 from training.learner import Learner, LearnerTrainer, run_parser, training_arguments, write_summary
@@ -50,7 +49,7 @@ class BaseTrainer(LearnerTrainer):
 
 def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> None:
     torch.manual_seed(seed)
-    media = ImageLanguageModel.load(ALIGNED_DIR)
+    media = load_for_training(ALIGNED_DIR)
     trainer = BaseTrainer(
         BaseLearner(media.model),
         training_arguments(
@@ -72,7 +71,7 @@ def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> No
 
 
 def main() -> None:
-    options = run_parser(__doc__, steps=1700, batch_size=48, learning_rate=1.5e-3).parse_args()
+    options = run_parser(__doc__, steps=4000, batch_size=48, learning_rate=1.5e-3).parse_args()
     train(**vars(options))
 
 
