@@ -34,13 +34,13 @@ def visit(*things: Thing, place: str | None = "beach") -> Visit:
 
 def test_the_collator_says_what_is_where():
     collate = AlignmentCollator(["cat", "dog"], ["beach"])
-    batch = collate([visit(Thing("dog", slot="left")), visit(place=None)])
+    batch = collate([visit(place=None), visit(Thing("dog", slot="left"), Thing("cat", slot="right"))])
     assert batch["features"].shape == (2, 16, 8)
-    assert batch["present"].tolist() == [[0, 1], [0, 0]]
-    assert batch["place"].tolist() == [0, -100]
-    assert batch["here"][0, 1].view(4, 4).tolist() == [[True, True, False, False]] * 4
-    assert torch.equal(batch["away"][0, 1], ~batch["here"][0, 1])
-    assert not batch["here"][1].any() and not batch["away"][1].any()
+    assert batch["picture"].tolist() == [1, 1]
+    assert batch["thing"].tolist() == [1, 0]
+    assert batch["place"].tolist() == [-100, 0]
+    assert batch["here"][0].view(4, 4).tolist() == [[True, True, False, False]] * 4
+    assert batch["here"][1].view(4, 4).tolist() == [[False, False, True, True]] * 4
 
 
 class TinyModel(torch.nn.Module):
@@ -69,17 +69,21 @@ def test_naming_the_right_thing_in_the_right_slot_costs_least(learner):
         learner.model.embeddings.weight.copy_(torch.eye(6))
         learner.model.model.multi_modal_projector.weight.copy_(torch.eye(6, 8))
 
+        # Dimension 5 is no name: it only shows where something stands.
+        learner.presence.weight.copy_(10 * torch.eye(6)[5:])
+
     def loss(thing: int, column: int) -> float:
         features = torch.zeros(1, 4, 4, 8)
-        features[:, 2, column, thing] = 1.0
+        features[:, 2, column, [thing, 5]] = 1.0
         return learner(**batch | {"features": features.view(1, 16, 8)}).item()
 
     right = loss(1, 0)
     assert right < loss(1, 3), "the dog on the wrong side"
     assert right < loss(0, 0), "a cat instead"
-    assert right < loss(5, 0), "nothing named"
+    assert right < loss(4, 0), "nothing named"
 
 
 def test_only_projector_and_embeddings_learn(learner):
     names = {name for name, _ in learner.trainable()}
-    assert names == {"scale", "bias", "model.model.multi_modal_projector.weight", "model.embeddings.weight"}
+    projector = "model.model.multi_modal_projector.weight"
+    assert names == {"scale", "presence.weight", "presence.bias", projector, "model.embeddings.weight"}

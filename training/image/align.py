@@ -3,10 +3,10 @@
     python -m training.image.align
 
 From random weights, a language model first learns to ignore the picture, and takes very long to start looking. So,
-as LLaVA aligns its projector first, the projector is trained alone for a few minutes: the patch where a thing stands
-must resemble the *token embeddings of its name*, in both languages, and the picture as a whole those of its place.
-No sentence and no annotator is involved. The result, in ``build/image/aligned/``, is where ``training.image.base``
-starts.
+as LLaVA aligns its projector first, the projector is trained alone for a few minutes: the patches where a thing stands,
+weighed as attention would weigh them, must resemble the *token embeddings of its name*, in both languages, and the
+picture as a whole those of its place. No sentence and no annotator is involved. The result, in
+``build/image/aligned/``, is where ``training.image.base`` starts.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ from training.packages import BUILD_DIR
 
 ALIGNED_DIR = BUILD_DIR / "image" / "aligned"
 CHECKPOINTS_DIR = BUILD_DIR / "image" / "align-checkpoints"
-FEATURE_DROPOUT = 0.2
-POSITIVE_WEIGHT = 20.0
-"""Of some hundred names, one to three are right: their errors must not drown."""
+FEATURE_DROPOUT = 0.4
 
 
 def naming_matrix(names: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> Tensor:
@@ -72,30 +70,27 @@ class AlignmentLearner(Learner):
         self.register_buffer("things", things)
         self.register_buffer("places", places)
         self.scale = nn.Parameter(torch.tensor([10.0, 10.0]))
-        self.bias = nn.Parameter(torch.tensor(-4.0))
+        # Says how much of a thing a patch shows; the language model's own attention takes its place later.
+        self.presence = nn.Linear(model.get_input_embeddings().weight.shape[1], 1)
 
-    def forward(self, features: Tensor, present: Tensor, here: Tensor, away: Tensor, place: Tensor) -> Tensor:
-        """Loss of B pictures.
+    def forward(self, features: Tensor, picture: Tensor, thing: Tensor, here: Tensor, place: Tensor) -> Tensor:
+        """Loss of B pictures with T things in all.
 
         Args:
             features: [B, P, D] tower output of the overview.
-            present: [B, N] 1 for the things in the picture.
-            here, away: [B, N, P] bool: the patches where a thing that is present may stand, and where it cannot.
+            picture, thing: [T] the picture each thing is in, and its index.
+            here: [T, P] bool: the patches where it may stand.
             place: [B] index of the place, -100 where unknown.
         """
         features = F.dropout(features, FEATURE_DROPOUT, self.training)
         patches = self.model.model.multi_modal_projector(features)
         words = self.model.get_input_embeddings().weight
-        logits = self.scale[0] * patches @ (self.things @ words).T + self.bias
-        weight = torch.tensor(POSITIVE_WEIGHT)
-        loss = F.binary_cross_entropy_with_logits(logits.amax(1), present, pos_weight=weight, reduction="sum")
-        by_thing = logits.transpose(1, 2)
-        floor = torch.finfo(by_thing.dtype).min
-        found = by_thing.masked_fill(~here, floor).amax(2)[present.bool()]
-        strayed = by_thing.masked_fill(~away, floor).amax(2)[present.bool() & away.any(2)]
-        loss = loss - POSITIVE_WEIGHT * F.logsigmoid(found).sum() - F.logsigmoid(-strayed).sum()
+        floor = torch.finfo(patches.dtype).min
+        weights = self.presence(patches)[picture, :, 0].masked_fill(~here, floor).softmax(1)
+        shown = torch.einsum("tp,tpd->td", weights, patches[picture])
+        what = self.scale[0] * shown @ (self.things @ words).T
         where = self.scale[1] * patches.mean(1) @ (self.places @ words).T
-        return loss / len(features) + F.cross_entropy(where, place)
+        return F.cross_entropy(what, thing) + F.cross_entropy(where, place)
 
 
 class AlignmentCollator:
@@ -109,17 +104,14 @@ class AlignmentCollator:
         features = torch.stack([visit.patches[0] for visit in visits])
         side = round(features.shape[1] ** 0.5)
         columns = slot_columns(side)[:, None, :].expand(-1, side, -1).reshape(len(SLOTS), -1)
-        present = torch.zeros(len(visits), len(self.things))
-        here = torch.zeros(len(visits), len(self.things), side * side, dtype=torch.bool)
-        away = torch.zeros_like(here)
-        for row, visit in enumerate(visits):
-            for thing in visit.scene.things:
-                index = self.things[thing.concept]
-                present[row, index] = 1
-                here[row, index] = columns[SLOTS.index(thing.slot)]
-                away[row, index] = ~here[row, index]
-        place = torch.tensor([self.places.get(visit.scene.place, -100) for visit in visits])
-        return {"features": features, "present": present, "here": here, "away": away, "place": place}
+        found = [(row, thing) for row, visit in enumerate(visits) for thing in visit.scene.things]
+        return {
+            "features": features,
+            "picture": torch.tensor([row for row, _ in found]),
+            "thing": torch.tensor([self.things[thing.concept] for _, thing in found]),
+            "here": columns[[SLOTS.index(thing.slot) for _, thing in found]],
+            "place": torch.tensor([self.places.get(visit.scene.place, -100) for visit in visits]),
+        }
 
 
 class AlignmentTrainer(LearnerTrainer):
@@ -158,7 +150,7 @@ def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> No
 
 
 def main() -> None:
-    options = run_parser(__doc__, steps=1800, batch_size=128, learning_rate=2e-3).parse_args()
+    options = run_parser(__doc__, steps=1600, batch_size=128, learning_rate=1.5e-3).parse_args()
     train(**vars(options))
 
 

@@ -23,7 +23,7 @@ from training.packages import BUILD_DIR
 
 BASE_DIR = BUILD_DIR / "image" / "base"
 CHECKPOINTS_DIR = BUILD_DIR / "image" / "base-checkpoints"
-FEATURE_DROPOUT = 0.15
+FEATURE_DROPOUT = 0.3
 """Share of tower channels hidden in each batch: the drawings are few, and this keeps them from being memorised."""
 
 
@@ -71,7 +71,7 @@ def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> No
 
 
 def main() -> None:
-    options = run_parser(__doc__, steps=4000, batch_size=48, learning_rate=1.5e-3).parse_args()
+    options = run_parser(__doc__, steps=3200, batch_size=48, learning_rate=1.5e-3).parse_args()
     train(**vars(options))
 
 

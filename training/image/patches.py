@@ -81,4 +81,3 @@ def _blob(grid: int, slot: Slot, rng: random.Random) -> Tensor:
     steps = torch.arange(grid) + 0.5
     distance = ((steps[None] - centre_x) / radius_x) ** 2 + ((steps[:, None] - centre_y) / radius_y) ** 2
     return (1.6 - distance).clamp(0, 1)
-
