@@ -70,7 +70,7 @@ class Material:
         photographic = [path for path in paths if path.parent.name == PHOTOGRAPHIC_RENDERER]
         if photographic and rng.random() < PHOTOGRAPHIC_SHARE:
             paths = photographic
-        return _open_rgba(rng.choice(paths))
+        return open_rgba(rng.choice(paths))
 
     def background(self, place: str, rng: random.Random) -> Background:
         photo = rng.choice(self._photos[place])
@@ -94,7 +94,8 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 
 @lru_cache(maxsize=2048)
-def _open_rgba(path: Path) -> Image.Image:
+def open_rgba(path: Path) -> Image.Image:
+    """A cut-out, kept in memory."""
     return Image.open(path).convert("RGBA")
 
 

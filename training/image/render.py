@@ -79,6 +79,31 @@ def render(
     return _jpeg(canvas, rng.randint(60, 92))
 
 
+def render_alone(
+    sprite: Image.Image, background: Background, height: float, side: int, rng: random.Random
+) -> tuple[Image.Image, Image.Image]:
+    """Return a square picture with one cut-out standing anywhere in it, and the mask (L) of its pixels.
+
+    Args:
+        sprite: an RGBA cut-out.
+        background: where it stands.
+        height: of the cut-out, as a fraction of ``side``; a wide one is as large in area, not as tall.
+        side: of the picture, in pixels.
+        rng: all randomness comes from here.
+    """
+    canvas, _ = _paint_background(background, side, side, rng)
+    tint = np.asarray(canvas, dtype=np.float32).mean((0, 1))
+    target = side * height * rng.uniform(0.85, 1.15)
+    longest = 0.9 * side / max(sprite.size)
+    copy = _vary(_recolour(sprite, rng), min(target / max(sprite.height, sprite.width * 0.75), longest), rng)
+    copy = copy.crop((0, 0, min(copy.width, side), min(copy.height, side)))
+    x, foot = rng.uniform(copy.width / 2, side - copy.width / 2), rng.uniform(copy.height, side)
+    _paint(canvas, _Placed(copy, x, foot), tint, rng)
+    mask = Image.new("L", (side, side))
+    mask.paste(copy.getchannel("A"), (round(x - copy.width / 2), round(foot - copy.height)))
+    return _jpeg(canvas, rng.randint(60, 92)), mask
+
+
 def _paint_background(background: Background, width: int, height: int, rng: random.Random) -> tuple[Image.Image, float]:
     """Crop, flip and jitter the photograph; return it with its ground as a fraction of the new height."""
     photo = background.image.convert("RGB")
