@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from training.image.align import AlignmentCollator, AlignmentLearner, naming_matrix, slot_columns
+from training.alignment import AlignmentLearner, naming_matrix
+from training.image.align import AlignmentCollator, slot_columns
 from training.image.scene import Scene, Thing
 from training.image.visits import Visit
 
@@ -36,7 +37,7 @@ def test_the_collator_says_what_is_where():
     collate = AlignmentCollator(["cat", "dog"], ["beach"])
     batch = collate([visit(place=None), visit(Thing("dog", slot="left"), Thing("cat", slot="right"))])
     assert batch["features"].shape == (2, 16, 8)
-    assert batch["picture"].tolist() == [1, 1]
+    assert batch["medium"].tolist() == [1, 1]
     assert batch["thing"].tolist() == [1, 0]
     assert batch["place"].tolist() == [-100, 0]
     assert batch["here"][0].view(4, 4).tolist() == [[True, True, False, False]] * 4
@@ -60,7 +61,7 @@ class TinyModel(torch.nn.Module):
 def learner() -> AlignmentLearner:
     torch.manual_seed(0)
     names, places = torch.eye(6)[:2], torch.eye(6)[2:3]
-    return AlignmentLearner(TinyModel(), names, places).eval()
+    return AlignmentLearner(TinyModel(), names, places, 0.2).eval()
 
 
 def test_naming_the_right_thing_in_the_right_slot_costs_least(learner):

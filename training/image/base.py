@@ -8,50 +8,28 @@ A run that was cut short goes on from its last checkpoint. The model lands in ``
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from training.captions import caption_nll
+from lora_mcl.models.llava_next import ImageLanguageModel
+from training.base import BaseLearner, BaseTrainer, load_for_training
 from training.image.align import ALIGNED_DIR
-from training.image.batches import Batch, VisitCollator, encode_prompts, load_for_training
+from training.image.batches import VisitCollator, encode_prompts
 from training.image.build_base import save_half
 from training.image.stream import open_stream
-from training.learner import Learner, LearnerTrainer, run_parser, training_arguments, write_summary
+from training.learner import run_parser, training_arguments, write_summary
 from training.packages import BUILD_DIR
 
 BASE_DIR = BUILD_DIR / "image" / "base"
 CHECKPOINTS_DIR = BUILD_DIR / "image" / "base-checkpoints"
 FEATURE_DROPOUT = 0.3
-"""Share of tower channels hidden in each batch: the drawings are few, and this keeps them from being memorised."""
-
-
-class BaseLearner(Learner):
-    """Everything but the vision tower trains, on one caption a visit."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        model.requires_grad_(True)
-        model.model.vision_tower.requires_grad_(False)
-
-    def forward(self, **batch: Any) -> Tensor:
-        features = [nn.functional.dropout(one, FEATURE_DROPOUT, self.training) for one in batch["features"]]
-        prompts = encode_prompts(self.model, batch | {"features": features})
-        return caption_nll(self.model, prompts, batch["captions"]).mean()
-
-
-class BaseTrainer(LearnerTrainer):
-    def compute_loss(self, model: nn.Module, inputs: Batch, *args: Any, **kwargs: Any) -> Tensor:
-        return model(**inputs)
 
 
 def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> None:
     torch.manual_seed(seed)
-    media = load_for_training(ALIGNED_DIR)
+    media = load_for_training(ImageLanguageModel, ALIGNED_DIR)
     trainer = BaseTrainer(
-        BaseLearner(media.model),
+        BaseLearner(media.model, media.model.model.vision_tower, encode_prompts, FEATURE_DROPOUT),
         training_arguments(
             CHECKPOINTS_DIR,
             steps=steps,

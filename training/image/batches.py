@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,14 +16,6 @@ Batch = dict[str, Any]
 
 PROMPT = "Caption:"
 """The instruction of the embedded model; its bundle carries it."""
-
-
-def load_for_training(folder: Path) -> ImageLanguageModel:
-    """Load a model to train on short sequences: on CPUs the plain attention is then a quarter faster than the fused."""
-    media = ImageLanguageModel.load(folder)
-    if not torch.cuda.is_available():
-        media.model.set_attn_implementation("eager")
-    return media
 
 
 class VisitCollator:
