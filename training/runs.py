@@ -7,17 +7,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
+import torch
 from torch.utils.data import Dataset
 from transformers import TrainerCallback
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack
 from lora_mcl.gate import Balance, CaptionGate
+from lora_mcl.gate_start import start_gate
 from lora_mcl.models.base import MediaLanguageModel
 from lora_mcl.objectives import ObjectiveOptions
 from training.bundles import WORDS
-from training.captions import PromptBatch
+from training.captions import PromptBatch, right_padded
 from training.learner import run_parser, training_arguments, write_summary
 from training.mcl import MultipleChoiceLearner, MultipleChoiceTrainer, StepOptions
 from training.step import Backward
@@ -25,6 +27,9 @@ from training.step import Backward
 HYPOTHESES = 3
 RANK = 8
 ALPHA_PER_RANK = 2.0
+GateStart = Literal["mixture", "random"]
+START_CAPTIONS = 2000
+"""Captions of the run's own stream that the gate's mixture is fitted to."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Run:
     Attributes:
         step: how a training step is computed.
         dropout: of the adapters.
-        balance: of the caption gate.
+        balance, gate_start: of the caption gate (``lora_mcl.gate``, ``lora_mcl.gate_start``).
         mode_shares: how often each annotator captions; equally often by default.
     """
 
@@ -44,6 +49,7 @@ class Run:
     step: StepOptions = field(default_factory=StepOptions)
     dropout: float = 0.0
     balance: Balance = "uniform"
+    gate_start: GateStart = "mixture"
     mode_shares: tuple[float, ...] | None = None
 
     def specs(self) -> list[AdapterSpec]:
@@ -82,6 +88,10 @@ def train_run(
     if run.objective.needs_gate:
         special = media.tokenizer.all_special_ids
         gate = CaptionGate(len(media.tokenizer), run.hypotheses, balance=run.balance, excluded_token_ids=special)
+        if run.gate_start == "mixture":
+            texts = [visits[number].caption for number in range(min(START_CAPTIONS, len(visits)))]
+            captions = right_padded(media.tokenizer(texts, add_special_tokens=False)["input_ids"])
+            start_gate(gate, captions, torch.Generator().manual_seed(seed))
     learner = MultipleChoiceLearner(media.model, stack, run.objective, gate, run.step)
     trainer = MultipleChoiceTrainer(
         learner,
@@ -126,6 +136,7 @@ def adapters_parser(description: str, modes: Sequence[str], *, steps: int) -> ar
     parser.add_argument("--hypotheses", type=int, help="K")
     parser.add_argument("--dropout", type=float, help="of the adapters")
     parser.add_argument("--balance", choices=get_args(Balance), help="of the caption gate")
+    parser.add_argument("--gate-start", choices=get_args(GateStart), help="where the caption gate starts")
     parser.add_argument("--mode-shares", type=float, nargs=len(modes), metavar="X", help=f"of {', '.join(modes)}")
     parser.add_argument("--as", dest="name", metavar="NAME", help="folder, for a run that is changed; the run's name")
     return parser
@@ -138,6 +149,7 @@ def changed(run: Run, given: argparse.Namespace) -> Run:
         "hypotheses": given.hypotheses,
         "dropout": given.dropout,
         "balance": given.balance,
+        "gate_start": given.gate_start,
         "mode_shares": None if given.mode_shares is None else tuple(given.mode_shares),
     }
     return replace(run, step=step, **{name: value for name, value in asked.items() if value is not None})

@@ -16,6 +16,7 @@ from training.image.bundle import BUNDLE_DIR, LABELS, MODEL_DIR
 from training.image.evaluate import RESULTS
 from training.image.lexicon import load_lexicon
 from training.image.places import load_places
+from training.image.probe import RESULTS as PROBE_RESULTS
 from training.tables import filled, percent, table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +42,13 @@ def photographs(results: dict[str, Any], *, right: bool, limit: int) -> str:
         for entry in chosen[:limit]
     ]
     return table(["photograph", *results["test"]["modes"]], rows)
+
+
+def probed(results: dict[str, Any]) -> str:
+    """Which of the tower's features tell drawings apart, at the largest height probed."""
+    report = results["heights"][max(results["heights"], key=float)]
+    rows = [[name, percent(found["seen"]), percent(found["unseen"])] for name, found in report.items()]
+    return table(["features", "new pictures of training drawings", "held-out drawings"], rows)
 
 
 def blocks(results: dict[str, Any]) -> dict[str, str]:
@@ -69,6 +77,7 @@ def blocks(results: dict[str, Any]) -> dict[str, str]:
         "photographs_right": photographs(results, right=True, limit=8),
         "photographs_wrong": photographs(results, right=False, limit=8),
         "training": tables.training(results),
+        "probe": probed(json.loads(PROBE_RESULTS.read_text(encoding="utf-8"))),
     }
 
 
