@@ -42,13 +42,15 @@ class Photograph:
 
 
 EXAMPLES: tuple[Composed | Photograph, ...] = (
+    Composed("Owls in Paris", "Two owls in front of the Eiffel Tower", 20049),
+    Composed("Three frogs", "Three green frogs in a meadow", 20043),
+    Composed("Chick at the castle", "Fries, a chick and popcorn in front of a castle", 20066),
     Composed("Train by the sea", "A white and blue train by the sea", 20057),
-    Composed("Snails and violin", "Two snails and a violin in a field at night", 20168),
-    Photograph("Giraffes", "Two giraffes in the savannah", "giraffe"),
-    Composed("Tractor in town", "A green tractor in a town square", 20268),
-    Composed("Bags under the sea", "Two purple handbags under water", 20296),
     Photograph("Koala", "A koala among leaves", "koala"),
-    Composed("Egg and windmill", "A fried egg in a pan in front of a windmill", 20339),
+    Composed("Boot and cheese", "A boot and three pieces of cheese in a town", 20060),
+    Composed("Balloons at the quay", "A T-shirt and three red balloons by the sea", 20008),
+    Photograph("Giraffes", "Two giraffes in the savannah", "giraffe"),
+    Composed("Ball and jeans", "A basketball and blue jeans in a warehouse", 20101),
     Photograph("Coffee", "A cup of coffee with a spoon on its saucer", "coffee"),
 )
 """Most are scenes the model describes well; the results file tells how often that is so."""
