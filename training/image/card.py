@@ -44,6 +44,21 @@ def photographs(results: dict[str, Any], *, right: bool, limit: int) -> str:
     return table(["photograph", *results["test"]["modes"]], rows)
 
 
+def kinds(split: dict[str, Any]) -> str:
+    """The best hypothesis by the number of kinds of things in a scene."""
+    rows = [[str(r["kinds"]), str(r["scenes"]), percent(r["recall"]), percent(r["precision"])] for r in split["kinds"]]
+    return table(["kinds of things", "scenes", "objects: recall", "precision"], rows)
+
+
+def places(split: dict[str, Any]) -> str:
+    """Whether some hypothesis has the place right, by how many photographs of it were trained on."""
+    rows = [
+        [row["photographs"], str(row["places"]), str(row["scenes"]), percent(row["place_right"])]
+        for row in split["photographs_of_the_place"]
+    ]
+    return table(["training photographs of the place", "places", "scenes", "place right"], rows)
+
+
 def probed(results: dict[str, Any]) -> str:
     """Which of the tower's features tell drawings apart, at the largest height probed."""
     report = results["heights"][max(results["heights"], key=float)]
@@ -77,6 +92,8 @@ def blocks(results: dict[str, Any]) -> dict[str, str]:
         "photographs_right": photographs(results, right=True, limit=8),
         "photographs_wrong": photographs(results, right=False, limit=8),
         "training": tables.training(results),
+        "kinds": kinds(results["test"]),
+        "places": places(results["test"]),
         "probe": probed(json.loads(PROBE_RESULTS.read_text(encoding="utf-8"))),
     }
 

@@ -34,6 +34,7 @@ from training.image.adapters import ADAPTERS_DIR
 from training.image.align import ALIGNED_DIR
 from training.image.base import BASE_DIR
 from training.image.batches import PROMPT
+from training.image.breakdown import by_kinds, by_photographs
 from training.image.features import CACHE_DIR, draw, material_split
 from training.image.grammar import MODES, load_grammar
 from training.image.likelihood import likelihoods
@@ -73,10 +74,13 @@ def evaluate(media: ImageLanguageModel, stack: AdapterStack, split: str, limit: 
         for scene, row in zip(scenes, rows, strict=True)
     ]
     (ADAPTERS_DIR / f"captions-{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    sets = [[judge(scene, row[name][0]) for name in GATE] for scene, row in zip(scenes, rows, strict=True)]
     return {
         "scenes": len(pictures),
         "captioned": count,
         "modes": list(MODES),
+        "kinds": by_kinds(scenes, sets),
+        "photographs_of_the_place": by_photographs(scenes, sets, load_material("train").photographs),
         "likelihood": likelihood,
         "generation": generation_report(rows, MODES, likelihood, lambda number, text: judge(scenes[number], text)),
     }

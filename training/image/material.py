@@ -64,6 +64,11 @@ class Material:
     def places(self) -> list[str]:
         return sorted(self._photos)
 
+    @property
+    def photographs(self) -> dict[str, int]:
+        """How many photographs of each place there are."""
+        return {place: len(photos) for place, photos in self._photos.items()}
+
     def sprite(self, concept: str, rng: random.Random) -> Image.Image:
         """One RGBA cut-out of the concept."""
         paths = self._sprites[concept]
