@@ -19,7 +19,7 @@ from training.step import StepOptions
 
 def given(**asked):
     options = {"backward": None, "clean_scores": False, "hypotheses": None, "dropout": None, "balance": None}
-    return argparse.Namespace(**(options | {"mode_shares": None} | asked))
+    return argparse.Namespace(**(options | {"gate_start": None, "mode_shares": None} | asked))
 
 
 def test_nothing_asked_changes_nothing():
@@ -34,7 +34,7 @@ def test_what_is_asked_is_changed():
         given(backward="sampled", clean_scores=True, hypotheses=4, dropout=0.1, mode_shares=[0.6, 0.3, 0.1]),
     )
     step = StepOptions("sampled", score_with_dropout=False)
-    assert run == Run(4, 8, RUNS["caption-gate"].objective, step, 0.1, "uniform", (0.6, 0.3, 0.1))
+    assert run == Run(4, 8, RUNS["caption-gate"].objective, step, 0.1, "uniform", "mixture", (0.6, 0.3, 0.1))
     assert [spec.dropout for spec in run.specs()] == [0.1] * 4
 
 
