@@ -13,10 +13,12 @@ from tqdm import tqdm
 
 from lora_mcl.gate import Balance
 from lora_mcl.objectives import ObjectiveOptions
+from training.runs import GateStart
 from training.step import StepOptions
 
-SAME, SHARES, SURPLUS, DROPOUT = (
+SAME, START, SHARES, SURPLUS, DROPOUT = (
     "does the sampled step learn as well",
+    "where the gate starts",
     "unequal mode shares",
     "surplus hypotheses",
     "winners without dropout noise",
@@ -32,7 +34,7 @@ class Arm:
 
     Attributes:
         question: what the arm helps to answer; arms of the same question are compared.
-        objective, hypotheses, step, dropout, balance: of the training.
+        objective, hypotheses, step, dropout, balance, gate_start: of the training.
         shares: how often each mode occurs in the training data; equally often by default.
         seconds_of: (a, b): the arm trains like arm b, for as many seconds as arm a took instead of as many examples.
     """
@@ -43,6 +45,7 @@ class Arm:
     step: StepOptions = field(default_factory=StepOptions)
     dropout: float = 0.0
     balance: Balance = "uniform"
+    gate_start: GateStart = "random"
     shares: tuple[float, ...] | None = None
     seconds_of: tuple[str, str] | None = None
 

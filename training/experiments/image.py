@@ -14,7 +14,20 @@ from lora_mcl.adapters import AdapterStack
 from lora_mcl.models.llava_next import ImageLanguageModel
 from lora_mcl.objectives import ObjectiveOptions
 from training import runs
-from training.experiments.arms import ALL, CLEAN, DROPOUT, SAME, SAMPLED, SHARES, SURPLUS, UNEQUAL, Arm, Run, file_name
+from training.experiments.arms import (
+    ALL,
+    CLEAN,
+    DROPOUT,
+    SAME,
+    SAMPLED,
+    SHARES,
+    START,
+    SURPLUS,
+    UNEQUAL,
+    Arm,
+    Run,
+    file_name,
+)
 from training.image import adapters
 from training.image.base import BASE_DIR
 from training.image.features import CACHE_DIR
@@ -33,15 +46,21 @@ CURVE_EVERY = 5
 
 GATE = ObjectiveOptions("caption-gate")
 ARMS: dict[str, Arm] = {
-    "gate, all": Arm(SAME, GATE, step=ALL),
-    "gate, sampled": Arm(SAME, GATE, step=SAMPLED),
-    "gate, sampled, same seconds": Arm(SAME, GATE, step=SAMPLED, seconds_of=("gate, all", "gate, sampled")),
-    "unequal, gate, uniform": Arm(SHARES, GATE, step=SAMPLED, shares=UNEQUAL),
-    "unequal, gate, estimated": Arm(SHARES, GATE, step=SAMPLED, shares=UNEQUAL, balance="estimated"),
-    "K = 4, gate, uniform": Arm(SURPLUS, GATE, 4, step=SAMPLED),
-    "K = 4, gate, estimated": Arm(SURPLUS, GATE, 4, step=SAMPLED, balance="estimated"),
-    "dropout, noisy winner": Arm(DROPOUT, GATE, step=SAMPLED, dropout=0.1),
-    "dropout, clean winner": Arm(DROPOUT, GATE, step=CLEAN, dropout=0.1),
+    "gate, all": Arm(SAME, GATE, step=ALL, gate_start="mixture"),
+    "gate, sampled": Arm(SAME, GATE, step=SAMPLED, gate_start="mixture"),
+    "gate, sampled, same seconds": Arm(
+        SAME, GATE, step=SAMPLED, seconds_of=("gate, all", "gate, sampled"), gate_start="mixture"
+    ),
+    "relaxed, all": Arm(START, ObjectiveOptions("relaxed", epsilon=0.1), step=ALL),
+    "gate, random start": Arm(START, GATE, step=SAMPLED),
+    "unequal, gate, uniform": Arm(SHARES, GATE, step=SAMPLED, shares=UNEQUAL, gate_start="mixture"),
+    "unequal, gate, estimated": Arm(
+        SHARES, GATE, step=SAMPLED, shares=UNEQUAL, balance="estimated", gate_start="mixture"
+    ),
+    "K = 4, gate, uniform": Arm(SURPLUS, GATE, 4, step=SAMPLED, gate_start="mixture"),
+    "K = 4, gate, estimated": Arm(SURPLUS, GATE, 4, step=SAMPLED, balance="estimated", gate_start="mixture"),
+    "dropout, noisy winner": Arm(DROPOUT, GATE, step=SAMPLED, dropout=0.1, gate_start="mixture"),
+    "dropout, clean winner": Arm(DROPOUT, GATE, step=CLEAN, dropout=0.1, gate_start="mixture"),
 }
 
 
@@ -75,7 +94,7 @@ def train(name: str, arm: Arm, seed: int, steps: int) -> Run:
     """Train one arm from a fresh start and measure it."""
     folder = RUNS_DIR / file_name(name, seed)
     shutil.rmtree(folder, ignore_errors=True)  # a resumed run's seconds would not be those of the whole
-    run = runs.Run(arm.hypotheses, RANK, arm.objective, arm.step, arm.dropout, arm.balance, arm.shares)
+    run = runs.Run(arm.hypotheses, RANK, arm.objective, arm.step, arm.dropout, arm.balance, arm.gate_start, arm.shares)
     curve = Curve()
     adapters.train(
         run,
