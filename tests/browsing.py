@@ -71,7 +71,7 @@ def visiting(browser: Browser) -> Iterator[Visit]:
     yield open_page
     for page in pages:
         page.close()
-    assert troubles == []
+    assert not troubles, troubles
 
 
 def column(page: Page, id: str):
