@@ -84,10 +84,16 @@ def connect(page: gr.Blocks, studio: Studio, examples: tuple[Example, ...], part
     # Counts chosen examples: its change starts the comparison once the medium is in its place.
     chosen = gr.State(0)
 
-    def wait() -> dict[Any, Any]:
+    # Gradio's own ``cancels`` would miss a comparison that the server has not yet acknowledged to the browser.
+    def wait(request: gr.Request) -> dict[Any, Any]:
+        studio.ask(session_of(request))
         return parts.controls(running=True, status="One moment …")
 
     def compare(request: gr.Request, media: Any, *chosen: Any) -> Iterator[dict[Any, Any]]:
+        # Gradio empties the outputs of a generator that yields nothing.
+        yield {parts.status: gr.skip()}
+        if not studio.begin(session_of(request)):
+            return
         shown = None
         choices = dict(zip(parts.choices(), chosen, strict=True))
         try:
@@ -108,7 +114,7 @@ def connect(page: gr.Blocks, studio: Studio, examples: tuple[Example, ...], part
         return parts.changes(view, None) if view else parts.controls(running=False, status="")
 
     def start_over(request: gr.Request) -> dict[Any, Any]:
-        studio.stop(session_of(request))
+        studio.abandon(session_of(request))
         return parts.changes(studio.idle(), None)
 
     def choose(count: int, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
@@ -118,7 +124,7 @@ def connect(page: gr.Blocks, studio: Studio, examples: tuple[Example, ...], part
         return {parts.media: str(example.file), chosen: count + 1, **from_start, **start_over(request)}
 
     def leave(request: gr.Request) -> None:
-        studio.stop(session_of(request))
+        studio.leave(session_of(request))
 
     def fit_groups(beams: Any, groups: Any) -> Any:
         whole = isinstance(beams, int) and isinstance(groups, int)
@@ -128,7 +134,7 @@ def connect(page: gr.Blocks, studio: Studio, examples: tuple[Example, ...], part
     started = gr.on(
         [parts.go.click, chosen.change], wait, None, outputs, trigger_mode="multiple", queue=False, **_PRIVATE
     )
-    run = started.then(
+    started.then(
         compare,
         parts.inputs(),
         outputs,
@@ -138,13 +144,13 @@ def connect(page: gr.Blocks, studio: Studio, examples: tuple[Example, ...], part
         api_visibility="private",
         **COMPARISON,
     )
-    ends = {"outputs": outputs, "cancels": [run], "queue": False, **_PRIVATE}
+    ends = {"outputs": outputs, "queue": False, **_PRIVATE}
     parts.stop.click(stop, None, **ends)
     other_media = [parts.media.input, parts.media.clear]
     gr.on([*other_media, parts.listening.start.input] if parts.listening else other_media, start_over, None, **ends)
     # Through the queue: only there does a change of state set off events.
     from_start = [parts.listening.start] if parts.listening else []
-    parts.gallery.click(choose, chosen, [parts.media, chosen, *from_start, *outputs], cancels=[run], **_PRIVATE)
+    parts.gallery.click(choose, chosen, [parts.media, chosen, *from_start, *outputs], **_PRIVATE)
     if parts.listening:
         _connect_listening(studio, parts.media, parts.listening)
     beams, groups = parts.settings["num_beams"], parts.settings["num_beam_groups"]

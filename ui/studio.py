@@ -30,24 +30,35 @@ class View:
 
 @dataclass
 class _Run:
-    """A comparison in progress and the last snapshot of it."""
+    """A comparison in progress and the last snapshot of it; nobody looks at an ``abandoned`` one any more."""
 
     specs: tuple[ColumnSpec, ...]
     stop: threading.Event = field(default_factory=threading.Event)
     latest: Comparison | None = None
+    abandoned: bool = False
+
+
+@dataclass
+class _OnTheWay:
+    """Comparisons asked for that have not begun, and how many of them, the oldest, are no longer wanted."""
+
+    asked: int = 0
+    unwanted: int = 0
 
 
 class Studio:
     """Comparisons for many browser sessions, one at a time in each.
 
-    A session's running comparison stops, within one token, when ``stop`` is called for it, when its iterator
-    is closed, or when the session starts another one.
+    A session's running comparison stops, within one token, when ``stop`` or ``abandon`` is called for it, when its
+    iterator is closed, or when the session starts another one. One that was asked for but has not begun (it waits
+    for its turn, or the browser's message is on its way) does not begin then.
     """
 
     def __init__(self, captioner: CaptionSource | AudioCaptionSource, medium: Medium) -> None:
         self.captioner = captioner
         self.medium = medium
         self._runs: dict[str, _Run] = {}
+        self._on_the_way: dict[str, _OnTheWay] = {}
         self._lock = threading.Lock()
 
     def idle(self) -> View:
@@ -61,6 +72,23 @@ class Studio:
             LoraMclError: the sound or ``start`` cannot be used.
         """
         return self.captioner.hear(media, start)
+
+    def ask(self, session: str) -> None:
+        """Note that the session has asked for a comparison, which will call ``begin``."""
+        with self._lock:
+            self._on_the_way.setdefault(session, _OnTheWay()).asked += 1
+
+    def begin(self, session: str) -> bool:
+        """Whether the comparison that the session asked for longest ago is still wanted."""
+        with self._lock:
+            waiting = self._on_the_way.get(session)
+            if waiting is None:
+                return True
+            unwanted = waiting.unwanted > 0
+            waiting.asked, waiting.unwanted = waiting.asked - 1, waiting.unwanted - unwanted
+            if waiting.asked == 0:
+                del self._on_the_way[session]
+            return not unwanted
 
     def comparisons(self, media: Path, options: CompareOptions, session: str, start: float = 0) -> Iterator[Comparison]:
         """The captioner's snapshots, until one is ``done`` or ``stopped``; a sound is heard from second ``start``.
@@ -77,6 +105,8 @@ class Studio:
         try:
             with closing(self.captioner.compare(media, options, start=start, should_stop=run.stop.is_set)) as snapshots:
                 for run.latest in snapshots:
+                    if run.abandoned:
+                        return
                     yield run.latest
         finally:
             # Set also when all went well: whatever still holds this flag must not go on.
@@ -94,12 +124,31 @@ class Studio:
 
     def stop(self, session: str) -> View | None:
         """Stop the session's comparison; returns what it had written, ``None`` if nothing was running."""
-        with self._lock:
-            run = self._runs.get(session)
+        run = self._end(session)
         if run is None:
             return None
-        run.stop.set()
         return self._view(run.specs, replace(run.latest, stopped=True)) if run.latest else self.idle()
+
+    def abandon(self, session: str) -> None:
+        """Stop the session's comparison, and show no more of it."""
+        run = self._end(session)
+        if run is not None:
+            run.abandoned = True
+
+    def leave(self, session: str) -> None:
+        """The session is over."""
+        self.abandon(session)
+        with self._lock:
+            self._on_the_way.pop(session, None)
+
+    def _end(self, session: str) -> _Run | None:
+        with self._lock:
+            run, waiting = self._runs.get(session), self._on_the_way.get(session)
+            if waiting is not None:
+                waiting.unwanted = waiting.asked
+        if run is not None:
+            run.stop.set()
+        return run
 
     def _view(self, specs: tuple[ColumnSpec, ...], comparison: Comparison) -> View:
         columns = comparison_columns(specs, comparison, self.medium.waiting)
