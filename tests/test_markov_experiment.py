@@ -5,10 +5,12 @@ import sys
 from dataclasses import replace
 
 import pytest
+import torch
 
+from lora_mcl.gate import CaptionGate
 from lora_mcl.markov import TRANSITION1, LearningOptions, theory_of
 from training.markov import __main__ as command
-from training.markov import experiment
+from training.markov import experiment, gate
 from training.markov.setups import PAPER_SETUPS, RECIPES, random_setup
 
 TINY = LearningOptions(
@@ -130,3 +132,34 @@ def test_the_recipes():
         "relaxed",
         0.1,
     )
+
+
+def test_gates_on_tokens_and_on_transitions_are_compared(tmp_path):
+    options = replace(TINY, watched=0)
+    same_tokens = gate.MIXTURES[-1]
+    assert theory_of(same_tokens, 12).stationary == (pytest.approx((0.5, 0.5)),) * 2
+    result = gate.compare([same_tokens], 2, tmp_path, options=options, test_size=60)
+    gate.write(result, tmp_path / "gate.json")
+    assert json.loads((tmp_path / "gate.json").read_text()) == json.loads(json.dumps(result))
+    arms = result["results"]["same-tokens"]
+    assert arms.keys() == gate.ARMS.keys()
+    assert [len(arms[name].get("gate_accuracy", {}).get("runs", ())) for name in arms] == [0, 0, 2, 2]
+    for figures in arms.values():
+        assert figures["loss"]["mean"] == pytest.approx(sum(figures["loss"]["runs"]) / 2, abs=1e-4)
+
+
+def test_a_gate_of_transitions_tells_apart_what_tokens_do_not():
+    """Both chains have every token equally often: fitted to the true chains, one gate knows and the other guesses."""
+    mixture = gate.MIXTURES[-1]
+    tokens, chains = mixture.sample(600, 32, torch.Generator().manual_seed(0))
+    owners = torch.stack([chains == 0, chains == 1]).float()
+    accuracy = []
+    for order in (1, 2):
+        own = CaptionGate(2, 2, order=order, generator=torch.Generator().manual_seed(0))
+        optimizer = torch.optim.AdamW(own.parameters(), lr=3e-2)
+        for _ in range(80):
+            optimizer.zero_grad()
+            own.loss(own(tokens), owners).backward()
+            optimizer.step()
+        accuracy.append((own(tokens).argmax(0) == chains).float().mean().item())
+    assert accuracy[0] < 0.6 and accuracy[1] > 0.99

@@ -59,7 +59,8 @@ def measure(learner: MarkovLearner, size: int = TEST_SIZE) -> dict[str, Any]:
     """Figures on ``size`` fresh sequences, ten times what the curves are measured on.
 
     ``loss``: mean of the best hypothesis' NLL; ``loss_of_true_matrices``: the same for the chains' own matrices on
-    the same sequences; ``largest_odds``: what the frozen output layer allows between any two tokens.
+    the same sequences; ``largest_odds``: what the frozen output layer allows between any two tokens;
+    ``gate_accuracy``: how often the gate alone, which sees counts, names the chain.
     """
     mixture, length = learner.mixture, learner.options.length
     tokens, chains = mixture.sample(size, length, torch.Generator().manual_seed(TEST_SEED))
@@ -68,7 +69,7 @@ def measure(learner: MarkovLearner, size: int = TEST_SIZE) -> dict[str, Any]:
     matching = match(wins)
     first = first_position_matrices(learner.stack, mixture.num_states)
     later = later_matrices(scores, tokens, learner.model_options.visible)
-    return {
+    result = {
         "loss": _rounded(scores.nll.min(0).values.mean()),
         "loss_of_true_matrices": _rounded(true_matrices_nll(mixture, tokens).min(0).values.mean()),
         "nll": _rounded(scores.nll.mean(1)),
@@ -81,6 +82,10 @@ def measure(learner: MarkovLearner, size: int = TEST_SIZE) -> dict[str, Any]:
         "later_positions": _rounded(later),
         "largest_odds": _rounded(log_odds_limit(learner.stack.model).max().exp()),
     }
+    if learner.gate is not None:
+        guesses = win_shares(-learner.gate.eval()(tokens), chains, mixture.num_chains)
+        result["gate_accuracy"] = round(match(guesses).accuracy, 4)
+    return result
 
 
 def summary(mixture: MarkovMixture, known: Theory, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
