@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--recipe", choices=sorted(RECIPES), help="default: the paper's, or tuned for random chains")
     parser.add_argument("--seeds", type=int, default=3, help="how many, from --seed on")
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--steps", type=int, default=LearningOptions.steps)
+    parser.add_argument("--steps", type=int, help="default: the recipe's")
     parser.add_argument("--batch-size", type=int, default=LearningOptions.batch_size)
     parser.add_argument("--states", type=int, default=4, help="of random chains")
     parser.add_argument("--chains", type=int, default=3, help="how many random chains")
@@ -83,7 +83,8 @@ def main() -> None:
     recipe = given.recipe or setup.recipe
     name = setup.mixture.name
     folder = MARKOV_DIR / (name if recipe == setup.recipe else f"{name}-{recipe}")
-    options = LearningOptions(steps=given.steps, batch_size=given.batch_size, seed=given.seed)
+    steps = given.steps or RECIPES[recipe].steps
+    options = LearningOptions(steps=steps, batch_size=given.batch_size, seed=given.seed)
     run_setup(name, setup, recipe, options, given.seeds, given.out or folder, folder / "runs")
 
 
