@@ -62,7 +62,9 @@ def test_finished_runs_are_not_run_again_unless_the_settings_change(outcome, tmp
         raise RuntimeError("trained again")
 
     monkeypatch.setattr(experiment, "MarkovLearner", refuse)
-    command.run_setup("transition1", PAPER_SETUPS["transition1"], "paper", TINY, 2, tmp_path, out / "runs")
+    command.run_setup(
+        "transition1", PAPER_SETUPS["transition1"], "paper", TINY, 2, tmp_path, out / "runs", test_size=60
+    )
     assert json.loads((tmp_path / "result.json").read_text()) == result and not started
     with pytest.raises(RuntimeError, match="trained again"):
         longer = replace(TINY, steps=6)

@@ -17,7 +17,7 @@ from lora_mcl.markov import (
     visible_nll,
 )
 from lora_mcl.markov.chains import transition_counts
-from lora_mcl.markov.theory import binary_types, true_matrices_nll
+from lora_mcl.markov.theory import binary_types, true_matrices_nll, visible_predictor_nll
 
 # Values computed independently (Monte Carlo over 40,000 sequences for the losses), to the digits given.
 TABLE = {
@@ -120,6 +120,19 @@ def test_exact_sums_are_those_over_all_sequences(mixture):
         assert visible[-1] == pytest.approx(known.mixture_nll, abs=1e-12)
     assert [visible_nll(mixture, 6, seen) for seen in range(1, 6)] == pytest.approx(visible, abs=1e-12)
     assert visible_nll(mixture, 6, 50) == pytest.approx(visible[-1], abs=1e-12)
+
+
+def test_the_best_visible_predictor_loses_what_it_must():
+    for mixture, length in ((TRANSITION2, 7), (random_mixture(3, 2, seed=1), 5)):
+        tokens = torch.tensor(list(itertools.product(range(mixture.num_states), repeat=length)))
+        counts = transition_counts(tokens, mixture.num_states)
+        law = mixture.tensor()[:, None].pow(counts[None]).prod(-1).prod(-1).mean(0) / mixture.num_states
+        for visible in (1, 3, length):
+            loss = visible_predictor_nll(mixture, tokens, visible)
+            assert (law * loss).sum().item() == pytest.approx(visible_nll(mixture, length, visible), abs=1e-12)
+    # By hand: one visible token, second step of transition1 from 0: chains .8/.2 and .2/.8 are equally likely.
+    loss = visible_predictor_nll(TRANSITION1, torch.tensor([[0, 0]]), 1)
+    assert loss.item() == pytest.approx(-math.log(0.5))
 
 
 def test_types_of_binary_sequences_are_all_sequences():

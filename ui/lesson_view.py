@@ -27,7 +27,7 @@ def board_html(lesson: Lesson, run: Run, step: float) -> str:
         f'<div class="lesson" data-step="{frame.step}">'
         f'<section class="card"><h3>Which hypothesis wins each string?</h3>{_strings(run, index)}</section>'
         f'<section class="card"><h3>What has each learned?</h3>{_map(lesson, run, index)}</section>'
-        f'<section class="card"><h3>How well do they predict the next bead?</h3>{_curves(lesson, run, index)}</section>'
+        f'<section class="card"><h3>How well do they predict the next bead?</h3>{_curves(run, index)}</section>'
         "</div>"
     )
 
@@ -156,11 +156,11 @@ def _matrix(run: Run, index: int, number: int) -> Sequence[Sequence[float]]:
     return frame.one.later[0] if number == 0 else frame.two.later[number - 1]
 
 
-def _curves(lesson: Lesson, run: Run, index: int) -> str:
+def _curves(run: Run, index: int) -> str:
     """Loss against training step, up to this moment, with the least possible losses."""
     losses = [[frame.one.loss for frame in run.frames], [frame.two.loss for frame in run.frames]]
     top = max(0.72, *(line[0] for line in losses))
-    bottom = lesson.best_known - 0.02
+    bottom = run.best_known - 0.02
 
     def across(step: float) -> float:
         return round(_LEFT + step / run.steps * (_WIDE - _LEFT - 8), 1)
@@ -178,7 +178,7 @@ def _curves(lesson: Lesson, run: Run, index: int) -> str:
     for step, anchor in ((0, "middle"), (run.steps, "end")):
         shapes.append(f'<text class="soft" x="{across(step)}" y="{_HIGH - 15}" text-anchor="{anchor}">{step}</text>')
     shapes.append(f'<text class="soft" x="{_WIDE / 2}" y="{_HIGH - 3}" text-anchor="middle">training step</text>')
-    for value, style in ((lesson.best_one, "single"), (lesson.best_known, "pair")):
+    for value, style in ((run.best_one, "single"), (run.best_known, "pair")):
         shapes.append(f'<path class="limit {style}" d="M{_LEFT} {up(value)}H{_WIDE - 8}"/>')
     for line, style in zip(losses, ("single", "pair"), strict=True):
         points = [(across(frame.step), up(loss)) for frame, loss in zip(run.frames, line, strict=True)]

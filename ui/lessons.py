@@ -10,6 +10,7 @@ from typing import Any
 
 from lora_mcl.markov import LearningOptions, MarkovMixture, ModelOptions, Snapshot, learn
 from lora_mcl.markov.learning import evaluation_sequences
+from lora_mcl.markov.theory import true_matrices_nll, visible_predictor_nll
 from lora_mcl.objectives import ObjectiveOptions
 
 # A run that a visitor waits for: smaller batches, fewer steps, a higher learning rate than the recorded one.
@@ -49,12 +50,16 @@ class Run:
         steps: how many the run has when complete.
         tokens: strings whose winner is watched, 0 and 1.
         chains: which recipe wrote each of them.
+        best_one, best_known: least loss, on the strings the losses are measured on, of one model that sees as far
+            back as this one, and of the recipes themselves; nats per token.
     """
 
     frames: tuple[Frame, ...]
     steps: int
     tokens: tuple[tuple[int, ...], ...]
     chains: tuple[int, ...]
+    best_one: float
+    best_known: float
 
     def at(self, step: float) -> int:
         """Index of the last frame up to ``step``."""
@@ -67,8 +72,7 @@ class Lesson:
 
     Attributes:
         average: the recipes averaged by how often they visit a state, which one model tends to.
-        best_one: least loss of one model that sees as far back as this one, nats per token.
-        best_known: least loss for who knows the recipe.
+        best_one, best_known: as in ``Run``, expected of any strings.
         measured: ``summary`` of the results file, by number of hypotheses.
         live_options, live_model: of trainings on the spot.
     """
@@ -88,12 +92,14 @@ class Lesson:
     def live(self, seed: int) -> Iterator[Run]:
         """Train now, from a fresh start; each item is the run so far. Close the iterator to stop."""
         options = replace(self.live_options, objective=self.objective, seed=seed)
-        watched = evaluation_sequences(self.mixture, options)
+        tokens, chains = evaluation_sequences(self.mixture, options)
         run = Run(
             (),
             options.steps,
-            tuple(map(tuple, watched.tokens[: options.watched].tolist())),
-            tuple(watched.chains[: options.watched].tolist()),
+            _tuples(tokens[: options.watched].tolist()),
+            tuple(chains[: options.watched].tolist()),
+            float(visible_predictor_nll(self.mixture, tokens, self.live_model.visible).mean()),
+            float(true_matrices_nll(self.mixture, tokens).min(0).values.mean()),
         )
         one, two = (learn(self.mixture, hypotheses, self.live_model, options) for hypotheses in (1, 2))
         for snapshots in zip(one, two, strict=True):
@@ -126,7 +132,14 @@ def _lesson(name: str, file: Path) -> Lesson:
             title=_TITLES[name],
             mixture=MarkovMixture(name, _tuples(result["setup"]["matrices"])),
             objective=ObjectiveOptions(learning["objective"]["name"], epsilon=learning["objective"]["epsilon"]),
-            recorded=Run(frames, learning["steps"], _tuples(watched["tokens"]), tuple(watched["chains"])),
+            recorded=Run(
+                frames,
+                learning["steps"],
+                _tuples(watched["tokens"]),
+                tuple(watched["chains"]),
+                known["on_evaluation_sequences"]["one_model"],
+                known["on_evaluation_sequences"]["true_matrices"],
+            ),
             average=_tuples(known["average_matrix"]),
             best_one=known["best_visible_nll"],
             best_known=known["chain_nll"],

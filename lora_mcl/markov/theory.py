@@ -126,6 +126,25 @@ def visible_nll(mixture: MarkovMixture, length: int, visible: int, start: Start 
     return total / (length - 1)
 
 
+def visible_predictor_nll(mixture: MarkovMixture, tokens: Tensor, visible: int) -> Tensor:
+    """Loss of each sequence under the best model that sees the last `visible` tokens: tokens [B, T] -> [B].
+
+    It weighs the chains' predictions by how well each explains what is visible. The expected value is
+    `visible_nll`; on given sequences this tells what could be reached on those.
+    """
+    matrices = mixture.tensor()
+    steps = matrices.log()[:, tokens[:, :-1], tokens[:, 1:]]  # [Z, B, T - 1]
+    law = torch.full(matrices.shape[:2], 1 / mixture.num_states, dtype=matrices.dtype)  # of the first visible token
+    total = torch.zeros(len(tokens), dtype=matrices.dtype)
+    for t in range(tokens.shape[1] - 1):
+        begin = max(0, t - visible + 1)
+        if begin:
+            law = torch.einsum("zi,zij->zj", law, matrices)
+        seen = law.log()[:, tokens[:, begin]] + steps[:, :, begin:t].sum(-1)
+        total += seen.logsumexp(0) - (seen + steps[:, :, t]).logsumexp(0)
+    return total / (tokens.shape[1] - 1)
+
+
 def true_matrices_nll(mixture: MarkovMixture, tokens: Tensor) -> Tensor:
     """Loss of each sequence under each chain's own matrix: tokens [B, T] -> [Z, B]."""
     counts = transition_counts(tokens, mixture.num_states)

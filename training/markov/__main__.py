@@ -48,7 +48,7 @@ def run_setup(
         runs.append(
             run(setup.mixture, k, recipe.model, replace(options, objective=objective, seed=seed), kept, test_size)
         )
-    result = experiment(name, setup.mixture, runs, recipe.model, options, recipe_name)
+    result = experiment(name, setup.mixture, runs, recipe.model, options, recipe_name, test_size)
     write(result, out / "result.json")
     draw(result, out)
     for k, figures in result["summary"].items():

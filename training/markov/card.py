@@ -38,7 +38,7 @@ def setups() -> str:
                     result["recipe"]["name"] if one else "",
                     k,
                     spread(figures["loss"]),
-                    f"{known['best_visible_nll' if one else 'chain_nll']:.4f}",
+                    f"{known['on_test_sequences']['one_model' if one else 'true_matrices']:.4f}",
                     "–" if one else percent(figures["accuracy"]["mean"]),
                     f"{figures['first_position']['error']:.3f}",
                     f"{figures['later_positions']['error']:.3f}",
