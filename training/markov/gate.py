@@ -32,7 +32,7 @@ MODEL = replace(RECIPES["tuned"].model, rank=16, alpha=16.0)
 OPTIONS = LearningOptions(
     steps=150,
     batch_size=32,
-    learning_rate=RECIPES["tuned"].learning_rate,
+    learning_rate=1e-3,
     dense_steps=0,
     evaluation_size=200,
     watched=0,
