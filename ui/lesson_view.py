@@ -46,6 +46,13 @@ def figures_html(lesson: Lesson) -> str:
     """The measured figures of the recorded set-up, folded away."""
     one, two, name = lesson.measured["1"], lesson.measured["2"], escape(lesson.name)
     runs = f"mean of {two['seeds']} runs: " if two["seeds"] > 1 else ""
+    needed = max(p for matrix in lesson.mixture.matrices for row in matrix for p in row)
+    limit = (
+        f" No adapter can do better: a recipe needs {needed:.0%}, and the output layers of the frozen models give at "
+        f"most {min(lesson.reachable):.0%} to {max(lesson.reachable):.0%}."
+        if max(lesson.reachable) < needed
+        else ""
+    )
     return f"""<details class="guide"><summary>The figures behind this</summary><dl>
 <dt>Prediction loss</dt><dd>On new strings, {runs}{one["loss"]["mean"]:.3f} nats per bead
 for one model, {two["loss"]["mean"]:.3f} for the better of two hypotheses. The least possible is {lesson.best_one:.3f}
@@ -54,9 +61,10 @@ for one model that sees nine beads, and {lesson.best_known:.3f} for who knows th
 {two["accuracy"]["mean"]:.1%} of them.</dd>
 <dt>Recipes found</dt><dd>The chances that the two hypotheses learned are off those of the recipes by at most
 {two["later_positions"]["error"]:.3f}; those of the one model are off the average of the recipes by at most
-{one["later_positions"]["error"]:.3f}.</dd>
+{one["later_positions"]["error"]:.3f}.{limit}</dd>
 <dt>Set-up</dt><dd><code>{name}</code> of the LoRA-MCL paper: two Markov chains, a frozen GPT-Neo with random weights,
-adapters of rank 64 on its attention. Live training is the same with rank 16, fewer strings and a higher learning rate.
+adapters of rank 64 on its attention. Live training is smaller (rank 16, fewer strings), its frozen weights are drawn
+twice as wide.
 <code>python -m training.markov --setup {name}</code> repeats the recorded one.</dd>
 </dl></details>"""
 
@@ -105,12 +113,12 @@ def _map(lesson: Lesson, run: Run, index: int) -> str:
         x, y = _place(matrix)
         shapes.append(
             f'<circle class="target" cx="{x}" cy="{y}" r="11"/>'
-            f'<text class="name" x="{x}" y="{y - 15}" text-anchor="middle">{RECIPES[z]}</text>'
+            f'<text class="name" x="{x + 16}" y="{y + 4}">{RECIPES[z]}</text>'
         )
     x, y = _place(lesson.average)
     shapes.append(
         f'<rect class="target" x="{x - 10}" y="{y - 10}" width="20" height="20"/>'
-        f'<text class="soft" x="{x}" y="{y + 22}" text-anchor="middle">average</text>'
+        f'<text class="soft" x="{x - 14}" y="{y + 3}" text-anchor="end">average</text>'
     )
     said = []
     for number, (name, style) in enumerate(_MODELS):

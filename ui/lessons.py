@@ -74,6 +74,7 @@ class Lesson:
         average: the recipes averaged by how often they visit a state, which one model tends to.
         best_one, best_known: as in ``Run``, expected of any strings.
         measured: ``summary`` of the results file, by number of hypotheses.
+        reachable: largest probability that the frozen output layer of each recorded run can give.
         live_options, live_model: of trainings on the spot.
     """
 
@@ -86,6 +87,7 @@ class Lesson:
     best_one: float
     best_known: float
     measured: dict[str, Any]
+    reachable: tuple[float, ...]
     live_options: LearningOptions = LIVE
     live_model: ModelOptions = LIVE_MODEL
 
@@ -144,6 +146,7 @@ def _lesson(name: str, file: Path) -> Lesson:
             best_one=known["best_visible_nll"],
             best_known=known["chain_nll"],
             measured=result["summary"],
+            reachable=tuple(odds / (1 + odds) for odds in (run["test"]["largest_odds"] for run in result["runs"])),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{file} is not a result of training.markov: {error!r}") from error
