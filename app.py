@@ -15,13 +15,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
 import torch
 
 from lora_mcl.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
 from lora_mcl.captioner import Captioner
+from lora_mcl.decoding.options import Acceleration
 from lora_mcl.errors import BundleError, LoraMclError
 from ui.about import About, about_bundle, about_embedded, about_embedded_audio
 from ui.desk import Desk
@@ -45,7 +46,7 @@ USER_ERROR = 2
 class Settings:
     """What to serve (a bundle folder or Hub id for each medium, or None) and where; port None takes a free one.
 
-    ``dtype``, ``device_map`` and ``load_in_4bit`` are for bundles that do not come with the repository.
+    ``dtype``, ``device_map``, ``load_in_4bit``, ``acceleration`` are for bundles that do not come with the repository.
     """
 
     image_model: str | None
@@ -55,6 +56,7 @@ class Settings:
     dtype: str | None = None
     device_map: str | None = None
     load_in_4bit: bool = False
+    acceleration: Acceleration = "off"
 
 
 def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> Settings:
@@ -92,6 +94,12 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
     large.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the base model's weights")
     large.add_argument("--device-map", metavar="MAP", help="auto spreads the model over several GPUs")
     large.add_argument("--load-in-4bit", action="store_true", help="language model in 4 bits (needs bitsandbytes)")
+    large.add_argument(
+        "--acceleration",
+        choices=get_args(Acceleration),
+        default="off",
+        help="on a GPU, run steps as CUDA graphs, or compile them first (default off)",
+    )
     given = vars(parser.parse_args(arguments))
     for name in ("image_model", "audio_model"):
         given[name] = None if given[name] == NO_MODEL else given[name]
@@ -117,7 +125,12 @@ def _desk(medium: Medium, source: str, settings: Settings) -> Desk:
     how: dict[str, Any] = {}
     if bundle.folder.resolve() not in (EMBEDDED_BUNDLE, EMBEDDED_AUDIO_BUNDLE):
         dtype = None if settings.dtype is None else getattr(torch, settings.dtype)
-        how = {"dtype": dtype, "device_map": settings.device_map, "load_in_4bit": settings.load_in_4bit}
+        how = {
+            "dtype": dtype,
+            "device_map": settings.device_map,
+            "load_in_4bit": settings.load_in_4bit,
+            "acceleration": settings.acceleration,
+        }
     captioner = Captioner.load(bundle, **how)
     return Desk(medium, captioner, load_examples(EXAMPLES / medium.name), about(captioner))
 

@@ -260,6 +260,7 @@ class Captioner:
                 max_new_tokens=options.max_new_tokens,
                 rules=LogitRules(
                     repetition_penalty=options.repetition_penalty,
+                    min_new_tokens=options.min_new_tokens,
                     forbidden_token_ids=self._model.forbidden_token_ids,
                 ),
                 should_stop=should_stop,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import Qwen2AudioForConditionalGeneration
+from transformers import PreTrainedModel
 
 
 class RowNll(NamedTuple):
@@ -54,9 +54,16 @@ def last_logits(model: nn.Module, n: int, **inputs: Any) -> Tensor:
     """
     if _takes_logits_to_keep(type(model)):
         return model(**inputs, logits_to_keep=n).logits
-    if isinstance(model, Qwen2AudioForConditionalGeneration):  # its forward scores every position
-        return model.lm_head(model.model(**inputs).last_hidden_state[:, -n:])
-    return model(**inputs).logits[:, -n:]
+    output_layer = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
+    if output_layer is None:
+        return model(**inputs).logits[:, -n:]
+    # A forward that scores every position (Qwen2-Audio's) finds its output layer shown the last ones only. It is still
+    # the model that is called, so what hangs on its call, such as a placement over several devices, holds.
+    showing_last = output_layer.register_forward_pre_hook(lambda module, args: (args[0][:, -n:], *args[1:]))
+    try:
+        return model(**inputs).logits
+    finally:
+        showing_last.remove()
 
 
 @cache

@@ -59,6 +59,7 @@ class CompareOptions:
             earlier group that chose it at the same step (Vijayakumar et al. 2018, Hamming diversity).
         hypothesis_beams: beams of each hypothesis; 1 is greedy decoding.
         max_new_tokens: longest caption, in tokens.
+        min_new_tokens: shortest caption, in tokens; no caption ends before.
         repetition_penalty: divides the score of tokens already written (multiplies a negative one); 1 is off.
         length_penalty: exponent of the length by which finished beams are ranked; 1 ranks by the mean.
         num_samples: captions of the sampling column; 0 leaves the column out.
@@ -73,6 +74,7 @@ class CompareOptions:
     diversity_penalty: float = 0.8
     hypothesis_beams: int = 1
     max_new_tokens: int = 48
+    min_new_tokens: int = 0
     repetition_penalty: float = 1.0
     length_penalty: float = 1.0
     num_samples: int = 0
@@ -84,7 +86,7 @@ class CompareOptions:
 
     def __post_init__(self) -> None:
         for name, largest in _LARGEST.items():
-            value, least = getattr(self, name), 0 if name == "num_samples" else 1
+            value, least = getattr(self, name), 0 if name in ("num_samples", "min_new_tokens") else 1
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= largest:
                 raise OptionsError(f"{name} must be a whole number from {least} to {largest}, not {value!r}.")
         for name in ("diversity_penalty", "repetition_penalty", "length_penalty"):
@@ -100,6 +102,10 @@ class CompareOptions:
                 f"num_beam_groups must divide num_beams: {self.num_beams} beams cannot be split into "
                 f"{self.num_beam_groups} equal groups."
             )
+        if self.min_new_tokens > self.max_new_tokens:
+            raise OptionsError(
+                f"min_new_tokens must be at most max_new_tokens: {self.min_new_tokens} > {self.max_new_tokens}."
+            )
         # Checks the options it shares with these, whether or not there is a sampling column.
         self.sampling(max(1, self.num_samples))
 
@@ -109,7 +115,14 @@ class CompareOptions:
 
 
 # Bounds that keep one request's batch and memory sane, far above what is useful.
-_LARGEST = {"num_beams": 64, "num_beam_groups": 64, "hypothesis_beams": 64, "num_samples": 64, "max_new_tokens": 4096}
+_LARGEST = {
+    "num_beams": 64,
+    "num_beam_groups": 64,
+    "hypothesis_beams": 64,
+    "num_samples": 64,
+    "max_new_tokens": 4096,
+    "min_new_tokens": 4096,
+}
 
 
 @dataclass(frozen=True)

@@ -78,9 +78,9 @@ def test_settings_prefer_arguments_then_environment_then_defaults():
     assert app.settings_from([], environment) == app.Settings("me/bundle", "me/sounds", "10.0.0.1", 9000)
     arguments = ["--image-model", "folder", "--audio-model", "none", "--host", "::1", "--port", "7000"]
     assert app.settings_from(arguments, environment) == app.Settings("folder", None, "::1", 7000)
-    large = ["--dtype", "bfloat16", "--device-map", "auto", "--load-in-4bit"]
+    large = ["--dtype", "bfloat16", "--device-map", "auto", "--load-in-4bit", "--acceleration", "compile"]
     assert app.settings_from([*arguments, *large], {}) == app.Settings(
-        "folder", None, "::1", 7000, dtype="bfloat16", device_map="auto", load_in_4bit=True
+        "folder", None, "::1", 7000, dtype="bfloat16", device_map="auto", load_in_4bit=True, acceleration="compile"
     )
 
 

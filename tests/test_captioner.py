@@ -159,6 +159,23 @@ def test_options_reach_the_decoding(tiny_captioner, picture, snapshots):
         assert other.captions("hypothesis") != snapshots[-1].captions("hypothesis")
 
 
+def test_no_caption_ends_before_its_shortest_length(tiny_bundle, picture):
+    captioner = Captioner.load(tiny_bundle, device="cpu")
+    with Image.open(picture) as image:
+        prompt = captioner._encode(image.convert("RGB"))
+    (event,) = captioner._engine.decode(prompt, captioner._requests(captioner.defaults), max_new_tokens=1)
+    # From now on, what the first hypothesis begins with ends a caption.
+    captioner._model.model.generation_config.eos_token_id = list(event.columns["hypothesis-0"][0].tokens)
+    captioner = Captioner(captioner.bundle, captioner._model, captioner._stack)
+
+    def lengths(**options):
+        final = last(captioner.compare(picture, replace(captioner.defaults, **options)))
+        return [caption.tokens for column in final.columns for caption in column.captions]
+
+    assert min(lengths()) == 1
+    assert min(lengths(min_new_tokens=8)) > 8
+
+
 def test_diverse_beams_differ_from_beams_by_the_penalty_only(tiny_captioner, picture):
     options = replace(tiny_captioner.defaults, num_beams=4, num_beam_groups=4, diversity_penalty=50.0)
     final = last(tiny_captioner.compare(picture, options))

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import soundfile
 from tiny_audio import SAMPLING_RATE, chirp
 
+from lora_mcl.captioner import Captioner
 from lora_mcl.cli import main
 
 IDS = ["hypothesis-0", "hypothesis-1", "hypothesis-2", "beam", "diverse-beam"]
@@ -70,6 +72,21 @@ def test_options(run, arguments, captions):
     assert max(caption["tokens"] for column in columns for caption in column["captions"]) <= 4
 
 
+def test_the_searches_options(run, monkeypatch):
+    asked = []
+    compare = Captioner.compare
+
+    def listening(self, media, options, **others):
+        asked.append(options)
+        return compare(self, media, options, **others)
+
+    monkeypatch.setattr(Captioner, "compare", listening)
+    changes = {"hypothesis_beams": 3, "min_new_tokens": 5, "repetition_penalty": 1.5, "length_penalty": -0.5}
+    run()
+    status, *_ = run(*(f"--{name.replace('_', '-')}={value}" for name, value in changes.items()))
+    assert status == 0 and asked[1] == replace(asked[0], **changes)
+
+
 def test_a_sampling_column(run):
     def drawn(*arguments):
         _, output, _ = run("--json", "--max-new-tokens", "8", "--samples", "4", *arguments)
@@ -95,6 +112,8 @@ def test_a_sampling_column(run):
         (("--beams", "0"), {}, "num_beams must be a whole number"),
         (("--diversity-penalty", "-1"), {}, "diversity_penalty must be 0 or more"),
         (("--max-new-tokens", "0"), {}, "max_new_tokens must be a whole number"),
+        (("--min-new-tokens", "13"), {}, "min_new_tokens must be at most max_new_tokens: 13 > 12"),
+        (("--max-new-tokens", "4000"), {}, "too long for the model, which has 512 positions"),
         (("--beams", "many"), {}, "invalid int value"),
         (("--samples", "-1"), {}, "num_samples must be a whole number from 0"),
         (("--samples", "2", "--temperature", "0"), {}, "temperature must be above 0"),

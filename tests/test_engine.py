@@ -18,6 +18,7 @@ from lora_mcl.decoding import (
     Sampling,
 )
 from lora_mcl.errors import OptionsError
+from tests.fixtures.make_diverse_beam import VOCAB_SIZE
 from tests.tiny_decoders import (
     DECODERS,
     EmbeddedPrompt,
@@ -90,6 +91,37 @@ def test_one_forward_per_step_over_the_rows_that_are_live():
     assert batch_sizes[0] == 5  # four adapters and the base, each once
     assert max(batch_sizes) <= 2 + 2 + 3 + 3 + 4 + 1 + 2 + 3
     assert batch_sizes[-1] < max(batch_sizes[1:])  # rows of finished columns are gone
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_only_the_last_position_of_a_prompt_is_scored(name):
+    """A prompt has hundreds of positions and a vocabulary may have 156,032 tokens, as Qwen2-Audio's."""
+    model = DECODERS[name](0)
+    scored = []
+    model.get_output_embeddings().register_forward_hook(lambda module, args, output: scored.append(output.shape[:2]))
+    columns = [ColumnRequest(str(medium), BASE_ROW, Greedy(), medium) for medium in range(2)]
+    decode(engine_of(model, None, ()), prompt_of(model, 9, 6), columns, 3)
+    assert scored == [(2, 1)] * 3
+
+
+def test_forty_five_rows_in_one_decode():
+    """Five hypotheses greedily and with five beams; five beams, five groups, five samples of the baseline."""
+    model = DECODERS["llama"](2)
+    engine = engine_of(model, random_stack(model, (2, 4, 3, 6, 2, 5)), EOS)
+    prompt = prompt_of(model, 8)
+    columns = [
+        *(ColumnRequest(f"greedy-{k}", k, Greedy()) for k in range(5)),
+        *(ColumnRequest(f"beams-{k}", k, BeamSearch(5)) for k in range(5)),
+        ColumnRequest("beam", 5, BeamSearch(5)),
+        ColumnRequest("diverse-beam", 5, DiverseBeamSearch(5, 5, 0.8)),
+        ColumnRequest("nucleus", 5, Sampling(5, top_p=0.95)),
+    ]
+    batch_sizes = counted(model)
+    together = decode(engine, prompt, columns, 10)
+    assert batch_sizes[0] == 6 and max(batch_sizes) <= 45
+    assert len(batch_sizes) == together.steps <= 10
+    for column in columns:
+        assert_same(together.columns[column.id], decode(engine, prompt, [column], 10).columns[column.id])
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -248,6 +280,14 @@ def test_requests_that_do_not_fit_are_refused_before_anything_runs():
         (stack, [ColumnRequest("a", 0, greedy)], 0, LogitRules(), "max_new_tokens must be"),
         (stack, [ColumnRequest("a", 0, greedy)], 5, LogitRules(min_new_tokens=6), "6 > 5"),
         (stack, [ColumnRequest("a", 0, greedy)], 5, LogitRules(forbidden_token_ids=(3,)), "end-of-sequence"),
+        (
+            stack,
+            [ColumnRequest("a", 0, greedy)],
+            5,
+            LogitRules(forbidden_token_ids=(1, VOCAB_SIZE)),
+            rf"which has {VOCAB_SIZE}: \[{VOCAB_SIZE}\] are not",
+        ),
+        (stack, [ColumnRequest("a", 0, greedy)], 125, LogitRules(), "5 positions and 125 new.*can be 124 at most"),
     ]
     for adapters, requests, max_new_tokens, rules, message in cases:
         with pytest.raises(OptionsError, match=message):
@@ -257,3 +297,16 @@ def test_requests_that_do_not_fit_are_refused_before_anything_runs():
         engine_of(model, stack).decode(right_padded, [ColumnRequest("a", 0, greedy)], max_new_tokens=5)
     with pytest.raises(OptionsError, match="eos_token_ids"):
         Engine(model, stack, [3], 0)
+    with pytest.raises(OptionsError, match="eos_token_ids must be tokens of the model"):
+        engine_of(model, stack, (VOCAB_SIZE,)).decode(prompt, [ColumnRequest("a", 0, greedy)], max_new_tokens=5)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma3"])
+def test_a_caption_may_reach_the_models_last_position(name):
+    model = DECODERS[name](0)
+    prompt = prompt_of(model, 120, 117)
+    column = ColumnRequest("a", BASE_ROW, Greedy(), medium=1)
+    (candidate,) = decode(engine_of(model, None, ()), prompt, [column], 12).columns["a"]
+    assert candidate.length == 12
+    with pytest.raises(OptionsError, match="can be 12 at most"):
+        decode(engine_of(model, None, ()), prompt, [column], 13)

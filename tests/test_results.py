@@ -48,6 +48,8 @@ def test_real_numbers(name, value):
         ({"repetition_penalty": 0}, "repetition_penalty must be above 0"),
         ({"num_samples": -1}, "^num_samples must be a whole number from 0 to 64, not -1"),
         ({"num_samples": 65}, "^num_samples must be a whole number from 0 to 64, not 65"),
+        ({"min_new_tokens": -1}, "^min_new_tokens must be a whole number from 0 to 4096, not -1"),
+        ({"min_new_tokens": 9, "max_new_tokens": 8}, "min_new_tokens must be at most max_new_tokens: 9 > 8"),
         ({"temperature": 0}, "^temperature must be above 0"),
         ({"top_k": 0}, "^top_k must be a whole number of at least 1"),
         ({"top_p": 1.1}, "^top_p must be above 0 and at most 1"),
@@ -65,7 +67,7 @@ def test_good_options():
     assert options.num_beams == 1
     with pytest.raises(FrozenInstanceError):
         options.num_beams = 2
-    assert {field.name for field in fields(options)} == {*WHOLE, *REAL, *DRAWING}
+    assert {field.name for field in fields(options)} == {*WHOLE, "min_new_tokens", *REAL, *DRAWING}
 
 
 def test_an_unknown_method_is_refused():

@@ -86,7 +86,11 @@ def _options(defaults: CompareOptions, given: argparse.Namespace) -> CompareOpti
         "num_beams": given.beams,
         "num_beam_groups": given.groups,
         "diversity_penalty": given.diversity_penalty,
+        "hypothesis_beams": given.hypothesis_beams,
         "max_new_tokens": given.max_new_tokens,
+        "min_new_tokens": given.min_new_tokens,
+        "repetition_penalty": given.repetition_penalty,
+        "length_penalty": given.length_penalty,
         "num_samples": given.samples,
         "temperature": given.temperature,
         "top_k": given.top_k,
@@ -126,7 +130,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         type=float,
         help="penalty for a token an earlier group chose, in nats",
     )
+    caption.add_argument("--hypothesis-beams", metavar="B", type=int, help="beams of each hypothesis; 1 is greedy")
     caption.add_argument("--max-new-tokens", metavar="N", type=int, help="longest caption, in tokens")
+    caption.add_argument("--min-new-tokens", metavar="N", type=int, help="shortest caption, in tokens")
+    caption.add_argument(
+        "--repetition-penalty", metavar="X", type=float, help="above 1 avoids tokens already written (1 is off)"
+    )
+    caption.add_argument(
+        "--length-penalty", metavar="X", type=float, help="of the beams: above 0 favours long captions, below 0 short"
+    )
     caption.add_argument("--samples", metavar="N", type=int, help="add a column of N captions drawn at random")
     caption.add_argument("--temperature", metavar="T", type=float, help="below 1 draws likely tokens more often")
     caption.add_argument("--top-k", metavar="K", type=int, help="draw from the K likeliest tokens only")

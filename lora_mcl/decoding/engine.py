@@ -22,6 +22,7 @@ from lora_mcl.decoding.rows import LiveRows
 from lora_mcl.decoding.rules import NO_RULES, BoundRules, LogitRules
 from lora_mcl.decoding.static import StaticRows
 from lora_mcl.decoding.strategy import Candidate, Move, Search, SearchContext, Strategy
+from lora_mcl.decoding.trunk import decoder_of
 from lora_mcl.errors import OptionsError
 
 
@@ -146,6 +147,7 @@ class Engine:
         self._check_requests(requests, num_prompts=prompt.inputs_embeds.shape[0])
         if not bool(prompt.attention_mask[:, -1].all()):
             raise OptionsError("The prompts must be padded at their left: a prompt ends with padding.")
+        self._check_length(prompt, requests, max_new_tokens)
         context = SearchContext(
             rules=BoundRules(rules, self.eos_token_ids, prompt.inputs_embeds.device),
             eos_token_ids=self.eos_token_ids,
@@ -203,6 +205,26 @@ class Engine:
         both = sorted(set(rules.forbidden_token_ids) & set(self.eos_token_ids))
         if both:
             raise OptionsError(f"forbidden_token_ids must leave the end-of-sequence tokens free: {both} are both.")
+        vocab_size = decoder_of(self.model).config.vocab_size
+        for name, token_ids in (
+            ("forbidden_token_ids", rules.forbidden_token_ids),
+            ("eos_token_ids", self.eos_token_ids),
+        ):
+            beyond = [token_id for token_id in token_ids if token_id >= vocab_size]
+            if beyond:
+                raise OptionsError(f"{name} must be tokens of the model, which has {vocab_size}: {beyond} are not.")
+
+    def _check_length(self, prompt: Prompt, requests: Sequence[ColumnRequest], max_new_tokens: int) -> None:
+        # Not every model has a last position; beyond it some would compute nonsense, others read outside a table.
+        positions = getattr(decoder_of(self.model).config, "max_position_embeddings", None)
+        media = sorted({request.medium for request in requests})
+        longest = int(prompt.attention_mask[media].sum(dim=1).max())
+        # The last token is written and never read.
+        if positions is not None and longest + max_new_tokens - 1 > positions:
+            raise OptionsError(
+                f"A prompt of {longest} positions and {max_new_tokens} new tokens are too long for the model, which "
+                f"has {positions} positions: max_new_tokens can be {positions - longest + 1} at most."
+            )
 
     def _check_requests(self, requests: Sequence[ColumnRequest], num_prompts: int) -> None:
         if not requests:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from lora_mcl.decoding.trunk import branching_at, decoder_layers, decoder_of, trunk_depth
+from lora_mcl.nll import last_logits
 
 
 class FixedRows(Protocol):
@@ -94,18 +94,17 @@ def prefill(
         branching = branching_at(layers, depth, index)
         entering, entering_mask = embeds, mask
     positions = (entering_mask.long().cumsum(dim=1) - 1).clamp_min(0)
-    # Prompts are long and vocabularies large: where the model can, only the last position gets logits.
-    last_only = "logits_to_keep" in inspect.signature(model.forward).parameters
     cache = DynamicCache(config=model.config)
     adapters = torch.tensor([source.adapter for source in sources], device=device)
     with stack.rows(adapters) if stack else nullcontext(), branching:
-        output = model(
+        logits = last_logits(
+            model,
+            1,
             inputs_embeds=entering,
             position_ids=positions,
             # Without padding there is nothing to mask, and the kernels for causal attention are the fastest.
             attention_mask=None if bool(mask.all()) else entering_mask.long(),
             past_key_values=cache,
             use_cache=True,
-            **({"logits_to_keep": 1} if last_only else {}),
         )
-    return Prefill(output.logits[:, -1].float(), cache, depth, tuple(media), mask)
+    return Prefill(logits[:, -1].float(), cache, depth, tuple(media), mask)
