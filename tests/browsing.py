@@ -95,6 +95,20 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+def set_number(page: Page, selector: str, value: float) -> None:
+    """Type a slider's value: again, where the page was still being drawn and put the old one back."""
+    number, slider = (page.locator(f"{selector} input[type={kind}]") for kind in ("number", "range"))
+    wanted = f"{value:g}"
+
+    def kept() -> bool:
+        number.fill(wanted)
+        number.press("Tab")
+        page.wait_for_timeout(100)
+        return number.input_value() == slider.input_value() == wanted
+
+    wait_until(kept)
+
+
 def screenshot(page: Page, name: str, tmp_path: Path) -> None:
     folder = Path(SCREENSHOTS) if SCREENSHOTS else tmp_path
     folder.mkdir(parents=True, exist_ok=True)

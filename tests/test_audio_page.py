@@ -14,6 +14,7 @@ from browsing import (
     column,
     expect_state,
     screenshot,
+    set_number,
     start_browser,
     visiting,
 )
@@ -153,9 +154,8 @@ def test_a_long_sound_is_cut_with_a_notice_and_a_choice(visit, address, captione
     expect_state(page, "done")
     expect(page.locator("#audio-status")).to_contain_text("second 0.0 to 2.0 of this sound's 4.0")
     assert strongest(captioner.heard) == pytest.approx(300, abs=1)
-    start = page.locator("#audio-start input[type=number]")
     assert page.locator("#audio-start input[type=range]").get_attribute("max") == "2"
-    start.fill("2")
+    set_number(page, "#audio-start", 2)
     expect(page.locator("#audio-hearing .notice")).to_contain_text("second 2.0 to 4.0")
     assert page.locator("#audio-hearing img").get_attribute("src") != first
     expect_state(page, "idle")

@@ -12,6 +12,7 @@ from browsing import (
     column,
     expect_state,
     screenshot,
+    set_number,
     start_browser,
     visiting,
     wait_until,
@@ -218,8 +219,7 @@ def test_settings_reach_the_captioner(visit, address, picture):
     beams = page.locator("#image-num_beams input[type=range]")
     beams.focus()
     beams.press("ArrowLeft")
-    page.locator("#image-max_new_tokens input[type=number]").fill("4")
-    page.locator("#image-max_new_tokens input[type=number]").press("Tab")
+    set_number(page, "#image-max_new_tokens", 4)
     expect(page.locator("#image-num_beam_groups input[type=number]")).to_have_value("2")
     page.click("#image-compare")
     expect_state(page, "done")
@@ -231,10 +231,8 @@ def test_a_sampling_column_shows_where_samples_are_asked_for(visit, address, pic
     upload(page, picture)
     expect(column(page, "sampling")).to_be_hidden()
     page.get_by_role("button", name="Settings").click()
-    samples = page.locator("#image-num_samples input[type=number]")
     for count in (3, 0):
-        samples.fill(str(count))
-        samples.press("Tab")
+        set_number(page, "#image-num_samples", count)
         page.click("#image-compare")
         expect_state(page, "done")
         expect(column(page, "sampling")).to_be_visible(visible=count > 0)

@@ -1,7 +1,7 @@
 """Build the embedded audio model before any training: pretrained tower, everything else at random.
 
-The result is a folder that ``Qwen2AudioForConditionalGeneration`` and ``Qwen2AudioProcessor`` load: Whisper
-tiny.en's encoder in the stock ``Qwen2AudioEncoder``, the stock linear projector, a small Qwen2, and a tokenizer
+The result is a folder that ``Qwen2AudioForConditionalGeneration`` and ``Qwen2AudioProcessor`` load: the first half of
+Whisper tiny.en's encoder in the stock ``Qwen2AudioEncoder``, the stock linear projector, a small Qwen2, and a tokenizer
 trained on the captions the model is going to learn.
 
     python -m training.audio.build_base
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from transformers import (
     GenerationConfig,
     PreTrainedTokenizerFast,
@@ -29,13 +30,15 @@ from transformers import (
 )
 
 from training.audio.batches import PROMPT
+from training.audio.clips import draw
 from training.audio.features import UNTRAINED_DIR
 from training.audio.grammar import MODES, load_grammar
 from training.audio.lexicon import load_lexicon
+from training.audio.material import load_material
 from training.audio.sampler import sample_scene
 from training.audio.scene import Event
 from training.audio.waves import RATE
-from training.audio.whisper import pretrained_encoder
+from training.audio.whisper import pretrained_encoder, standardise, whisper_config
 from training.tokenizer import train_tokenizer
 
 AUDIO, AUDIO_BOS, AUDIO_EOS = "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"
@@ -158,13 +161,26 @@ def sample_captions(scenes: int, seed: int) -> Iterator[str]:
         yield from (grammar.caption(type(scene)(scene.background, tuned, scene.layout), mode, rng) for mode in MODES)
 
 
+def sample_log_mels(clips: int) -> list[Tensor]:
+    """Log-mel pictures [M, F] of ``clips`` training clips."""
+    material, positions = load_material("train"), whisper_config().max_source_positions
+    extractor = WhisperFeatureExtractor(
+        feature_size=whisper_config().num_mel_bins, sampling_rate=RATE, chunk_length=positions // FRAMES_PER_SECOND
+    )
+    waves = [draw("train", number, material)[1].wave for number in range(clips)]
+    return list(extractor(waves, sampling_rate=RATE, return_tensors="pt")["input_features"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=UNTRAINED_DIR)
     parser.add_argument("--scenes", type=int, default=12_000, help="scenes whose captions train the tokenizer")
+    parser.add_argument("--clips", type=int, default=100, help="clips that the tower's output is standardised on")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    build_base(args.out, sample_captions(args.scenes, args.seed), seed=args.seed)
+    encoder = pretrained_encoder()
+    standardise(encoder, sample_log_mels(args.clips))
+    build_base(args.out, sample_captions(args.scenes, args.seed), encoder=encoder, seed=args.seed)
 
 
 if __name__ == "__main__":

