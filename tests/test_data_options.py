@@ -1,0 +1,31 @@
+"""Options of training data: contradictions are refused when they are made."""
+
+import pytest
+
+from lora_mcl.errors import OptionsError
+from training.data import DataOptions
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "directory"}, "kind must be one of folder, table"),
+        ({"path": ""}, "path is empty: say where the folder data are"),
+        ({"medium": "video"}, "medium must be image or audio; got 'video'"),
+        ({"kind": "clotho", "medium": "image"}, "clotho data are of medium audio, not image"),
+        ({"captions_per_visit": "two"}, "captions_per_visit must be one or all; got 'two'"),
+        ({"max_broken": -1}, "max_broken must not be negative; got -1"),
+        ({"workers": -1}, "workers must not be negative"),
+        ({"validation_share": 1.0}, "validation_share must be at least 0 and below 1"),
+        ({"validation_share": 0.1, "validation_path": "x"}, "give one of validation_path and validation_share, not 2"),
+        ({"feature_cache_gib": 0}, "feature_cache_gib must be positive"),
+        ({"caption_columns": "caption"}, r"caption_columns is a list of names: \[caption\]"),
+        ({"split": "test"}, "split has no meaning for kind folder"),
+        ({"kind": "hub", "media": "x"}, "media has no meaning for kind hub"),
+        ({"kind": "coco", "caption_columns": ("a",)}, "caption_columns has no meaning for kind coco"),
+        ({"validation_media": "x"}, "validation_media needs validation_path"),
+    ],
+)
+def test_refused(options, message):
+    with pytest.raises(OptionsError, match=message):
+        DataOptions(**{"kind": "folder", "path": "photos"} | options)

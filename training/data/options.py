@@ -1,0 +1,124 @@
+"""Where the examples are and how they are read: the ``data`` section of a training configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from lora_mcl.errors import OptionsError
+from lora_mcl.results import Modality
+
+Kind = Literal["folder", "table", "audiocaps", "clotho", "coco", "hub"]
+CaptionsPerVisit = Literal["one", "all"]
+Split = Literal["train", "validation"]
+
+_AUDIO_KINDS, _IMAGE_KINDS = ("audiocaps", "clotho"), ("coco",)
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Examples, and how they are visited.
+
+    Attributes:
+        kind: how captions are stored.
+            ``folder``: media files with captions beside them, ``dog.jpg`` and ``dog.txt`` with one caption a line, or
+            a ``captions`` or ``metadata`` table (``.csv``, ``.tsv``, ``.jsonl``) in the folder.
+            ``table``: a CSV, TSV or JSONL file with a media file and captions in each row.
+            ``audiocaps``, ``clotho``: their CSV files and a folder of sounds.
+            ``coco``: JSON in the form of COCO captions or of TextCaps, and a folder of images.
+            ``hub``: a Hugging Face dataset with an image or audio column; needs the package ``datasets``.
+        path: the folder, the table, the CSV or JSON file, or the dataset (its id, or a folder that holds it).
+        media: folder that file names are relative to; by default the one that holds the captions. Not for ``hub``.
+        medium: ``image`` or ``audio``; by default what the kind or the files' endings say.
+        media_column, caption_columns, mode_column: names in a table or dataset; by default the usual ones that are
+            there (``file_name``, ``path``, ``image``, ``caption``, ``caption_1``, ``mode``, ...).
+        subset, split, validation_split, revision: of a ``hub`` dataset.
+        validation_path, validation_media: another folder, table, ... to validate on, of the same kind.
+        validation_share: or the share of the media that is kept from training and validated on; the same ones always.
+        limit: read at most so many media, the first ones; 0 for all.
+        captions_per_visit: ``one``: an epoch visits each medium once, with one of its captions drawn anew; ``all``:
+            once with each of its captions. Validation always takes all.
+        max_missing: media that a table names and that are not there are left out up to this number.
+        max_broken: media that cannot be decoded are skipped up to this number.
+        bucket_by_length: put media of like length in a batch, so that little is padding.
+        workers: processes that decode; 0 to decode in the training process.
+        feature_cache: folder where the frozen media tower's answers are kept for the next epoch; empty for none.
+        feature_cache_gib: it never grows beyond this, in GiB.
+
+    Raises:
+        OptionsError: a field is out of range or contradicts another.
+    """
+
+    kind: Kind
+    path: str
+    media: str = ""
+    medium: Modality | None = None
+    media_column: str = ""
+    caption_columns: tuple[str, ...] = ()
+    mode_column: str = ""
+    subset: str = ""
+    split: str = "train"
+    validation_split: str = ""
+    revision: str = ""
+    validation_path: str = ""
+    validation_media: str = ""
+    validation_share: float = 0.0
+    limit: int = 0
+    captions_per_visit: CaptionsPerVisit = "one"
+    max_missing: int = 0
+    max_broken: int = 10
+    bucket_by_length: bool = True
+    workers: int = 2
+    feature_cache: str = ""
+    feature_cache_gib: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise OptionsError(f"kind must be one of {', '.join(get_args(Kind))}; got {self.kind!r}")
+        if not self.path:
+            raise OptionsError(f"path is empty: say where the {self.kind} data are")
+        if self.medium not in (None, "image", "audio"):
+            raise OptionsError(f"medium must be image or audio; got {self.medium!r}")
+        own: Modality | None = "audio" if self.kind in _AUDIO_KINDS else "image" if self.kind in _IMAGE_KINDS else None
+        if own is not None and self.medium not in (None, own):
+            raise OptionsError(f"{self.kind} data are of medium {own}, not {self.medium}")
+        if self.captions_per_visit not in get_args(CaptionsPerVisit):
+            raise OptionsError(f"captions_per_visit must be one or all; got {self.captions_per_visit!r}")
+        for name in ("max_missing", "max_broken", "workers", "limit"):
+            if getattr(self, name) < 0:
+                raise OptionsError(f"{name} must not be negative; got {getattr(self, name)}")
+        if not 0 <= self.validation_share < 1:
+            raise OptionsError(f"validation_share must be at least 0 and below 1; got {self.validation_share}")
+        sources = [n for n in ("validation_path", "validation_split", "validation_share") if getattr(self, n)]
+        if len(sources) > 1:
+            raise OptionsError(f"give one of {' and '.join(sources)}, not {len(sources)}")
+        if self.feature_cache_gib <= 0:
+            raise OptionsError(f"feature_cache_gib must be positive; got {self.feature_cache_gib}")
+        if isinstance(self.caption_columns, str):
+            raise OptionsError(f"caption_columns is a list of names: [{self.caption_columns}]")
+        self._check_belonging()
+
+    def _check_belonging(self) -> None:
+        """Refuse options that the kind does not read: they would be ignored without a word."""
+        hub, columns = self.kind == "hub", self.kind in ("hub", "table", "folder")
+        misplaced = {
+            "media": bool(self.media) and hub,
+            "validation_media": bool(self.validation_media) and (hub or not self.validation_path),
+            "subset": bool(self.subset) and not hub,
+            "validation_split": bool(self.validation_split) and not hub,
+            "split": self.split != "train" and not hub,
+            "revision": bool(self.revision) and not hub,
+            "media_column": bool(self.media_column) and not columns,
+            "caption_columns": bool(self.caption_columns) and not columns,
+            "mode_column": bool(self.mode_column) and not columns,
+        }
+        for name, wrong in misplaced.items():
+            if wrong and name == "validation_media" and not hub:
+                raise OptionsError("validation_media needs validation_path")
+            if wrong:
+                raise OptionsError(f"{name} has no meaning for kind {self.kind}")
+
+    @property
+    def validates(self) -> bool:
+        """Whether there is anything to validate on."""
+        return bool(self.validation_path or self.validation_split or self.validation_share)

@@ -1,0 +1,169 @@
+"""A CSV, TSV or JSONL file that names a media file and its captions in each row."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from training.data.example import DataError, Example, existing, group_captions
+from training.data.options import DataOptions
+
+logger = logging.getLogger(__name__)
+
+MEDIA_COLUMNS = ("file_name", "file", "path", "media", "image", "audio", "filename", "image_path", "audio_path")
+CAPTION_COLUMNS = ("caption", "captions", "text", "description")
+MODE_COLUMN = "mode"
+_NUMBERED = re.compile(r"(?:caption|text)_?\d+")
+
+Row = Mapping[str, Any]
+
+
+def read_table(options: DataOptions) -> list[Example]:
+    """Read a table of one's own; rows of one file (and mode) are one example.
+
+    Raises:
+        DataError: the table or its media folder is missing, it has no such columns, a row is malformed, or too many
+            files are missing.
+    """
+    table = existing(options.path, "table")
+    root = existing(options.media, "media folder") if options.media else table.parent
+    rows = read_rows(table)
+    media, captions, mode = chosen_columns(options, list(rows[0]), str(table))
+    named = []
+    for number, row in enumerate(rows, 1):
+        if not row.get(media):
+            raise DataError(f"{table}, row {number}: there is no file name in column {media!r}")
+        named.append((str(row[media]), texts_of(row, captions, f"{table}, row {number}"), mode_of(row, mode)))
+    return resolve(named, lambda name: root / name, options, str(table))
+
+
+def resolve(
+    named: Sequence[tuple[str, Sequence[str], str | None]],
+    place: Any,
+    options: DataOptions,
+    where: str,
+) -> list[Example]:
+    """Examples from (file name, captions, mode) rows; files that are not there are left out up to the limit.
+
+    Args:
+        place: from a file's name to its path, or None if it cannot be found.
+
+    Raises:
+        DataError: more than ``max_missing`` files are not there.
+    """
+    paths: dict[str, Path | None] = {}
+    for name, _, _ in named:
+        if name not in paths:
+            if options.limit and sum(path is not None for path in paths.values()) == options.limit:
+                continue
+            path = place(name)
+            paths[name] = path if path is not None and path.is_file() else None
+    missing = [name for name, path in paths.items() if path is None]
+    if len(missing) > options.max_missing:
+        some = ", ".join(str(place(name) or name) for name in missing[:3])
+        raise DataError(
+            f"{where} names {len(missing)} files of {len(paths)} that are not there, among them {some}. Check the "
+            f"media folder, or set max_missing to {len(missing)} to do without them (it is {options.max_missing})"
+        )
+    if missing:
+        logger.warning("%s: %d of %d files are not there and are left out", where, len(missing), len(paths))
+    rows = [(paths[name], captions, mode) for name, captions, mode in named if paths.get(name) is not None]
+    return group_captions(rows, where)
+
+
+def read_rows(file: Path) -> list[Row]:
+    """All rows of a CSV, TSV or JSONL file, by column.
+
+    Raises:
+        DataError: it is none of these, is not UTF-8, has no rows or malformed ones.
+    """
+    readers = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _json_rows}
+    if file.suffix.lower() not in readers:
+        raise DataError(f"{file} is no CSV, TSV or JSONL file (by its ending)")
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            rows = list(readers[file.suffix.lower()](file, lines))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8 text: save it as UTF-8") from error
+    except csv.Error as error:
+        raise DataError(f"{file} cannot be read as a table: {error}") from error
+    if not rows:
+        raise DataError(f"{file} has no rows")
+    return rows
+
+
+def _csv_rows(file: Path, lines: Iterable[str]) -> Iterator[Row]:
+    # Spreadsheets of many countries write semicolons; the header tells, as column names hold none of these.
+    lines = iter(lines)
+    header = next(lines, "")
+    reader = csv.DictReader(chain([header], lines), delimiter=max(",;\t", key=header.count))
+    for row in reader:
+        if None in row:
+            raise DataError(
+                f"{file}, line {reader.line_num}: more cells than columns ({', '.join(reader.fieldnames or ())}): put "
+                'captions with commas between quotes, "like, this"'
+            )
+        yield {name: value or "" for name, value in row.items()}
+
+
+def _json_rows(file: Path, lines: Iterable[str]) -> Iterator[Row]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{file}, line {number}: not JSON ({error.msg}); JSONL has one object a line") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{file}, line {number}: an object is needed, with a file name and captions")
+        yield row
+
+
+def chosen_columns(options: DataOptions, there: Sequence[str], where: str) -> tuple[str, tuple[str, ...], str]:
+    """The columns of media, captions and mode ("" for none), as the options say or by the usual names.
+
+    Raises:
+        DataError: they are not there.
+    """
+
+    def lacking(what: str, option: str) -> DataError:
+        return DataError(f"{where} has no {what}; its columns are {', '.join(there)}: name yours with {option}")
+
+    media = options.media_column or next((name for name in MEDIA_COLUMNS if name in there), "")
+    if media not in there:
+        raise lacking(f"column {media!r}" if media else "column of file names", "media_column")
+    usual = [name for name in CAPTION_COLUMNS if name in there][:1] or [n for n in there if _NUMBERED.fullmatch(n)]
+    captions = tuple(options.caption_columns) or tuple(usual)
+    absent = [name for name in captions if name not in there]
+    if absent or not captions:
+        raise lacking(f"column {absent[0]!r}" if absent else "column of captions", "caption_columns")
+    if options.mode_column and options.mode_column not in there:
+        raise lacking(f"column {options.mode_column!r}", "mode_column")
+    return media, captions, options.mode_column or (MODE_COLUMN if MODE_COLUMN in there else "")
+
+
+def texts_of(row: Row, columns: Sequence[str], where: str) -> list[str]:
+    """The captions of a row; a cell holds one, or a list of them.
+
+    Raises:
+        DataError: a cell holds something else.
+    """
+    texts: list[str] = []
+    for column in columns:
+        cell = row.get(column)
+        found = [] if cell is None else cell if isinstance(cell, list) else [cell]
+        if not all(isinstance(text, str) for text in found):
+            raise DataError(f"{where}: {column} must be text or a list of texts, not {cell!r}")
+        texts += found
+    return texts
+
+
+def mode_of(row: Row, column: str) -> str | None:
+    """The mode a row names, if it does."""
+    return str(row[column]) if column and row.get(column) not in (None, "") else None
