@@ -10,10 +10,19 @@ from pathlib import Path
 from lora_mcl.errors import OptionsError
 from training.data.example import DataError, Example
 from training.data.folder import read_folder
+from training.data.hub import read_hub
 from training.data.options import DataOptions, Kind, Split
+from training.data.published import read_audiocaps, read_clotho, read_coco
 from training.data.table import read_table
 
-READERS: dict[Kind, Callable[[DataOptions], list[Example]]] = {"folder": read_folder, "table": read_table}
+READERS: dict[Kind, Callable[[DataOptions], list[Example]]] = {
+    "folder": read_folder,
+    "table": read_table,
+    "audiocaps": read_audiocaps,
+    "clotho": read_clotho,
+    "coco": read_coco,
+    "hub": read_hub,
+}
 
 
 def open_examples(options: DataOptions, split: Split = "train") -> Sequence[Example]:

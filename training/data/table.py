@@ -125,8 +125,10 @@ def _json_rows(file: Path, lines: Iterable[str]) -> Iterator[Row]:
         yield row
 
 
-def chosen_columns(options: DataOptions, there: Sequence[str], where: str) -> tuple[str, tuple[str, ...], str]:
-    """The columns of media, captions and mode ("" for none), as the options say or by the usual names.
+def chosen_columns(
+    options: DataOptions, there: Sequence[str], where: str, media: str = ""
+) -> tuple[str, tuple[str, ...], str]:
+    """The columns of media (unless known), captions and mode ("" for none), as the options say or by the usual names.
 
     Raises:
         DataError: they are not there.
@@ -135,7 +137,7 @@ def chosen_columns(options: DataOptions, there: Sequence[str], where: str) -> tu
     def lacking(what: str, option: str) -> DataError:
         return DataError(f"{where} has no {what}; its columns are {', '.join(there)}: name yours with {option}")
 
-    media = options.media_column or next((name for name in MEDIA_COLUMNS if name in there), "")
+    media = media or options.media_column or next((name for name in MEDIA_COLUMNS if name in there), "")
     if media not in there:
         raise lacking(f"column {media!r}" if media else "column of file names", "media_column")
     usual = [name for name in CAPTION_COLUMNS if name in there][:1] or [n for n in there if _NUMBERED.fullmatch(n)]
