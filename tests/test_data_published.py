@@ -116,7 +116,7 @@ def saved(tmp_path) -> Path:
         "audio": [
             {"bytes": b"RIFF", "path": "a.wav"},
             {"bytes": None, "path": str(tmp_path / "there.wav")},
-            {"bytes": None, "path": None},
+            None,
         ],
         "text": [["A dog.", "A pet."], ["Rain."], ["Wind."]],
         "mode": ["en", None, ""],
