@@ -46,7 +46,7 @@ TEXTS = [
 SPECIAL_TOKENS = ["<pad>", "<s>", "</s>", "<image>"]
 IMAGE_SIDE, PATCH_SIDE = 32, 16
 CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ '<s>' }}{% for part in message['content'] %}"
+    "{{ '<s>' }}{% for message in messages %}{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}{{ '<image>' }}{% else %}{{ part['text'] }}{% endif %}"
     "{% endfor %}{% endfor %}"
 )

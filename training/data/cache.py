@@ -1,0 +1,147 @@
+"""The frozen tower's answers on disk: from the second epoch on, neither files are decoded nor the tower is run.
+
+An answer is found by the contents of the medium's file and by what made it: the base, its revision, the tower's data
+type and weights, and the processor's settings. So a cache serves several runs and is never wrong, and it may be deleted
+at any time. It never grows beyond its limit: what does not fit is computed again each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from lora_mcl.errors import OptionsError
+from lora_mcl.models.base import MediaLanguageModel
+from training.data.example import Example
+
+logger = logging.getLogger(__name__)
+
+_ENDING = ".safetensors"
+_VALUES = 16
+"""So many values of each of the tower's tensors tell whether it is the same tower."""
+
+
+class FeatureCache:
+    """A folder of answers, one file each.
+
+    Args:
+        folder: made if it is not there.
+        limit: bytes that all answers in the folder may take.
+        made_by: see ``made_by``.
+        processes: processes that write to the folder at once; each may fill an equal part of what is free now.
+
+    Raises:
+        OptionsError: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: str | Path, limit: int, made_by: str, *, processes: int = 1) -> None:
+        self.folder, self._made_by = Path(folder).expanduser(), made_by
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise OptionsError(f"feature_cache {self.folder} cannot be written to: {error.strerror}") from error
+        taken = sum(file.stat().st_size for file in self.folder.glob(f"*/*{_ENDING}"))
+        self._free = max(0, limit - taken) // processes
+        self._full = False
+
+    def key(self, example: Example) -> str:
+        """Where the answer to a medium is kept.
+
+        Raises:
+            OSError: its file cannot be read.
+            MediaError: there is none.
+        """
+        if isinstance(example.media, Path):
+            with example.media.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256")
+        else:
+            content = hashlib.sha256(example.media.read())
+        content.update(self._made_by.encode())
+        return content.hexdigest()
+
+    def get(self, key: str) -> dict[str, Tensor] | None:
+        """The answer, if there is one; one that cannot be read is removed."""
+        try:
+            with safe_open(self._file(key), "pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+        except OSError:
+            return None
+        except SafetensorError:
+            self._file(key).unlink(missing_ok=True)
+            return None
+
+    def put(self, key: str, answer: dict[str, Tensor]) -> bool:
+        """Keep an answer, if it fits; return whether it is kept. A file is there as a whole or not at all."""
+        file = self._file(key)
+        if file.exists():
+            return True
+        content = save({name: tensor.detach().cpu().contiguous() for name, tensor in answer.items()})
+        if len(content) > self._free:
+            if not self._full:
+                logger.warning("feature cache %s is full: what is not in it is computed each time", self.folder)
+            self._full = True
+            return False
+        file.parent.mkdir(exist_ok=True)
+        partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+        try:
+            partial.write_bytes(content)
+            os.replace(partial, file)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            logger.warning("feature cache %s: %s; nothing more is added", self.folder, error.strerror)
+            self._free, self._full = 0, True
+            return False
+        self._free -= len(content)
+        return True
+
+    def _file(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}{_ENDING}"
+
+
+def made_by(media: MediaLanguageModel, revision: str | None = None) -> str:
+    """What a tower's answers depend on beside the medium, as text."""
+    processor = media.processor
+    settings = processor.image_processor if media.medium == "image" else processor.feature_extractor
+    config = media.model.config
+    tower = media.model.get_submodule(media.media_modules[0])
+    values = hashlib.sha256()
+    for name, weight in sorted(tower.state_dict().items()):
+        values.update(name.encode())
+        values.update(weight.flatten()[:_VALUES].float().cpu().numpy().tobytes())
+    facts = {
+        "base": media.model.name_or_path,
+        "revision": revision,
+        "dtype": str(tower.dtype),
+        "tower": values.hexdigest(),
+        "config": {name: value for name, value in config.to_dict().items() if name.startswith("vision")},
+        "settings": settings.to_dict(),
+    }
+    return json.dumps(facts, sort_keys=True, default=str)
+
+
+def open_cache(
+    folder: str, gib: float, media: MediaLanguageModel, revision: str | None = None, *, processes: int = 1
+) -> FeatureCache | None:
+    """The cache that ``DataOptions`` ask for, or None for an empty folder name.
+
+    Raises:
+        OptionsError: the folder cannot be written to, or the tower is not frozen or carries adapters.
+    """
+    if not folder:
+        return None
+    tower = media.model.get_submodule(media.media_modules[0])
+    if any(weight.requires_grad for weight in tower.parameters()):
+        raise OptionsError(
+            "feature_cache: the media tower learns or carries adapters, so its answers change: leave it out"
+        )
+    return FeatureCache(folder, round(gib * 2**30), made_by(media, revision), processes=processes)

@@ -1,0 +1,176 @@
+"""The examples as the Trainer visits them: decoded in its workers, what cannot be decoded skipped and counted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lora_mcl.errors import MediaError
+from lora_mcl.models.base import MediaLanguageModel
+from training.data.cache import FeatureCache
+from training.data.example import DataError, Example
+from training.data.labels import ChatLabels
+from training.data.options import DataOptions
+from training.data.plan import VisitPlan
+from training.data.reading import about_how_long, blank, read_media
+
+logger = logging.getLogger(__name__)
+
+CHARACTERS_PER_TOKEN = 4
+"""Roughly; only to put captions of like length together."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One medium with one of its captions.
+
+    Attributes:
+        tensors: the tower's arguments (``training.data.reading.MediaInputs``), or its answer as the cache keeps it.
+        cached: which of the two.
+        key: where the answer is to be kept; None without a cache.
+        prompt: [P] the prompt's tokens, with a placeholder for each position of the medium.
+        caption: its tokens and the end; none if the medium could not be decoded: there is nothing to learn then.
+    """
+
+    tensors: dict[str, Tensor]
+    cached: bool
+    key: str | None
+    prompt: Tensor
+    caption: list[int]
+
+
+class CaptionVisits(Dataset):
+    """``length`` visits; visit number j is always the same, whoever asks for it.
+
+    A medium that cannot be decoded keeps its place, so that batches and processes stay in step, but has no targets: the
+    Trainer leaves it out of every mean and counts it as ``skipped``.
+
+    Attributes:
+        epoch_length: visits that make an epoch.
+
+    Args:
+        examples: what to visit.
+        media: the model that reads them; its tower is not run here.
+        labels: tokens of the prompt and of captions.
+        plan: which visit is what.
+        length: number of visits.
+        max_broken: media that may turn out undecodable.
+        cache: the tower's answers, where they are known already.
+
+    Raises:
+        DataError: a caption holds a special token.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        media: MediaLanguageModel,
+        labels: ChatLabels,
+        plan: VisitPlan,
+        length: int,
+        *,
+        max_broken: int = 0,
+        cache: FeatureCache | None = None,
+    ) -> None:
+        self.examples, self.labels, self.plan, self.length = examples, labels, plan, length
+        self.epoch_length = plan.epoch_length
+        self._media, self._cache, self._max_broken = media, cache, max_broken
+        # Shared with the workers: a file that is broken counts once, whichever of them meets it, and in every epoch.
+        self._broken = torch.zeros(len(examples), dtype=torch.uint8).share_memory_()
+        for example in examples:
+            for caption in example.captions:
+                labels.check(caption)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, number: int) -> Visit:
+        if not 0 <= number < self.length:
+            raise IndexError(number)
+        index, caption = self.plan.visit(number)
+        example = self.examples[index]
+        try:
+            tensors, positions, key, cached = self._read(example)
+        except (MediaError, OSError) as error:
+            self._skip(index, error)
+            nothing = blank(self._media)
+            return Visit(nothing.tensors, False, None, self.labels.prompt_ids(nothing.positions), [])
+        targets = self.labels.caption_ids(example.captions[caption])
+        return Visit(tensors, cached, key, self.labels.prompt_ids(positions), targets)
+
+    def caption(self, number: int) -> str:
+        """The caption of a visit; nothing is decoded for it."""
+        index, caption = self.plan.visit(number)
+        return self.examples[index].captions[caption]
+
+    @property
+    def broken(self) -> list[str]:
+        """Names of the media that could not be decoded so far."""
+        return [self.examples[index].name for index in self._broken.nonzero().flatten().tolist()]
+
+    def _read(self, example: Example) -> tuple[dict[str, Tensor], int, str | None, bool]:
+        key = None if self._cache is None else self._cache.key(example)
+        if key is not None and (answer := self._cache.get(key)) is not None:
+            return answer, int(answer["positions"]), key, True
+        inputs = read_media(self._media, example)
+        return inputs.tensors, inputs.positions, key, False
+
+    def _skip(self, index: int, error: Exception) -> None:
+        if self._broken[index]:
+            return
+        self._broken[index] = 1
+        count, name = int(self._broken.sum()), self.examples[index].name
+        if count > self._max_broken:
+            raise DataError(
+                f"{count} media cannot be decoded, and max_broken is {self._max_broken}; the last is {name}: {error}"
+            )
+        logger.warning("%s is skipped (%d of at most %d): %s", name, count, self._max_broken, error)
+
+
+def train_visits(
+    examples: Sequence[Example],
+    options: DataOptions,
+    media: MediaLanguageModel,
+    prompt: str,
+    *,
+    epochs: float,
+    block: int,
+    seed: int,
+    cache: FeatureCache | None = None,
+) -> CaptionVisits:
+    """What to train on for some epochs, in the dataset's own order (``train_sampling_strategy="sequential"``).
+
+    Args:
+        block: examples of one batch over all processes; their media are of like length if the options say so.
+    """
+    labels, lengths = ChatLabels(media, prompt), _lengths(examples, media, options.bucket_by_length)
+    plan = VisitPlan(lengths, options.captions_per_visit, block=block, seed=seed, bucket=options.bucket_by_length)
+    length = max(1, round(epochs * plan.epoch_length))
+    return CaptionVisits(examples, media, labels, plan, length, max_broken=options.max_broken, cache=cache)
+
+
+def validation_visits(
+    examples: Sequence[Example],
+    options: DataOptions,
+    media: MediaLanguageModel,
+    prompt: str,
+    *,
+    cache: FeatureCache | None = None,
+) -> CaptionVisits:
+    """What to validate on: every caption of every medium once, as the paper's test loss is a mean over both."""
+    labels, lengths = ChatLabels(media, prompt), _lengths(examples, media, options.bucket_by_length)
+    plan = VisitPlan(lengths, "all", block=1, seed=None, bucket=options.bucket_by_length)
+    return CaptionVisits(examples, media, labels, plan, plan.epoch_length, max_broken=options.max_broken, cache=cache)
+
+
+def _lengths(examples: Sequence[Example], media: MediaLanguageModel, measure: bool) -> list[list[int]]:
+    positions = [about_how_long(media, example) if measure else 0 for example in examples]
+    return [
+        [own + len(caption) // CHARACTERS_PER_TOKEN for caption in example.captions]
+        for own, example in zip(positions, examples, strict=True)
+    ]
