@@ -152,6 +152,26 @@ def test_a_broken_file_is_named_skipped_and_counted(media, folder, caplog):
         batch_of(visits, PromptCollator(media))
 
 
+def test_validation_is_filled_up_with_visits_that_teach_nothing(media, folder):
+    options = DataOptions("folder", str(folder))
+    examples = open_examples(options)
+    plain = validation_visits(examples, options, media, "Describe.")
+    filled = validation_visits(examples, options, media, "Describe.", multiple=4)
+    assert (len(plain), len(filled)) == (9, 12)
+    tokens = nll_of_prompts(media, batch_of(filled, PromptCollator(media))).tokens.tolist()
+    assert tokens == [len(plain[number].caption) for number in range(9)] + [0, 0, 0]
+    assert filled.broken == []
+
+
+def test_how_long_to_train_is_said_in_one_way(media, folder):
+    options = DataOptions("folder", str(folder))
+    examples = open_examples(options)
+    assert len(train_visits(examples, options, media, "Describe.", length=7, block=1, seed=0)) == 7
+    for both in ({}, {"epochs": 1, "length": 7}):
+        with pytest.raises(OptionsError, match="either epochs or length"):
+            train_visits(examples, options, media, "Describe.", block=1, seed=0, **both)
+
+
 def test_workers_count_broken_files_together(media, folder):
     for number in (0, 2, 3):
         spoil(folder, number)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lora_mcl.errors import MediaError
+from lora_mcl.errors import MediaError, OptionsError
 from lora_mcl.models.base import MediaLanguageModel
 from training.data.cache import FeatureCache
 from training.data.example import DataError, Example
@@ -59,6 +59,7 @@ class CaptionVisits(Dataset):
         labels: tokens of the prompt and of captions.
         plan: which visit is what.
         length: number of visits.
+        fillers: of them, so many at the end have no targets.
         max_broken: media that may turn out undecodable.
         cache: the tower's answers, where they are known already.
 
@@ -74,12 +75,13 @@ class CaptionVisits(Dataset):
         plan: VisitPlan,
         length: int,
         *,
+        fillers: int = 0,
         max_broken: int = 0,
         cache: FeatureCache | None = None,
     ) -> None:
         self.examples, self.labels, self.plan, self.length = examples, labels, plan, length
         self.epoch_length = plan.epoch_length
-        self._media, self._cache, self._max_broken = media, cache, max_broken
+        self._media, self._cache, self._max_broken, self._fillers = media, cache, max_broken, fillers
         # Shared with the workers: a file that is broken counts once, whichever of them meets it, and in every epoch.
         self._broken = torch.zeros(len(examples), dtype=torch.uint8).share_memory_()
         for example in examples:
@@ -92,14 +94,15 @@ class CaptionVisits(Dataset):
     def __getitem__(self, number: int) -> Visit:
         if not 0 <= number < self.length:
             raise IndexError(number)
+        if number >= self.length - self._fillers:
+            return self._nothing()
         index, caption = self.plan.visit(number)
         example = self.examples[index]
         try:
             tensors, positions, key, cached = self._read(example)
         except (MediaError, OSError) as error:
             self._skip(index, error)
-            nothing = blank(self._media)
-            return Visit(nothing.tensors, False, None, self.labels.prompt_ids(nothing.positions), [])
+            return self._nothing()
         targets = self.labels.caption_ids(example.captions[caption])
         return Visit(tensors, cached, key, self.labels.prompt_ids(positions), targets)
 
@@ -112,6 +115,11 @@ class CaptionVisits(Dataset):
     def broken(self) -> list[str]:
         """Names of the media that could not be decoded so far."""
         return [self.examples[index].name for index in self._broken.nonzero().flatten().tolist()]
+
+    def _nothing(self) -> Visit:
+        """A visit that teaches nothing."""
+        nothing = blank(self._media)
+        return Visit(nothing.tensors, False, None, self.labels.prompt_ids(nothing.positions), [])
 
     def _read(self, example: Example) -> tuple[dict[str, Tensor], int, str | None, bool]:
         key = None if self._cache is None else self._cache.key(example)
@@ -138,19 +146,27 @@ def train_visits(
     media: MediaLanguageModel,
     prompt: str,
     *,
-    epochs: float,
+    epochs: float | None = None,
+    length: int | None = None,
     block: int,
     seed: int,
     cache: FeatureCache | None = None,
 ) -> CaptionVisits:
-    """What to train on for some epochs, in the dataset's own order (``train_sampling_strategy="sequential"``).
+    """What to train on, in the dataset's own order (``train_sampling_strategy="sequential"``).
 
     Args:
+        epochs, length: how many epochs or how many visits: one of the two.
         block: examples of one batch over all processes; their media are of like length if the options say so.
+
+    Raises:
+        DataError: a caption holds a special token, or the chat template does not fit.
+        OptionsError: not one of ``epochs`` and ``length``.
     """
+    if (epochs is None) == (length is None):
+        raise OptionsError("give either epochs or length")
     labels, lengths = ChatLabels(media, prompt), _lengths(examples, media, options.bucket_by_length)
     plan = VisitPlan(lengths, options.captions_per_visit, block=block, seed=seed, bucket=options.bucket_by_length)
-    length = max(1, round(epochs * plan.epoch_length))
+    length = max(1, round(epochs * plan.epoch_length)) if length is None else length
     return CaptionVisits(examples, media, labels, plan, length, max_broken=options.max_broken, cache=cache)
 
 
@@ -160,12 +176,22 @@ def validation_visits(
     media: MediaLanguageModel,
     prompt: str,
     *,
+    multiple: int = 1,
     cache: FeatureCache | None = None,
 ) -> CaptionVisits:
-    """What to validate on: every caption of every medium once, as the paper's test loss is a mean over both."""
+    """What to validate on: every caption of every medium once, as the paper's test loss is a mean over both.
+
+    Args:
+        multiple: visits without targets fill up to a multiple of this, the batch of all processes: so none has to
+            visit an example that another has visited.
+    """
     labels, lengths = ChatLabels(media, prompt), _lengths(examples, media, options.bucket_by_length)
     plan = VisitPlan(lengths, "all", block=1, seed=None, bucket=options.bucket_by_length)
-    return CaptionVisits(examples, media, labels, plan, plan.epoch_length, max_broken=options.max_broken, cache=cache)
+    fillers = -plan.epoch_length % multiple
+    length = plan.epoch_length + fillers
+    return CaptionVisits(
+        examples, media, labels, plan, length, fillers=fillers, max_broken=options.max_broken, cache=cache
+    )
 
 
 def _lengths(examples: Sequence[Example], media: MediaLanguageModel, measure: bool) -> list[list[int]]:

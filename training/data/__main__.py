@@ -1,0 +1,107 @@
+"""Look at training data before training: what is there, which captions it has, and what cannot be decoded.
+
+    python -m training.data my-photos
+    python -m training.data captions.csv --media sounds
+    python -m training.data TextCaps_0.1_train.json --kind coco --media train_images --limit 500
+
+Exit status: 0 when every medium can be decoded, 1 when some cannot, 2 when the data cannot be opened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import get_args
+
+from lora_mcl.audio import MAX_SECONDS, listen
+from lora_mcl.errors import LoraMclError, MediaError
+from lora_mcl.media import load_image, modality_of
+from training.data.example import Example
+from training.data.opening import open_examples
+from training.data.options import DataOptions, Kind
+from training.data.reading import as_file
+
+SAMPLING_RATE = 16_000
+"""In Hz; what Whisper's encoders take. Only to decode: nothing depends on it."""
+
+
+def broken(examples: Sequence[Example]) -> Iterator[tuple[Example, str]]:
+    """Decode every medium, and yield those that cannot be, with the reason."""
+    seen = set()
+    for example in examples:
+        if example.media in seen:
+            continue
+        seen.add(example.media)
+        try:
+            with as_file(example) as path:
+                if modality_of(path) == "image":
+                    load_image(path)
+                else:
+                    listen(path, 0, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
+        except MediaError as error:
+            yield example, str(error)
+
+
+def summary(examples: Sequence[Example]) -> str:
+    """How many media and captions, how they are shared out, and the first example."""
+    counts = [len(example.captions) for example in examples]
+    words = [len(caption.split()) for example in examples for caption in example.captions]
+    each = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    lines = [
+        f"{len({example.media for example in examples})} media, {len(words)} captions ({each} each, "
+        f"{sum(words) / len(words):.1f} words on average)"
+    ]
+    modes = Counter(example.mode for example in examples if example.mode is not None)
+    if modes:
+        lines.append("modes: " + ", ".join(f"{mode} {count}" for mode, count in sorted(modes.items())))
+    lines.append(f"first: {examples[0].name}")
+    lines += [f"       {caption}" for caption in examples[0].captions]
+    return "\n".join(lines)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m training.data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("path", help="a folder, a CSV, TSV, JSONL or JSON file, or a Hugging Face dataset")
+    made.add_argument("--kind", choices=get_args(Kind), help="by default folder for a folder, table for a file")
+    made.add_argument("--media", default="", help="folder that file names are relative to")
+    made.add_argument("--medium", choices=("image", "audio"))
+    made.add_argument("--max-missing", type=int, default=0, help="named files that need not be there")
+    made.add_argument("--limit", type=int, default=0, help="only the first so many media")
+    return made
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    given = parser().parse_args(words)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        options = DataOptions(
+            kind=given.kind or ("folder" if Path(given.path).is_dir() else "table"),
+            path=given.path,
+            media=given.media,
+            medium=given.medium,
+            max_missing=given.max_missing,
+            limit=given.limit,
+        )
+        examples = open_examples(options)
+    except LoraMclError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(summary(examples))
+    wrong = 0
+    for example, reason in broken(examples):
+        wrong += 1
+        print(f"cannot be decoded: {example.name}: {reason}")
+    print(f"{wrong} of them cannot be decoded: training would skip them" if wrong else "all of them can be decoded")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
