@@ -81,18 +81,57 @@ def test_how_often_each_way_reads_the_prompt_and_the_weights(way, readings, forw
     assert len(shapes) == forwards * 5
 
 
-def test_what_is_aimed_at_and_reached():
-    def case(faster):
-        return {"3": {"ways": {"lockstep": {"total_times_faster": {"median": faster}}}}}
+def case_of(faster, prefill=4.0, steps=1.0, base=0.7):
+    shares = {"layers of the base": base, "attention": 1 - base}
+    stages = {"prefill": {"seconds": prefill, "shares": shares}, "steps": {"seconds": steps, "shares": shares}}
+    return {"3": {"ways": {"lockstep": {"total_times_faster": {"median": faster}}}, "lockstep_time": stages}}
 
+
+def test_what_is_aimed_at_and_reached_and_why_not():
     page = {"first_seconds": {"median": 0.39}, "total_seconds": {"median": 2.5}}
-    results = {"page": page, "models": {"one": case(3.0), "other": case(2.94), "third": {"8": {}}}}
-    assert decode.targets(results).splitlines()[2:] == [
+    models = {"one": case_of(3.0), "other": case_of(2.94), "next": case_of(1.0, 1.0, 3.0), "last": {"8": {}}}
+    lines = decode.targets({"page": page, "models": models}).splitlines()
+    assert lines[2:7] == [
         "| embedded page, first words: less than 0.4 s | 0.39 s | yes |",
         "| embedded page, done: less than 2 s | 2.50 s | no |",
         "| one, K = 3: 3 times faster than sequential | 3.00 | yes |",
         "| other, K = 3: 3 times faster than sequential | 2.94 | no |",
+        "| next, K = 3: 3 times faster than sequential | 1.00 | no |",
     ]
+    _, other, _, following = lines[7:]
+    assert other.startswith(
+        "What limits other at K = 3: reading the prompt, once for each adapter, takes 80% of the lockstep decode, "
+        "70% of that in the layers of the base. Next would be adapters on fewer layers"
+    )
+    assert following.startswith("What limits next at K = 3: the steps take 75% of the lockstep decode, 70% of that")
+    assert "Next would be weights of fewer bytes" in following
+    overhead = decode.why("small", case_of(1.0, 1.0, 3.0, base=0.4)["3"]["lockstep_time"])
+    assert "60% of that in the attention. Next would be fewer and larger operations" in overhead
+
+
+def test_results_are_added_to_those_of_the_same_settings(tmp_path, monkeypatch):
+    monkeypatch.setattr(decode, "RESULTS", tmp_path / "decode.json")
+    monkeypatch.setattr(decode, "page", lambda: {})
+    measured = []
+    monkeypatch.setattr(decode, "measure", lambda given, model, count: measured.append((model, count)) or len(measured))
+    given = SimpleNamespace(rounds=5, threads=2, layers=2, hidden=8, prompt=3, new=4, save=True)
+
+    def run(models, counts, **changed):
+        saved = []
+
+        def save(results):
+            saved.append(json.dumps(results))
+            decode.RESULTS.write_text(saved[-1])
+
+        decode.benchmark(SimpleNamespace(**{**vars(given), "models": models, "hypotheses": counts, **changed}), save)
+        assert len(saved) == len(models) * len(counts)
+        models = json.loads(decode.RESULTS.read_text())["models"]
+        return {model: list(by_count.items()) for model, by_count in models.items()}
+
+    assert run(["llama-100m"], [8, 3]) == {"llama-100m": [("3", 2), ("8", 1)]}
+    assert run(["embedded"], [3]) == {"embedded": [("3", 3)], "llama-100m": [("3", 2), ("8", 1)]}
+    assert run(["llama-100m"], [3]) == {"embedded": [("3", 3)], "llama-100m": [("3", 4), ("8", 1)]}
+    assert run(["llama-100m"], [5], new=5) == {"llama-100m": [("5", 5)]}
 
 
 def ways_of_another_model(folder):
