@@ -69,9 +69,10 @@ def test_a_left_padded_prompt_equals_generate():
     assert_beams_equal(model, padded, BeamSearch(3), (3, 11), 10)
 
 
+@pytest.mark.parametrize("name", ["llava-next", "qwen2-audio", "qwen2-sliding"])
 @pytest.mark.parametrize("num_beams", [1, 3])
-def test_each_adapter_equals_generate_under_that_adapter(num_beams):
-    model = DECODERS["llava-next"](0)
+def test_each_adapter_equals_generate_under_that_adapter(num_beams, name):
+    model = DECODERS[name](0)
     stack = random_stack(model, ranks=(2, 4, 3))
     prompt = prompt_of(model, 7)
     strategy = Greedy() if num_beams == 1 else BeamSearch(num_beams)
@@ -80,8 +81,12 @@ def test_each_adapter_equals_generate_under_that_adapter(num_beams):
     answers = set()
     for column in columns:
         with stack.rows(torch.full((num_beams,), column.adapter)):
-            tokens, _ = generate(model, prompt, (3,), 10, NO_RULES, num_beams=num_beams, num_return_sequences=num_beams)
+            tokens, scores = generate(
+                model, prompt, (3,), 10, NO_RULES, num_beams=num_beams, num_return_sequences=num_beams
+            )
         candidates = decoded.columns[column.id]
         assert [list(candidate.tokens) for candidate in candidates] == tokens
+        if num_beams > 1:
+            assert [candidate.score for candidate in candidates] == pytest.approx(scores, abs=1e-4)
         answers.add(tuple(candidates[0].tokens))
     assert len(answers) == 4  # the adapters do differ

@@ -214,6 +214,18 @@ def test_the_image_is_encoded_once(tiny_bundle, picture):
     assert len(seen) == 1
 
 
+def test_a_step_of_the_whole_page_is_one_forward(tiny_bundle, picture):
+    captioner = Captioner.load(tiny_bundle, device="cpu")
+    rows = []
+    layer = captioner._model.model.model.language_model.layers[0]
+    layer.register_forward_pre_hook(lambda module, args: rows.append(args[0].shape[:2]))
+    options = replace(captioner.defaults, num_samples=2, hypothesis_beams=2)
+    snapshots = list(captioner.compare(picture, options))
+    # The first snapshot is empty; the prompt is read for three hypotheses and the baseline.
+    assert len(rows) == len(snapshots) - 1
+    assert rows[0][0] == 4 and max(count for count, _ in rows) == 3 * 2 + 4 + 4 + 2
+
+
 def test_stop_keeps_what_is_written(tiny_captioner, picture, snapshots):
     asked = []
 

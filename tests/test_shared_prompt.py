@@ -11,6 +11,8 @@ from transformers.cache_utils import DynamicLayer
 
 from lora_mcl.adapters import BASE_ROW
 from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, EngineOptions, Greedy, Sampling
+from lora_mcl.decoding.prefill import Source, prefill
+from lora_mcl.decoding.rows import LiveRows
 from lora_mcl.decoding.rules import NO_RULES
 from lora_mcl.decoding.shared_prompt import (
     Run,
@@ -137,6 +139,32 @@ def test_sharing_changes_no_answer(name):
     shared, copied = (decode(engine, prompt, columns, 12).columns for engine in (sharing, copying))
     for column in columns:
         assert_same(shared[column.id], copied[column.id])
+
+
+def scores_of(model: torch.nn.Module, prompt, tokens: list[int], share_prompts: bool) -> torch.Tensor:
+    """[T, V] log-probabilities after each of ``tokens``, whatever the model would have written."""
+    sources = [Source(0, BASE_ROW)]
+    read = prefill(model, None, prompt.inputs_embeds, prompt.attention_mask, sources)
+    rows = LiveRows(model, None, read, sources, share_prompts=share_prompts)
+    return torch.cat([rows.step([token], [0]) for token in tokens]).log_softmax(dim=-1)
+
+
+@pytest.mark.parametrize("name", SHARING)
+def test_in_bfloat16_sharing_rounds_no_more_than_the_models_own_attention(name):
+    """In bf16 transformers' kinds of attention differ too; what can be asked is to be as near to fp32."""
+    errors: dict[str, list[float]] = {"shared": [], "sdpa": [], "eager": []}
+    for seed in range(4):
+        tokens = torch.randint(1, 32, (14,), generator=torch.Generator().manual_seed(seed)).tolist()
+        model = DECODERS[name](seed).to(torch.bfloat16)
+        exact = DECODERS[name](seed)
+        exact.load_state_dict({key: value.float() for key, value in model.state_dict().items()})
+        expected = scores_of(exact, prompt_of(exact, 8, seed=seed), tokens, share_prompts=False)
+        for kind in errors:
+            model.set_attn_implementation("sdpa" if kind == "shared" else kind)
+            found = scores_of(model, prompt_of(model, 8, seed=seed), tokens, share_prompts=kind == "shared")
+            errors[kind].append(float((found - expected).abs().mean()))
+    shared, sdpa, eager = (sum(kind) for kind in errors.values())
+    assert 0 < shared < 1.15 * max(sdpa, eager)
 
 
 def test_prompts_are_held_once_and_dropped_when_nobody_continues_them():

@@ -213,6 +213,10 @@ class Engine:
             beyond = [token_id for token_id in token_ids if token_id >= vocab_size]
             if beyond:
                 raise OptionsError(f"{name} must be tokens of the model, which has {vocab_size}: {beyond} are not.")
+        # A caption's end is no way to go on while it is too short.
+        never_next = {*rules.forbidden_token_ids, *(self.eos_token_ids if rules.min_new_tokens else ())}
+        if len(never_next) == vocab_size:
+            raise OptionsError("forbidden_token_ids and min_new_tokens leave no token that may come next.")
 
     def _check_length(self, prompt: Prompt, requests: Sequence[ColumnRequest], max_new_tokens: int) -> None:
         # Not every model has a last position; beyond it some would compute nonsense, others read outside a table.
