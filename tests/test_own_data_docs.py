@@ -1,0 +1,72 @@
+"""The walk-through for one's own data: its commands and code run, on eight files in place of fifty."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lora_mcl.bundle import load_bundle
+from lora_mcl.cli import _parser
+from training.data import DataOptions
+from training.data.__main__ import main as look
+
+ROOT = Path(__file__).resolve().parent.parent
+GUIDE = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
+
+
+def block(start: str) -> str:
+    (found,) = (code for code in re.findall(r"```(?:\w*)\n(.*?)```", GUIDE, re.S) if code.startswith(start))
+    return found
+
+
+def pictures(folder: Path) -> None:
+    folder.mkdir()
+    for number, name in enumerate(["beach", *"abcdefg"]):
+        noise = np.random.default_rng(number).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{name}.jpg")
+        (folder / f"{name}.txt").write_text("A red apple.\nUne pomme rouge.")
+
+
+def test_the_walk_through(tmp_path, tiny_base, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pictures(tmp_path / "my-photos")
+    (command,) = re.findall(r"python -m training\.data (.*)", GUIDE)
+    assert look(shlex.split(command)) == 0
+    assert capsys.readouterr().out.startswith("8 media, 16 captions (2 each")
+    code = block("from peft").replace("assets/models/image", str(tiny_base))
+    code = code.replace('"run",', '"run", use_cpu=True, report_to=[],').replace("epochs=10", "epochs=3")
+    torch.manual_seed(0)
+    variables: dict = {}
+    exec(code, variables)
+    assert len(variables["validation"]) == 1 and variables["trainer"].state.global_step == 5
+    assert load_bundle("my-bundle").modality == "image"
+    (command,) = re.findall(r"python -m lora_mcl (.*)", GUIDE)
+    capsys.readouterr()
+    given = _parser().parse_args(shlex.split(command))
+    given.run(given)
+    said = capsys.readouterr().out
+    assert "Hypothesis 1" in said and "Hypothesis 2" in said
+
+
+def test_the_table_of_the_guide_is_one(tmp_path):
+    from training.data import open_examples
+
+    pictures(tmp_path / "my-photos")
+    (tmp_path / "my-photos" / "captions.csv").write_text(block("file_name,caption"), encoding="utf-8")
+    (example,) = open_examples(DataOptions("folder", str(tmp_path / "my-photos")))
+    assert example.captions == ("A dog runs on the beach.", "Un chien court, sur la plage.")
+
+
+@pytest.mark.parametrize("name", re.findall(r"`(\w+)=", GUIDE.partition("## Data of other forms")[2]))
+def test_the_options_of_the_guide_exist(name):
+    assert name in DataOptions.__dataclass_fields__
+
+
+def test_every_kind_is_in_the_guide():
+    from training.data.opening import READERS
+
+    assert set(re.findall(r"^\| `(\w+)` \|", GUIDE, re.M)) - {"kind"} == set(READERS)
