@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ def save_bundle_of(
     folder: str | Path,
     *,
     base: str | Path | None = None,
+    revision: str | None = None,
     modality: str = "text",
     prompt: str = "",
+    chat_template: str | None = None,
     labels: Sequence[str] | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     training: Mapping[str, Any] | None = None,
@@ -31,7 +34,8 @@ def save_bundle_of(
 
     Args:
         base: where the frozen model came from, a folder or a Hub id; by default where the model says.
-        modality, prompt: see ``lora_mcl.bundle``.
+        revision: of a Hub id.
+        modality, prompt, chat_template: see ``lora_mcl.bundle``.
         labels: a heading for each hypothesis; "Hypothesis 1", ... by default.
         tokenizer: spells the words that the gate finds telling; without it none are saved.
         training: free summary of how the adapters were made.
@@ -45,6 +49,8 @@ def save_bundle_of(
     if len(labels) != len(names):
         raise OptionsError(f"labels: give one per hypothesis, {len(names)}; got {len(labels)}")
     reference = BaseRef.of(base or learner.model.name_or_path, folder)
+    if revision is not None:
+        reference = replace(reference, revision=revision)
     for k, name in enumerate(names):
         learner.stack.save(name, folder / "hypotheses" / str(k), reference.id)
     if learner.gate is not None:
@@ -55,6 +61,7 @@ def save_bundle_of(
         name=folder.resolve().name,
         base=reference,
         prompt=prompt,
+        chat_template=chat_template,
         hypotheses=tuple(AdapterRef(f"hypotheses/{k}", label) for k, label in enumerate(labels)),
         gate=None if learner.gate is None else "gate",
         modality=modality,

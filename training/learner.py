@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+
+from training.checkpoints import UNFINISHED, WEIGHTS_NAME, last_checkpoint, publish, rotate
 
 logger = logging.getLogger(__name__)
-
-WEIGHTS_NAME = "model.safetensors"
 
 
 class Learner(nn.Module):
@@ -45,14 +45,41 @@ class Learner(nn.Module):
 
 
 class LearnerTrainer(Trainer):
-    """A transformers Trainer for a ``Learner``: light checkpoints, and resuming when there is one."""
+    """A transformers Trainer for a ``Learner``: light, atomic checkpoints, and resuming when there is one."""
+
+    _unfinished: Path | None = None
+    """Where a checkpoint is being written, while it is."""
 
     def train_or_resume(self) -> None:
-        """Train, from the last checkpoint in the output folder if an earlier run was cut short."""
-        last = get_last_checkpoint(self.args.output_dir) if os.path.isdir(self.args.output_dir) else None
+        """Train, from the last good checkpoint in the output folder if an earlier run was cut short."""
+        last = last_checkpoint(self.args.output_dir)
         if last:
             logger.warning("resuming from %s", last)
-        self.train(resume_from_checkpoint=last)
+        self.train(resume_from_checkpoint=None if last is None else str(last))
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return super()._get_output_dir(trial) if self._unfinished is None else str(self._unfinished)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """transformers' checkpoint, written aside and then renamed (``training.checkpoints``)."""
+        folder, step = Path(self.args.output_dir), self.state.global_step
+        aside = folder / UNFINISHED
+        if self.args.should_save:  # what a killed run left
+            shutil.rmtree(aside, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self._unfinished = aside
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._unfinished = None
+        best = self.state.best_global_step or None
+        self.state.best_model_checkpoint = best and str(folder / f"checkpoint-{best}")
+        self.accelerator.wait_for_everyone()  # every process has written its share
+        if self.args.should_save:
+            publish(aside / f"checkpoint-{step}", folder / f"checkpoint-{step}")
+            shutil.rmtree(aside, ignore_errors=True)
+            rotate(folder, self.args.save_total_limit, best)
+        self.accelerator.wait_for_everyone()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         if not self.args.should_save:  # another process does
@@ -66,7 +93,8 @@ class LearnerTrainer(Trainer):
         (model or self.model).restore(load_file(os.path.join(resume_from_checkpoint, WEIGHTS_NAME)))
 
     def _load_best_model(self) -> None:
-        self._load_from_checkpoint(self.state.best_model_checkpoint)
+        # By its step: the folder may have been moved since the checkpoint wrote its path.
+        self._load_from_checkpoint(os.path.join(self.args.output_dir, f"checkpoint-{self.state.best_global_step}"))
 
 
 def run_parser(description: str, *, steps: int, batch_size: int, learning_rate: float) -> argparse.ArgumentParser:

@@ -1,0 +1,30 @@
+"""Every configuration that comes with the repository fits the program, and the walk-through's commands run."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from training import train as program
+from training.config import load_config
+from training.options import TrainConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = sorted((ROOT / "training" / "configs").glob("*.yaml"))
+GUIDES = [file.read_text(encoding="utf-8") for file in sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = [line for guide in GUIDES for line in re.findall(r"^python -m training\.train (.*)$", guide, re.M)]
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_every_configuration_is_valid_and_says_where_it_comes_from(file):
+    config = load_config(TrainConfig, file)
+    assert config.about.source and config.about.hours and config.about.memory
+    assert config.output.name == file.stem
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_commands_of_the_guides_fit_the_program(command, capsys):
+    words = [word for word in shlex.split(command, comments=True) if word != "--print-config"]
+    assert program.main([*(str(ROOT / w) if w.endswith(".yaml") else w for w in words), "--print-config"]) == 0
+    assert "learning_rate" in capsys.readouterr().out

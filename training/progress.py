@@ -1,0 +1,88 @@
+"""What a run tells while it goes: one line per log with the time left, media that could not be read, peak memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+def peak_memory() -> int:
+    """The most memory in use so far, in bytes: of this process' GPU, or without one the process itself."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def duration(seconds: float) -> str:
+    """Such as "2 h 05 min", "3 min 10 s" or "12 s"."""
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {left:02} s" if minutes else f"{left} s"
+
+
+def line(step: int, total: int, logs: dict[str, float], left: float | None) -> str:
+    """One log as people read it.
+
+    Args:
+        left: seconds until the end, if that can be told.
+    """
+    share = f"step {step:,}/{total:,} ({step / total:.0%})"
+    if "eval_loss" in logs:
+        return f"{share}  validation: best hypothesis {logs['eval_loss']:.4f} nats/token"
+    parts = [share, f"loss {logs['loss']:.4f}", f"best {logs['best_nll']:.4f}"]
+    wins = [int(value) for name, value in logs.items() if name.startswith("wins_")]
+    if len(wins) > 1:
+        parts.append("wins " + "/".join(map(str, wins)))
+    parts += [f"lr {logs['learning_rate']:.1e}", f"{logs['peak_memory_gib']:.1f} GiB"]
+    if left is not None:
+        parts.append(f"{duration(left)} left")
+    return "  ".join(parts)
+
+
+class RunCallback(TrainerCallback):
+    """Prints lines, saves every ``save_every`` steps, and evaluates and saves at the end.
+
+    Args:
+        save_every: steps.
+        validates: whether there is a validation.
+    """
+
+    def __init__(self, save_every: int, validates: bool) -> None:
+        self.save_every, self.validates = save_every, validates
+        self._started, self._first_step = 0.0, 0
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *more: Any, **kwargs: Any) -> None:
+        self._started, self._first_step = time.perf_counter(), state.global_step
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        last = state.global_step >= state.max_steps
+        if last or state.global_step % self.save_every == 0:
+            control.should_save = True
+        if last and self.validates:
+            control.should_evaluate = True
+        return control
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not state.is_world_process_zero or not logs or not {"loss", "eval_loss"} & logs.keys():
+            return
+        done = state.global_step - self._first_step
+        taken = time.perf_counter() - self._started
+        left = taken / done * (state.max_steps - state.global_step) if done else None
+        print(line(state.global_step, state.max_steps, logs, left), flush=True)

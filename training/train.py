@@ -1,0 +1,219 @@
+"""Train LoRA-MCL adapters from a configuration file, on a CPU, a GPU or several, and write a bundle for the app.
+
+    python -m training.train training/configs/own-images.yaml
+    python -m training.train CONFIG.yaml training.learning_rate=1e-4 adapters.hypotheses=5
+    python -m training.train CONFIG.yaml --print-config
+    accelerate launch --config_file training/configs/accelerate/ddp.yaml -m training.train CONFIG.yaml
+
+Started again with the same configuration, a run goes on from its last checkpoint. The guide: ``docs/training-full.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import EarlyStoppingCallback, PrinterCallback
+from transformers.utils import logging as transformers_logging
+
+from lora_mcl.adapters import AdapterStack
+from lora_mcl.errors import LoraMclError, OptionsError
+from lora_mcl.gate import CaptionGate
+from lora_mcl.gate_start import start_gate
+from lora_mcl.models.base import MediaLanguageModel
+from training.arguments import arguments_of
+from training.captions import right_padded
+from training.config import load_config, plain, to_yaml
+from training.data import DataError, open_examples
+from training.data.batches import ModelCollator, PromptCollator, encode_prompts
+from training.data.cache import open_cache
+from training.data.visits import CaptionVisits, train_visits, validation_visits
+from training.finish import save_run
+from training.mcl import MultipleChoiceLearner
+from training.options import TrainConfig
+from training.progress import RunCallback
+from training.run_trainer import FilledUp, RunTrainer, out_of_memory_advice
+from training.runs import START_CAPTIONS
+
+CONFIG_FILE = "config.yaml"
+USER_ERROR = 2
+INTERRUPTED = 130
+# What may change between a run's start and its continuation.
+_FREE = ("about", "bundle", "data.workers", "data.max_broken", "training.log_every", "training.checkpoints")
+
+
+def load_model(config: TrainConfig) -> MediaLanguageModel:
+    """The frozen base, on the CPU: the Trainer moves it (in 4 bits, it is loaded to this process' GPU)."""
+    options = config.model
+    return options.kind.load(
+        options.base,
+        revision=options.revision,
+        dtype=getattr(torch, options.dtype),
+        device=f"cuda:{torch.cuda.current_device()}" if options.load_in_4bit and torch.cuda.is_available() else "cpu",
+        load_in_4bit=options.load_in_4bit,
+        chat_template=options.chat_template,
+    )
+
+
+def attach(config: TrainConfig, media: MediaLanguageModel, visits: CaptionVisits) -> MultipleChoiceLearner:
+    """New adapters on the base, and the caption gate if the objective has one."""
+    seed = config.training.seed
+    torch.manual_seed(seed)
+    specs = config.adapters.specs()
+    stack = AdapterStack.attach(media.model, specs, generator=torch.Generator().manual_seed(seed))
+    gate = None
+    if config.objective.needs_gate and len(specs) > 1:
+        vocabulary = media.model.get_input_embeddings().num_embeddings
+        special = [token for token in media.tokenizer.all_special_ids if token < vocabulary]
+        gate = CaptionGate(vocabulary, len(specs), balance=config.gate.balance, excluded_token_ids=special)
+        if config.gate.start == "mixture":
+            numbers = range(min(START_CAPTIONS, len(visits)))
+            captions = [visits.labels.caption_ids(visits.caption(n))[:-1] for n in numbers]
+            start_gate(gate, right_padded(captions), torch.Generator().manual_seed(seed))
+    return MultipleChoiceLearner(media.model, stack, config.objective, gate, config.step)
+
+
+def adapts_media(media: MediaLanguageModel, stack: AdapterStack) -> bool:
+    """Whether adapters change the tower or the projector: media are then encoded once per hypothesis."""
+    return any(name.startswith(media.media_modules) for name in stack.layers)
+
+
+def build(config: TrainConfig, **arguments: Any) -> tuple[RunTrainer, MediaLanguageModel]:
+    """The run's trainer, ready to start, and its base.
+
+    Args:
+        arguments: of transformers' ``TrainingArguments``, over the configuration.
+
+    Raises:
+        LoraMclError: something is missing, or options contradict each other.
+    """
+    options, data, prompt = config.training, config.data, config.model.prompt
+    if data.medium is None:
+        data = replace(data, medium=config.model.modality)
+    # Before any weights are read: a wrong path should not cost minutes.
+    examples = open_examples(data)
+    validation = open_examples(data, "validation") if data.validates else None
+    world = arguments_of(config, 1, **arguments).world_size
+    media = load_model(config)
+    cache = open_cache(data.feature_cache, data.feature_cache_gib, media, config.model.revision, processes=world)
+    block = options.batch_size * options.accumulation * world
+    visits = train_visits(examples, data, media, prompt, epochs=1, block=block, seed=options.seed, cache=cache)
+    steps = options.steps or options.epochs * visits.epoch_length // block
+    if steps < 1:
+        raise OptionsError(
+            f"{options.epochs * visits.epoch_length} visits do not fill one step of {block} examples: lower "
+            "training.batch_size or training.accumulation, or train for more epochs"
+        )
+    visits.length = steps * block
+    learner = attach(config, media, visits)
+    if adapts_media(media, learner.stack):
+        if cache is not None:
+            raise OptionsError("data.feature_cache is of no use here: adapters.target_modules change the media tower")
+        reading: dict[str, Any] = {"data_collator": ModelCollator(media)}
+    else:
+        reading = {"data_collator": PromptCollator(media), "prompts_of": partial(encode_prompts, media, cache=cache)}
+    evaluated = None
+    if validation is not None:
+        every = validation_visits(validation, data, media, prompt, cache=cache)
+        evaluated = FilledUp(every, options.batch_size * world)
+    callbacks: list[Any] = [RunCallback(options.save_every, data.validates)]
+    if options.patience is not None:
+        callbacks.append(EarlyStoppingCallback(options.patience))
+    trainer = RunTrainer(
+        learner,
+        arguments_of(config, steps, **arguments),
+        gate_learning_rate=config.gate.learning_rate,
+        train_dataset=visits,
+        eval_dataset=evaluated,
+        callbacks=callbacks,
+        **reading,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer, media
+
+
+def remember(config: TrainConfig) -> None:
+    """Write the configuration into the run's folder.
+
+    Raises:
+        OptionsError: another run is there.
+    """
+    file = config.output / CONFIG_FILE
+    if file.is_file():
+        before, now = (_flat(plain(one)) for one in (load_config(TrainConfig, file), config))
+        free = tuple(_FREE)
+        changed = [k for k in now.keys() | before.keys() if now.get(k) != before.get(k) and not k.startswith(free)]
+        if changed:
+            some = ", ".join(f"{key} was {before.get(key)!r} and is {now.get(key)!r}" for key in sorted(changed)[:3])
+            raise OptionsError(
+                f"{config.output} holds a run with other settings ({some}): give another output, or delete that folder"
+            )
+    config.output.mkdir(parents=True, exist_ok=True)
+    file.write_text(to_yaml(config), encoding="utf-8")
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def train(config: TrainConfig, **arguments: Any) -> Path:
+    """Train, or go on with, a run; returns the bundle's folder. ``arguments`` are as for ``build``.
+
+    Raises:
+        LoraMclError: with a message for the user.
+    """
+    trainer, media = build(config, **arguments)
+    if trainer.args.should_save:
+        remember(config)
+    trainer.accelerator.wait_for_everyone()
+    started = time.perf_counter()
+    try:
+        trainer.train_or_resume()
+    except torch.OutOfMemoryError as error:
+        raise OptionsError(out_of_memory_advice(config)) from error
+    except DataError as error:  # from a worker it comes with the worker's traceback in its message
+        raise DataError(
+            str(error).strip().splitlines()[-1].removeprefix(f"{DataError.__module__}.DataError: ")
+        ) from error
+    return save_run(config, trainer, media, time.perf_counter() - started)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0, 2 for a user's error, 130 when interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", metavar="CONFIG.yaml")
+    parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="such as training.learning_rate=1e-4")
+    parser.add_argument("--print-config", action="store_true", help="print every setting and stop")
+    given = parser.parse_intermixed_args(words)
+    transformers_logging.disable_progress_bar()
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        config = load_config(TrainConfig, given.config, given.changes)
+        if given.print_config:
+            print(to_yaml(config), end="")
+        else:
+            train(config)
+    except LoraMclError as error:
+        print(f"train: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("train: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
