@@ -172,6 +172,17 @@ def test_how_long_to_train_is_said_in_one_way(media, folder):
             train_visits(examples, options, media, "Describe.", block=1, seed=0, **both)
 
 
+def test_workers_are_sent_no_weights(media, folder):
+    options = DataOptions("folder", str(folder))
+    visits = train_visits(open_examples(options), options, media, "Describe.", epochs=1, block=1, seed=0)
+    light = visits._media
+    assert type(light) is type(media) and all(weight.is_meta for weight in light.model.parameters())
+    assert light.eos_token_ids == media.eos_token_ids and light.model.name_or_path == media.model.name_or_path
+    assert not any(
+        value is media or value is media.model for value in [*vars(visits).values(), *vars(visits.labels).values()]
+    )
+
+
 def test_workers_count_broken_files_together(media, folder):
     for number in (0, 2, 3):
         spoil(folder, number)

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import av
 import numpy as np
 import soundfile
+import torch
 from PIL import Image
 from torch import Tensor
 from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
@@ -73,6 +74,15 @@ def _inputs(media: MediaLanguageModel, medium: Image.Image | np.ndarray) -> Medi
     positions = int((inputs.pop("input_ids") == placeholder).sum())
     inputs.pop("attention_mask")
     return MediaInputs({name: values[0] for name, values in inputs.items()}, positions)
+
+
+def without_weights(media: MediaLanguageModel) -> MediaLanguageModel:
+    """The same model with its processor but no weights: what prepares media, light enough to be sent to workers."""
+    with torch.device("meta"):
+        model = media.model_class(media.model.config)
+    model.generation_config = media.model.generation_config
+    model.name_or_path = media.model.name_or_path
+    return type(media)(model, media.processor)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from training.data.example import DataError, Example
 from training.data.labels import ChatLabels
 from training.data.options import DataOptions
 from training.data.plan import VisitPlan
-from training.data.reading import about_how_long, blank, read_media
+from training.data.reading import about_how_long, blank, read_media, without_weights
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,9 @@ class CaptionVisits(Dataset):
     ) -> None:
         self.examples, self.labels, self.plan, self.length = examples, labels, plan, length
         self.epoch_length = plan.epoch_length
-        self._media, self._cache, self._max_broken, self._fillers = media, cache, max_broken, fillers
+        # Where workers are not forks of this process, all that is here is sent to them.
+        self._media = without_weights(media)
+        self._cache, self._max_broken, self._fillers = cache, max_broken, fillers
         # Shared with the workers: a file that is broken counts once, whichever of them meets it, and in every epoch.
         self._broken = torch.zeros(len(examples), dtype=torch.uint8).share_memory_()
         for example in examples:
