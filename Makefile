@@ -1,4 +1,5 @@
-# make setup | demo | training | test | lint | format | clean; `make demo ARGS="--port 8000"` passes arguments to app.py.
+# make setup | demo | space | training | test | lint | format | clean
+# `make demo ARGS="--port 8000"` passes arguments to app.py, and likewise for space and test.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -8,14 +9,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
-SOURCES := $(wildcard app.py) $(wildcard lora_mcl ui training tests benchmarks)
+SOURCES := $(wildcard app.py app_zero_gpu.py) $(wildcard lora_mcl ui deploy training tests benchmarks)
 ARGS ?=
+# Where `make space` writes.
+SPACE ?= build/space
 
-.PHONY: help setup demo training dev chromium test lint format clean
+.PHONY: help setup demo space training dev chromium test lint format clean
 
 help:
 	@echo "make setup     create $(VENV) and install what the page needs (Python 3.11 to 3.14)"
 	@echo "make demo      setup, then serve the page and print its address"
+	@echo "make space     setup, then assemble a Hugging Face Space in $(SPACE) (docs/spaces.md)"
 	@echo "make training  setup, and what the training commands need"
 	@echo "make test      setup and the test needs, then every test"
 	@echo "make lint      check style; make format puts it right"
@@ -62,6 +66,9 @@ $(VENV)/.requirements-dev: requirements-dev.txt $(VENV)/.requirements-training
 
 demo: setup
 	$(BIN)/python app.py $(ARGS)
+
+space: setup
+	$(BIN)/python -m deploy.space --out $(SPACE) $(ARGS)
 
 # The browser tests drive a Chromium that is already there, or the system's package (as root, or by sudo).
 chromium:

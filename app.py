@@ -3,8 +3,8 @@
     python app.py [--image-model BUNDLE] [--audio-model BUNDLE] [--host HOST] [--port PORT]
 
 The same by environment, for hosted Spaces: LORA_MCL_IMAGE_MODEL, LORA_MCL_AUDIO_MODEL, LORA_MCL_HOST (or
-GRADIO_SERVER_NAME), LORA_MCL_PORT (or PORT, or GRADIO_SERVER_PORT). Arguments win. With the embedded models nothing
-is fetched.
+GRADIO_SERVER_NAME), LORA_MCL_PORT (or PORT, or GRADIO_SERVER_PORT), and LORA_MCL_ with any other option's name, such
+as LORA_MCL_DTYPE=float16 or LORA_MCL_LOAD_IN_4BIT=1. Arguments win. With the embedded models nothing is fetched.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,7 +23,7 @@ import torch
 from lora_mcl.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
 from lora_mcl.captioner import Captioner
 from lora_mcl.decoding.options import Acceleration
-from lora_mcl.errors import BundleError, LoraMclError
+from lora_mcl.errors import BundleError, LoraMclError, OptionsError
 from ui.about import About, about_bundle, about_embedded, about_embedded_audio
 from ui.desk import Desk
 from ui.events import QUEUE_SIZE
@@ -32,6 +32,7 @@ from ui.lessons import load_lessons
 from ui.medium import AUDIO, IMAGE, Medium
 from ui.page import build_page
 from ui.theme import STYLE, studio_theme
+from ui.zero_gpu import Lease, ZeroGpuCaptioner
 
 ROOT = Path(__file__).resolve().parent
 EXAMPLES = ROOT / "assets" / "examples"
@@ -41,12 +42,17 @@ MAX_FILE_SIZE = "40mb"
 NO_MODEL = "none"
 USER_ERROR = 2
 
+# Options of which the command line's form is all there is; in the environment they are LORA_MCL_<NAME>.
+_BY_NAME = ("dtype", "device-map", "load-in-4bit", "acceleration", "lease-start", "lease-per-token")
+_SWITCHES = {"1": "--", "true": "--", "0": "--no-", "false": "--no-"}
+
 
 @dataclass(frozen=True)
 class Settings:
     """What to serve (a bundle folder or Hub id for each medium, or None) and where; port None takes a free one.
 
-    ``dtype``, ``device_map``, ``load_in_4bit``, ``acceleration`` are for bundles that do not come with the repository.
+    ``dtype``, ``device_map``, ``load_in_4bit``, ``acceleration`` are for bundles that do not come with the repository;
+    ``lease`` is for ZeroGPU.
     """
 
     image_model: str | None
@@ -57,6 +63,7 @@ class Settings:
     device_map: str | None = None
     load_in_4bit: bool = False
     acceleration: Acceleration = "off"
+    lease: Lease = field(default_factory=Lease)
 
 
 def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> Settings:
@@ -93,14 +100,29 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
     large = parser.add_argument_group("large models", "how bundles that do not come with the repository are held")
     large.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the base model's weights")
     large.add_argument("--device-map", metavar="MAP", help="auto spreads the model over several GPUs")
-    large.add_argument("--load-in-4bit", action="store_true", help="language model in 4 bits (needs bitsandbytes)")
+    large.add_argument(
+        "--load-in-4bit",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="language model in 4 bits (needs bitsandbytes)",
+    )
     large.add_argument(
         "--acceleration",
         choices=get_args(Acceleration),
         default="off",
         help="on a GPU, run steps as CUDA graphs, or compile them first (default off)",
     )
-    given = vars(parser.parse_args(arguments))
+    lease = Lease()
+    zero_gpu = parser.add_argument_group("ZeroGPU", "how many seconds of a GPU a comparison asks for (app_zero_gpu.py)")
+    zero_gpu.add_argument("--lease-start", type=float, default=lease.start, metavar="SECONDS", help="before any token")
+    zero_gpu.add_argument("--lease-per-token", type=float, default=lease.per_token, metavar="SECONDS", help="for each")
+    asked = sys.argv[1:] if arguments is None else arguments
+    # In front of the arguments, so that those win, and checked like them.
+    given = vars(parser.parse_args([*_arguments_in(environment, parser), *asked]))
+    try:
+        given["lease"] = Lease(given.pop("lease_start"), given.pop("lease_per_token"))
+    except OptionsError as error:
+        parser.error(str(error))
     for name in ("image_model", "audio_model"):
         given[name] = None if given[name] == NO_MODEL else given[name]
     if given["image_model"] is None and given["audio_model"] is None:
@@ -108,17 +130,37 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
     return Settings(**given)
 
 
-def build_desks(settings: Settings) -> list[Desk]:
+def _arguments_in(environment: Mapping[str, str], parser: argparse.ArgumentParser) -> list[str]:
+    """The options ``_BY_NAME`` that the environment sets, as arguments."""
+    arguments = []
+    for option in _BY_NAME:
+        name = f"LORA_MCL_{option.upper().replace('-', '_')}"
+        value = environment.get(name)
+        if not value:
+            continue
+        if option != "load-in-4bit":
+            arguments.append(f"--{option}={value}")
+        elif value.lower() in _SWITCHES:
+            arguments.append(f"{_SWITCHES[value.lower()]}{option}")
+        else:
+            parser.error(f"{name} must be 1 or 0, not {value!r}")
+    return arguments
+
+
+def build_desks(settings: Settings, gpu: Callable[..., Any] | None = None) -> list[Desk]:
     """Load each medium's captioner and examples.
+
+    Args:
+        gpu: ``spaces.GPU``, where comparisons borrow a GPU from ZeroGPU.
 
     Raises:
         BundleError: a bundle cannot be loaded, or is one for the other medium.
     """
     sources = ((IMAGE, settings.image_model), (AUDIO, settings.audio_model))
-    return [_desk(medium, source, settings) for medium, source in sources if source is not None]
+    return [_desk(medium, source, settings, gpu) for medium, source in sources if source is not None]
 
 
-def _desk(medium: Medium, source: str, settings: Settings) -> Desk:
+def _desk(medium: Medium, source: str, settings: Settings, gpu: Callable[..., Any] | None) -> Desk:
     bundle = load_bundle(source)
     if bundle.modality != medium.name:
         raise BundleError(f"{bundle.name} is no bundle for --{medium.name}-model: its modality is {bundle.modality}.")
@@ -132,7 +174,8 @@ def _desk(medium: Medium, source: str, settings: Settings) -> Desk:
             "acceleration": settings.acceleration,
         }
     captioner = Captioner.load(bundle, **how)
-    return Desk(medium, captioner, load_examples(EXAMPLES / medium.name), about(captioner))
+    answering = captioner if gpu is None else ZeroGpuCaptioner(captioner, medium, gpu, settings.lease)
+    return Desk(medium, answering, load_examples(EXAMPLES / medium.name), about(captioner))
 
 
 def about(captioner: Captioner) -> About:
@@ -168,11 +211,11 @@ def launch(page: gr.Blocks, desks: Sequence[Desk], host: str, port: int | None) 
     return address
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, gpu: Callable[..., Any] | None = None) -> int:
     """Load the model and serve until interrupted; 2 when the model or an address cannot be used."""
     settings = settings_from(arguments, os.environ)
     try:
-        desks = build_desks(settings)
+        desks = build_desks(settings, gpu)
         page = build_page(desks, load_lessons(RESULTS / "markov"))
     except LoraMclError as error:
         print(f"app.py: {error}", file=sys.stderr)

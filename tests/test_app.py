@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from ui.desk import Desk
 from ui.examples import load_examples
 from ui.medium import IMAGE
 from ui.page import build_page
+from ui.zero_gpu import Lease
 
 # Gradio's own statistics of its queue, computed with pandas after every event.
 pytestmark = [
@@ -82,6 +84,39 @@ def test_settings_prefer_arguments_then_environment_then_defaults():
     assert app.settings_from([*arguments, *large], {}) == app.Settings(
         "folder", None, "::1", 7000, dtype="bfloat16", device_map="auto", load_in_4bit=True, acceleration="compile"
     )
+
+
+def test_every_option_can_come_from_the_environment(capsys):
+    environment = {
+        "LORA_MCL_IMAGE_MODEL": "me/bundle",
+        "LORA_MCL_AUDIO_MODEL": "none",
+        "LORA_MCL_DTYPE": "float16",
+        "LORA_MCL_DEVICE_MAP": "auto",
+        "LORA_MCL_LOAD_IN_4BIT": "1",
+        "LORA_MCL_ACCELERATION": "cuda-graph",
+        "LORA_MCL_LEASE_START": "4.5",
+        "LORA_MCL_LEASE_PER_TOKEN": "0.05",
+    }
+    large = app.Settings("me/bundle", None, "127.0.0.1", None, "float16", "auto", True, "cuda-graph", Lease(4.5, 0.05))
+    assert app.settings_from([], environment) == large
+    arguments = ["--no-load-in-4bit", "--dtype", "bfloat16", "--lease-start", "3"]
+    assert app.settings_from(arguments, environment) == replace(
+        large, load_in_4bit=False, dtype="bfloat16", lease=Lease(3, 0.05)
+    )
+    bad = {
+        "LORA_MCL_DTYPE": "int8",
+        "LORA_MCL_LOAD_IN_4BIT": "perhaps",
+        "LORA_MCL_ACCELERATION": "fast",
+        "LORA_MCL_LEASE_START": "0",
+        "LORA_MCL_LEASE_PER_TOKEN": "soon",
+    }
+    for name, value in bad.items():
+        with pytest.raises(SystemExit) as leaving:
+            app.settings_from([], {name: value})
+        assert leaving.value.code == app.USER_ERROR
+        option = name.removeprefix("LORA_MCL_").lower().replace("_", "-")
+        printed = capsys.readouterr().err.splitlines()[-1]
+        assert option in printed or name in printed or option.replace("-", "'s ") in printed
 
 
 def test_something_must_be_served(capsys):

@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("app.py", "lora_mcl", "ui", "training", "tests", "benchmarks")
+PARTS = ("app.py", "app_zero_gpu.py", "lora_mcl", "ui", "deploy", "training", "tests", "benchmarks")
 LONGEST_FILE = 400
 
 # What each part must not import: the library stands alone, the page and the training on the library.
 FORBIDDEN_IMPORTS = {
-    "lora_mcl": {"gradio", "gradio_client", "training", "ui", "app"},
-    "training": {"gradio", "gradio_client", "ui", "app"},
-    "ui": {"training", "app"},
-    "app.py": {"training"},
+    "lora_mcl": {"gradio", "gradio_client", "training", "ui", "deploy", "app"},
+    "training": {"gradio", "gradio_client", "ui", "deploy", "app"},
+    "ui": {"training", "deploy", "app"},
+    "deploy": {"gradio", "gradio_client", "training", "app"},
+    "app.py": {"training", "deploy"},
+    "app_zero_gpu.py": {"training", "deploy"},
 }
 # Formats that can run code when read.
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

@@ -105,6 +105,10 @@ def connect(page: gr.Blocks, studio: Studio, examples: tuple[Example, ...], part
         except LoraMclError as error:
             yield parts.controls(running=False, status=escape(str(error)))
             raise as_message(error) from None
+        except gr.Error:
+            # The server's own, such as ZeroGPU's when a visitor's quota is used up: it says why by itself.
+            yield parts.controls(running=False, status="This could not be captioned now.")
+            raise
         except Exception:
             yield parts.controls(running=False, status="Something went wrong here. Please try again.")
             raise

@@ -115,8 +115,12 @@ def load_lessons(folder: Path) -> tuple[Lesson, ...]:
     Raises:
         ValueError: a file is not what ``python -m training.markov`` writes.
     """
-    files = {name: folder / name / "result.json" for name in _TITLES}
-    return tuple(_lesson(name, file) for name, file in files.items() if file.is_file())
+    return tuple(_lesson(name, file) for name, file in lesson_files(folder).items() if file.is_file())
+
+
+def lesson_files(folder: Path) -> dict[str, Path]:
+    """Where ``load_lessons`` looks, by set-up."""
+    return {name: folder / name / "result.json" for name in _TITLES}
 
 
 def _lesson(name: str, file: Path) -> Lesson:

@@ -1,0 +1,133 @@
+"""What a Space is told about itself: its README with front matter, its requirements, what git keeps in LFS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from huggingface_hub import SpaceCardData
+
+# That a folder was assembled here, and may be assembled anew.
+MARK = "<!-- Assembled by: python -m deploy.space -->"
+PAPER = "2507.10419"
+PYTHON_VERSION = "3.12"
+# Spaces installs gradio[oauth,mcp] of ``sdk_version`` beside the requirements, in one resolution. The mcp extra wants
+# an older pydantic than the one pinned here, so of these packages the SDK chooses the versions.
+SDK_INSTALLS = ("gradio", "gradio_client", "fastapi", "starlette", "pydantic", "uvicorn")
+# The Hub takes no binary file, and none above 10 MB, outside LFS.
+LFS_SUFFIXES = ("safetensors", "png", "jpg", "jpeg", "webp", "flac", "wav", "ogg", "mp3")
+
+
+class SpaceError(Exception):
+    """A Space cannot be assembled; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A kind of machine that Spaces offers.
+
+    Attributes:
+        flavor: what Spaces calls it.
+        app_file: what is run.
+        suggest: whether ``flavor`` may stand in the front matter, for those who duplicate the Space.
+        torch: version in place of the repository's, where the machine does not offer that.
+        index: where else to look for packages.
+        startup: how long the Space may take to start, where the default (30 minutes) may be too short.
+    """
+
+    flavor: str
+    app_file: str = "app.py"
+    suggest: bool = True
+    torch: str | None = None
+    index: str | None = None
+    startup: str | None = None
+
+
+HARDWARE = {
+    "cpu-basic": Hardware("cpu-basic", index="https://download.pytorch.org/whl/cpu"),
+    # 24 GB: the smallest that holds a 7B model in 16 bits.
+    "gpu": Hardware("l4x1", startup="1h"),
+    # Of torch, ZeroGPU offered 2.8.0, 2.9.1, 2.10.0 and 2.11.0 in August 2026. Its flavor may not be suggested.
+    "zero-gpu": Hardware("zero-a10g", "app_zero_gpu.py", suggest=False, torch="2.11.0", startup="1h"),
+}
+
+
+def pins(requirements: str) -> dict[str, str]:
+    """Package to version, of a requirements file in which every line is ``name==version``, a comment or empty.
+
+    Raises:
+        SpaceError: a line is something else.
+    """
+    found = {}
+    for line in requirements.splitlines():
+        line = line.partition("#")[0].strip()
+        if not line:
+            continue
+        name, equals, version = line.partition("==")
+        if not equals or not version:
+            raise SpaceError(f"requirements.txt: {line!r} pins no version; a Space needs name==version.")
+        found[name] = version
+    missing = {"gradio", "torch"} - set(found)
+    if missing:
+        raise SpaceError(f"requirements.txt pins no {' and no '.join(sorted(missing))}.")
+    return found
+
+
+def requirements(repository: dict[str, str], hardware: Hardware) -> str:
+    """The Space's requirements.txt, of the repository's pins."""
+    kept = {name: version for name, version in repository.items() if name not in SDK_INSTALLS}
+    if hardware.torch is not None:
+        kept["torch"] = hardware.torch
+    index = [f"--extra-index-url {hardware.index}"] if hardware.index else []
+    about = "# Gradio and what it is made of come with the SDK, of the version in README.md."
+    return "\n".join([about, *index, *(f"{name}=={version}" for name, version in kept.items())]) + "\n"
+
+
+def attributes() -> str:
+    """The Space's .gitattributes."""
+    return "".join(f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES)
+
+
+def readme(hardware: Hardware, sdk_version: str, media: Sequence[str], models: Sequence[str]) -> str:
+    """The Space's README.md.
+
+    Args:
+        sdk_version: of Gradio.
+        media: of the embedded models that come with it, "image" and "audio".
+        models: Hub ids of bundles and base models that it loads, if any.
+    """
+    front = SpaceCardData(
+        title="LoRA-MCL Studio",
+        emoji="🌿",
+        colorFrom="indigo",
+        colorTo="pink",
+        sdk="gradio",
+        sdk_version=sdk_version,
+        python_version=PYTHON_VERSION,
+        app_file=hardware.app_file,
+        fullWidth=True,
+        license="apache-2.0",
+        short_description="One captioning model, K ways of answering",
+        suggested_hardware=hardware.flavor if hardware.suggest else None,
+        startup_duration_timeout=hardware.startup,
+        models=list(models) or None,
+        tags=["lora-mcl", "multiple-choice-learning", "captioning", f"arxiv:{PAPER}"],
+    )
+    embedded = " and ".join(f"`{medium}`" for medium in media)
+    parts = [
+        f"---\n{front.to_yaml()}\n---",
+        MARK,
+        "# LoRA-MCL Studio",
+        "A language model asked for a caption gives one average answer, though many are right. LoRA-MCL "
+        f"([arXiv {PAPER}](https://arxiv.org/abs/{PAPER})) trains K small adapters, the *hypotheses*, on one frozen "
+        "model, so that each learns another plausible way to answer. This page shows one caption column per "
+        "hypothesis, next to beam search and diverse beam search.",
+        f"It comes with small models ({embedded}). The Space's variables choose others:",
+        "| variable | value |\n| --- | --- |\n"
+        "| `LORA_MCL_IMAGE_MODEL`, `LORA_MCL_AUDIO_MODEL` | Hub id of a bundle, or `none` for no such tab |\n"
+        "| `LORA_MCL_DTYPE` | `float16` or `bfloat16`, of the base model's weights |\n"
+        "| `LORA_MCL_LEASE_START`, `LORA_MCL_LEASE_PER_TOKEN` | seconds to ask ZeroGPU for: before any token, for each |",
+        "A private bundle needs a secret `HF_TOKEN` that may read it. Code: Apache-2.0 (`LICENSE`, `NOTICE`); the "
+        "examples are credited one by one in `assets/examples/*/examples.json`.",
+    ]
+    return "\n\n".join(parts) + "\n"

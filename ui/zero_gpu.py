@@ -1,0 +1,138 @@
+"""A captioner on ZeroGPU: Hugging Face lends a Space a GPU for the seconds that one comparison takes.
+
+The models are loaded in the Space's own process, in which there is no GPU. What ``spaces.GPU`` decorates runs in a
+forked process that has one; arguments go there, and snapshots come back, as copies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lora_mcl.errors import LoraMclError, OptionsError
+from lora_mcl.media import load_image
+from lora_mcl.results import (
+    AudioCaptionSource,
+    CaptionSource,
+    ColumnSpec,
+    CompareOptions,
+    Comparison,
+    Hearing,
+    Media,
+    never,
+)
+from ui.medium import AUDIO, Medium
+
+
+@dataclass(frozen=True)
+class Lease:
+    """How long a GPU is asked for: the shorter, the sooner it comes, and the more a visitor's daily quota allows.
+
+    Attributes:
+        start: seconds to bring the weights onto the GPU and to read the prompt.
+        per_token: seconds of a token step, in which all columns write.
+
+    Raises:
+        OptionsError: one of them is not a positive number.
+    """
+
+    start: float = 8.0
+    per_token: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, value in (("start", self.start), ("per_token", self.per_token)):
+            if not (math.isfinite(value) and value > 0):
+                raise OptionsError(f"The lease's {name} must be a positive number of seconds, not {value!r}.")
+
+    def seconds(self, options: CompareOptions) -> int:
+        """Seconds within which a comparison with these options ends, even if every caption grows to the longest."""
+        return math.ceil(self.start + self.per_token * options.max_new_tokens)
+
+
+class ZeroGpuCaptioner:
+    """Another captioner's answers, computed on a GPU that is lent for one comparison.
+
+    A comparison whose caller stops it ends with the next token, and so does its lease. While it waits for a GPU it
+    has no snapshot yet.
+    """
+
+    def __init__(
+        self,
+        captioner: CaptionSource | AudioCaptionSource,
+        medium: Medium,
+        gpu: Callable[..., Any],
+        lease: Lease | None = None,
+    ) -> None:
+        """Wrap ``captioner``, which takes ``medium``; ``gpu`` is ``spaces.GPU``, to be called before the launch."""
+        lease = lease or Lease()
+        self._captioner = captioner
+        self._medium = medium
+
+        def seconds(media: Media, options: CompareOptions, start: float) -> int:
+            return lease.seconds(options)
+
+        @gpu(duration=seconds)
+        def compare_on_gpu(media: Media, options: CompareOptions, start: float) -> Iterator[Comparison | LoraMclError]:
+            try:
+                yield from captioner.compare(media, options, start=start)
+            except LoraMclError as error:
+                # Of an exception only the class's name would come back, and not what it says.
+                yield error
+
+        self._compare_on_gpu = compare_on_gpu
+
+    @property
+    def name(self) -> str:
+        """Name of the bundle."""
+        return self._captioner.name
+
+    @property
+    def defaults(self) -> CompareOptions:
+        """The options the bundle recommends."""
+        return self._captioner.defaults
+
+    def columns(self, options: CompareOptions | None = None) -> tuple[ColumnSpec, ...]:
+        """The columns that ``compare`` fills."""
+        return self._captioner.columns(options)
+
+    def hear(self, media: Media, start: float = 0.0) -> Hearing:
+        """What an audio captioner hears of a sound, for which no GPU is needed."""
+        return self._captioner.hear(media, start)
+
+    def compare(
+        self,
+        media: Media,
+        options: CompareOptions | None = None,
+        *,
+        start: float = 0.0,
+        should_stop: Callable[[], bool] = never,
+    ) -> Iterator[Comparison]:
+        """Like ``Captioner.compare``; a file that cannot be used is refused before any GPU is asked for.
+
+        Raises:
+            MediaError: at once, if the image or sound cannot be used.
+            OptionsError: if ``start`` is not within the sound, or not 0 for an image.
+        """
+        if self._medium == AUDIO:
+            self.hear(media, start)
+        else:
+            load_image(media)
+        return self._compare(media, options or self.defaults, start, should_stop)
+
+    def _compare(
+        self, media: Media, options: CompareOptions, start: float, should_stop: Callable[[], bool]
+    ) -> Iterator[Comparison]:
+        # ``should_stop`` cannot follow into the other process; closing these snapshots is what ends the work there.
+        with closing(self._compare_on_gpu(media, options, start)) as snapshots:
+            for snapshot in snapshots:
+                if isinstance(snapshot, LoraMclError):
+                    raise snapshot
+                if should_stop() and not snapshot.done:
+                    break
+                yield snapshot
+            else:
+                return
+        yield replace(snapshot, stopped=True)
