@@ -126,7 +126,7 @@ def readme(hardware: Hardware, sdk_version: str, media: Sequence[str], models: S
         "| variable | value |\n| --- | --- |\n"
         "| `LORA_MCL_IMAGE_MODEL`, `LORA_MCL_AUDIO_MODEL` | Hub id of a bundle, or `none` for no such tab |\n"
         "| `LORA_MCL_DTYPE` | `float16` or `bfloat16`, of the base model's weights |\n"
-        "| `LORA_MCL_LEASE_START`, `LORA_MCL_LEASE_PER_TOKEN` | seconds to ask ZeroGPU for: before any token, for each |",
+        "| `LORA_MCL_LEASE_START`, `LORA_MCL_LEASE_PER_TOKEN` | seconds asked of ZeroGPU: at the start, for a token |",
         "A private bundle needs a secret `HF_TOKEN` that may read it. Code: Apache-2.0 (`LICENSE`, `NOTICE`); the "
         "examples are credited one by one in `assets/examples/*/examples.json`.",
     ]

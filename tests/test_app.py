@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 from fake_captioner import BEAM, DIVERSE, HYPOTHESES, SAMPLES, FakeCaptioner
 from gradio_client import Client, handle_file
@@ -24,6 +26,7 @@ from ui.desk import Desk
 from ui.examples import load_examples
 from ui.medium import IMAGE
 from ui.page import build_page
+from ui.settings import SETTINGS
 from ui.zero_gpu import Lease
 
 # Gradio's own statistics of its queue, computed with pandas after every event.
@@ -240,6 +243,19 @@ def test_uploads_have_a_limit(client, tmp_path):
     assert large.stat().st_size > 40 * 2**20
     with pytest.raises(Exception, match="413|too large|exceeds"):
         client.predict(image=handle_file(str(large)), api_name="/compare_image")
+
+
+def test_a_refusal_of_the_server_keeps_its_words_and_frees_the_page(picture):
+    failing = FakeCaptioner(failure=gr.Error("Your quota is used up."))
+    page = build_page([Desk(IMAGE, failing, (), ABOUT)])
+    (compare,) = (event.fn for event in page.fns.values() if event.name == "compare")
+    values = [getattr(failing.defaults, setting.name) for setting in SETTINGS]
+    shown = []
+    with pytest.raises(gr.Error, match="Your quota is used up"):
+        for updates in compare(SimpleNamespace(session_hash="visitor"), {"path": str(picture)}, *values):
+            shown.append(updates)
+    assert "This could not be captioned now." in shown[-1].values()
+    assert [part.interactive for part in shown[-1].values() if isinstance(part, gr.Button)] == [True, False]
 
 
 def test_an_unexpected_failure_tells_nothing_of_the_inside(serve, picture, capfd):
