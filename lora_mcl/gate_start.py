@@ -2,8 +2,8 @@
 
 From random weights the gate and the adapters settle on whichever split of the captions the first steps favour, and may
 cut one annotator in two at a turn of phrase. EM on a mixture of K unigram models (Nigam et al. 2000) sees the same
-thing as the gate, words and no label, but all captions at once; annealed from a flat posterior (Ueda & Nakano 1998), it
-hardly depends on where it began.
+thing as the gate, words and no label, but all captions at once; annealed from a flat posterior (Ueda & Nakano 1998) and
+tried from several starts, of which the likeliest is kept, it hardly depends on where it began.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from lora_mcl.gate import CaptionGate
 ITERATIONS = 40
 HEATED = 20
 """Over the first so many iterations the posterior's exponent grows from 0.1 to 1."""
+RESTARTS = 8
 SMOOTHING = 0.05
 """Pseudo-count of a feature that a component has not seen."""
 CONFIDENCE = 4.0
@@ -37,14 +38,28 @@ class Mixture:
         return bags @ self.log_features.T + self.log_shares
 
 
-def fit_mixture(bags: Tensor, components: int, generator: torch.Generator | None = None) -> Mixture:
-    """Fit a mixture of unigram models to counts [N, F] by annealed EM.
+def fit_mixture(
+    bags: Tensor, components: int, generator: torch.Generator | None = None, restarts: int = RESTARTS
+) -> Mixture:
+    """Fit a mixture of unigram models to counts [N, F]: the likeliest of some runs of annealed EM.
 
     Raises:
         OptionsError: there are fewer captions than components.
     """
     if len(bags) < components:
         raise OptionsError(f"{components} hypotheses cannot start from {len(bags)} captions: give more captions.")
+    best, best_likelihood = None, -float("inf")
+    for _ in range(restarts):
+        mixture = _annealed_em(bags, components, generator)
+        likelihood = float(mixture.log_joint(bags).logsumexp(1).mean())
+        # Runs that end in the same place differ by rounding only: then the first is kept.
+        if best is None or likelihood > best_likelihood + 1e-4:
+            best, best_likelihood = mixture, likelihood
+    assert best is not None
+    return best
+
+
+def _annealed_em(bags: Tensor, components: int, generator: torch.Generator | None) -> Mixture:
     posterior = (1 + 0.2 * torch.rand(len(bags), components, generator=generator)).to(bags.device)
     posterior = posterior / posterior.sum(1, keepdim=True)
     for iteration in range(ITERATIONS):

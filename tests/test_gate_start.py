@@ -47,6 +47,18 @@ def test_the_gate_starts_with_one_hypothesis_a_mode(seed):
     assert (first - second).mean().item() == pytest.approx(CONFIDENCE, abs=0.01)
 
 
+def test_the_likeliest_of_several_runs_is_kept():
+    labels, _ = captions(1)
+    bags = CaptionGate(40 + 5 * MODES, MODES).counts(labels)
+
+    def likelihood(restarts: int) -> float:
+        mixture = fit_mixture(bags, 4, torch.Generator().manual_seed(5), restarts)
+        return float(mixture.log_joint(bags).logsumexp(1).sum())
+
+    found = [likelihood(restarts) for restarts in (1, 2, 4, 8)]
+    assert found == sorted(found) and found[-1] > found[0]
+
+
 def test_a_random_start_is_no_such_thing():
     labels, modes = captions(0)
     torch.manual_seed(0)

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from lora_mcl.models.efficientnet import EfficientNetTower, EfficientNetTowerConfig
-from training.image.probe import accuracy, fit, pooled
+from training.image.probe import pooled
 from training.image.render import Background, render_alone
+from training.probing import accuracy, fit
 
 
 def test_the_mask_is_where_the_thing_is():

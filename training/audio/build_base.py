@@ -161,14 +161,21 @@ def sample_captions(scenes: int, seed: int) -> Iterator[str]:
         yield from (grammar.caption(type(scene)(scene.background, tuned, scene.layout), mode, rng) for mode in MODES)
 
 
+def log_mel_extractor() -> WhisperFeatureExtractor:
+    """What turns a clip into the log-mel picture that the encoder reads, padded to its full length."""
+    config = whisper_config()
+    return WhisperFeatureExtractor(
+        feature_size=config.num_mel_bins,
+        sampling_rate=RATE,
+        chunk_length=config.max_source_positions // FRAMES_PER_SECOND,
+    )
+
+
 def sample_log_mels(clips: int) -> list[Tensor]:
     """Log-mel pictures [M, F] of ``clips`` training clips."""
-    material, positions = load_material("train"), whisper_config().max_source_positions
-    extractor = WhisperFeatureExtractor(
-        feature_size=whisper_config().num_mel_bins, sampling_rate=RATE, chunk_length=positions // FRAMES_PER_SECOND
-    )
+    material = load_material("train")
     waves = [draw("train", number, material)[1].wave for number in range(clips)]
-    return list(extractor(waves, sampling_rate=RATE, return_tensors="pt")["input_features"])
+    return list(log_mel_extractor()(waves, sampling_rate=RATE, return_tensors="pt")["input_features"])
 
 
 def main() -> None:

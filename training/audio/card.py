@@ -15,6 +15,7 @@ from training import tables
 from training.audio.bundle import BUNDLE_DIR, LABELS, MODEL_DIR
 from training.audio.evaluate import RESULTS
 from training.audio.lexicon import load_lexicon
+from training.audio.probe import RESULTS as PROBE_RESULTS
 from training.tables import filled, percent, table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +55,12 @@ def sounds(split: dict[str, Any]) -> str:
     return table(["most often", "named", "least often", "named"], rows)
 
 
+def probed(results: dict[str, Any]) -> str:
+    """After which of the encoder's layers sounds can be told apart."""
+    rows = [[layer, percent(found["seen"]), percent(found["unseen"])] for layer, found in results["layers"].items()]
+    return table(["after layer", "new clips of training recordings", "recordings of held-out packages"], rows)
+
+
 def blocks(results: dict[str, Any]) -> dict[str, str]:
     """Every generated passage, by the name its markers carry."""
     lexicon = load_lexicon()
@@ -72,6 +79,7 @@ def blocks(results: dict[str, Any]) -> dict[str, str]:
         "audio_likelihood": tables.likelihoods(results["test"]),
         "audio_diversity": tables.diversities(results["test"]),
         "audio_sounds": sounds(results["test"]),
+        "audio_probe": probed(json.loads(PROBE_RESULTS.read_text(encoding="utf-8"))),
         "audio_training": tables.training(results),
     }
 

@@ -49,8 +49,6 @@ EXAMPLES: tuple[Composed | Photograph, ...] = (
     Photograph("Koala", "A koala among leaves", "koala"),
     Composed("Boot and cheese", "A boot and three pieces of cheese in a town", 20060),
     Composed("Balloons at the quay", "A T-shirt and three red balloons by the sea", 20008),
-    Photograph("Giraffes", "Two giraffes in the savannah", "giraffe"),
-    Composed("Ball and jeans", "A basketball and blue jeans in a warehouse", 20101),
     Photograph("Coffee", "A cup of coffee with a spoon on its saucer", "coffee"),
 )
 """Most are scenes the model describes well; the results file tells how often that is so."""

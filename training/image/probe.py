@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -28,6 +28,7 @@ from training.image.render import render_alone
 from training.image.sprites import SPRITES_DIR, Sprite, load_sprites
 from training.image.tower import pretrained_tower
 from training.packages import BUILD_DIR
+from training.probing import accuracy, fit
 
 RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results" / "image_probe.json"
 WEIGHTS = BUILD_DIR / "image" / "probe-tower"
@@ -62,29 +63,6 @@ def encode(task: tuple[float, int, list[Sprite]]) -> dict[str, np.ndarray]:
         pixels = (torch.from_numpy(np.array(picture, dtype=np.float32)).permute(2, 0, 1)[None] - 127) / 128
         out.append(pooled(tower, pixels, torch.from_numpy(np.array(mask, dtype=np.float32))[None, None] / 255))
     return {name: torch.cat([one[name] for one in out]).numpy() for name in out[0]}
-
-
-def fit(inputs: Tensor, labels: Tensor, *, steps: int = 900, batch: int = 256, seed: int = 0) -> nn.Module:
-    """A classifier with one hidden layer on standardised inputs [N, D], labels [N]."""
-    torch.manual_seed(seed)
-    normal = nn.BatchNorm1d(inputs.shape[1], affine=False)
-    layers = (nn.Dropout(0.3), nn.Linear(inputs.shape[1], 512), nn.GELU(), nn.Dropout(0.3))
-    model = nn.Sequential(normal, *layers, nn.Linear(512, int(labels.max()) + 1))
-    optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
-    for _ in range(steps):
-        chosen = torch.randint(len(inputs), (batch,))
-        loss = F.cross_entropy(model(inputs[chosen]), labels[chosen], label_smoothing=0.1)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return model.eval()
-
-
-@torch.no_grad()
-def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
-    return round(float((model(inputs).argmax(1) == labels).float().mean()), 4)
 
 
 def probe(height: float, sprites: list[Sprite], workers: int) -> dict[str, dict[str, float]]:

@@ -1,0 +1,134 @@
+"""After which of Whisper's layers can sounds be told apart best?
+
+    python -m training.audio.probe
+
+Every clip holds one sound on a background, and the encoder's answers are averaged over exactly the time it is heard: no
+captioner has it that easy. A small classifier learns the sounds from training recordings. ``seen`` are new clips of
+these, ``unseen`` clips of recordings from the packages held out. Writes ``assets/results/audio_probe.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+from transformers import Qwen2AudioEncoder, WhisperFeatureExtractor
+
+from training.audio.align import POSITION_SECONDS
+from training.audio.build_base import log_mel_extractor
+from training.audio.clips import SHORT_SECONDS, material_split
+from training.audio.lexicon import load_lexicon
+from training.audio.material import Material, load_material
+from training.audio.render import Clip, Span, render
+from training.audio.sampler import sample_scene
+from training.audio.waves import RATE
+from training.audio.whisper import pretrained_encoder
+from training.packages import BUILD_DIR
+from training.probing import accuracy, fit
+
+RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results" / "audio_probe.json"
+WEIGHTS = BUILD_DIR / "audio" / "probe-encoder"
+LAYERS = 4
+CLIPS = {"train": 12, "seen": 3, "test": 4}
+"""Of each sound."""
+
+
+def heard(spans: tuple[Span, ...], positions: int) -> Tensor:
+    """[P] bool: the positions at which a sound is heard, one at least."""
+    time = (torch.arange(positions) + 0.5) * POSITION_SECONDS
+    mask = torch.zeros(positions, dtype=torch.bool)
+    for start, end in spans:
+        mask |= (time > start - POSITION_SECONDS) & (time < end + POSITION_SECONDS)
+    return mask
+
+
+@torch.inference_mode()
+def pooled(encoder: Qwen2AudioEncoder, log_mel: Tensor, spans: tuple[Span, ...], seconds: float) -> Tensor:
+    """[L, C]: what each layer says of a clip [1, M, F], pairs of positions joined, averaged over ``spans``."""
+    said: list[Tensor] = []
+    handles = [layer.register_forward_hook(lambda _m, _i, out: said.append(out)) for layer in encoder.layers]
+    try:
+        encoder(log_mel)
+    finally:
+        for handle in handles:
+            handle.remove()
+    hidden = torch.stack([one[0] if one.ndim == 3 else one for one in said])
+    layers, positions, channels = hidden.shape
+    pairs = F.layer_norm(hidden.view(layers, positions // 2, 2, channels).mean(2), (channels,))
+    length = round(seconds / POSITION_SECONDS)
+    return pairs[:, :length][:, heard(spans, length)].mean(1)
+
+
+def alone(sound: str, material: Material, rng: random.Random) -> Clip:
+    """A clip with one event, ``sound``, on a background."""
+    scene = sample_scene(rng, load_lexicon(), [sound], material.beds, most_events=1)
+    recording, wave = material.draw(sound, rng)
+    scene = replace(scene, events=tuple(replace(event, tempo=recording.tempo) for event in scene.events))
+    return render(
+        scene,
+        load_lexicon(),
+        lambda _event, _rng: wave,
+        lambda bed, rng: material.draw(bed, rng)[1],
+        rng,
+        SHORT_SECONDS,
+    )
+
+
+def encode(extractor: WhisperFeatureExtractor, task: tuple[str, str]) -> np.ndarray:
+    """[N, L, C] of the clips of one sound in one split."""
+    split, sound = task
+    torch.set_num_threads(1)
+    encoder, material = Qwen2AudioEncoder.from_pretrained(WEIGHTS).eval(), load_material(material_split(split))
+    out = []
+    for number in range(CLIPS[split]):
+        clip = alone(sound, material, random.Random(f"probe/{split}/{sound}/{number}"))
+        log_mel = extractor(clip.wave, sampling_rate=RATE, return_tensors="pt")["input_features"]
+        out.append(pooled(encoder, log_mel, clip.spans[0], SHORT_SECONDS))
+    return torch.stack(out).numpy()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    args = parser.parse_args()
+    pretrained_encoder(LAYERS).save_pretrained(WEIGHTS)
+    sounds = load_lexicon().events
+    tasks = [(split, sound) for split in CLIPS for sound in load_material(material_split(split)).events]
+    with get_context("spawn").Pool(args.workers) as pool:
+        parts = list(tqdm(pool.imap(partial(encode, log_mel_extractor()), tasks), total=len(tasks), unit="sound"))
+    features, labels = {}, {}
+    for split in CLIPS:
+        mine = [(sound, part) for (of, sound), part in zip(tasks, parts, strict=True) if of == split]
+        features[split] = torch.from_numpy(np.concatenate([part for _, part in mine]))
+        labels[split] = torch.tensor([sounds.index(sound) for sound, part in mine for _ in range(len(part))])
+    layers = {}
+    for layer in range(LAYERS):
+        model = fit(features["train"][:, layer], labels["train"])
+        layers[str(layer + 1)] = {
+            name: accuracy(model, features[split][:, layer], labels[split])
+            for name, split in (("seen", "seen"), ("unseen", "test"))
+        }
+    clips = {split: len(labels[split]) for split in CLIPS}
+    results = {
+        "sounds": len(sounds),
+        "sounds_unseen": len(set(labels["test"].tolist())),
+        "clips": clips,
+        "layers": layers,
+    }
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()
