@@ -54,6 +54,17 @@ def test_beam_search_equals_generate(length_penalty, early_stopping):
         assert ended_early > 0
 
 
+@pytest.mark.parametrize("num_ends", [4, 5])
+def test_beam_search_equals_generate_where_the_likeliest_tokens_all_end_it(num_ends):
+    for seed in range(3):
+        model = DECODERS["llama"](seed)
+        prompt = prompt_of(model, 6, seed=seed)
+        with torch.no_grad():
+            likeliest = model(inputs_embeds=prompt.inputs_embeds).logits[0, -1].topk(num_ends).indices
+        strategy = BeamSearch(2, length_penalty=2.0, early_stopping="never")
+        assert_beams_equal(model, prompt, strategy, tuple(likeliest.tolist()), 10)
+
+
 @pytest.mark.parametrize("eos", [(), (3,)])
 @pytest.mark.parametrize("max_new_tokens", [1, 2])
 def test_beam_search_equals_generate_at_the_edges(eos, max_new_tokens):

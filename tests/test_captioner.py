@@ -214,6 +214,26 @@ def test_the_image_is_encoded_once(tiny_bundle, picture):
     assert len(seen) == 1
 
 
+def test_placeholders_are_never_written_however_likely(tiny_bundle, picture, snapshots, monkeypatch):
+    captioner = Captioner.load(tiny_bundle, device="cpu")
+    model, (placeholder,) = captioner._model, captioner._model.media_token_ids
+    with Image.open(picture) as image:
+        prompt = captioner._encode(image.convert("RGB"))
+    requests = captioner._requests(captioner.defaults)
+    (event,) = captioner._engine.decode(prompt, requests, max_new_tokens=1)
+    first = event.columns["hypothesis-0"][0].tokens[0]
+    with torch.no_grad():
+        output = model.model.lm_head.weight
+        output[placeholder] = 2 * output[first]
+    (event,) = captioner._engine.decode(prompt, requests, max_new_tokens=1)
+    assert event.columns["hypothesis-0"][0].tokens == (placeholder,)
+    written, text = [], model.text
+    monkeypatch.setattr(model, "text", lambda tokens: written.extend(tokens) or text(tokens))
+    final = last(captioner.compare(picture, replace(captioner.defaults, num_samples=3)))
+    assert first in written and placeholder not in written
+    assert final.captions("hypothesis") == snapshots[-1].captions("hypothesis")
+
+
 def test_a_step_of_the_whole_page_is_one_forward(tiny_bundle, picture):
     captioner = Captioner.load(tiny_bundle, device="cpu")
     rows = []

@@ -176,3 +176,10 @@ def test_validation_elsewhere_and_none(many, photos):
     assert len(open_examples(options)) == 3
     with pytest.raises(OptionsError, match="nothing to validate on"):
         open_examples(DataOptions("folder", str(many)), "validation")
+
+
+def test_files_of_another_medium_are_refused(photos):
+    (photos / "captions.csv").write_text("file,caption\nb.jpg,A dog.\n")
+    assert len(open_examples(DataOptions("folder", str(photos), medium="image"))) == 1
+    with pytest.raises(DataError, match=r"names 1 files that are no audio, such as b.jpg"):
+        open_examples(DataOptions("folder", str(photos), medium="audio"))

@@ -9,6 +9,7 @@ import soundfile
 import torch
 from peft import LoraConfig
 from PIL import Image
+from test_llava_next import clip_base
 from tiny_audio import chirp, tone
 from torch.utils.data import DataLoader
 from transformers import TrainingArguments
@@ -92,6 +93,26 @@ def test_both_forms_of_a_batch_and_the_cache_give_the_same_likelihood(media, fol
     assert all(again["cached"]) and len(list((tmp_path / "cache").rglob("*.safetensors"))) == 6
     assert again["input_ids"].equal(first["input_ids"])
     torch.testing.assert_close(nll_of_prompts(media, again, cache).mean, stock.mean, **CLOSE)
+
+
+def test_images_of_several_tiles(tmp_path):
+    """Laid out as the published LLaVA-1.6 models are: batches hold images of different numbers of tiles."""
+    clip_base(tmp_path / "base", -2)
+    media = ImageLanguageModel.load(tmp_path / "base")
+    photos(tmp_path / "data")
+    options = DataOptions("folder", str(tmp_path / "data"))
+    cache = open_cache(str(tmp_path / "cache"), 1, media)
+    visits = validation_visits(open_examples(options), options, media, "Caption:", cache=cache)
+    first = batch_of(visits, PromptCollator(media))
+    assert len({len(medium["pixel_values"]) for medium in first["media"]}) > 1
+    ours = nll_of_prompts(media, first, cache)
+    plain = validation_visits(open_examples(options), options, media, "Caption:")
+    with torch.no_grad():
+        stock = Examples.from_batch(batch_of(plain, ModelCollator(media))).nll(media.model)
+    torch.testing.assert_close(ours.mean, stock.mean, **CLOSE)
+    again = batch_of(visits, PromptCollator(media))
+    assert all(again["cached"])
+    torch.testing.assert_close(nll_of_prompts(media, again).mean, stock.mean, **CLOSE)
 
 
 def test_targets_are_the_caption_in_the_prompt_that_captioning_gives(media, folder):

@@ -78,6 +78,13 @@ def test_beam_search_ends_when_no_open_beam_can_win():
     assert search.candidates()[1].log_prob == pytest.approx(math.log(0.4 * 0.9))
 
 
+@pytest.mark.parametrize("strategy", [BeamSearch(2, early_stopping="never"), DiverseBeamSearch(4, 2, 0.0)], ids=str)
+def test_beams_stay_open_though_a_caption_may_end_in_many_ways(strategy):
+    search = strategy.search(context(eos=(EOS, 4, 5)))
+    move = advance(search, {EOS: 0.3, 4: 0.25, 5: 0.2, A: 0.15, B: 0.1})
+    assert list(move.tokens) == [A, B] * (strategy.num_beams // 2)
+
+
 def test_one_beam_is_greedy():
     steps = [{A: 0.5, EOS: 0.4}, {B: 0.7, EOS: 0.3}, {EOS: 0.6, A: 0.4}]
     greedy, beam = Greedy().search(context()), BeamSearch(1).search(context())

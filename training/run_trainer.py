@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
 
-from training.data.visits import CaptionVisits, Visit
 from training.mcl import Batch, MultipleChoiceTrainer
 from training.options import TrainConfig
 from training.progress import peak_memory
-
-
-class FilledUp(Dataset):
-    """Visits, and after them as many without targets as make a multiple of ``multiple``.
-
-    Processes share a validation evenly then, and no example counts twice.
-    """
-
-    def __init__(self, visits: CaptionVisits, multiple: int) -> None:
-        self._visits, self._length = visits, -(-len(visits) // multiple) * multiple
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, number: int) -> Visit:
-        if number < len(self._visits):
-            return self._visits[number]
-        return replace(self._visits[0], caption=[])
 
 
 class RunTrainer(MultipleChoiceTrainer):

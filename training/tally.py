@@ -69,8 +69,8 @@ class AssignmentTally:
         if skipped and not self._warned_of_skipping:
             self._warned_of_skipping = True
             logger.warning(
-                "%d of %d examples had no target token and were skipped: are captions cut off by the longest length "
-                "allowed, or masked with their prompts?",
+                "%d of %d examples had no target token and were skipped: could their media not be decoded, or are "
+                "captions cut off by the longest length allowed, or masked with their prompts?",
                 skipped,
                 skipped + count,
             )

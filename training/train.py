@@ -40,7 +40,7 @@ from training.finish import save_run
 from training.mcl import MultipleChoiceLearner
 from training.options import TrainConfig
 from training.progress import RunCallback
-from training.run_trainer import FilledUp, RunTrainer, out_of_memory_advice
+from training.run_trainer import RunTrainer, out_of_memory_advice
 from training.runs import START_CAPTIONS
 
 CONFIG_FILE = "config.yaml"
@@ -122,8 +122,9 @@ def build(config: TrainConfig, **arguments: Any) -> tuple[RunTrainer, MediaLangu
         reading = {"data_collator": PromptCollator(media), "prompts_of": partial(encode_prompts, media, cache=cache)}
     evaluated = None
     if validation is not None:
-        every = validation_visits(validation, data, media, prompt, cache=cache)
-        evaluated = FilledUp(every, options.batch_size * world)
+        # Several processes share a validation evenly; one needs no filling.
+        multiple = options.batch_size * world if world > 1 else 1
+        evaluated = validation_visits(validation, data, media, prompt, multiple=multiple, cache=cache)
     callbacks: list[Any] = [RunCallback(options.save_every, data.validates)]
     if options.patience is not None:
         callbacks.append(EarlyStoppingCallback(options.patience))

@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import Protocol
 
 from lora_mcl.errors import LoraMclError
+from lora_mcl.results import Modality
 
 logger = logging.getLogger(__name__)
+
+
+ENDINGS: dict[Modality, frozenset[str]] = {
+    "image": frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}),
+    "audio": frozenset(
+        {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".wma", ".webm", ".mp4"}
+    ),
+}
 
 
 class DataError(LoraMclError):

@@ -8,18 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from lora_mcl.results import Modality
-from training.data.example import DataError, Example, existing, group_captions
+from training.data.example import ENDINGS, DataError, Example, existing, group_captions
 from training.data.options import DataOptions
 from training.data.table import read_table
 
 logger = logging.getLogger(__name__)
 
-ENDINGS: dict[Modality, frozenset[str]] = {
-    "image": frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}),
-    "audio": frozenset(
-        {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".wma", ".webm", ".mp4"}
-    ),
-}
 TABLES = tuple(f"{name}{ending}" for name in ("captions", "metadata") for ending in (".csv", ".tsv", ".jsonl"))
 
 

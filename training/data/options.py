@@ -39,7 +39,7 @@ class DataOptions:
         captions_per_visit: ``one``: an epoch visits each medium once, with one of its captions drawn anew; ``all``:
             once with each of its captions. Validation always takes all.
         max_missing: media that a table names and that are not there are left out up to this number.
-        max_broken: media that cannot be decoded are skipped up to this number.
+        max_broken: media that cannot be decoded are skipped up to this number, which each process counts for itself.
         bucket_by_length: put media of like length in a batch, so that little is padding.
         workers: processes that decode; 0 to decode in the training process.
         feature_cache: folder where the frozen media tower's answers are kept for the next epoch; empty for none.

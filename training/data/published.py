@@ -15,8 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.data.example import DataError, Example, existing
-from training.data.folder import ENDINGS
+from training.data.example import ENDINGS, DataError, Example, existing
 from training.data.options import DataOptions
 from training.data.table import MODE_COLUMN, Row, mode_of, read_rows, resolve, texts_of
 

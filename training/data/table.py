@@ -6,12 +6,12 @@ import csv
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from training.data.example import DataError, Example, existing, group_captions
+from training.data.example import ENDINGS, DataError, Example, existing, group_captions
 from training.data.options import DataOptions
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def read_table(options: DataOptions) -> list[Example]:
 
 def resolve(
     named: Sequence[tuple[str, Sequence[str], str | None]],
-    place: Any,
+    place: Callable[[str], Path | None],
     options: DataOptions,
     where: str,
 ) -> list[Example]:
@@ -55,15 +55,16 @@ def resolve(
         place: from a file's name to its path, or None if it cannot be found.
 
     Raises:
-        DataError: more than ``max_missing`` files are not there.
+        DataError: more than ``max_missing`` files are not there, or some are of another medium.
     """
     paths: dict[str, Path | None] = {}
-    for name, _, _ in named:
-        if name not in paths:
-            if options.limit and sum(path is not None for path in paths.values()) == options.limit:
-                continue
-            path = place(name)
-            paths[name] = path if path is not None and path.is_file() else None
+    found = 0
+    for name in dict.fromkeys(name for name, _, _ in named):
+        if options.limit and found == options.limit:
+            break
+        path = place(name)
+        paths[name] = path if path is not None and path.is_file() else None
+        found += paths[name] is not None
     missing = [name for name, path in paths.items() if path is None]
     if len(missing) > options.max_missing:
         some = ", ".join(str(place(name) or name) for name in missing[:3])
@@ -73,8 +74,20 @@ def resolve(
         )
     if missing:
         logger.warning("%s: %d of %d files are not there and are left out", where, len(missing), len(paths))
+    _check_medium([path for path in paths.values() if path is not None], options, where)
     rows = [(paths[name], captions, mode) for name, captions, mode in named if paths.get(name) is not None]
     return group_captions(rows, where)
+
+
+def _check_medium(files: Sequence[Path], options: DataOptions, where: str) -> None:
+    """Refuse files that by their endings are of the other medium."""
+    if options.medium is None:
+        return
+    own = ENDINGS[options.medium]
+    others = frozenset().union(*ENDINGS.values()) - own
+    wrong = [file for file in files if file.suffix.lower() in others]
+    if wrong:
+        raise DataError(f"{where} names {len(wrong)} files that are no {options.medium}, such as {wrong[0].name}")
 
 
 def read_rows(file: Path) -> list[Row]:
