@@ -37,16 +37,16 @@ class Example:
 
 
 EXAMPLES: tuple[Example, ...] = (
-    Example("Rooster in the wind", "A rooster crows twice while wind blows", "test", 20007),
-    Example("Phone in a crowd", "A phone rings three times while people chatter", "seen", 20033),
-    Example("Dog", "A dog barks twice", "test", 20244),
-    Example("Harp and birds", "A harp plays while birds chirp", "seen", 20075),
-    Example("Horse and sheep", "A horse neighs twice, then a sheep bleats", "test", 20419),
     Example("Helicopter in the rain", "A helicopter flies by while rain falls", "seen", 20405),
-    Example("Drums", "Drums play", "test", 20209),
-    Example("Speech in French", "A woman speaks French", "seen", 20424),
-    Example("Steam train", "Steam hisses, then a train passes, while wind blows", "test", 20619),
-    Example("Siren", "A siren wails", "seen", 20490),
+    Example("Lion", "A lion roars", "test", 20003),
+    Example("Digging by the fire", "Someone digs and a woman speaks English while a fire crackles", "seen", 20072),
+    Example("Choir in the wind", "A choir sings a fast tune while wind blows", "test", 20041),
+    Example("French by the sea", "A man speaks French while waves break", "seen", 20056),
+    Example("Dog", "A dog barks twice", "test", 20244),
+    Example("Trombone and birds", "A trombone plays a fast tune while birds chirp", "seen", 20004),
+    Example("Songbird", "A songbird sings", "test", 20191),
+    Example("Sitar and shovel", "A sitar plays a fast tune, then someone digs twice", "seen", 20186),
+    Example("Rooster in the wind", "A rooster crows twice while wind blows", "test", 20007),
 )
 
 
