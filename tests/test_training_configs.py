@@ -5,6 +5,8 @@ import shlex
 from pathlib import Path
 
 import pytest
+from accelerate.commands.config.config_args import load_config_from_file
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from training import train as program
 from training.config import load_config
@@ -28,3 +30,12 @@ def test_the_commands_of_the_guides_fit_the_program(command, capsys):
     words = [word for word in shlex.split(command, comments=True) if word != "--print-config"]
     assert program.main([*(str(ROOT / w) if w.endswith(".yaml") else w for w in words), "--print-config"]) == 0
     assert "learning_rate" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["single", "ddp", "fsdp2"])
+def test_accelerate_takes_its_configurations(name):
+    settings = load_config_from_file(str(ROOT / "training" / "configs" / "accelerate" / f"{name}.yaml"))
+    assert settings.distributed_type == {"single": "NO", "ddp": "MULTI_GPU", "fsdp2": "FSDP"}[name]
+    if name == "fsdp2":
+        assert settings.fsdp_config["fsdp_version"] == 2
+        assert settings.fsdp_config["fsdp_transformer_layer_cls_to_wrap"] == LlamaDecoderLayer.__name__

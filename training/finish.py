@@ -29,6 +29,7 @@ def save_run(config: TrainConfig, trainer: RunTrainer, media: MediaLanguageModel
     """
     folder = config.output / "bundle"
     summary = summary_of(config, trainer, seconds)
+    trainer.model.make_whole()
     if trainer.args.should_save:
         (config.output / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         bundle = save_bundle_of(

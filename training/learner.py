@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import Trainer, TrainingArguments
 
 from training.checkpoints import UNFINISHED, WEIGHTS_NAME, last_checkpoint, publish, rotate
@@ -28,8 +29,9 @@ class Learner(nn.Module):
         return ((name, weight) for name, weight in self.named_parameters() if weight.requires_grad)
 
     def kept(self) -> dict[str, Tensor]:
-        """The tensors a checkpoint holds, by name; not copies."""
-        return {name: weight.detach() for name, weight in self.trainable()}
+        """The tensors a checkpoint holds, by name; not copies, but where processes share them out: then every process
+        must ask, and gets them whole."""
+        return {name: _whole(weight.detach()) for name, weight in self.trainable()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Copy a checkpoint's tensors in.
@@ -40,8 +42,26 @@ class Learner(nn.Module):
         own = self.kept()
         if own.keys() != state.keys():
             raise RuntimeError(f"the checkpoint holds other weights: {sorted(own.keys() ^ state.keys())[:4]}")
-        for name, tensor in own.items():
-            tensor.copy_(state[name])
+        shared = {name: weight for name, weight in self.trainable() if isinstance(weight, DTensor)}
+        with torch.no_grad():
+            for name, tensor in own.items():
+                if name in shared:
+                    weight = shared[name]
+                    given = state[name].to(weight.device)
+                    weight.copy_(distribute_tensor(given, weight.device_mesh, weight.placements))
+                else:
+                    tensor.copy_(state[name])
+
+    def make_whole(self) -> None:
+        """After training: weights that processes share out become whole in each of them, to be saved as by one."""
+        for name, weight in list(self.trainable()):
+            if isinstance(weight, DTensor):
+                module, _, own = name.rpartition(".")
+                setattr(self.get_submodule(module), own, nn.Parameter(weight.detach().full_tensor()))
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 class LearnerTrainer(Trainer):
@@ -81,12 +101,17 @@ class LearnerTrainer(Trainer):
             rotate(folder, self.args.save_total_limit, best)
         self.accelerator.wait_for_everyone()
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The learned tensors alone: under FSDP, transformers would gather the frozen base too."""
+        self._save(output_dir)
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        kept = self.model.kept()  # by every process: see there
         if not self.args.should_save:  # another process does
             return
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.cpu().contiguous() for name, tensor in self.model.kept().items()}
+        state = {name: tensor.cpu().contiguous() for name, tensor in kept.items()}
         save_file(state, folder / WEIGHTS_NAME)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -102,7 +103,7 @@ class MultipleChoiceTrainer(LearnerTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, MultipleChoiceOutput]:
-        output = model(self._examples(inputs), self.state.global_step, self.state.max_steps)
+        output = model(partial(self._examples, inputs), self.state.global_step, self.state.max_steps)
         self._tally.add(output)
         loss = output.loss
         if num_items_in_batch is not None:  # processes' gradients are averaged
@@ -117,7 +118,7 @@ class MultipleChoiceTrainer(LearnerTrainer):
         """The mean over examples of the least NLL over hypotheses; no logits are kept."""
         inputs = self._prepare_inputs(inputs)
         with self.compute_loss_context_manager():
-            output = model(self._examples(inputs), self.state.global_step, max(self.state.max_steps, 1))
+            output = model(partial(self._examples, inputs), self.state.global_step, max(self.state.max_steps, 1))
         self._evaluated.add(output)
         best = output.nll.amin(dim=0) * output.valid
         return best.sum() / output.valid.sum().clamp_min(1), None, None

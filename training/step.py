@@ -14,7 +14,7 @@ entry of 1, as in winner-takes-all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -200,8 +200,14 @@ class MultipleChoiceLearner(Learner):
         with nullcontext() if self.options.score_with_dropout else _evaluating(self.model):
             return self.nll(examples)
 
-    def forward(self, examples: Examples, step: int, total: int) -> MultipleChoiceOutput:
-        """Score, weigh and (in training mode) prepare the gradient for B examples at ``step`` of ``total``."""
+    def forward(self, examples: Examples | Callable[[], Examples], step: int, total: int) -> MultipleChoiceOutput:
+        """Score, weigh and (in training mode) prepare the gradient for B examples at ``step`` of ``total``.
+
+        Where processes share out the weights (FSDP), these are whole inside this call only: what reads media through
+        the model's parts is then called here to make the examples.
+        """
+        if not isinstance(examples, Examples):
+            examples = examples()
         tokens = examples.tokens
         valid = tokens > 0
         log_gate = self.gate(examples.labels) if self.gate is not None else None

@@ -137,6 +137,9 @@ def build(config: TrainConfig, **arguments: Any) -> tuple[RunTrainer, MediaLangu
         callbacks=callbacks,
         **reading,
     )
+    if trainer.is_deepspeed_enabled:
+        # Its partitioned weights would be saved as empty ones.
+        raise OptionsError("DeepSpeed is not supported: take ddp.yaml or fsdp2.yaml of training/configs/accelerate")
     trainer.remove_callback(PrinterCallback)
     return trainer, media
 
