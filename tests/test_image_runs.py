@@ -25,7 +25,7 @@ def given(**asked):
 def test_nothing_asked_changes_nothing():
     for run in RUNS.values():
         assert changed(run, given()) == run
-        assert run.step == StepOptions() and run.mode_shares is None
+        assert run.step == StepOptions("all") and run.mode_shares is None
 
 
 def test_what_is_asked_is_changed():

@@ -50,7 +50,7 @@ def learner(objective="annealed", hypotheses=3, *, dropout=0.0, model=llama, **o
     torch.manual_seed(0)
     config = LoraConfig(r=2, lora_alpha=4, lora_dropout=dropout, target_modules="all-linear")
     module = MultipleChoiceLearner.attach(
-        model(), config, hypotheses, OBJECTIVES[objective], options=StepOptions(**options)
+        model(), config, hypotheses, OBJECTIVES[objective], options=StepOptions(**({"backward": "all"} | options))
     )
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

@@ -168,7 +168,9 @@ def test_out_of_memory_names_three_settings(tmp_path, tiny_base, pictures):
     assert "step.hypotheses_per_forward=1" in advice
     assert "sampled" not in advice
     least = {"batch_size": 1, "checkpoint_activations": True}
-    run = config(tmp_path / "run", tiny_base, pictures, training=least, step={"hypotheses_per_forward": 1})
+    run = config(
+        tmp_path / "run", tiny_base, pictures, training=least, step={"hypotheses_per_forward": 1, "backward": "all"}
+    )
     assert "step.backward=sampled" in out_of_memory_advice(run)
 
 

@@ -21,6 +21,7 @@ from training.options import TrainConfig
 HERE = Path(__file__).resolve().parent
 RUN = {
     "objective": {"name": "annealed"},
+    "step": {"backward": "all"},  # draws of "sampled" are each process's own
     "data": {"validation_share": 0.25, "workers": 0},
 }
 

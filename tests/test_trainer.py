@@ -76,8 +76,8 @@ def arguments(folder, **changes):
 
 
 def trained(folder, objective=SOFT, *, data=None, callbacks=(), dropout=0.0, resume=False, **changes):
-    """A finished (or cut short) training run."""
-    options = changes.pop("options", StepOptions())
+    """A finished (or cut short) training run; by default without the noise of sampled hypotheses."""
+    options = changes.pop("options", StepOptions("all"))
     hypotheses, model = changes.pop("hypotheses", 2), changes.pop("model", llama)
     dead_after = changes.pop("dead_after", None)
     config = LoraConfig(r=2, lora_alpha=4, lora_dropout=dropout, target_modules="all-linear")
@@ -274,7 +274,8 @@ def test_evaluation_reports_the_papers_test_loss(tmp_path):
 
 def test_the_best_checkpoint_can_be_loaded_at_the_end(tmp_path):
     evaluated = {"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2}
-    learner = MultipleChoiceLearner.attach(llama(), CONFIG, 2, SOFT, generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    learner = MultipleChoiceLearner.attach(llama(), CONFIG, 2, SOFT, options=StepOptions("all"), generator=generator)
     trainer = MultipleChoiceTrainer(
         learner,
         arguments(tmp_path, learning_rate=0.5, load_best_model_at_end=True, **evaluated),  # too fast: gets worse

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -27,6 +27,7 @@ from training.step import Backward
 HYPOTHESES = 3
 RANK = 8
 ALPHA_PER_RANK = 2.0
+FULL_GRADIENT = StepOptions("all")
 GateStart = Literal["mixture", "random"]
 START_CAPTIONS = 2000
 """Captions of the run's own stream that the gate's mixture is fitted to."""
@@ -37,7 +38,7 @@ class Run:
     """One row of the comparison: how many adapters of which rank, and the assignment.
 
     Attributes:
-        step: how a training step is computed.
+        step: how a training step is computed; the embedded models learned from the gradient of all hypotheses.
         dropout: of the adapters.
         balance, gate_start: of the caption gate (``lora_mcl.gate``, ``lora_mcl.gate_start``).
         mode_shares: how often each annotator captions; equally often by default.
@@ -46,7 +47,7 @@ class Run:
     hypotheses: int
     rank: int
     objective: ObjectiveOptions
-    step: StepOptions = field(default_factory=StepOptions)
+    step: StepOptions = FULL_GRADIENT
     dropout: float = 0.0
     balance: Balance = "uniform"
     gate_start: GateStart = "mixture"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
@@ -42,7 +42,7 @@ class Arm:
     question: str
     objective: ObjectiveOptions
     hypotheses: int = 3
-    step: StepOptions = field(default_factory=StepOptions)
+    step: StepOptions = ALL
     dropout: float = 0.0
     balance: Balance = "uniform"
     gate_start: GateStart = "random"
