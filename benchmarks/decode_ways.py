@@ -24,7 +24,7 @@ DIVERSITY_PENALTY = 0.8
 BASELINE = "baseline"
 SHARPNESS = 4.0
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-EXAMPLE = Path(__file__).resolve().parent.parent / "assets" / "examples" / "image" / "koala.jpg"
+EXAMPLE = Path(__file__).resolve().parent.parent / "assets" / "examples" / "image" / "owls-in-paris.jpg"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from training.experiments.arms import SAME
 from training.tables import filled, percent, table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +30,9 @@ def arms(data: str) -> str:
         summary = arm["summary"]
         steps = f"{summary['steps']['mean']:.0f}"
         cells = [spread(key, summary[key]) for key in COLUMNS[data]]
-        rows.append([asked if asked != question else "", name, steps, *cells, f"{summary['seconds']['mean']:.0f}"])
+        # Other arms ran beside one another: only these were timed on a machine of steady load.
+        seconds = f"{summary['seconds']['mean']:.0f}" if asked == SAME else ""
+        rows.append([asked if asked != question else "", name, steps, *cells, seconds])
         question = asked
     return table(["question", "arm", "steps", *COLUMNS[data].values(), "seconds"], rows)
 
