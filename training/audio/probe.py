@@ -40,7 +40,7 @@ from training.probing import accuracy, fit
 RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results" / "audio_probe.json"
 WEIGHTS = BUILD_DIR / "audio" / "probe-encoder"
 LAYERS = 4
-CLIPS = {"train": 12, "seen": 3, "test": 4}
+CLIPS = {"train": 8, "seen": 2, "test": 3}
 """Of each sound."""
 
 
