@@ -16,7 +16,7 @@ from lora_mcl.markov.readout import Scores, first_position_matrices, later_matri
 from lora_mcl.nll import mean_token_nll
 from lora_mcl.objectives import ObjectiveOptions
 from training.examples import Examples
-from training.step import MultipleChoiceLearner
+from training.step import MultipleChoiceLearner, StepOptions
 
 SMALL = ModelOptions(hidden_size=32, rank=8, alpha=8.0, initializer_range=0.1)
 QUICK = LearningOptions(
@@ -150,7 +150,9 @@ def test_the_step_is_that_of_the_trainer(name):
     tokens = sequences(10).tokens
     for step in range(3):
         learner.update(tokens, step)
-    trainer = MultipleChoiceLearner(learner.stack.model, learner.stack, options.objective, learner.gate)
+    trainer = MultipleChoiceLearner(
+        learner.stack.model, learner.stack, options.objective, learner.gate, StepOptions("all")
+    )
     parameters = [*learner.stack.parameters(), *(learner.gate.parameters() if learner.gate else ())]
     gradients = []
     for loss in (learner.loss(tokens, 9), trainer(Examples({"input_ids": tokens}, tokens), 9, QUICK.steps).loss):
