@@ -9,10 +9,7 @@ from training.audio.bundle import MODEL_DIR
 from training.audio.evaluate import RESULTS
 from training.tables import filled
 
-trained = pytest.mark.skipif(not RESULTS.is_file(), reason="the embedded audio model has not been trained yet")
 
-
-@trained
 @pytest.mark.parametrize("template", card.CARDS, ids=lambda path: path.stem)
 def test_every_figure_of_a_card_comes_from_the_results(template):
     passages = card.blocks(json.loads(RESULTS.read_text(encoding="utf-8")))
@@ -20,7 +17,6 @@ def test_every_figure_of_a_card_comes_from_the_results(template):
     assert card.CARDS[template].read_text(encoding="utf-8") == made, "run `python -m training.audio.card`"
 
 
-@trained
 def test_the_model_is_small_enough_to_ship():
     assert sum(path.stat().st_size for path in MODEL_DIR.iterdir()) <= 25_000_000
 
