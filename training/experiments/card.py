@@ -63,7 +63,8 @@ def step_costs() -> str:
                     f"{case['memory_share']:.2f}",
                 ]
             )
-    return table(["K", "way", "ms a step", "times faster", "MiB a step", "share of memory"], rows)
+    made = f"On {result['threads']} CPU thread(s), medians of {result['rounds']} rounds and least to most.\n\n"
+    return made + table(["K", "way", "ms a step", "times faster", "MiB a step", "share of memory"], rows)
 
 
 def passages() -> dict[str, str]:
