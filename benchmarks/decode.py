@@ -296,8 +296,9 @@ def why(model: str, stages: dict[str, Any]) -> str:
 def passage(results: dict[str, Any]) -> str:
     """What the guide says of the results."""
     page = results["page"]
+    threads = "1 CPU thread" if results["threads"] == 1 else f"{results['threads']} CPU threads"
     lines = [
-        f"On {results['threads']} CPU thread{'s' if results['threads'] > 1 else ''}, in {results['rounds']} rounds; the Llamas read "
+        f"On {threads}, in {results['rounds']} rounds; the Llamas read "
         f"{results['llama']['prompt_tokens']} tokens and write {results['llama']['max_new_tokens']}. The embedded page "
         f"shows its first words after {page['first_seconds']['median']:.2f} s and is done after "
         f"{page['total_seconds']['median']:.2f} s.",
