@@ -30,7 +30,7 @@ def arms(data: str) -> str:
         summary = arm["summary"]
         steps = f"{summary['steps']['mean']:.0f}"
         cells = [spread(key, summary[key]) for key in COLUMNS[data]]
-        # Other arms ran beside one another: only these were timed on a machine of steady load.
+        # Only these arms are compared by time.
         seconds = f"{summary['seconds']['mean']:.0f}" if asked == SAME else ""
         rows.append([asked if asked != question else "", name, steps, *cells, seconds])
         question = asked
