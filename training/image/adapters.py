@@ -50,7 +50,7 @@ def train(
         steps * batch_size,
         seed + 1,
         simulated_share=0.1,
-        photograph_share=0.0,
+        photograph_share=0.08,
         mode_shares=run.mode_shares,
     )
     return train_run(
