@@ -102,7 +102,7 @@ class CaptionVisits(Dataset):
         backgrounds: empty places, for the simulator.
         classes: concept -> its ImageNet classes, for the simulator.
         photographs: cached real photographs, ``photograph_share`` of the visits.
-        tower: how the cached patches are laid out.
+        tower: how the cached patches are laid out; the default geometry if not given.
         mode_shares: how often each annotator captions, in the order of ``MODES``; equally often by default.
     """
 
@@ -119,7 +119,7 @@ class CaptionVisits(Dataset):
         simulated_share: float = 0.0,
         photographs: CachedPictures | None = None,
         photograph_share: float = 0.0,
-        tower: EfficientNetTowerConfig = EfficientNetTowerConfig(),
+        tower: EfficientNetTowerConfig | None = None,
         mode_shares: Sequence[float] | None = None,
     ) -> None:
         if photograph_share and photographs is None:
@@ -129,7 +129,7 @@ class CaptionVisits(Dataset):
         self.pictures, self.grammar, self.length, self.seed = pictures, grammar, length, seed
         self.simulator, self.backgrounds, self.classes = simulator, backgrounds, classes or {}
         self.photographs, self.photograph_share = photographs, photograph_share
-        self.simulated_share, self.tower = simulated_share, tower
+        self.simulated_share, self.tower = simulated_share, tower or EfficientNetTowerConfig()
         self.mode_shares = mode_shares
         self._orders: dict[int, np.ndarray] = {}
 
