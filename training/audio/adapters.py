@@ -17,11 +17,11 @@ from pathlib import Path
 import torch
 
 from lora_mcl.models.qwen2_audio import AudioLanguageModel
-from training.audio.base import BASE_DIR, SHORT_SHARE
+from training.audio.base import BASE_DIR, FEATURE_DROPOUT, SHORT_SHARE
 from training.audio.batches import VisitCollator, encode_prompts
 from training.audio.grammar import MODES
 from training.audio.visits import open_stream
-from training.base import load_for_training
+from training.base import load_for_training, with_dropout
 from training.packages import BUILD_DIR
 from training.runs import Run, adapters_parser, chosen, train_run
 
@@ -37,7 +37,7 @@ def train(run: Run, folder: Path, *, steps: int, batch_size: int, learning_rate:
         media,
         open_stream(steps * batch_size, batch_size, seed + 1, short_share=SHORT_SHARE, mode_shares=run.mode_shares),
         VisitCollator(media),
-        lambda batch: encode_prompts(media.model, batch),
+        lambda batch: encode_prompts(media.model, with_dropout(batch, FEATURE_DROPOUT, media.model.training)),
         folder,
         steps=steps,
         batch_size=batch_size,
