@@ -128,9 +128,11 @@ def train_run(
     return learner
 
 
-def adapters_parser(description: str, modes: Sequence[str], *, steps: int) -> argparse.ArgumentParser:
+def adapters_parser(
+    description: str, modes: Sequence[str], *, steps: int, learning_rate: float = 1e-3
+) -> argparse.ArgumentParser:
     """The options of a command that trains one of ``RUNS``, changed or not."""
-    parser = run_parser(description, steps=steps, batch_size=24, learning_rate=1e-3)
+    parser = run_parser(description, steps=steps, batch_size=24, learning_rate=learning_rate)
     parser.add_argument("--run", choices=sorted(RUNS), required=True)
     parser.add_argument("--backward", choices=get_args(Backward), help="hypotheses that the gradient is taken of")
     parser.add_argument("--clean-scores", action="store_true", help="choose winners without dropout noise")

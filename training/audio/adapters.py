@@ -47,7 +47,7 @@ def train(run: Run, folder: Path, *, steps: int, batch_size: int, learning_rate:
 
 
 def main() -> None:
-    run, name, settings = chosen(adapters_parser(__doc__, MODES, steps=400))
+    run, name, settings = chosen(adapters_parser(__doc__, MODES, steps=500, learning_rate=2e-3))
     train(run, ADAPTERS_DIR / name, **settings)
 
 
