@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 from transformers import TrainerCallback
 
-from lora_mcl.adapters import AdapterSpec, AdapterStack
+from lora_mcl.adapters import LANGUAGE_MODEL_LINEARS, AdapterSpec, AdapterStack
 from lora_mcl.gate import Balance, CaptionGate
 from lora_mcl.gate_start import start_gate
 from lora_mcl.models.base import MediaLanguageModel
@@ -42,6 +42,7 @@ class Run:
         dropout: of the adapters.
         balance, gate_start: of the caption gate (``lora_mcl.gate``, ``lora_mcl.gate_start``).
         mode_shares: how often each annotator captions; equally often by default.
+        target_modules: the layers that carry adapters, as a regular expression.
     """
 
     hypotheses: int
@@ -52,10 +53,14 @@ class Run:
     balance: Balance = "uniform"
     gate_start: GateStart = "mixture"
     mode_shares: tuple[float, ...] | None = None
+    target_modules: str = LANGUAGE_MODEL_LINEARS
 
     def specs(self) -> list[AdapterSpec]:
         alpha = ALPHA_PER_RANK * self.rank
-        return [AdapterSpec(f"hypothesis-{k}", self.rank, alpha, self.dropout) for k in range(self.hypotheses)]
+        return [
+            AdapterSpec(f"hypothesis-{k}", self.rank, alpha, self.dropout, self.target_modules)
+            for k in range(self.hypotheses)
+        ]
 
 
 RUNS = {
