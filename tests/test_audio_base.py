@@ -28,6 +28,7 @@ from training.audio.scene import Event, Scene
 from training.audio.visits import CachedClips, CaptionVisits, Visit
 from training.audio.waves import RATE
 from training.audio.whisper import whisper_config
+from training.base import with_dropout
 from training.captions import caption_nll
 from training.tables import filled
 from training.tokenizer import train_tokenizer
@@ -244,6 +245,18 @@ def test_alignment_of_nothing_known_is_zero_with_a_gradient(untrained):
     assert loss.item() == 0
     placed = learner(torch.randn(2, 10, 32), empty, empty, here, torch.tensor([1, -100]))
     assert placed.item() > 0
+
+
+def test_a_share_of_the_features_is_hidden_in_training_only():
+    torch.manual_seed(0)
+    batch = {"features": [torch.ones(40, 50), torch.ones(20, 50)], "captions": torch.ones(2, 3)}
+    hidden = with_dropout(batch, 0.2, training=True)
+    assert hidden["captions"] is batch["captions"]
+    for one in hidden["features"]:
+        assert set(one.unique().tolist()) == {0.0, 1.25}, "what is left is scaled up"
+        assert 0.15 < (one == 0).float().mean() < 0.25
+    heard = with_dropout(batch, 0.2, training=False)["features"]
+    assert all(torch.equal(one, two) for one, two in zip(heard, batch["features"], strict=True))
 
 
 # The whole road, once, on the committed pack: what the commands do, cut to a few clips and steps.

@@ -72,6 +72,29 @@ def export(bundle, out, hypothesis):
     return main(["export", str(bundle), "--merge", str(hypothesis), "--out", str(out)])
 
 
+@pytest.mark.parametrize("modality", ["image", "audio"])
+def test_an_adapter_on_a_tied_output_layer_is_merged_without_touching_the_embeddings(
+    tmp_path, tiny_bundle, tiny_audio_bundle, modality
+):
+    bundle = load_bundle(tiny_bundle if modality == "image" else tiny_audio_bundle)
+    model = load_base(bundle)
+    model.get_output_embeddings().weight = model.get_input_embeddings().weight
+    model.config.get_text_config().tie_word_embeddings = True
+    before = model.get_input_embeddings().weight.detach().clone()
+    torch.manual_seed(0)
+    stack = AdapterStack.attach(model, [AdapterSpec("h", 2, 4.0, target_modules=("lm_head", "q_proj"))])
+    for parameter in stack.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    with torch.no_grad(), stack.rows([0, 0]):
+        expected = model(input_ids=TOKENS).logits
+    stack.merge("h").save_pretrained(tmp_path / "merged")
+    again = type(model).from_pretrained(tmp_path / "merged", dtype="auto").eval()
+    assert torch.equal(again.get_input_embeddings().weight, before)
+    assert not torch.equal(again.get_output_embeddings().weight, before)
+    with torch.no_grad():
+        torch.testing.assert_close(again(input_ids=TOKENS).logits, expected, atol=1e-4, rtol=1e-4)
+
+
 def test_a_merged_image_model_is_plain_transformers(tmp_path, tiny_bundle, capsys):
     assert export(tiny_bundle, tmp_path / "merged", 1) == 0
     assert "Hypothesis 1 merged into" in capsys.readouterr().out

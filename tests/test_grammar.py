@@ -8,7 +8,7 @@ import pytest
 from training.image import english, french
 from training.image.english import EnglishNounPhrase, article_en, noun_phrase_en, size_words_en
 from training.image.french import FrenchNounPhrase, adjective_fr, de_fr, noun_phrase_fr, size_words_fr
-from training.image.grammar import MODES, TEMPLATES, Grammar, caption, load_grammar
+from training.image.grammar import MODES, TEMPLATES, Grammar, caption, load_grammar, templates_for
 from training.image.lexicon import Concept
 from training.image.places import Place
 from training.image.sampler import sample_scene
@@ -205,7 +205,7 @@ THREE = Scene(
     ],
 )
 def test_english_objects_sentences(scene, expected):
-    assert _all_templates(scene, "en-objects") == expected
+    assert all_templates(scene, "en-objects") == expected
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_english_objects_sentences(scene, expected):
     ],
 )
 def test_english_place_sentences(scene, expected):
-    assert _all_templates(scene, "en-place") == expected
+    assert all_templates(scene, "en-place") == expected
 
 
 @pytest.mark.parametrize(
@@ -307,11 +307,11 @@ def test_english_place_sentences(scene, expected):
     ],
 )
 def test_french_place_sentences(scene, expected):
-    assert _all_templates(scene, "fr-place") == expected
+    assert all_templates(scene, "fr-place") == expected
 
 
-def _all_templates(scene, mode):
-    count = len(TEMPLATES[mode][len(scene.things)])
+def all_templates(scene, mode):
+    count = len(templates_for(scene, mode))
     return tuple(GRAMMAR.caption(scene, mode, Draw(), template=index) for index in range(count))
 
 

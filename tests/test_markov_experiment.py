@@ -112,13 +112,13 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
         return calls[-1]
 
     name, setup, recipe, options, seeds, out, kept = call("--setup", "transition2", "--steps", "9")
-    assert (name, setup, recipe, seeds) == ("transition2", PAPER_SETUPS["transition2"], "paper", 3)
+    assert (name, setup, recipe, seeds) == ("transition2", PAPER_SETUPS["transition2"], "tuned", 3)
     assert options.steps == 9 and options.seed == 1235 and out == tmp_path / "build" / "transition2"
     assert kept == out / "runs"
-    *_, out, kept = call("--setup", "transition1", "--recipe", "tuned", "--out", str(tmp_path / "here"))
-    assert out == tmp_path / "here" and kept == tmp_path / "build" / "transition1-tuned" / "runs"
-    name, setup, *_ = call("--setup", "random", "--states", "3", "--chains", "2")
-    assert name == "random-3x2" and setup.mixture.num_states == 3
+    *_, out, kept = call("--setup", "transition1", "--recipe", "paper", "--out", str(tmp_path / "here"))
+    assert out == tmp_path / "here" and kept == tmp_path / "build" / "transition1-paper" / "runs"
+    name, setup, recipe, options, *_ = call("--setup", "random", "--states", "3", "--chains", "2")
+    assert name == "random-3x2" and setup.mixture.num_states == 3 and recipe == "quick" and options.steps == 200
     with pytest.raises(SystemExit):
         call("--setup", "transition3")
     with pytest.raises(SystemExit):

@@ -59,11 +59,12 @@ def test_every_noun_and_every_place_phrase_names_one_thing_only(language):
             id="a number too long to parse",
         ),
         ("a cow a cow a cow", Reading("en", "en-objects", (("cow", 1),) * 3, None)),
-        # Relations without a place are no annotator's style.
-        ("A cow is to the left of an apple.", Reading("en", None, (("cow", 1), ("apple", 1)), None, True)),
+        # What the place annotators say where the place cannot be told; relations of nothing are no style.
+        ("A cow is to the left of an apple.", Reading("en", "en-place", (("cow", 1), ("apple", 1)), None, True)),
+        ("Un zorp à gauche d'un blip.", Reading("fr", None, (), None, True)),
         ("Une vache et des pommes.", Reading("fr", None, (("cow", 1), ("apple", None)), None)),
         # U+2019 apostrophes, capitals, and an oe ligature spelt apart.
-        ("À CÔTÉ D’UNE VACHE", Reading("fr", None, (("cow", 1),), None, True)),
+        ("À CÔTÉ D’UNE VACHE", Reading("fr", "fr-place", (("cow", 1),), None, True)),
     ],
 )
 def test_free_text(text, expected):

@@ -13,7 +13,7 @@ from training.image.features import Item
 from training.image.grammar import Grammar
 from training.image.lexicon import Concept, load_lexicon
 from training.image.material import PACK_DIR, Material
-from training.image.patches import PhotoSimulator, mirror, to_cells, to_patches
+from training.image.patches import PhotoSimulator, mirror, split_mean, to_cells, to_patches
 from training.image.places import load_places
 from training.image.render import Background, render
 from training.image.sampler import MAX_COPIES, sample_scene
@@ -84,7 +84,11 @@ def test_cells_and_patches_are_inverse_and_mirroring_flips_columns():
     cells = to_cells(patches, 2)
     assert cells.shape == (2, 8, 8, 6)
     assert torch.equal(to_patches(cells, 2), patches)
-    assert torch.equal(to_cells(mirror(patches, 2), 2), cells.flip(2))
+    config = EfficientNetTowerConfig(stage_widths=(1, 1, 1, 1, 1, 1, 2), tag_dim=2)
+    assert config.cell_width == 6
+    assert torch.equal(to_cells(mirror(patches, config), 2), cells.flip(2))
+    with_mean = torch.cat([patches, torch.randn(2, 16, 6)], -1)
+    assert torch.equal(mirror(with_mean, config), torch.cat([mirror(patches, config), with_mean[..., 24:]], -1))
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +102,20 @@ def test_patches_are_what_the_tower_assembles(tower):
     shapes, head = torch.randn(1, 8, 8, 624), torch.rand(1, 8, 8, 32) * 6
     patches = tower.assemble(shapes, tower.probabilities(head))
     assert torch.equal(to_cells(patches, 2)[..., :624], shapes)
+
+
+def test_a_patch_may_end_with_the_mean_cell():
+    config = EfficientNetTowerConfig(head_width=32, num_classes=20, tag_dim=8, mean_cell=True)
+    assert (config.cell_width, config.hidden_size) == (632, 5 * 632)
+    tower = EfficientNetTower(config).eval()
+    shapes, head = torch.randn(2, 8, 8, 624), torch.rand(2, 8, 8, 32)
+    patches = tower.assemble(shapes, tower.probabilities(head))
+    own, mean = split_mean(patches, config)
+    torch.testing.assert_close(mean, to_cells(own, 2).mean((1, 2))[:, None].expand(-1, 16, -1))
+    placed, _ = PhotoSimulator(tower).place(patches[0].detach(), head[0], 7, "left", random.Random(1))
+    own, mean = split_mean(placed, config)
+    torch.testing.assert_close(mean[0], to_cells(own, 2).mean((0, 1)), msg="the mean is of what is now there")
+    assert tower(torch.zeros(1, 3, 256, 256)).last_hidden_state.shape == (1, 17, config.hidden_size)
 
 
 @pytest.mark.parametrize("slot", SLOTS)

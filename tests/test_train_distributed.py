@@ -14,6 +14,7 @@ from captioned_files import picture_folder, settings
 from safetensors.torch import load_file
 
 from lora_mcl.captioner import Captioner
+from lora_mcl.gate import CaptionGate
 from training import train as program
 from training.config import load_config
 from training.options import TrainConfig
@@ -26,10 +27,10 @@ RUN = {
 }
 
 
-def config_file(folder, name, base, media, batch_size):
+def config_file(folder, name, base, media, batch_size, **changes):
     """Global batches of four examples; nine captions to validate on, which two processes cannot share evenly."""
     training = {"batch_size": batch_size, "steps": 4, "evaluate_every": 2, "save_every": 2, "learning_rate": 1e-3}
-    table = settings(folder / name, base, media, training=training, **RUN)
+    table = settings(folder / name, base, media, training=training, **(RUN | changes))
     file = folder / f"{name}.yaml"
     file.write_text(yaml.safe_dump(table))
     return file
@@ -40,6 +41,29 @@ def learned(run):
     return {f"{file.relative_to(run)} {key}": tensor for file in files for key, tensor in load_file(file).items()}
 
 
+def in_two_processes(file, way):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, str(HERE / "programs" / "train_full.py"), str(file), way],
+        env=os.environ | {"PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_a_gate_is_saved_whole_by_processes_that_share_it_out(tmp_path, tiny_base):
+    media = picture_folder(tmp_path / "pictures", 18)
+    file = config_file(tmp_path, "two", tiny_base, media, 2, objective={"name": "caption-gate"})
+    in_two_processes(file, "fsdp2")
+    gate = CaptionGate.load(tmp_path / "two" / "bundle" / "gate")
+    checkpoint = load_file(tmp_path / "two" / "checkpoints" / "checkpoint-4" / "model.safetensors")
+    assert gate.weight.shape == checkpoint["gate.weight"].shape == (2, len(gate.counted))
+    assert gate.occurrences.sum() > 0 and gate.bias.isfinite().all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["plain", "fsdp2"])
 def test_two_processes_give_the_bundle_of_one(tmp_path, tiny_base, picture, way):
@@ -47,16 +71,9 @@ def test_two_processes_give_the_bundle_of_one(tmp_path, tiny_base, picture, way)
     (media / "000.txt").write_text("A red apple.\n")
     program.train(load_config(TrainConfig, config_file(tmp_path, "one", tiny_base, media, 4)))
     two = config_file(tmp_path, "two", tiny_base, media, 2)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, str(HERE / "programs" / "train_full.py"), str(two), way],
-        env=os.environ | {"PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    told = in_two_processes(two, way)
     if way == "fsdp2":
-        (shared,) = set(re.findall(r"SHARDED (\d+) True True", done.stdout))
+        (shared,) = set(re.findall(r"SHARDED (\d+) True True", told))
         assert int(shared) > 40
     one, other = learned(tmp_path / "one"), learned(tmp_path / "two")
     assert one.keys() == other.keys() and len(one) > 20

@@ -11,7 +11,7 @@ from lora_mcl.adapters import AdapterSpec, AdapterStack
 from lora_mcl.errors import OptionsError
 from lora_mcl.gate import CaptionGate
 from lora_mcl.objectives import Anneal, ObjectiveOptions
-from training.captions import PromptBatch, caption_nll, left_padded, right_padded
+from training.captions import PromptBatch, caption_nll, left_padded, right_padded, shared_prompt_nll
 from training.learner import training_arguments
 from training.mcl import MultipleChoiceLearner, MultipleChoiceTrainer
 from training.stability import mode_matrix, oracle_nll, stability
@@ -46,6 +46,15 @@ def test_padding_goes_left_of_prompts_and_right_of_captions():
     assert batch.tolist() == [[1, 2], [9, 3]]
     assert mask.tolist() == [[1, 1], [0, 1]]
     assert right_padded([[1], [2, 3]]).tolist() == [[1, -100], [2, 3]]
+
+
+def test_captions_of_prompts_read_once_have_the_same_nll():
+    model, batch = tiny_llama(), prompts([3, 5, 4])
+    sets = [right_padded(CAPTIONS), right_padded([[5], [6, 7, 8, 9, 10, 2], [2]]), right_padded(CAPTIONS[::-1])]
+    with torch.no_grad():
+        together = shared_prompt_nll(model, batch, sets)
+        for nll, captions in zip(together, sets, strict=True):
+            torch.testing.assert_close(nll, caption_nll(model, batch, captions), atol=1e-5, rtol=0)
 
 
 def test_caption_nll_is_the_models_own_loss_whatever_the_padding():

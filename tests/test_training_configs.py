@@ -32,10 +32,13 @@ def test_the_commands_of_the_guides_fit_the_program(command, capsys):
     assert "learning_rate" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["single", "ddp", "fsdp2"])
+@pytest.mark.parametrize("name", ["single", "ddp", "fsdp2", "zero3"])
 def test_accelerate_takes_its_configurations(name):
     settings = load_config_from_file(str(ROOT / "training" / "configs" / "accelerate" / f"{name}.yaml"))
-    assert settings.distributed_type == {"single": "NO", "ddp": "MULTI_GPU", "fsdp2": "FSDP"}[name]
+    types = {"single": "NO", "ddp": "MULTI_GPU", "fsdp2": "FSDP", "zero3": "DEEPSPEED"}
+    assert settings.distributed_type == types[name]
+    if name == "zero3":
+        assert settings.deepspeed_config["zero_stage"] == 3
     if name == "fsdp2":
         assert settings.fsdp_config["fsdp_version"] == 2
         assert settings.fsdp_config["fsdp_transformer_layer_cls_to_wrap"] == LlamaDecoderLayer.__name__

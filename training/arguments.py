@@ -10,6 +10,7 @@ from transformers import TrainingArguments
 
 from lora_mcl.errors import OptionsError
 from training.options import TrainConfig
+from training.zero import under_deepspeed
 
 _SCHEDULES = {"cosine": "cosine_with_min_lr", "linear": "linear", "constant": "constant_with_warmup"}
 
@@ -49,7 +50,8 @@ def arguments_of(config: TrainConfig, steps: int, **more: Any) -> TrainingArgume
         "adam_beta2": options.betas[1],
         "adam_epsilon": options.adam_epsilon,
         "max_grad_norm": options.gradient_clip,
-        "bf16": options.precision == "bfloat16",
+        # DeepSpeed gets it from configure_deepspeed.
+        "bf16": options.precision == "bfloat16" and not under_deepspeed(),
         "activation_checkpointing": options.checkpoint_activations,
         "seed": options.seed,
         "train_sampling_strategy": "sequential",  # visits have their order

@@ -24,6 +24,14 @@ def load_for_training(kind: type[Media], folder: Path) -> Media:
     return media
 
 
+def with_dropout(batch: dict[str, Any], share: float, training: bool) -> dict[str, Any]:
+    """A collated batch with a share of its cached ``features`` hidden while training.
+
+    Recordings and drawings are few: it keeps them from being memorised, by each hypothesis in its own way.
+    """
+    return batch | {"features": [nn.functional.dropout(one, share, training) for one in batch["features"]]}
+
+
 class BaseLearner(Learner):
     """Everything but the tower trains, on one caption a visit.
 
@@ -31,8 +39,7 @@ class BaseLearner(Learner):
         model: the aligned model.
         tower: its media tower, which stays frozen.
         encode: turns a collated batch, whose ``features`` are the tower's cached answers, into prompts.
-        dropout: share of the features hidden in each visit: recordings and drawings are few, and this keeps them
-            from being memorised.
+        dropout: share of the features hidden in each visit.
     """
 
     def __init__(
@@ -48,8 +55,7 @@ class BaseLearner(Learner):
         tower.requires_grad_(False)
 
     def forward(self, **batch: Any) -> Tensor:
-        features = [nn.functional.dropout(one, self.dropout, self.training) for one in batch["features"]]
-        prompts = self.encode(self.model, batch | {"features": features})
+        prompts = self.encode(self.model, with_dropout(batch, self.dropout, self.training))
         return caption_nll(self.model, prompts, batch["captions"]).mean()
 
 

@@ -16,8 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import Trainer, TrainingArguments
+from transformers.integrations.deepspeed import deepspeed_load_checkpoint
 
 from training.checkpoints import UNFINISHED, WEIGHTS_NAME, last_checkpoint, publish, rotate
+from training.shared import is_shared, whole
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ class Learner(nn.Module):
     def kept(self) -> dict[str, Tensor]:
         """The tensors a checkpoint holds, by name; not copies, but where processes share them out: then every process
         must ask, and gets them whole."""
-        return {name: _whole(weight.detach()) for name, weight in self.trainable()}
+        return {name: whole(weight) for name, weight in self.trainable()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Copy a checkpoint's tensors in.
@@ -55,13 +57,9 @@ class Learner(nn.Module):
     def make_whole(self) -> None:
         """After training: weights that processes share out become whole in each of them, to be saved as by one."""
         for name, weight in list(self.trainable()):
-            if isinstance(weight, DTensor):
+            if is_shared(weight):
                 module, _, own = name.rpartition(".")
-                setattr(self.get_submodule(module), own, nn.Parameter(weight.detach().full_tensor()))
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+                setattr(self.get_submodule(module), own, nn.Parameter(whole(weight)))
 
 
 class LearnerTrainer(Trainer):
@@ -119,7 +117,11 @@ class LearnerTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         # By its step: the folder may have been moved since the checkpoint wrote its path.
-        self._load_from_checkpoint(os.path.join(self.args.output_dir, f"checkpoint-{self.state.best_global_step}"))
+        best = os.path.join(self.args.output_dir, f"checkpoint-{self.state.best_global_step}")
+        if self.is_deepspeed_enabled:  # which keeps master weights beside the model's, and reads both
+            deepspeed_load_checkpoint(self.model_wrapped, best)
+        else:
+            self._load_from_checkpoint(best)
 
 
 def run_parser(description: str, *, steps: int, batch_size: int, learning_rate: float) -> argparse.ArgumentParser:

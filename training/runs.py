@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 from transformers import TrainerCallback
 
-from lora_mcl.adapters import AdapterSpec, AdapterStack
+from lora_mcl.adapters import LANGUAGE_MODEL_LINEARS, AdapterSpec, AdapterStack
 from lora_mcl.gate import Balance, CaptionGate
 from lora_mcl.gate_start import start_gate
 from lora_mcl.models.base import MediaLanguageModel
@@ -42,6 +42,7 @@ class Run:
         dropout: of the adapters.
         balance, gate_start: of the caption gate (``lora_mcl.gate``, ``lora_mcl.gate_start``).
         mode_shares: how often each annotator captions; equally often by default.
+        target_modules: the layers that carry adapters, as a regular expression.
     """
 
     hypotheses: int
@@ -52,10 +53,14 @@ class Run:
     balance: Balance = "uniform"
     gate_start: GateStart = "mixture"
     mode_shares: tuple[float, ...] | None = None
+    target_modules: str = LANGUAGE_MODEL_LINEARS
 
     def specs(self) -> list[AdapterSpec]:
         alpha = ALPHA_PER_RANK * self.rank
-        return [AdapterSpec(f"hypothesis-{k}", self.rank, alpha, self.dropout) for k in range(self.hypotheses)]
+        return [
+            AdapterSpec(f"hypothesis-{k}", self.rank, alpha, self.dropout, self.target_modules)
+            for k in range(self.hypotheses)
+        ]
 
 
 RUNS = {
@@ -128,9 +133,11 @@ def train_run(
     return learner
 
 
-def adapters_parser(description: str, modes: Sequence[str], *, steps: int) -> argparse.ArgumentParser:
+def adapters_parser(
+    description: str, modes: Sequence[str], *, steps: int, learning_rate: float = 1e-3
+) -> argparse.ArgumentParser:
     """The options of a command that trains one of ``RUNS``, changed or not."""
-    parser = run_parser(description, steps=steps, batch_size=24, learning_rate=1e-3)
+    parser = run_parser(description, steps=steps, batch_size=24, learning_rate=learning_rate)
     parser.add_argument("--run", choices=sorted(RUNS), required=True)
     parser.add_argument("--backward", choices=get_args(Backward), help="hypotheses that the gradient is taken of")
     parser.add_argument("--clean-scores", action="store_true", help="choose winners without dropout noise")

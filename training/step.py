@@ -159,7 +159,8 @@ class MultipleChoiceLearner(Learner):
     def kept(self) -> dict[str, Tensor]:
         """The adapters' and the gate's tensors, the gate's counts included."""
         gate = {} if self.gate is None else self.gate.state_dict(prefix="gate.")
-        return super().kept() | {name: tensor.detach() for name, tensor in gate.items()}
+        # In this order: the gate's own view of its weights is a part of them where processes share them out.
+        return {name: tensor.detach() for name, tensor in gate.items()} | super().kept()
 
     def activation_checkpointing_enable(
         self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **kwargs: Any

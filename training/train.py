@@ -42,6 +42,7 @@ from training.options import TrainConfig
 from training.progress import RunCallback
 from training.run_trainer import RunTrainer, out_of_memory_advice
 from training.runs import START_CAPTIONS
+from training.zero import configure_deepspeed
 
 CONFIG_FILE = "config.yaml"
 USER_ERROR = 2
@@ -138,8 +139,8 @@ def build(config: TrainConfig, **arguments: Any) -> tuple[RunTrainer, MediaLangu
         **reading,
     )
     if trainer.is_deepspeed_enabled:
-        # Its partitioned weights would be saved as empty ones.
-        raise OptionsError("DeepSpeed is not supported: take ddp.yaml or fsdp2.yaml of training/configs/accelerate")
+        plugin = trainer.accelerator.state.deepspeed_plugin
+        configure_deepspeed(config, plugin.deepspeed_config, plugin.zero_stage)
     trainer.remove_callback(PrinterCallback)
     return trainer, media
 

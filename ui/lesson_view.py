@@ -63,8 +63,7 @@ for one model that sees nine beads, and {lesson.best_known:.3f} for who knows th
 {two["later_positions"]["error"]:.3f}; those of the one model are off the average of the recipes by at most
 {one["later_positions"]["error"]:.3f}.{limit}</dd>
 <dt>Set-up</dt><dd><code>{name}</code> of the LoRA-MCL paper: two Markov chains, a frozen GPT-Neo with random weights,
-adapters of rank 64 on its attention. Live training is smaller (rank 16, fewer strings), its frozen weights are drawn
-twice as wide.
+adapters of rank 64 on its attention. Live training is smaller (rank 16, fewer strings).
 <code>python -m training.markov --setup {name}</code> repeats the recorded one.</dd>
 </dl></details>"""
 

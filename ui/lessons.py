@@ -13,7 +13,7 @@ from lora_mcl.markov.learning import evaluation_sequences
 from lora_mcl.markov.theory import true_matrices_nll, visible_predictor_nll
 from lora_mcl.objectives import ObjectiveOptions
 
-# A run that a visitor waits for: smaller batches, fewer steps, a higher learning rate than the recorded one.
+# A run that a visitor waits for: a smaller rank, smaller batches and fewer steps than the recorded one.
 LIVE_MODEL = ModelOptions(rank=16, alpha=16.0, initializer_range=0.04)
 LIVE = LearningOptions(
     steps=120,

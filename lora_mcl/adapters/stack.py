@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from peft import LoraConfig
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from lora_mcl.adapters.linear import FixedRouting, GroupedLoraLinear, LayerAdapter, Routing, linear_features
@@ -231,6 +232,8 @@ class AdapterStack:
     def merge(self, name: str) -> nn.Module:
         """Add one adapter to the base weights, drop the others, and return the plain model. Ends the stack.
 
+        An output layer that was tied to the input embeddings and had an adapter is not tied any more.
+
         Raises:
             OptionsError: no such adapter, or the base is quantized; nothing is changed then.
         """
@@ -239,6 +242,8 @@ class AdapterStack:
         if any(not layer.base.weight.is_floating_point() for layer in targeted):
             raise OptionsError("adapters cannot be merged into quantized weights: load the base in a float type")
         for layer in targeted:
+            if isinstance(self.model, PreTrainedModel) and layer.base.weight is _embeddings(self.model):
+                _untie(self.model, layer.base)
             layer.merge(n)
         return self.detach()
 
@@ -257,6 +262,18 @@ class AdapterStack:
             own_a, own_b = self.layers[module_name].weights(n)
             own_a.copy_(a)
             own_b.copy_(b)
+
+
+def _embeddings(model: PreTrainedModel) -> Tensor:
+    return model.get_input_embeddings().weight
+
+
+def _untie(model: PreTrainedModel, output_layer: nn.Module) -> None:
+    """Give a tied output layer weights of its own: what is added to them must not change the embeddings."""
+    output_layer.weight = nn.Parameter(output_layer.weight.detach().clone(), requires_grad=False)
+    model.config.get_text_config().tie_word_embeddings = False
+    if "tie_word_embeddings" in model.config.to_dict():  # LLaVA-NeXT's has it on top as well, Qwen2-Audio's has not
+        model.config.tie_word_embeddings = False
 
 
 def _refuse_second_stack(model: nn.Module) -> None:

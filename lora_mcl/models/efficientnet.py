@@ -7,7 +7,8 @@ is there in terms the network was trained to name. What the network was not trai
 better by its middle: the head's features keep what photographs of ImageNet classes need, and lose shapes that
 the outputs of earlier stages still hold. A cell is [shapes, tags], with the shapes those stages' outputs, each
 layer-normalised; ``cells_per_patch`` x ``cells_per_patch`` neighbouring cells are stacked into one patch (pixel
-shuffle) to keep the language model's sequence short.
+shuffle) to keep the language model's sequence short. A patch may also carry the mean of all cells: no single one shows
+where a picture was taken.
 
 Batch normalisation is folded into the convolutions when weights are converted, so the stored network has
 convolutions with biases only.
@@ -38,6 +39,7 @@ class EfficientNetTowerConfig(PreTrainedConfig):
         tag_dim: channels of a class's tag vector.
         shape_stages: the stages, counted from 0, whose outputs are a cell's shapes.
         cells_per_patch: a patch is a square of this many trunk cells on each side.
+        mean_cell: whether each patch ends with the mean of the picture's cells.
     """
 
     model_type = "efficientnet_tower"
@@ -53,6 +55,7 @@ class EfficientNetTowerConfig(PreTrainedConfig):
     tag_dim: int = 128
     shape_stages: list[int] | tuple[int, ...] = (4, 5, 6)
     cells_per_patch: int = 2
+    mean_cell: bool = False
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):
@@ -81,9 +84,14 @@ class EfficientNetTowerConfig(PreTrainedConfig):
         return sum(self.stage_widths[stage] for stage in self.shape_stages)
 
     @property
+    def cell_width(self) -> int:
+        """Channels of a cell: its shapes and tags."""
+        return self.shape_width + self.tag_dim
+
+    @property
     def hidden_size(self) -> int:
-        """Channels of a patch: its cells' shapes and tags, stacked."""
-        return self.cells_per_patch**2 * (self.shape_width + self.tag_dim)
+        """Channels of a patch: its cells, stacked, and perhaps the picture's mean cell."""
+        return (self.cells_per_patch**2 + self.mean_cell) * self.cell_width
 
 
 class SameConv2d(nn.Conv2d):
@@ -195,13 +203,17 @@ class EfficientNetTower(PreTrainedModel):
         """Return patches [B, P, D] made of cells' shapes [B, G, G, S] and class probabilities [B, G, G, N].
 
         Kept apart from ``forward`` so that training can replace what some cells say. A patch lists its cells
-        row by row, each as its shapes then its tags.
+        row by row, each as its shapes then its tags, and last the mean cell if ``config.mean_cell``.
         """
         cells = torch.cat([shapes, probabilities @ self.tag_embedding], dim=-1)
         batch, height, width, channels = cells.shape
         side = self.config.cells_per_patch
         cells = cells.reshape(batch, height // side, side, width // side, side, channels)
-        return cells.permute(0, 1, 3, 2, 4, 5).reshape(batch, -1, side * side * channels)
+        patches = cells.permute(0, 1, 3, 2, 4, 5).reshape(batch, -1, side * side * channels)
+        if not self.config.mean_cell:
+            return patches
+        mean = cells.mean((1, 2, 3, 4))[:, None].expand(-1, patches.shape[1], -1)
+        return torch.cat([patches, mean], dim=-1)
 
     def forward(self, pixel_values: Tensor, return_dict: bool | None = None, **kwargs) -> BaseModelOutput | tuple:
         """Return hidden states [B, 1 + P, D]; position 0 is zeros, for LLaVA's "default" selection to drop.

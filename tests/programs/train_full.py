@@ -1,6 +1,6 @@
-"""The training program in several processes on CPUs, started by torchrun in test_train_distributed.
+"""The training program in several processes on CPUs, started in test_train_distributed and test_launch.
 
-train_full.py CONFIG.yaml plain|fsdp2
+train_full.py CONFIG.yaml plain|fsdp2|zero3
 """
 
 import sys
@@ -14,8 +14,10 @@ from transformers import TrainerCallback
 from training import train as program
 from training.config import load_config
 from training.options import TrainConfig
+from training.shared import is_shared
 
 _build = program.build
+seen = set()  # types that logits had
 
 
 class Sharded(TrainerCallback):
@@ -25,6 +27,35 @@ class Sharded(TrainerCallback):
         if state.global_step == state.max_steps:
             names = [name for name, weight in model.named_parameters() if isinstance(weight, DTensor)]
             print("SHARDED", len(names), any("lora_A" in name for name in names), any("base" in name for name in names))
+
+
+class Partitioned(TrainerCallback):
+    """Says, before the last step, whether DeepSpeed shares out adapters and base, which then have no values here."""
+
+    def on_step_begin(self, args, state, control, model, **kwargs):
+        if state.global_step == state.max_steps - 1:
+            away = [name for name, weight in model.named_parameters() if is_shared(weight) and not weight.numel()]
+            print("PARTITIONED", *(any(part in name for name in away) for part in ("lora_A", "base")), flush=True)
+            weights = {weight.dtype for weight in model.parameters() if weight.requires_grad}
+            print("AUTOCAST", *seen, *weights, flush=True)
+
+
+def build_partitioned(config, **arguments):
+    """With weights shared out however small: by default DeepSpeed leaves those of less than 100,000 values whole."""
+    trainer, media = _build(config, **arguments)
+    plugin = trainer.accelerator.state.deepspeed_plugin
+    plugin.deepspeed_config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+    trainer.add_callback(Partitioned())
+    head = media.model.get_output_embeddings()
+    head.register_forward_hook(lambda module, given, logits: seen.add(logits.dtype))
+    return trainer, media
+
+
+def prepare_deepspeed():
+    import deepspeed.ops
+
+    # On CPUs it would compile an extension for messages between processes; gloo sends them too.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 def build_sharded(config, **arguments):
@@ -46,6 +77,11 @@ def build_sharded(config, **arguments):
 
 if __name__ == "__main__":
     file, way = sys.argv[1:]
+    more = {}
     if way == "fsdp2":
         program.build = build_sharded
-    program.train(load_config(TrainConfig, file), ddp_backend="gloo")
+    if way == "zero3":
+        prepare_deepspeed()
+        program.build = build_partitioned
+        more = {"use_cpu": False}  # with it, transformers does not ask for DeepSpeed
+    program.train(load_config(TrainConfig, file), ddp_backend="gloo", **more)

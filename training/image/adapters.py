@@ -20,8 +20,8 @@ import torch
 from transformers import TrainerCallback
 
 from lora_mcl.models.llava_next import ImageLanguageModel
-from training.base import load_for_training
-from training.image.base import BASE_DIR
+from training.base import load_for_training, with_dropout
+from training.image.base import BASE_DIR, FEATURE_DROPOUT
 from training.image.batches import VisitCollator, encode_prompts
 from training.image.grammar import MODES
 from training.image.stream import open_stream
@@ -50,7 +50,7 @@ def train(
         steps * batch_size,
         seed + 1,
         simulated_share=0.1,
-        photograph_share=0.0,
+        photograph_share=0.08,
         mode_shares=run.mode_shares,
     )
     return train_run(
@@ -58,7 +58,7 @@ def train(
         media,
         visits,
         VisitCollator(media),
-        lambda batch: encode_prompts(media.model, batch),
+        lambda batch: encode_prompts(media.model, with_dropout(batch, FEATURE_DROPOUT, media.model.training)),
         folder,
         steps=steps,
         batch_size=batch_size,

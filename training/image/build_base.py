@@ -27,7 +27,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lora_mcl.models.efficientnet import EfficientNetTower
+from lora_mcl.models.efficientnet import EfficientNetTower, EfficientNetTowerConfig
 from training.image.batches import PROMPT
 from training.image.features import UNTRAINED_DIR
 from training.image.grammar import MODES, load_grammar
@@ -84,7 +84,7 @@ def build_base(
         tower: the vision tower; by default the pretrained one, fetched if needed.
         seed: of the random projector and language model.
     """
-    tower = pretrained_tower() if tower is None else tower
+    tower = pretrained_tower(EfficientNetTowerConfig(mean_cell=True)) if tower is None else tower
     tokenizer = train_tokenizer(captions, size.vocab_size, {"image_token": IMAGE})
     config = LlavaNextConfig(
         vision_config=tower.config,

@@ -77,6 +77,27 @@ PLACE_TEMPLATES: dict[int, tuple[str, ...]] = {
     ),
 }
 
+# The same of a picture whose place cannot be told.
+PLACELESS_TEMPLATES: dict[int, tuple[str, ...]] = {
+    1: (
+        "{a} {a.be} {a.where}.",
+        "there {a.be} {a} {a.where}.",
+        "{a} can be seen {a.where}.",
+    ),
+    2: (
+        "{a} {a.be} to the left of {b}.",
+        "{b} {b.be} to the right of {a}.",
+        "{a} {a.be} {a.where} and {b} {b.be} {b.where}.",
+        "{a} {a.be} beside {b}.",
+    ),
+    3: (
+        "{b} {b.be} between {a} and {c}.",
+        "from left to right: {a}, {b} and {c}.",
+        "{a} {a.be} to the left of {b} and {c}.",
+        "{c} {c.be} to the right of {a} and {b}.",
+    ),
+}
+
 
 @dataclass(frozen=True)
 class EnglishNounPhrase:

@@ -59,6 +59,27 @@ PLACE_TEMPLATES: dict[int, tuple[str, ...]] = {
     ),
 }
 
+PLACELESS_TEMPLATES: dict[int, tuple[str, ...]] = {
+    1: (
+        "{a} {a.stands} {a.where}.",
+        "il y a {a} {a.where}.",
+        "on voit {a} {a.where}.",
+        "{a} {a.where}.",
+    ),
+    2: (
+        "{a} {a.stands} à gauche {b.of}.",
+        "il y a {b} à droite {a.of}.",
+        "on voit {a} {a.where} et {b} {b.where}.",
+        "{a} à côté {b.of}.",
+    ),
+    3: (
+        "{b} {b.stands} entre {a} et {c}.",
+        "de gauche à droite : {a}, {b} et {c}.",
+        "il y a {a} à gauche {b.of} et {c.of}.",
+        "{c} à droite {a.of} et {b.of}.",
+    ),
+}
+
 
 @dataclass(frozen=True)
 class FrenchNounPhrase:

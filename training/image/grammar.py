@@ -4,6 +4,8 @@
 - ``en-place``: English, with place, sizes and relations: "On the moon, three apples are beside a small cow."
 - ``fr-place``: the same in French: "Trois pommes à gauche d'une petite vache, sur la lune."
 
+Of a picture whose place cannot be told the latter two say the rest: "A cow is in the middle."
+
 Every caption is true of its scene and grammatical; ``reader.py`` is the inverse.
 """
 
@@ -28,12 +30,22 @@ TEMPLATES: dict[str, dict[int, tuple[str, ...]]] = {
     "en-place": english.PLACE_TEMPLATES,
     "fr-place": french.PLACE_TEMPLATES,
 }
+PLACELESS_TEMPLATES: dict[str, dict[int, tuple[str, ...]]] = {
+    "en-place": english.PLACELESS_TEMPLATES,
+    "fr-place": french.PLACELESS_TEMPLATES,
+}
 _LETTERS = "abc"
 
 
 def sentence(text: str) -> str:
     """``text`` with a capital first letter."""
     return text[:1].upper() + text[1:]
+
+
+def templates_for(scene: Scene, mode: str) -> tuple[str, ...]:
+    """The paraphrases an annotator has for such a scene."""
+    table = TEMPLATES if scene.place is not None or mode == "en-objects" else PLACELESS_TEMPLATES
+    return table[mode][len(scene.things)]
 
 
 @dataclass(frozen=True)
@@ -50,10 +62,10 @@ class Grammar:
         """
         if mode not in TEMPLATES:
             raise ValueError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
-        templates = TEMPLATES[mode][len(scene.things)]
+        templates = templates_for(scene, mode)
         pattern = rng.choice(templates) if template is None else templates[template]
         phrases = dict(zip(_LETTERS, self._noun_phrases(scene, mode, rng), strict=False))
-        if mode == "en-objects":
+        if mode == "en-objects" or scene.place is None:
             return sentence(pattern.format(**phrases))
         phrase, alternative, place_noun = self.places[scene.place].phrases("fr" if mode == "fr-place" else "en")
         place = rng.choice((phrase, alternative))

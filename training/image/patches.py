@@ -1,7 +1,8 @@
 """Work on cached tower outputs: mirror a picture, or pretend that something was photographed in it.
 
 Shapes: a picture's patches are [P, D] with P = g * g patches, each stacking ``side`` x ``side`` trunk cells of
-S shape and E tag channels (``EfficientNetTower.assemble``). Its head features are [G, G, C], with G = g * side.
+S shape and E tag channels, and perhaps the picture's mean cell (``EfficientNetTower.assemble``). Its head features are
+[G, G, C], with G = g * side.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lora_mcl.models.efficientnet import EfficientNetTower
+from lora_mcl.models.efficientnet import EfficientNetTower, EfficientNetTowerConfig
 from training.image.scene import SLOTS, Slot
 
 CLASS_LOGIT = (7.0, 13.0)
@@ -22,7 +23,7 @@ CLUTTER = 0.25
 
 
 def to_cells(patches: Tensor, side: int) -> Tensor:
-    """[..., P, D] -> the grid of trunk cells [..., G, G, S + E]."""
+    """[..., P, D] without mean cells -> the grid of trunk cells [..., G, G, S + E]."""
     *lead, count, width = patches.shape
     grid = round(count**0.5)
     cells = patches.reshape(*lead, grid, grid, side, side, width // side**2)
@@ -36,9 +37,16 @@ def to_patches(cells: Tensor, side: int) -> Tensor:
     return patches.transpose(-4, -3).reshape(*lead, (rows // side) * (columns // side), side * side * width)
 
 
-def mirror(patches: Tensor, side: int) -> Tensor:
+def mirror(patches: Tensor, config: EfficientNetTowerConfig) -> Tensor:
     """The tower's view of the mirrored picture, up to the small asymmetry of its strided convolutions."""
-    return to_patches(to_cells(patches, side).flip(-2), side)
+    own, mean = split_mean(patches, config)
+    return torch.cat([to_patches(to_cells(own, config.cells_per_patch).flip(-2), config.cells_per_patch), mean], -1)
+
+
+def split_mean(patches: Tensor, config: EfficientNetTowerConfig) -> tuple[Tensor, Tensor]:
+    """Patches' own cells [..., P, side * side * (S + E)], and the mean cell [..., P, S + E or 0]."""
+    width = config.cells_per_patch**2 * config.cell_width
+    return patches[..., :width], patches[..., width:]
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ class PhotoSimulator:
         self, patches: Tensor, head: Tensor, class_index: int, slot: Slot, rng: random.Random
     ) -> tuple[Tensor, Tensor]:
         """Return patches [P, D] and head features [G, G, C] of the same picture with a thing in the slot."""
-        side, width = self.tower.config.cells_per_patch, self.tower.config.shape_width
+        config = self.tower.config
         weights = self.tower.classifier.weight
         direction = weights[class_index] - weights.mean(0)
         strength = rng.uniform(*CLASS_LOGIT) / direction.square().sum()
@@ -68,7 +76,8 @@ class PhotoSimulator:
         noise = torch.randn(head.shape, generator=generator) * CLUTTER * head.mean()
         thing = head.mean((0, 1)) + strength * direction + noise
         head = ((1 - mask) * head + mask * thing).clamp(0, 6)
-        shapes = to_cells(patches, side)[..., :width]
+        cells = to_cells(split_mean(patches, config)[0], config.cells_per_patch)
+        shapes = cells[..., : config.shape_width]
         shapes = (1 - mask) * shapes + mask * torch.randn(shapes.shape, generator=generator)
         return self.tower.assemble(shapes[None], self.tower.probabilities(head[None]))[0], head
 

@@ -194,7 +194,7 @@ def _reading(language: Language, tokens: Words, spans: list[_Span]) -> Reading:
     place = next((sense.id for sense in sorted(named, key=lambda sense: sense.kind == "place-noun")), None)
     relates = any(span.sense.kind == "relation" for span in spans)
     mode = None
-    if place is not None:
+    if place is not None or (relates and things):
         mode = f"{language}-place"
     elif language == "en" and not relates:
         mode = "en-objects"

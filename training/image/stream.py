@@ -37,6 +37,6 @@ def open_stream(
         simulated_share=simulated_share,
         photographs=CachedPictures.open(list((CACHE_DIR / "photographs").glob("[0-9][0-9][0-9]"))),
         photograph_share=photograph_share,
-        cells_per_patch=tower.config.cells_per_patch,
+        tower=tower.config,
         mode_shares=mode_shares,
     )

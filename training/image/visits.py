@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lora_mcl.models.efficientnet import EfficientNetTowerConfig
 from training.image.features import Item, read_heads, read_shard
 from training.image.grammar import MODES, Grammar
 from training.image.patches import PhotoSimulator, mirror
@@ -100,8 +101,8 @@ class CaptionVisits(Dataset):
         simulator: if given, ``simulated_share`` of the visits show an ImageNet thing on an empty background.
         backgrounds: empty places, for the simulator.
         classes: concept -> its ImageNet classes, for the simulator.
-        photographs: cached real photographs, ``photograph_share`` of the visits. Where a photograph's place
-            cannot be told, only the annotator who never speaks of places captions it.
+        photographs: cached real photographs, ``photograph_share`` of the visits.
+        tower: how the cached patches are laid out; the default geometry if not given.
         mode_shares: how often each annotator captions, in the order of ``MODES``; equally often by default.
     """
 
@@ -118,7 +119,7 @@ class CaptionVisits(Dataset):
         simulated_share: float = 0.0,
         photographs: CachedPictures | None = None,
         photograph_share: float = 0.0,
-        cells_per_patch: int = 2,
+        tower: EfficientNetTowerConfig | None = None,
         mode_shares: Sequence[float] | None = None,
     ) -> None:
         if photograph_share and photographs is None:
@@ -128,7 +129,7 @@ class CaptionVisits(Dataset):
         self.pictures, self.grammar, self.length, self.seed = pictures, grammar, length, seed
         self.simulator, self.backgrounds, self.classes = simulator, backgrounds, classes or {}
         self.photographs, self.photograph_share = photographs, photograph_share
-        self.simulated_share, self.cells_per_patch = simulated_share, cells_per_patch
+        self.simulated_share, self.tower = simulated_share, tower or EfficientNetTowerConfig()
         self.mode_shares = mode_shares
         self._orders: dict[int, np.ndarray] = {}
 
@@ -144,7 +145,7 @@ class CaptionVisits(Dataset):
             scene, patches, size = self._photograph(rng)
         else:
             scene, patches, size = self._composite(number, rng)
-        mode = "en-objects" if scene.place is None else self._annotator(rng)
+        mode = self._annotator(rng)
         return Visit(patches, size, self.grammar.caption(scene, mode, rng), mode, scene)
 
     def _annotator(self, rng: random.Random) -> str:
@@ -165,7 +166,7 @@ class CaptionVisits(Dataset):
     ) -> tuple[Scene, Tensor, tuple[int, int]]:
         item, patches = pictures.items[index], pictures.patches(index)
         if rng.random() < 0.5:
-            return item.scene.mirrored(), mirror(patches, self.cells_per_patch), item.image_size
+            return item.scene.mirrored(), mirror(patches, self.tower), item.image_size
         return item.scene, patches, item.image_size
 
     def _simulated(self, rng: random.Random) -> tuple[Scene, Tensor, tuple[int, int]]:

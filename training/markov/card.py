@@ -14,7 +14,7 @@ from training.tables import filled, percent, table
 ROOT = Path(__file__).resolve().parents[2]
 CARD = ROOT / "docs" / "markov.md"
 RESULTS = ROOT / "assets" / "results" / "markov"
-SETUPS = ("transition1", "transition1-tuned", "transition2", "transition2-tuned")
+SETUPS = ("transition1", "transition1-paper", "transition2", "transition2-paper")
 RANDOM = "random-4x3"
 
 
@@ -49,11 +49,11 @@ def setups() -> str:
 
 
 def limits() -> str:
-    """What the frozen output layer can say of each seed's model, for the paper's recipe."""
-    runs = [run for run in load("transition1")["runs"] if run["hypotheses"] == 2]
+    """What the frozen output layer can say of each seed's model, by the paper's recipe and by the tuned one."""
+    runs = [run for run in load("transition1-paper")["runs"] if run["hypotheses"] == 2]
     odds = [run["test"]["largest_odds"] for run in runs]
     shares = ", ".join(f"{value / (1 + value):.3f} (seed {run['seed']})" for value, run in zip(odds, runs, strict=True))
-    tuned = [run["test"]["largest_odds"] for run in load("transition1-tuned")["runs"] if run["hypotheses"] == 2]
+    tuned = [run["test"]["largest_odds"] for run in load("transition1")["runs"] if run["hypotheses"] == 2]
     least = min(value / (1 + value) for value in tuned)
     return (
         f"The largest probability it can give is {shares} with the paper's weights, and at least {least:.3f} with "

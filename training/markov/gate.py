@@ -23,12 +23,12 @@ from tqdm import tqdm
 from lora_mcl.markov import TRANSITION1, TRANSITION2, LearningOptions, MarkovMixture, ModelOptions, binary_mixture
 from lora_mcl.objectives import Anneal, ObjectiveOptions
 from training.markov.experiment import run
-from training.markov.setups import RECIPES, SEED
+from training.markov.setups import SEED, WIDE
 from training.packages import BUILD_DIR
 
 RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results" / "markov" / "gate.json"
 MIXTURES = (TRANSITION1, TRANSITION2, binary_mixture("same-tokens", (0.2, 0.2), (0.8, 0.8)))
-MODEL = replace(RECIPES["tuned"].model, rank=16, alpha=16.0)
+MODEL = replace(WIDE, rank=16, alpha=16.0)
 OPTIONS = LearningOptions(
     steps=150,
     batch_size=32,
