@@ -20,3 +20,5 @@ if __name__ == "__main__":
         save_file({name: tensor.contiguous() for name, tensor in trainer.model.kept().items()}, out)
         logs = [entry for entry in trainer.state.log_history if "loss" in entry]
         print("LOGS", [(entry["wins_0"], entry["wins_1"], entry["skipped"]) for entry in logs])
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()  # a process that leaves the group unannounced may be aborted
