@@ -30,7 +30,7 @@ from training.runs import Run, adapters_parser, chosen, train_run
 ADAPTERS_DIR = BUILD_DIR / "audio" / "adapters"
 TARGETS = rf"{LANGUAGE_MODEL_LINEARS}|(?:.+\.)?lm_head"
 """The output layer too. Tied to embeddings this small, a frozen one holds hypotheses back: however long they trained,
-each kept about a sixth of the others' first words, and columns were less stable."""
+each kept a good part of the others' first words, and columns were less stable."""
 
 
 def train(run: Run, folder: Path, *, steps: int, batch_size: int, learning_rate: float, seed: int) -> None:
