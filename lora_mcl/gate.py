@@ -98,18 +98,21 @@ class CaptionGate(nn.Module):
         bags = torch.zeros(len(labels), self.weight.shape[1], device=labels.device)
         return bags.scatter_add_(1, features, kept.to(bags.dtype))
 
-    def forward(self, labels: Tensor) -> Tensor:
+    def forward(self, labels: Tensor, gather: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """labels [B, T], -100 where a token is not of the caption -> log g [K, B].
 
-        In training mode what is seen is counted, for `telling_tokens`.
+        In training mode what is seen, with `gather` by every process (see `loss`), is counted, for `telling_tokens`.
         """
         bags = self.counts(labels)
         if self.training:
-            self.occurrences += bags.sum(dim=0)
+            seen = bags.sum(dim=0)
+            self.occurrences += seen if gather is None else gather(seen).sum(dim=0)
         features = bags / bags.norm(dim=1, keepdim=True).clamp_min(1.0)  # a non-empty bag has norm >= 1
         return (features @ self.weight.T + self.bias).log_softmax(dim=1).T
 
-    def loss(self, log_gate: Tensor, q: Tensor, valid: Tensor | None = None) -> Tensor:
+    def loss(
+        self, log_gate: Tensor, q: Tensor, valid: Tensor | None = None, gather: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
         """Mean over examples of -sum_k q_k log g_k, plus KL(mean of g over the batch || target shares).
 
         The first term makes the gate predict the assignment, the second keeps every hypothesis in use.
@@ -118,17 +121,29 @@ class CaptionGate(nn.Module):
             log_gate: [K, B], from `forward`, with gradient.
             q: [K, B], detached assignment weights.
             valid: [B] bool; examples without target tokens are left out. All count by default.
+            gather: stacks a tensor of every process, [...] -> [P, ...], where the batch is spread over P processes.
+                The second term is then the whole batch's, and the mean of the processes' gradients, each weighed by
+                its number of examples, is the gradient that one process would have.
         """
         if valid is not None:
             log_gate, q = log_gate[:, valid], q[:, valid]
-        if log_gate.shape[1] == 0:
+        count, log_sums = log_gate.shape[1], log_gate.logsumexp(dim=1) if log_gate.shape[1] else log_gate.sum(dim=1)
+        with torch.no_grad():  # of every process: log sum of g [K], sum of q [K], examples [1]
+            here = log_sums if count else torch.full_like(log_sums, -math.inf)
+            sums = torch.cat([here, q.sum(dim=1).to(here.dtype), here.new_tensor([count])])
+            everywhere = sums[None] if gather is None else gather(sums)
+            of_gate, of_q, counts = everywhere.split([len(here), len(here), 1], dim=1)
+            log_share, total = of_gate.logsumexp(dim=0) - counts.sum().log(), float(counts.sum())
+            if total and self.training and self.balance == "estimated":
+                self.share.lerp_((of_q.sum(dim=0) / total).to(self.share.dtype), 1 - self.momentum)
+            gap = log_share - self.target().log()
+        if count == 0:
             return log_gate.sum()  # 0, with a gradient of 0
-        if self.training and self.balance == "estimated":
-            self.share.lerp_(q.mean(dim=1).to(self.share.dtype), 1 - self.momentum)
         fit = -(q * log_gate).sum(dim=0).mean()
-        # In logarithms: the gradient stays finite when a hypothesis gets a share that underflows.
-        log_share = log_gate.logsumexp(dim=1) - math.log(log_gate.shape[1])
-        return fit + (log_share.exp() * (log_share - self.target().log())).sum()
+        # The divergence's gradient is that of sum_k (1 + gap_k) share_k, which is a mean over examples. In logarithms:
+        # it stays finite when a hypothesis gets a share that underflows.
+        linear = ((1 + gap) * (log_sums - math.log(count)).exp()).sum()
+        return fit + linear + ((log_share.exp() * gap).sum() - linear).detach()
 
     def target(self) -> Tensor:
         """The shares [K] that `loss` asks for."""

@@ -53,6 +53,49 @@ def test_gate_loss_by_hand():
     assert gate.loss(g.log(), q, torch.tensor([False, False])).item() == 0
 
 
+@pytest.mark.parametrize("balance", ["uniform", "estimated"])
+def test_parts_of_a_batch_give_the_gradient_of_the_whole(balance):
+    """What each process computes from its part, as the Trainer weighs and averages it; one part has nothing to learn."""
+    generator = torch.Generator().manual_seed(0)
+    labels, q = torch.randint(0, 6, (7, 4), generator=generator), torch.rand(3, 7, generator=generator).softmax(0)
+    valid = torch.tensor([True, True, False, True, True, True, False])
+    parts = [slice(0, 4), slice(4, 6), slice(6, 7)]
+    gates = [CaptionGate(6, 3, balance=balance, momentum=0.5) for _ in range(4)]
+    for gate in gates[1:]:
+        gate.load_state_dict(gates[0].state_dict())
+    whole = gates[0]
+    loss = whole.loss(whole(labels), q, valid)
+    loss.backward()
+    told = [[] for _ in parts]  # first what every process says, then, with all of it, what each makes of it
+    for said in (None, told):
+        mean, copies = 0.0, gates[1:]
+        for number, (gate, part) in enumerate(zip(copies, parts, strict=True)):
+            state = {name: tensor.clone() for name, tensor in gate.state_dict().items()}
+            calls = iter(range(2))
+
+            def gather(tensor, number=number, said=said, calls=calls):
+                call = next(calls)
+                if said is None:
+                    told[number].append(tensor)
+                    return tensor[None]
+                return torch.stack([of_one[call] for of_one in told])
+
+            own = gate.loss(gate(labels[part], gather), q[:, part], valid[part], gather)
+            if said is None:
+                gate.load_state_dict(state)
+            else:
+                weight = valid[part].sum() / valid.sum()
+                mean = mean + own * weight
+    mean.backward()
+    assert mean.item() == pytest.approx(loss.item(), abs=1e-5)
+    for name in ("weight", "bias"):
+        summed = sum(getattr(gate, name).grad for gate in gates[1:])
+        torch.testing.assert_close(summed, getattr(whole, name).grad, rtol=1e-4, atol=1e-6)
+    for gate in gates[1:]:
+        torch.testing.assert_close(gate.share, whole.share)
+        assert torch.equal(gate.occurrences, whole.occurrences)
+
+
 def test_gate_loss_has_a_finite_gradient_when_a_hypothesis_is_forgotten():
     gate = gate_with([[0.0, 1000.0], [0.0, 0.0]])
     gate.loss(gate(torch.tensor([[1, 1]])), torch.tensor([[1.0], [0.0]])).backward()

@@ -64,13 +64,17 @@ def test_a_gate_is_saved_whole_by_processes_that_share_it_out(tmp_path, tiny_bas
     assert gate.occurrences.sum() > 0 and gate.bias.isfinite().all()
 
 
+GATE = {"objective": {"name": "caption-gate"}, "gate": {"balance": "estimated", "start": "random"}}
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, GATE], ids=["annealed", "gate"])
 @pytest.mark.parametrize("way", ["plain", "fsdp2"])
-def test_two_processes_give_the_bundle_of_one(tmp_path, tiny_base, picture, way):
+def test_two_processes_give_the_bundle_of_one(tmp_path, tiny_base, picture, way, changes):
     media = picture_folder(tmp_path / "pictures", 18)
     (media / "000.txt").write_text("A red apple.\n")
-    program.train(load_config(TrainConfig, config_file(tmp_path, "one", tiny_base, media, 4)))
-    two = config_file(tmp_path, "two", tiny_base, media, 2)
+    program.train(load_config(TrainConfig, config_file(tmp_path, "one", tiny_base, media, 4, **changes)))
+    two = config_file(tmp_path, "two", tiny_base, media, 2, **changes)
     told = in_two_processes(two, way)
     if way == "fsdp2":
         (shared,) = set(re.findall(r"SHARDED (\d+) True True", told))

@@ -1,8 +1,10 @@
-"""Weights that several processes share out between them: DTensors of FSDP2 and the partitions of DeepSpeed ZeRO-3."""
+"""What several processes hold of one thing: weights shared out (DTensors of FSDP2, partitions of DeepSpeed ZeRO-3), and
+parts of a batch."""
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor, distributed, nn
 from torch.distributed.tensor import DTensor
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
@@ -32,3 +34,13 @@ def _is_partition(weight: nn.Parameter) -> bool:
     from deepspeed.runtime.zero.utils import is_zero_param
 
     return is_zero_param(weight)
+
+
+def of_every_process(tensor: Tensor) -> Tensor:
+    """[...] -> [P, ...], the tensors of all P processes in the order of their ranks, without gradient; every process
+    must ask, with a tensor of the same shape."""
+    if not distributed.is_initialized():
+        return tensor.detach()[None]
+    parts = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(parts, tensor.detach().contiguous())
+    return torch.stack(parts)

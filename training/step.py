@@ -31,6 +31,7 @@ from lora_mcl.gate import Balance, CaptionGate
 from lora_mcl.objectives import ObjectiveOptions, weighted_loss
 from training.examples import Examples
 from training.learner import Learner
+from training.shared import of_every_process
 
 Backward = Literal["all", "sampled", "winner"]
 
@@ -212,7 +213,9 @@ class MultipleChoiceLearner(Learner):
             examples = examples()
         tokens = examples.tokens
         valid = tokens > 0
-        log_gate = self.gate(examples.labels) if self.gate is not None else None
+        # Validations may give processes different numbers of batches; there every process minds its own.
+        gather = of_every_process if self.training else None
+        log_gate = self.gate(examples.labels, gather) if self.gate is not None else None
         # One hypothesis needs no scores to be assigned everything.
         whole = self.options.backward == "all" or len(self.stack) == 1 or not self.training
         nll = self.nll(examples) if whole else self.scores(examples)
@@ -230,7 +233,7 @@ class MultipleChoiceLearner(Learner):
             learned = weighted_loss(learned[None], torch.ones_like(learned[None]), valid)
             loss = learned + (loss - learned).detach()
         if self.gate is not None and log_gate is not None:
-            loss = loss + self.gate.loss(log_gate, weights, valid)
+            loss = loss + self.gate.loss(log_gate, weights, valid, gather)
         return MultipleChoiceOutput(loss, scores, weights, valid)
 
     def _draw(self, weights: Tensor) -> Tensor:
