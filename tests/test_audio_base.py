@@ -14,9 +14,8 @@ from transformers import Qwen2AudioEncoder, Qwen2AudioForConditionalGeneration, 
 
 from lora_mcl.bundle import load_bundle
 from lora_mcl.models.qwen2_audio import AudioLanguageModel
-from training import runs
 from training.alignment import AlignmentLearner, naming_matrix
-from training.audio import adapters, align, base, bundle, card, evaluate, examples, features
+from training.audio import align, base, bundle, card, evaluate, examples, features
 from training.audio.batches import PROMPT, VisitCollator, encode_prompts
 from training.audio.build_base import LanguageModelSize, build_base, sample_captions
 from training.audio.features import Item
@@ -30,10 +29,13 @@ from training.audio.waves import RATE
 from training.audio.whisper import whisper_config
 from training.base import with_dropout
 from training.captions import caption_nll
+from training.comparison import RUNS, run_summary
 from training.tables import filled
 from training.tokenizer import train_tokenizer
+from training.train import main as train
 
 LEXICON = load_lexicon()
+CONFIGS = Path(__file__).resolve().parent.parent / "training" / "configs" / "embedded" / "audio"
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +271,6 @@ def test_every_stage_runs_and_goes_on_where_it_stopped(untrained, tmp_path, monk
         (features, {"CACHE_DIR": "features", "UNTRAINED_DIR": "untrained"}),
         (align, {"ALIGNED_DIR": "aligned", "CHECKPOINTS_DIR": "align-checkpoints", "UNTRAINED_DIR": "untrained"}),
         (base, {"BASE_DIR": "base", "CHECKPOINTS_DIR": "base-checkpoints", "ALIGNED_DIR": "aligned"}),
-        (adapters, {"ADAPTERS_DIR": "adapters", "BASE_DIR": "base"}),
         (evaluate, {"ADAPTERS_DIR": "adapters", "BASE_DIR": "base", "ALIGNED_DIR": "aligned", "RESULTS": "audio.json"}),
         (bundle, {"ADAPTERS_DIR": "adapters", "BASE_DIR": "base", "MODEL_DIR": "models", "BUNDLE_DIR": "bundles"}),
     ):
@@ -289,16 +290,19 @@ def test_every_stage_runs_and_goes_on_where_it_stopped(untrained, tmp_path, monk
         assert len(items) == len(tokens) == count and tokens.shape[1:] == (125 if split == "train-short" else 250, 32)
     align.train(steps=2, batch_size=2, learning_rate=1e-3, seed=0)
     base.train(steps=2, batch_size=2, learning_rate=1e-3, seed=0)
-    for name, run in runs.RUNS.items():
-        adapters.train(run, home / "adapters" / name, steps=2, batch_size=2, learning_rate=1e-3, seed=0)
-    # A finished run is not run again: it resumes from its last checkpoint, which is its end.
-    adapters.train(runs.RUNS["mle"], home / "adapters" / "mle", steps=2, batch_size=2, learning_rate=1e-3, seed=0)
+    for name in [
+        *RUNS,
+        "mle",
+    ]:  # a finished run is not run again: it resumes from its last checkpoint, which is its end
+        words = [f"output={home}/adapters/{name}", f"model.base={home}/base", f"data.path={home}/features"]
+        words += ["data.workers=0", "training.steps=2", "training.batch_size=2", "training.log_every=1"]
+        assert train([str(CONFIGS / f"{name}.yaml"), *words]) == 0
     media = AudioLanguageModel.load(home / "base")
     stack = evaluate.load_stack(media, home / "adapters")
     results = {split: evaluate.evaluate(media, stack, split, 2) for split in ("test", "seen")}
     results["training"] = {
         "align": json.loads((home / "aligned" / "training.json").read_text(encoding="utf-8")),
-        "caption-gate": json.loads((home / "adapters" / "caption-gate" / "summary.json").read_text(encoding="utf-8")),
+        "caption-gate": run_summary(home / "adapters", "caption-gate"),
     }
     assert results["test"]["clips"] == 4 and results["test"]["captioned"] == 2
     bundle.write_bundle(results)
@@ -342,12 +346,11 @@ def test_examples_are_ten_clips_of_the_pack(tmp_path):
 def test_every_documented_command_is_there():
     text = (Path(align.__file__).with_name("README.md")).read_text(encoding="utf-8")
     commands = re.findall(r"^python -m (training\.audio\.\w+)((?: --?[\w-]+(?: [\w-]+)?)*)", text, re.M)
-    assert len(commands) == 17
-    shared = Path(runs.__file__).read_text(encoding="utf-8")
+    assert len(commands) == 13
     for module, options in commands:
         source = Path(importlib.util.find_spec(module).origin).read_text(encoding="utf-8")
         for flag in re.findall(r"--[\w-]+", options):
-            assert f'"{flag}"' in source + shared, f"{module} has no {flag}"
+            assert f'"{flag}"' in source, f"{module} has no {flag}"
     listed = set(re.findall(r"`(\w+\.(?:py|csv))`", text))
     folder = {path.name for path in Path(align.__file__).parent.iterdir() if path.suffix in (".py", ".csv")}
     assert listed == folder - {"__init__.py"}

@@ -24,6 +24,15 @@ from training.data import DataOptions
         ({"kind": "hub", "media": "x"}, "media has no meaning for kind hub"),
         ({"kind": "coco", "caption_columns": ("a",)}, "caption_columns has no meaning for kind coco"),
         ({"validation_media": "x"}, "validation_media needs validation_path"),
+        ({"feature_dropout": 1.0}, "feature_dropout must be at least 0 and below 1; got 1.0"),
+        ({"mode_shares": (0.5, 0.5)}, "mode_shares has no meaning for kind folder"),
+        (
+            {"kind": "scenes", "mode_shares": (0.5, -0.5)},
+            r"mode_shares must not be negative, nor all 0; got \[0.5, -0.5\]",
+        ),
+        ({"kind": "scenes", "validation_share": 0.1}, "validation_share has no meaning for kind scenes"),
+        ({"kind": "scenes", "captions_per_visit": "all"}, "captions_per_visit has no meaning for kind scenes"),
+        ({"kind": "scenes", "feature_cache": "x"}, "feature_cache has no meaning for kind scenes"),
     ],
 )
 def test_refused(options, message):

@@ -95,6 +95,22 @@ def test_both_forms_of_a_batch_and_the_cache_give_the_same_likelihood(media, fol
     torch.testing.assert_close(nll_of_prompts(media, again, cache).mean, stock.mean, **CLOSE)
 
 
+def test_a_share_of_what_the_tower_says_is_hidden_in_training_only(media, folder, tmp_path):
+    options = DataOptions("folder", str(folder), feature_cache=str(tmp_path / "cache"))
+    cache = open_cache(options.feature_cache, 1, media)
+    visits = validation_visits(open_examples(options), options, media, "Describe.", cache=cache)
+    batch = batch_of(visits, PromptCollator(media))
+    with torch.no_grad():
+        plain = encode_prompts(media, batch, cache).embeds
+        assert encode_prompts(media, batch, cache, dropout=0.5).embeds.equal(plain)
+        media.model.train()
+        hidden = encode_prompts(media, batch, cache, dropout=0.5).embeds
+        media.model.eval()
+        # What is kept for later is whole.
+        assert encode_prompts(media, batch_of(visits, PromptCollator(media)), cache).embeds.allclose(plain, atol=1e-6)
+    assert not hidden.equal(plain) and hidden.shape == plain.shape
+
+
 def test_images_of_several_tiles(tmp_path):
     """Laid out as the published LLaVA-1.6 models are: batches hold images of different numbers of tiles."""
     clip_base(tmp_path / "base", -2)
@@ -120,9 +136,10 @@ def test_targets_are_the_caption_in_the_prompt_that_captioning_gives(media, fold
     visits = train_visits(open_examples(options), options, media, "Describe.", epochs=2, block=2, seed=1)
     assert len(visits) == 12 == 2 * visits.epoch_length
     for number in (0, 5, 11):
-        visit, text = visits[number], visits.caption(number)
-        assert media.text(visit.caption) == text and visit.caption[-1] in media.eos_token_ids
-        example = visits.examples[visits.plan.visit(number)[0]]
+        visit, (index, caption) = visits[number], visits.plan.visit(number)
+        example = visits.examples[index]
+        assert visit.caption[:-1] == visits.words(number) and visit.caption[-1] in media.eos_token_ids
+        assert media.text(visits.words(number)) == example.captions[caption]
         if media.medium == "image":
             expected = media.inputs(Image.open(example.media), "Describe.")
         else:

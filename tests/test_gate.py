@@ -55,7 +55,7 @@ def test_gate_loss_by_hand():
 
 @pytest.mark.parametrize("balance", ["uniform", "estimated"])
 def test_parts_of_a_batch_give_the_gradient_of_the_whole(balance):
-    """What each process computes from its part, as the Trainer weighs and averages it; one part has nothing to learn."""
+    """What each process computes from its part, as the Trainer weighs it; one part has nothing to learn."""
     generator = torch.Generator().manual_seed(0)
     labels, q = torch.randint(0, 6, (7, 4), generator=generator), torch.rand(3, 7, generator=generator).softmax(0)
     valid = torch.tensor([True, True, False, True, True, True, False])

@@ -13,12 +13,16 @@ from training.config import load_config
 from training.options import TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIGS = sorted((ROOT / "training" / "configs").glob("*.yaml"))
-GUIDES = [file.read_text(encoding="utf-8") for file in sorted((ROOT / "docs").glob("*.md"))]
+FOLDER = ROOT / "training" / "configs"
+CONFIGS = sorted({*FOLDER.rglob("*.yaml")} - {*(FOLDER / "accelerate").iterdir()})
+GUIDES = [
+    file.read_text(encoding="utf-8")
+    for file in [ROOT / "README.md", ROOT / "training" / "audio" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+]
 COMMANDS = [line for guide in GUIDES for line in re.findall(r"^python -m training\.train (.*)$", guide, re.M)]
 
 
-@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: str(file.relative_to(FOLDER)))
 def test_every_configuration_is_valid_and_says_where_it_comes_from(file):
     config = load_config(TrainConfig, file)
     assert config.about.source and config.about.hours and config.about.memory

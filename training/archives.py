@@ -2,7 +2,7 @@
 
 - ``.rcc``, Qt resources as ``rcc --binary`` writes them: a header, a tree of fixed-size nodes, names in UTF-16
   and data blocks that may be compressed with zlib or Zstandard;
-- ``.jar``, a zip; ``.js``, a module around one base64 data URL;
+- ``.zip``, ``.jar``; ``.js``, a module around one base64 data URL;
 - ``.ocg``, an OpenClonk group: gzip with another magic number, a scrambled header, fixed-size entries, nested;
 - ``.cat``, an OpenTTD sound set: an index, then per sound its title and a WAV file.
 """
@@ -38,7 +38,7 @@ def read_member(path: Path, member: str | None) -> bytes:
         if member not in archive.offsets:
             raise FileNotFoundError(f"{path.name} has no member {member!r}")
         return archive.read(member)
-    if path.suffix == ".jar":
+    if path.suffix in (".jar", ".zip"):
         with zipfile.ZipFile(path) as opened:
             try:
                 return opened.read(member)

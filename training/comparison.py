@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,11 +14,15 @@ from torch import Tensor
 from lora_mcl.adapters import AdapterStack
 from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, Greedy
 from lora_mcl.models.base import MediaLanguageModel
+from training.finish import SUMMARY_FILE
 from training.generation import column_texts
 from training.reports import ScoredCaption, diversity_report, hypothesis_report, set_report
-from training.runs import HYPOTHESES
 from training.stability import mode_matrix, oracle_nll, stability
 
+RUNS = ("caption-gate", "relaxed", "mle", "mle-wide")
+"""What every embedded model is trained for, by ``training/configs/embedded``: LoRA-MCL by two assignments, and LoRA-MLE
+of two ranks."""
+HYPOTHESES = 3
 MAX_NEW_TOKENS = 64
 NUM_BEAMS = 3
 DIVERSITY_PENALTY = 0.8
@@ -29,8 +34,20 @@ MULTIPLE_CHOICE = {"caption-gate": GATE, "relaxed": RELAXED}
 
 
 def load_stack(media: MediaLanguageModel, folder: Path) -> AdapterStack:
-    """All trained adapters under ``folder`` in one stack, so that one forward scores or decodes them all."""
-    return AdapterStack.from_peft(media.model, {name: folder / name for name in ADAPTERS})
+    """All adapters that ``RUNS`` left under ``folder`` in one stack, so that one forward scores or decodes them all."""
+    return AdapterStack.from_peft(media.model, {name: adapter_folder(folder, *name.split("/")) for name in ADAPTERS})
+
+
+def adapter_folder(folder: Path, run: str, hypothesis: int | str) -> Path:
+    """The PEFT folder of one hypothesis of a run whose output is in ``folder``."""
+    return folder / run / "bundle" / "hypotheses" / str(hypothesis)
+
+
+def run_summary(folder: Path, run: str) -> dict[str, Any]:
+    """What the cards tell of a run's training."""
+    summary = json.loads((folder / run / SUMMARY_FILE).read_text(encoding="utf-8"))
+    told = ("hypotheses", "rank", "steps", "learning_rate", "seed", "seconds")
+    return {"run": run, "batch_size": summary["examples_per_step"]} | {name: summary[name] for name in told}
 
 
 def likelihood_report(nll: Tensor) -> dict[str, Any]:

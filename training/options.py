@@ -12,11 +12,13 @@ from lora_mcl.gate import Balance
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
 from lora_mcl.objectives import ObjectiveOptions
 from training.data import DataOptions
-from training.runs import GateStart
 from training.step import StepOptions
 
 Modality = Literal["image", "audio"]
 Dtype = Literal["bfloat16", "float32"]
+GateStart = Literal["mixture", "random"]
+START_CAPTIONS = 2000
+"""Captions of the run's own data that the gate's mixture is fitted to."""
 Schedule = Literal["cosine", "linear", "constant", "inverse-sqrt"]
 
 

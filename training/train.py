@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import EarlyStoppingCallback, PrinterCallback
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
 from lora_mcl.adapters import AdapterStack
@@ -38,12 +38,13 @@ from training.data.cache import open_cache
 from training.data.visits import CaptionVisits, train_visits, validation_visits
 from training.finish import save_run
 from training.mcl import MultipleChoiceLearner
-from training.options import TrainConfig
+from training.options import START_CAPTIONS, TrainConfig
 from training.progress import RunCallback
 from training.run_trainer import RunTrainer, out_of_memory_advice
-from training.runs import START_CAPTIONS
+from training.scenes import SceneVisits, scene_reading, scene_visits
 from training.zero import configure_deepspeed
 
+Visits = CaptionVisits | SceneVisits
 CONFIG_FILE = "config.yaml"
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -54,7 +55,7 @@ _FREE = ("about", "bundle", "data.workers", "data.max_broken", "training.log_eve
 def load_model(config: TrainConfig) -> MediaLanguageModel:
     """The frozen base, on the CPU: the Trainer moves it (in 4 bits, it is loaded to this process' GPU)."""
     options = config.model
-    return options.kind.load(
+    media = options.kind.load(
         options.base,
         revision=options.revision,
         dtype=getattr(torch, options.dtype),
@@ -62,9 +63,12 @@ def load_model(config: TrainConfig) -> MediaLanguageModel:
         load_in_4bit=options.load_in_4bit,
         chat_template=options.chat_template,
     )
+    if not torch.cuda.is_available():  # on sequences as short as the embedded models', a quarter faster
+        media.model.set_attn_implementation("eager")
+    return media
 
 
-def attach(config: TrainConfig, media: MediaLanguageModel, visits: CaptionVisits) -> MultipleChoiceLearner:
+def attach(config: TrainConfig, media: MediaLanguageModel, visits: Visits) -> MultipleChoiceLearner:
     """New adapters on the base, and the caption gate if the objective has one."""
     seed = config.training.seed
     torch.manual_seed(seed)
@@ -77,8 +81,7 @@ def attach(config: TrainConfig, media: MediaLanguageModel, visits: CaptionVisits
         gate = CaptionGate(vocabulary, len(specs), balance=config.gate.balance, excluded_token_ids=special)
         if config.gate.start == "mixture":
             numbers = range(min(START_CAPTIONS, len(visits)))
-            captions = [visits.labels.caption_ids(visits.caption(n))[:-1] for n in numbers]
-            start_gate(gate, right_padded(captions), torch.Generator().manual_seed(seed))
+            start_gate(gate, right_padded([visits.words(n) for n in numbers]), torch.Generator().manual_seed(seed))
     return MultipleChoiceLearner(media.model, stack, config.objective, gate, config.step)
 
 
@@ -87,10 +90,37 @@ def adapts_media(media: MediaLanguageModel, stack: AdapterStack) -> bool:
     return any(name.startswith(media.media_modules) for name in stack.layers)
 
 
-def build(config: TrainConfig, **arguments: Any) -> tuple[RunTrainer, MediaLanguageModel]:
+def steps_of(config: TrainConfig, epoch: int | None, block: int) -> int:
+    """Steps of ``block`` examples that the run takes.
+
+    Args:
+        epoch: visits of an epoch; None where there is no such thing.
+
+    Raises:
+        OptionsError: there is none, or not one step is filled.
+    """
+    options = config.training
+    if options.steps is not None:
+        return options.steps
+    if epoch is None:
+        raise OptionsError(f"data of kind {config.data.kind} have no end: give training.steps")
+    assert options.epochs is not None
+    steps = options.epochs * epoch // block
+    if steps < 1:
+        raise OptionsError(
+            f"{options.epochs * epoch} visits do not fill one step of {block} examples: lower "
+            "training.batch_size or training.accumulation, or train for more epochs"
+        )
+    return steps
+
+
+def build(
+    config: TrainConfig, callbacks: Sequence[TrainerCallback] = (), **arguments: Any
+) -> tuple[RunTrainer, MediaLanguageModel]:
     """The run's trainer, ready to start, and its base.
 
     Args:
+        callbacks: of transformers' Trainer, beside the run's own.
         arguments: of transformers' ``TrainingArguments``, over the configuration.
 
     Raises:
@@ -99,43 +129,50 @@ def build(config: TrainConfig, **arguments: Any) -> tuple[RunTrainer, MediaLangu
     options, data, prompt = config.training, config.data, config.model.prompt
     if data.medium is None:
         data = replace(data, medium=config.model.modality)
+    scenes = data.kind == "scenes"
     # Before any weights are read: a wrong path should not cost minutes.
-    examples = open_examples(data)
+    examples = [] if scenes else open_examples(data)
     validation = open_examples(data, "validation") if data.validates else None
     world = arguments_of(config, 1, **arguments).world_size
     media = load_model(config)
     cache = open_cache(data.feature_cache, data.feature_cache_gib, media, config.model.revision, processes=world)
     block = options.batch_size * options.accumulation * world
-    visits = train_visits(examples, data, media, prompt, epochs=1, block=block, seed=options.seed, cache=cache)
-    steps = options.steps or options.epochs * visits.epoch_length // block
-    if steps < 1:
-        raise OptionsError(
-            f"{options.epochs * visits.epoch_length} visits do not fill one step of {block} examples: lower "
-            "training.batch_size or training.accumulation, or train for more epochs"
-        )
-    visits.length = steps * block
+    visits: Visits
+    if scenes:
+        steps = steps_of(config, None, block)
+        visits = scene_visits(data, media, steps * block, block, options.seed + 1)
+    else:
+        visits = train_visits(examples, data, media, prompt, epochs=1, block=block, seed=options.seed, cache=cache)
+        steps = steps_of(config, visits.epoch_length, block)
+        visits.length = steps * block
     learner = attach(config, media, visits)
     if adapts_media(media, learner.stack):
-        if cache is not None:
-            raise OptionsError("data.feature_cache is of no use here: adapters.target_modules change the media tower")
+        if scenes or cache is not None or data.feature_dropout:
+            wrong = "kind scenes" if scenes else "feature_dropout" if data.feature_dropout else "feature_cache"
+            raise OptionsError(f"data.{wrong} is of no use here: adapters.target_modules change the media tower")
         reading: dict[str, Any] = {"data_collator": ModelCollator(media)}
+    elif scenes:
+        reading = scene_reading(media, prompt, data.feature_dropout)
     else:
-        reading = {"data_collator": PromptCollator(media), "prompts_of": partial(encode_prompts, media, cache=cache)}
+        reading = {
+            "data_collator": PromptCollator(media),
+            "prompts_of": partial(encode_prompts, media, cache=cache, dropout=data.feature_dropout),
+        }
     evaluated = None
     if validation is not None:
         # Several processes share a validation evenly; one needs no filling.
         multiple = options.batch_size * world if world > 1 else 1
         evaluated = validation_visits(validation, data, media, prompt, multiple=multiple, cache=cache)
-    callbacks: list[Any] = [RunCallback(options.save_every, data.validates)]
+    own: list[TrainerCallback] = [RunCallback(options.save_every, data.validates)]
     if options.patience is not None:
-        callbacks.append(EarlyStoppingCallback(options.patience))
+        own.append(EarlyStoppingCallback(options.patience))
     trainer = RunTrainer(
         learner,
         arguments_of(config, steps, **arguments),
         gate_learning_rate=config.gate.learning_rate,
         train_dataset=visits,
         eval_dataset=evaluated,
-        callbacks=callbacks,
+        callbacks=[*own, *callbacks],
         **reading,
     )
     if trainer.is_deepspeed_enabled:
@@ -172,13 +209,13 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def train(config: TrainConfig, **arguments: Any) -> Path:
-    """Train, or go on with, a run; returns the bundle's folder. ``arguments`` are as for ``build``.
+def train(config: TrainConfig, callbacks: Sequence[TrainerCallback] = (), **arguments: Any) -> Path:
+    """Train, or go on with, a run; returns the bundle's folder. Other arguments are as for ``build``.
 
     Raises:
         LoraMclError: with a message for the user.
     """
-    trainer, media = build(config, **arguments)
+    trainer, media = build(config, callbacks, **arguments)
     if trainer.args.should_save:
         remember(config)
     trainer.accelerator.wait_for_everyone()
@@ -191,7 +228,9 @@ def train(config: TrainConfig, **arguments: Any) -> Path:
         raise DataError(
             str(error).strip().splitlines()[-1].removeprefix(f"{DataError.__module__}.DataError: ")
         ) from error
-    return save_run(config, trainer, media, time.perf_counter() - started)
+    folder = save_run(config, trainer, media, time.perf_counter() - started)
+    trainer.accelerator.end_training()  # a process that leaves its group unannounced may be aborted
+    return folder
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -20,13 +20,19 @@ _build = program.build
 seen = set()  # types that logits had
 
 
+def say(*words):
+    """One line in one piece: processes write at the same time."""
+    sys.stdout.write(f"{' '.join(map(str, words))}\n")
+    sys.stdout.flush()
+
+
 class Sharded(TrainerCallback):
     """Says, after the last step, which weights the processes do share out."""
 
     def on_step_end(self, args, state, control, model, **kwargs):
         if state.global_step == state.max_steps:
             names = [name for name, weight in model.named_parameters() if isinstance(weight, DTensor)]
-            print("SHARDED", len(names), any("lora_A" in name for name in names), any("base" in name for name in names))
+            say("SHARDED", len(names), *(any(part in name for name in names) for part in ("lora_A", "base")))
 
 
 class Partitioned(TrainerCallback):
@@ -35,14 +41,14 @@ class Partitioned(TrainerCallback):
     def on_step_begin(self, args, state, control, model, **kwargs):
         if state.global_step == state.max_steps - 1:
             away = [name for name, weight in model.named_parameters() if is_shared(weight) and not weight.numel()]
-            print("PARTITIONED", *(any(part in name for name in away) for part in ("lora_A", "base")), flush=True)
+            say("PARTITIONED", *(any(part in name for name in away) for part in ("lora_A", "base")))
             weights = {weight.dtype for weight in model.parameters() if weight.requires_grad}
-            print("AUTOCAST", *seen, *weights, flush=True)
+            say("AUTOCAST", *seen, *weights)
 
 
-def build_partitioned(config, **arguments):
+def build_partitioned(config, callbacks=(), **arguments):
     """With weights shared out however small: by default DeepSpeed leaves those of less than 100,000 values whole."""
-    trainer, media = _build(config, **arguments)
+    trainer, media = _build(config, callbacks, **arguments)
     plugin = trainer.accelerator.state.deepspeed_plugin
     plugin.deepspeed_config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
     trainer.add_callback(Partitioned())
@@ -58,9 +64,9 @@ def prepare_deepspeed():
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
-def build_sharded(config, **arguments):
+def build_sharded(config, callbacks=(), **arguments):
     """As ``accelerate launch`` with fsdp2.yaml prepares it; accelerate itself offers FSDP on GPUs only."""
-    trainer, media = _build(config, **arguments)
+    trainer, media = _build(config, callbacks, **arguments)
     plugin = FullyShardedDataParallelPlugin(
         fsdp_version=2,
         reshard_after_forward=True,

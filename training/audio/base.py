@@ -23,8 +23,7 @@ from training.packages import BUILD_DIR
 BASE_DIR = BUILD_DIR / "audio" / "base"
 CHECKPOINTS_DIR = BUILD_DIR / "audio" / "base-checkpoints"
 FEATURE_DROPOUT = 0.2
-SHORT_SHARE = 0.6
-"""Share of the batches made of five-second clips."""
+ADAPTERS_DIR = BUILD_DIR / "audio" / "adapters"
 
 
 def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> None:
@@ -41,7 +40,7 @@ def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> No
             warmup=0.03,
             seed=seed,
         ),
-        train_dataset=open_stream(steps * batch_size, batch_size, seed, short_share=SHORT_SHARE),
+        train_dataset=open_stream(steps * batch_size, batch_size, seed),
         data_collator=VisitCollator(media),
     )
     started = time.perf_counter()

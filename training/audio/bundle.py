@@ -15,14 +15,12 @@ from typing import Any
 
 from lora_mcl.bundle import AdapterRef, BaseRef, Bundle, save_bundle
 from lora_mcl.results import CompareOptions
-from training.audio.adapters import ADAPTERS_DIR
-from training.audio.base import BASE_DIR
+from training.audio.base import ADAPTERS_DIR, BASE_DIR
 from training.audio.batches import PROMPT
 from training.audio.evaluate import RESULTS
 from training.audio.grammar import MODES
 from training.audio.lexicon import load_lexicon
-from training.comparison import DIVERSITY_PENALTY, NUM_BEAMS
-from training.runs import HYPOTHESES
+from training.comparison import DIVERSITY_PENALTY, HYPOTHESES, NUM_BEAMS, adapter_folder
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 MODEL_DIR = ASSETS / "models" / "audio"
@@ -48,9 +46,9 @@ def hypothesis_refs(main: list[int]) -> tuple[AdapterRef, ...]:
 def write_bundle(results: dict[str, Any]) -> None:
     copy_files(BASE_DIR, MODEL_DIR, skip={"training.json"})
     for k in range(HYPOTHESES):
-        copy_files(ADAPTERS_DIR / "caption-gate" / str(k), BUNDLE_DIR / "hypotheses" / str(k))
-    copy_files(ADAPTERS_DIR / "mle" / "0", BUNDLE_DIR / "baseline")
-    copy_files(ADAPTERS_DIR / "caption-gate" / "gate", BUNDLE_DIR / "gate")
+        copy_files(adapter_folder(ADAPTERS_DIR, "caption-gate", k), BUNDLE_DIR / "hypotheses" / str(k))
+    copy_files(adapter_folder(ADAPTERS_DIR, "mle", 0), BUNDLE_DIR / "baseline")
+    copy_files(ADAPTERS_DIR / "caption-gate" / "bundle" / "gate", BUNDLE_DIR / "gate")
     lexicon = load_lexicon()
     main = results["test"]["likelihood"]["caption-gate"]["stability"]["main"]
     save_bundle(

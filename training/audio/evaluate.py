@@ -21,9 +21,8 @@ from tqdm import tqdm
 
 from lora_mcl.adapters import AdapterStack
 from lora_mcl.models.qwen2_audio import AudioLanguageModel
-from training.audio.adapters import ADAPTERS_DIR
 from training.audio.align import ALIGNED_DIR
-from training.audio.base import BASE_DIR
+from training.audio.base import ADAPTERS_DIR, BASE_DIR
 from training.audio.batches import PROMPT, Batch, VisitCollator, encode_prompts
 from training.audio.clips import draw, material_split
 from training.audio.grammar import MODES, load_grammar
@@ -33,11 +32,18 @@ from training.audio.reader import load_reader
 from training.audio.scene import Scene
 from training.audio.scoring import score
 from training.audio.visits import CachedClips, Visit
-from training.comparison import MAX_NEW_TOKENS, generation_report, likelihood_report, load_stack, requests_for
+from training.comparison import (
+    MAX_NEW_TOKENS,
+    RUNS,
+    generation_report,
+    likelihood_report,
+    load_stack,
+    requests_for,
+    run_summary,
+)
 from training.generation import generate
 from training.likelihood import likelihoods
 from training.reports import ScoredCaption, mean
-from training.runs import RUNS
 
 RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results" / "audio.json"
 AT_ONCE = 20
@@ -122,7 +128,7 @@ def main() -> None:
         "training": {
             "align": json.loads((ALIGNED_DIR / "training.json").read_text(encoding="utf-8")),
             "base": json.loads((BASE_DIR / "training.json").read_text(encoding="utf-8")),
-            **{run: json.loads((ADAPTERS_DIR / run / "summary.json").read_text(encoding="utf-8")) for run in RUNS},
+            **{run: run_summary(ADAPTERS_DIR, run) for run in RUNS},
         },
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)

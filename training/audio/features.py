@@ -99,9 +99,9 @@ def read_shard(folder: Path) -> tuple[list[Item], np.ndarray]:
     return items, np.load(folder / "tokens.npy", mmap_mode="r")
 
 
-def shards(split: str) -> list[Path]:
-    """The folders of a split's finished shards."""
-    return sorted((CACHE_DIR / split).glob("[0-9][0-9][0-9]"))
+def shards(split: str, cache: Path | None = None) -> list[Path]:
+    """The folders of a split's finished shards, in ``cache`` or where ``write_shard`` puts them."""
+    return sorted(((cache or CACHE_DIR) / split).glob("[0-9][0-9][0-9]"))
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from training.audio.scene import Event, Scene
 MODES = ("en-events", "en-scene", "fr-events")
 LOUDNESS_MENTIONED = 0.6
 BACKGROUND_MENTIONED = 0.85
-VAGUE = 0.12
+VAGUE = 0.25
 """How often an annotator names only an event's family: an honest way to be vague, for the model to learn."""
 
 _LETTERS = "abc"

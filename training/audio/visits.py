@@ -19,10 +19,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lora_mcl.models.qwen2_audio import AudioLanguageModel
 from training.audio.clips import clip_seconds
 from training.audio.features import Item, read_shard, shards
 from training.audio.grammar import MODES, Grammar, load_grammar
 from training.audio.waves import RATE
+
+SHORT_SHARE = 0.6
+"""Share of the batches made of five-second clips."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,9 @@ class CachedClips:
     num_samples: int
 
     @classmethod
-    def open(cls, split: str) -> CachedClips:
+    def open(cls, split: str, folder: Path | None = None) -> CachedClips:
         """All finished shards of a split; raises FileNotFoundError if there is none."""
-        return cls.of(shards(split), round(clip_seconds(split) * RATE), split)
+        return cls.of(shards(split, folder), round(clip_seconds(split) * RATE), split)
 
     @classmethod
     def of(cls, folders: Sequence[Path], num_samples: int, split: str = "train") -> CachedClips:
@@ -139,14 +143,31 @@ class CaptionVisits(Dataset):
         return self._orders[source, lap]
 
 
-def open_stream(
-    length: int, block: int, seed: int, *, short_share: float, mode_shares: Sequence[float] | None = None
+def adapters_stream(
+    media: AudioLanguageModel, folder: Path, length: int, block: int, seed: int, mode_shares: Sequence[float] | None
 ) -> CaptionVisits:
-    """``length`` visits of the cached training clips, ``short_share`` of the blocks of short ones.
+    """What adapters hear; cached clips serve any ``media``."""
+    return open_stream(length, block, seed, mode_shares=mode_shares, folder=folder)
 
-    Raises FileNotFoundError if no features are cached.
+
+def open_stream(
+    length: int,
+    block: int,
+    seed: int,
+    *,
+    short_share: float = SHORT_SHARE,
+    mode_shares: Sequence[float] | None = None,
+    folder: Path | None = None,
+) -> CaptionVisits:
+    """``length`` visits of the cached clips, ``short_share`` of the blocks of short ones.
+
+    Args:
+        folder: of the features, by default where ``training.audio.features`` puts them.
+
+    Raises:
+        FileNotFoundError: no features are cached.
     """
-    sources = [(CachedClips.open("train"), 1 - short_share)]
+    sources = [(CachedClips.open("train", folder), 1 - short_share)]
     if short_share:
-        sources.append((CachedClips.open("train-short"), short_share))
+        sources.append((CachedClips.open("train-short", folder), short_share))
     return CaptionVisits(sources, load_grammar(), length, block, seed, mode_shares)

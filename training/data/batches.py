@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel, llava_next, qwen2_audio
@@ -77,12 +78,15 @@ class ModelCollator:
         }
 
 
-def encode_prompts(media: MediaLanguageModel, batch: Batch, cache: FeatureCache | None = None) -> PromptBatch:
+def encode_prompts(
+    media: MediaLanguageModel, batch: Batch, cache: FeatureCache | None = None, dropout: float = 0.0
+) -> PromptBatch:
     """Run the tower on what the cache did not have, keep that, and embed the prompts with their media.
 
     Args:
         batch: what ``PromptCollator`` makes, on any device.
         cache: what the visits were made with.
+        dropout: share of the tower's answers that is hidden while training.
     """
     new = [row for row, cached in enumerate(batch["cached"]) if not cached]
     answers = dict(zip(new, _tower(media, [batch["media"][row] for row in new]), strict=True)) if new else {}
@@ -91,7 +95,7 @@ def encode_prompts(media: MediaLanguageModel, batch: Batch, cache: FeatureCache 
             if batch["keys"][row] is not None:
                 cache.put(batch["keys"][row], answers[row] | {"positions": _positions(media, batch, row)})
     own = [answers.get(row, medium) for row, medium in enumerate(batch["media"])]
-    features = [one["features"] for one in own]
+    features = [F.dropout(one["features"], dropout, media.model.training) for one in own]
     if isinstance(media, ImageLanguageModel):
         sizes = torch.stack([one["image_sizes"] for one in own])
         embeds = llava_next.embed_prompt(media.model, batch["input_ids"], features, sizes)

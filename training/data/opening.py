@@ -15,6 +15,7 @@ from training.data.options import DataOptions, Kind, Split
 from training.data.published import read_audiocaps, read_clotho, read_coco
 from training.data.table import read_table
 
+# Scenes are no files: training.scenes has them.
 READERS: dict[Kind, Callable[[DataOptions], list[Example]]] = {
     "folder": read_folder,
     "table": read_table,
@@ -33,6 +34,8 @@ def open_examples(options: DataOptions, split: Split = "train") -> Sequence[Exam
             left.
         OptionsError: ``split`` is "validation" and the options name nothing to validate on.
     """
+    if options.kind not in READERS:
+        raise OptionsError(f"data of kind {options.kind} are not read from files")
     if split == "validation" and not options.validates:
         raise OptionsError("nothing to validate on: give validation_path, validation_split or validation_share")
     elsewhere = split == "validation" and not options.validation_share

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from lora_mcl.errors import OptionsError
 from lora_mcl.results import Modality
 
-Kind = Literal["folder", "table", "audiocaps", "clotho", "coco", "hub"]
+Kind = Literal["folder", "table", "audiocaps", "clotho", "coco", "hub", "scenes"]
 CaptionsPerVisit = Literal["one", "all"]
 Split = Literal["train", "validation"]
 
@@ -27,6 +27,8 @@ class DataOptions:
             ``audiocaps``, ``clotho``: their CSV files and a folder of sounds.
             ``coco``: JSON in the form of COCO captions or of TextCaps, and a folder of images.
             ``hub``: a Hugging Face dataset with an image or audio column; needs the package ``datasets``.
+            ``scenes``: generated scenes, the embedded models' own data; ``path`` is the folder of the features that
+            ``training.image.features`` or ``training.audio.features`` cached.
         path: the folder, the table, the CSV or JSON file, or the dataset (its id, or a folder that holds it).
         media: folder that file names are relative to; by default the one that holds the captions. Not for ``hub``.
         medium: ``image`` or ``audio``; by default what the kind or the files' endings say.
@@ -44,6 +46,9 @@ class DataOptions:
         workers: processes that decode; 0 to decode in the training process.
         feature_cache: folder where the frozen media tower's answers are kept for the next epoch; empty for none.
         feature_cache_gib: it never grows beyond this, in GiB.
+        feature_dropout: share of the tower's answer that is hidden in every training step, against memorising a few
+            media. For adapters on the language model alone.
+        mode_shares: of ``scenes``: how often each annotator captions; equally often by default.
 
     Raises:
         OptionsError: a field is out of range or contradicts another.
@@ -71,6 +76,8 @@ class DataOptions:
     workers: int = 2
     feature_cache: str = ""
     feature_cache_gib: float = 20.0
+    feature_dropout: float = 0.0
+    mode_shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -92,6 +99,10 @@ class DataOptions:
         sources = [n for n in ("validation_path", "validation_split", "validation_share") if getattr(self, n)]
         if len(sources) > 1:
             raise OptionsError(f"give one of {' and '.join(sources)}, not {len(sources)}")
+        if not 0 <= self.feature_dropout < 1:
+            raise OptionsError(f"feature_dropout must be at least 0 and below 1; got {self.feature_dropout}")
+        if self.mode_shares and (min(self.mode_shares) < 0 or not sum(self.mode_shares)):
+            raise OptionsError(f"mode_shares must not be negative, nor all 0; got {list(self.mode_shares)}")
         if self.feature_cache_gib <= 0:
             raise OptionsError(f"feature_cache_gib must be positive; got {self.feature_cache_gib}")
         if isinstance(self.caption_columns, str):
@@ -100,9 +111,9 @@ class DataOptions:
 
     def _check_belonging(self) -> None:
         """Refuse options that the kind does not read: they would be ignored without a word."""
-        hub, columns = self.kind == "hub", self.kind in ("hub", "table", "folder")
+        hub, columns, scenes = self.kind == "hub", self.kind in ("hub", "table", "folder"), self.kind == "scenes"
         misplaced = {
-            "media": bool(self.media) and hub,
+            "media": bool(self.media) and (hub or scenes),
             "validation_media": bool(self.validation_media) and (hub or not self.validation_path),
             "subset": bool(self.subset) and not hub,
             "validation_split": bool(self.validation_split) and not hub,
@@ -111,6 +122,12 @@ class DataOptions:
             "media_column": bool(self.media_column) and not columns,
             "caption_columns": bool(self.caption_columns) and not columns,
             "mode_column": bool(self.mode_column) and not columns,
+            "mode_shares": bool(self.mode_shares) and not scenes,
+            "validation_path": bool(self.validation_path) and scenes,
+            "validation_share": bool(self.validation_share) and scenes,
+            "captions_per_visit": self.captions_per_visit != "one" and scenes,
+            "limit": bool(self.limit) and scenes,
+            "feature_cache": bool(self.feature_cache) and scenes,
         }
         for name, wrong in misplaced.items():
             if wrong and name == "validation_media" and not hub:

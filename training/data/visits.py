@@ -108,10 +108,10 @@ class CaptionVisits(Dataset):
         targets = self.labels.caption_ids(example.captions[caption])
         return Visit(tensors, cached, key, self.labels.prompt_ids(positions), targets)
 
-    def caption(self, number: int) -> str:
-        """The caption of a visit; nothing is decoded for it."""
+    def words(self, number: int) -> list[int]:
+        """The tokens of a visit's caption, without the end; nothing is decoded for it."""
         index, caption = self.plan.visit(number)
-        return self.examples[index].captions[caption]
+        return self.labels.caption_ids(self.examples[index].captions[caption])[:-1]
 
     @property
     def broken(self) -> list[str]:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lora_mcl.gate import Balance
 from lora_mcl.objectives import ObjectiveOptions
-from training.runs import GateStart
+from training.options import GateStart
 from training.step import StepOptions
 
 SAME, START, SHARES, SURPLUS, DROPOUT = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from lora_mcl.adapters import AdapterStack
 from lora_mcl.models.llava_next import ImageLanguageModel
 from lora_mcl.objectives import ObjectiveOptions
-from training import runs
+from training import train as program
+from training.comparison import adapter_folder
+from training.config import load_config
 from training.experiments.arms import (
     ALL,
     CLEAN,
@@ -28,19 +31,19 @@ from training.experiments.arms import (
     Run,
     file_name,
 )
-from training.image import adapters
 from training.image.base import BASE_DIR
 from training.image.features import CACHE_DIR
 from training.image.grammar import load_grammar
 from training.image.likelihood import likelihoods
 from training.image.visits import CachedPictures
+from training.options import TrainConfig
 from training.packages import BUILD_DIR
 from training.stability import oracle_nll, stability
 
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "embedded" / "image" / "caption-gate.yaml"
 RUNS_DIR = BUILD_DIR / "experiments" / "image"
 STEPS, BATCH, LEARNING_RATE = 80, 24, 1e-3
 THREADS = torch.get_num_threads()
-RANK = 8
 TEST_PICTURES = 200
 CURVE_EVERY = 5
 
@@ -94,21 +97,28 @@ def train(name: str, arm: Arm, seed: int, steps: int) -> Run:
     """Train one arm from a fresh start and measure it."""
     folder = RUNS_DIR / file_name(name, seed)
     shutil.rmtree(folder, ignore_errors=True)  # a resumed run's seconds would not be those of the whole
-    run = runs.Run(arm.hypotheses, RANK, arm.objective, arm.step, arm.dropout, arm.balance, arm.gate_start, arm.shares)
     curve = Curve()
-    adapters.train(
-        run,
-        folder,
-        steps=steps,
-        batch_size=BATCH,
-        learning_rate=LEARNING_RATE,
-        seed=seed,
-        callbacks=[curve],
-    )
+    program.train(configured(arm, folder, seed, steps), [curve])
     media = ImageLanguageModel.load(BASE_DIR)
-    stack = AdapterStack.from_peft(media.model, {f"hypothesis-{k}": folder / str(k) for k in range(arm.hypotheses)})
+    adapters = {f"hypothesis-{k}": adapter_folder(RUNS_DIR, folder.name, k) for k in range(arm.hypotheses)}
+    stack = AdapterStack.from_peft(media.model, adapters)
     seconds = curve.points[-1]["seconds"]
     return {"seed": seed, "steps": steps, "seconds": seconds, "test": measure(media, stack), "curve": curve.points}
+
+
+def configured(arm: Arm, folder: Path, seed: int, steps: int) -> TrainConfig:
+    """The embedded configuration with what the arm changes of it."""
+    config = load_config(TrainConfig, CONFIG)
+    return replace(
+        config,
+        output=folder,
+        adapters=replace(config.adapters, hypotheses=arm.hypotheses, dropout=arm.dropout),
+        objective=arm.objective,
+        gate=replace(config.gate, balance=arm.balance, start=arm.gate_start),
+        step=arm.step,
+        data=replace(config.data, mode_shares=arm.shares or ()),
+        training=replace(config.training, steps=steps, seed=seed, batch_size=BATCH, learning_rate=LEARNING_RATE),
+    )
 
 
 def measure(media: ImageLanguageModel, stack: AdapterStack) -> dict[str, Any]:

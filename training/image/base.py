@@ -21,6 +21,7 @@ from training.learner import run_parser, training_arguments, write_summary
 from training.packages import BUILD_DIR
 
 BASE_DIR = BUILD_DIR / "image" / "base"
+ADAPTERS_DIR = BUILD_DIR / "image" / "adapters"
 CHECKPOINTS_DIR = BUILD_DIR / "image" / "base-checkpoints"
 FEATURE_DROPOUT = 0.3
 

@@ -15,15 +15,13 @@ from typing import Any
 
 from lora_mcl.bundle import AdapterRef, BaseRef, Bundle, save_bundle
 from lora_mcl.results import CompareOptions
-from training.comparison import DIVERSITY_PENALTY, NUM_BEAMS
-from training.image.adapters import ADAPTERS_DIR
-from training.image.base import BASE_DIR
+from training.comparison import DIVERSITY_PENALTY, HYPOTHESES, NUM_BEAMS, adapter_folder
+from training.image.base import ADAPTERS_DIR, BASE_DIR
 from training.image.batches import PROMPT
 from training.image.evaluate import RESULTS
 from training.image.grammar import MODES
 from training.image.lexicon import load_lexicon
 from training.image.places import load_places
-from training.runs import HYPOTHESES
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 MODEL_DIR = ASSETS / "models" / "image"
@@ -49,9 +47,9 @@ def hypothesis_refs(main: list[int]) -> tuple[AdapterRef, ...]:
 def write_bundle(results: dict[str, Any]) -> None:
     _copy(BASE_DIR, MODEL_DIR, skip={"training.json"})
     for k in range(HYPOTHESES):
-        _copy(ADAPTERS_DIR / "caption-gate" / str(k), BUNDLE_DIR / "hypotheses" / str(k))
-    _copy(ADAPTERS_DIR / "caption-gate" / "gate", BUNDLE_DIR / "gate")
-    _copy(ADAPTERS_DIR / "mle" / "0", BUNDLE_DIR / "baseline")
+        _copy(adapter_folder(ADAPTERS_DIR, "caption-gate", k), BUNDLE_DIR / "hypotheses" / str(k))
+    _copy(ADAPTERS_DIR / "caption-gate" / "bundle" / "gate", BUNDLE_DIR / "gate")
+    _copy(adapter_folder(ADAPTERS_DIR, "mle", 0), BUNDLE_DIR / "baseline")
     main = results["test"]["likelihood"]["caption-gate"]["stability"]["main"]
     save_bundle(
         Bundle(

@@ -24,15 +24,16 @@ from training.comparison import (
     GATE,
     MAX_NEW_TOKENS,
     RELAXED,
+    RUNS,
     generation_report,
     likelihood_report,
     load_stack,
     requests_for,
+    run_summary,
 )
 from training.generation import generate
-from training.image.adapters import ADAPTERS_DIR
 from training.image.align import ALIGNED_DIR
-from training.image.base import BASE_DIR
+from training.image.base import ADAPTERS_DIR, BASE_DIR
 from training.image.batches import PROMPT
 from training.image.breakdown import by_kinds, by_photographs
 from training.image.features import CACHE_DIR, draw, material_split
@@ -46,7 +47,6 @@ from training.image.scoring import score
 from training.image.visits import CachedPictures
 from training.packages import BUILD_DIR
 from training.reports import ScoredCaption
-from training.runs import RUNS
 
 RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results" / "image.json"
 
@@ -109,7 +109,7 @@ def main() -> None:
         "training": {
             "align": json.loads((ALIGNED_DIR / "training.json").read_text(encoding="utf-8")),
             "base": json.loads((BASE_DIR / "training.json").read_text(encoding="utf-8")),
-            **{run: json.loads((ADAPTERS_DIR / run / "summary.json").read_text(encoding="utf-8")) for run in RUNS},
+            **{run: run_summary(ADAPTERS_DIR, run) for run in RUNS},
         },
     }
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
