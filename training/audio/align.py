@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lora_mcl.models.qwen2_audio import AudioLanguageModel
 from training.alignment import AlignmentLearner, AlignmentTrainer, naming_matrix
+from training.audio.alone import heard
 from training.audio.build_base import save_half
 from training.audio.features import UNTRAINED_DIR
 from training.audio.lexicon import Clause, load_lexicon
@@ -25,8 +26,6 @@ from training.packages import BUILD_DIR
 
 ALIGNED_DIR = BUILD_DIR / "audio" / "aligned"
 CHECKPOINTS_DIR = BUILD_DIR / "audio" / "align-checkpoints"
-POSITION_SECONDS = 0.04
-"""The tower gives one position for every 40 ms."""
 FEATURE_DROPOUT = 0.3
 
 
@@ -49,21 +48,17 @@ class AlignmentCollator:
 
     def __call__(self, visits: Sequence[Visit]) -> dict[str, Tensor]:
         features = torch.stack([visit.features for visit in visits])
-        time = (torch.arange(features.shape[1]) + 0.5) * POSITION_SECONDS
         medium, sounds, here = [], [], []
         for row, visit in enumerate(visits):
             for event, spans in zip(visit.item.scene.events, visit.item.spans, strict=True):
                 medium.append(row)
                 sounds.append(self.events[event.sound])
-                heard = torch.zeros(len(time), dtype=torch.bool)
-                for start, end in spans:
-                    heard |= (time > start - POSITION_SECONDS) & (time < end + POSITION_SECONDS)
-                here.append(heard)
+                here.append(heard(spans, features.shape[1]))
         return {
             "features": features,
             "medium": torch.tensor(medium, dtype=torch.long),
             "thing": torch.tensor(sounds, dtype=torch.long),
-            "here": torch.stack(here) if here else torch.zeros(0, len(time), dtype=torch.bool),
+            "here": torch.stack(here) if here else torch.zeros(0, features.shape[1], dtype=torch.bool),
             "place": torch.tensor([self.beds.get(visit.item.scene.background, -100) for visit in visits]),
         }
 

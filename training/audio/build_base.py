@@ -1,8 +1,8 @@
-"""Build the embedded audio model before any training: pretrained tower, everything else at random.
+"""Build the embedded audio model before it hears captions: adapted tower, everything else at random.
 
 The result is a folder that ``Qwen2AudioForConditionalGeneration`` and ``Qwen2AudioProcessor`` load: the first half of
-Whisper tiny.en's encoder in the stock ``Qwen2AudioEncoder``, the stock linear projector, a small Qwen2, and a tokenizer
-trained on the captions the model is going to learn.
+Whisper tiny.en's encoder (``tower.py``) in the stock ``Qwen2AudioEncoder``, the stock projector, a small Qwen2, and
+a tokenizer trained on the captions the model is going to learn.
 
     python -m training.audio.build_base
 """
@@ -37,14 +37,12 @@ from training.audio.lexicon import load_lexicon
 from training.audio.material import load_material
 from training.audio.sampler import sample_scene
 from training.audio.scene import Event
+from training.audio.tower import TOWER_DIR
 from training.audio.waves import RATE
-from training.audio.whisper import pretrained_encoder, standardise, whisper_config
+from training.audio.whisper import POSITIONS_PER_SECOND, log_mel_extractor, standardise
 from training.tokenizer import train_tokenizer
 
 AUDIO, AUDIO_BOS, AUDIO_EOS = "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"
-FRAMES_PER_SECOND = 50
-"""Encoder positions a second."""
-
 # A user turn is its text and, between two marks, its clips; an answer is a new line, the text, and the end token.
 CHAT_TEMPLATE = (
     "{{ bos_token }}"
@@ -86,10 +84,10 @@ def build_base(
         out: the folder to write.
         captions: the corpus to train the tokenizer on; put the prompt in it too.
         size: the language model's size; ``vocab_size`` is an upper bound.
-        encoder: the audio tower; by default the pretrained one, fetched if needed.
+        encoder: the audio tower; by default the one that ``training.audio.tower`` adapted.
         seed: of the random projector and language model.
     """
-    encoder = pretrained_encoder() if encoder is None else encoder
+    encoder = Qwen2AudioEncoder.from_pretrained(TOWER_DIR) if encoder is None else encoder
     tokenizer = train_tokenizer(
         captions,
         size.vocab_size,
@@ -130,7 +128,7 @@ def save_half(model: Qwen2AudioForConditionalGeneration, processor: Qwen2AudioPr
 
 def make_processor(tokenizer: PreTrainedTokenizerFast, encoder: Qwen2AudioEncoder) -> Qwen2AudioProcessor:
     """The processor that gives the encoder the clips it reads: as long as its positions last."""
-    seconds = encoder.config.max_source_positions // FRAMES_PER_SECOND
+    seconds = encoder.config.max_source_positions // POSITIONS_PER_SECOND
     return Qwen2AudioProcessor(
         feature_extractor=WhisperFeatureExtractor(
             feature_size=encoder.config.num_mel_bins,
@@ -161,16 +159,6 @@ def sample_captions(scenes: int, seed: int) -> Iterator[str]:
         yield from (grammar.caption(type(scene)(scene.background, tuned, scene.layout), mode, rng) for mode in MODES)
 
 
-def log_mel_extractor() -> WhisperFeatureExtractor:
-    """What turns a clip into the log-mel picture that the encoder reads, padded to its full length."""
-    config = whisper_config()
-    return WhisperFeatureExtractor(
-        feature_size=config.num_mel_bins,
-        sampling_rate=RATE,
-        chunk_length=config.max_source_positions // FRAMES_PER_SECOND,
-    )
-
-
 def sample_log_mels(clips: int) -> list[Tensor]:
     """Log-mel pictures [M, F] of ``clips`` training clips."""
     material = load_material("train")
@@ -185,7 +173,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=100, help="clips that the tower's output is standardised on")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    encoder = pretrained_encoder()
+    encoder = Qwen2AudioEncoder.from_pretrained(TOWER_DIR).eval()
     standardise(encoder, sample_log_mels(args.clips))
     build_base(args.out, sample_captions(args.scenes, args.seed), encoder=encoder, seed=args.seed)
 

@@ -16,6 +16,7 @@ from training.audio.bundle import BUNDLE_DIR, LABELS, MODEL_DIR
 from training.audio.evaluate import RESULTS
 from training.audio.lexicon import load_lexicon
 from training.audio.probe import RESULTS as PROBE_RESULTS
+from training.audio.recordings import load_sounds
 from training.tables import filled, percent, table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +59,7 @@ def sounds(split: dict[str, Any]) -> str:
 def probed(results: dict[str, Any]) -> str:
     """After which of the encoder's layers sounds can be told apart."""
     rows = [[layer, percent(found["seen"]), percent(found["unseen"])] for layer, found in results["layers"].items()]
+    rows.append(["2, adapted", percent(results["adapted"]["seen"]), percent(results["adapted"]["unseen"])])
     return table(["after layer", "new clips of training recordings", "recordings of held-out packages"], rows)
 
 
@@ -65,9 +67,12 @@ def blocks(results: dict[str, Any]) -> dict[str, str]:
     """Every generated passage, by the name its markers carry."""
     lexicon = load_lexicon()
     labels = {mode: label for mode, (label, _) in LABELS.items()}
+    recordings = load_sounds()
+    packages = {recording.package for recording in recordings}
     best = {split: results[split]["generation"]["caption-gate"]["best"] for split in ("test", "seen")}
     return {
         "audio_counts": f"{len(lexicon.events)} sounds and {len(lexicon.beds)} backgrounds.",
+        "audio_material": f"There are {len(recordings):,} recordings of {len(packages)} packages",
         "audio_headline": f"On {results['test']['captioned']:,} test clips of recordings from packages that training "
         f"never heard, the best hypothesis names {percent(best['test']['recall'])} of the events "
         f"({percent(best['test']['family_recall'])} of their families); on new clips of trained-on recordings, "

@@ -14,15 +14,13 @@ import random
 from dataclasses import dataclass
 
 from training.audio import english, french
-from training.audio.lexicon import SILENCE, Clause, Lexicon, load_lexicon
+from training.audio.lexicon import SILENCE, VAGUE, Clause, Lexicon, load_lexicon
 from training.audio.moods import MOOD_WORDS, scene_mood
 from training.audio.scene import Event, Scene
 
 MODES = ("en-events", "en-scene", "fr-events")
 LOUDNESS_MENTIONED = 0.6
 BACKGROUND_MENTIONED = 0.85
-VAGUE = 0.25
-"""How often an annotator names only an event's family: an honest way to be vague, for the model to learn."""
 
 _LETTERS = "abc"
 
@@ -57,17 +55,27 @@ class Grammar:
             bed = _clause(language, self.lexicon.sounds[scene.background].clause)
         if not scene.events:
             return _pick(language.ALONE, rng, template).format(bed=bed)
-        phrases = dict(zip(_LETTERS, (self._event(event, language, rng) for event in scene.events), strict=False))
+        clauses = self._clauses(scene, rng)
+        events = zip(scene.events, clauses, strict=True)
+        phrases = dict(zip(_LETTERS, (self._event(*one, language, rng) for one in events), strict=False))
         pattern = _pick(language.EVENT_TEMPLATES[scene.layout, len(scene.events)], rng, template)
         main = pattern.format(**phrases)
         if bed is not None and rng.random() < BACKGROUND_MENTIONED:
             return rng.choice(language.BACKGROUNDS).format(main=main, bed=bed)
         return main
 
-    def _event(self, event: Event, language, rng: random.Random):
+    def _clauses(self, scene: Scene, rng: random.Random) -> list[Clause]:
+        """The words for each event: its own, or its family's, which no two events of a caption share."""
+        clauses: list[Clause] = []
+        for event in scene.events:
+            sound = self.lexicon.sounds[event.sound]
+            family, vague = self.lexicon.families[sound.family].clause, self.lexicon.vague.get(event.sound, VAGUE)
+            exact = rng.random() >= vague or family in clauses
+            clauses.append(sound.clause if exact or family is None else family)
+        return clauses
+
+    def _event(self, event: Event, clause: Clause, language, rng: random.Random):
         sound = self.lexicon.sounds[event.sound]
-        family = self.lexicon.families[sound.family].clause
-        clause = family if family is not None and rng.random() < VAGUE else sound.clause
         tunes = language.RHYTHMS if sound.family == "percussion" else language.TUNES
         words = language.LOUDNESS_WORDS[event.loudness]
         return _clause(

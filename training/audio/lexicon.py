@@ -1,8 +1,8 @@
 """The sounds the embedded captioner knows, with all that a grammar needs to tell them in two languages.
 
-Three tables, written by hand: ``lexicon.csv`` (a row is one sound: an *event*, an instrument's *music*, *speech*,
+Tables written by hand: ``lexicon.csv`` (a row is one sound: an *event*, an instrument's *music*, *speech*,
 or a *bed*, a continuous background), ``families.csv`` (the broader word each falls under) and ``settings.csv``
-(where a recording with a given background seems to be made).
+(where a recording with a given background seems to be made). ``vague.csv`` is measured (``difficulty.py``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 HERE = Path(__file__).resolve().parent
-LEXICON_CSV, FAMILIES_CSV, SETTINGS_CSV = (HERE / f"{name}.csv" for name in ("lexicon", "families", "settings"))
+LEXICON_CSV, FAMILIES_CSV, SETTINGS_CSV, VAGUE_CSV = (
+    HERE / f"{name}.csv" for name in ("lexicon", "families", "settings", "vague")
+)
+VAGUE = 0.25
+"""How often annotators name only the family of a sound for which nothing else was measured."""
 SILENCE = "silence"
 """The setting of a recording without background."""
 
@@ -108,11 +112,17 @@ class Setting:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The three tables, each by id."""
+    """The tables, each by id.
+
+    Attributes:
+        vague: how often annotators name only a sound's family: more often the harder sounds of its kind are to tell
+            apart. So the model learns to be vague where it cannot know better.
+    """
 
     sounds: Mapping[str, Sound]
     families: Mapping[str, Family]
     settings: Mapping[str, Setting]
+    vague: Mapping[str, float]
 
     def __post_init__(self) -> None:
         for sound in self.sounds.values():
@@ -120,6 +130,9 @@ class Lexicon:
                 raise LexiconError(f"sound {sound.id!r}: unknown family {sound.family!r}")
             if sound.kind == "bed" and sound.id not in self.settings:
                 raise LexiconError(f"bed {sound.id!r} has no row in {SETTINGS_CSV.name}")
+        for sound, share in self.vague.items():
+            if sound not in self.sounds or not 0 <= share <= 1:
+                raise LexiconError(f"{VAGUE_CSV.name}: {sound!r} is no sound, or {share} no share")
         if SILENCE not in self.settings:
             raise LexiconError(f"{SETTINGS_CSV.name} has no row for {SILENCE}")
 
@@ -137,7 +150,12 @@ class Lexicon:
         return self.of_kind("bed")
 
 
-def read_lexicon(sounds: Path = LEXICON_CSV, families: Path = FAMILIES_CSV, settings: Path = SETTINGS_CSV) -> Lexicon:
+def read_lexicon(
+    sounds: Path = LEXICON_CSV,
+    families: Path = FAMILIES_CSV,
+    settings: Path = SETTINGS_CSV,
+    vague: Path = VAGUE_CSV,
+) -> Lexicon:
     """Read and check the tables.
 
     Raises:
@@ -150,6 +168,7 @@ def read_lexicon(sounds: Path = LEXICON_CSV, families: Path = FAMILIES_CSV, sett
         ),
         _by_id(families, lambda row: Family(row["id"], _clause(row) if row["en"] else None, row["sounds"])),
         _by_id(settings, lambda row: Setting(row["background"], row["en"], row["en_alt"]), key="background"),
+        _by_id(vague, lambda row: float(row["vague"]), key="sound") if vague.is_file() else {},
     )
     owners: dict[tuple[str, str], str] = {}
     clauses = [(sound.id, sound.clause) for sound in lexicon.sounds.values()]

