@@ -346,7 +346,7 @@ def test_examples_are_ten_clips_of_the_pack(tmp_path):
 def test_every_documented_command_is_there():
     text = (Path(align.__file__).with_name("README.md")).read_text(encoding="utf-8")
     commands = re.findall(r"^python -m (training\.audio\.\w+)((?: --?[\w-]+(?: [\w-]+)?)*)", text, re.M)
-    assert len(commands) == 15
+    assert len(commands) == 14
     for module, options in commands:
         source = Path(importlib.util.find_spec(module).origin).read_text(encoding="utf-8")
         for flag in re.findall(r"--[\w-]+", options):

@@ -45,11 +45,15 @@ def test_what_the_annotators_write_is_read_back(mode, monkeypatch):
 def test_vague_captions_name_families_once():
     annotators = Grammar(replace(LEXICON, vague=dict.fromkeys(LEXICON.sounds, 1.0)))
     scene = Scene(None, (Event("dog", 2), Event("saw"), Event("cat")))
+    seen, said = set(), []
     for mode in ("en-events", "fr-events"):
         for seed in range(20):
             reading = read(annotators.caption(scene, mode, random.Random(seed)))
-            assert reading.mode == mode and set(reading.families) == {"animal", "machine"}
-            assert [sound for sound, _ in reading.events] == ["cat"], "a second animal is named"
+            assert reading.mode == mode and set(reading.families) <= {"animal", "machine"}
+            seen |= set(reading.families) | {sound for sound, _ in reading.events}
+            said.append(len(reading.families) + len(reading.events))
+    # What was said already is not said again: then a sound is named.
+    assert {"animal", "machine", "cat"} <= seen and min(said) < 3
 
 
 @pytest.mark.parametrize(
@@ -108,3 +112,23 @@ def test_scores_of_a_background_alone():
     assert score(LEXICON, scene, Reading("en", "en-events", (), (), "rain")).recall == 1
     named = score(LEXICON, scene, Reading("en", "en-events", (("dog", 1),), ("animal",), "rain"))
     assert (named.recall, named.precision, named.family_recall, named.background_right) == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A dog barks twice while rain falls.", 1),
+        ("An animal makes a noise.", 1),
+        ("Something makes a noise while rain falls.", 1),
+        ("A storm scene by a stream.", 0),
+        ("A dog barks and then a cat meows.", 0),
+        ("A bird makes a noise.", 0),
+        ("A dog barks, with wind blowing in the background.", 0),
+        ("Quelque chose fait du bruit pendant que la pluie tombe.", 1),
+        ("Zorps fnord.", 0),
+    ],
+)
+def test_nothing_wrong_is_said(text, expected):
+    """It may leave out what it likes; what nobody can read is not right either."""
+    scene = Scene("rain", (Event("dog", 2), Event("saw")))
+    assert score(LEXICON, scene, read(text)).nothing_wrong == expected

@@ -1,7 +1,7 @@
-"""Build the embedded audio model before it hears captions: adapted tower, everything else at random.
+"""Build the embedded audio model before it hears captions: pretrained tower, everything else at random.
 
 The result is a folder that ``Qwen2AudioForConditionalGeneration`` and ``Qwen2AudioProcessor`` load: the first half of
-Whisper tiny.en's encoder (``tower.py``) in the stock ``Qwen2AudioEncoder``, the stock projector, a small Qwen2, and
+Whisper tiny.en's encoder in the stock ``Qwen2AudioEncoder``, the stock projector, a small Qwen2, and
 a tokenizer trained on the captions the model is going to learn.
 
     python -m training.audio.build_base
@@ -37,9 +37,13 @@ from training.audio.lexicon import load_lexicon
 from training.audio.material import load_material
 from training.audio.sampler import sample_scene
 from training.audio.scene import Event
-from training.audio.tower import TOWER_DIR
 from training.audio.waves import RATE
-from training.audio.whisper import POSITIONS_PER_SECOND, log_mel_extractor, standardise
+from training.audio.whisper import (
+    POSITIONS_PER_SECOND,
+    log_mel_extractor,
+    pretrained_encoder,
+    standardise,
+)
 from training.tokenizer import train_tokenizer
 
 AUDIO, AUDIO_BOS, AUDIO_EOS = "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"
@@ -84,10 +88,10 @@ def build_base(
         out: the folder to write.
         captions: the corpus to train the tokenizer on; put the prompt in it too.
         size: the language model's size; ``vocab_size`` is an upper bound.
-        encoder: the audio tower; by default the one that ``training.audio.tower`` adapted.
+        encoder: the audio tower; by default the pretrained one, fetched if needed.
         seed: of the random projector and language model.
     """
-    encoder = Qwen2AudioEncoder.from_pretrained(TOWER_DIR) if encoder is None else encoder
+    encoder = pretrained_encoder() if encoder is None else encoder
     tokenizer = train_tokenizer(
         captions,
         size.vocab_size,
@@ -173,7 +177,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=100, help="clips that the tower's output is standardised on")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    encoder = Qwen2AudioEncoder.from_pretrained(TOWER_DIR).eval()
+    encoder = pretrained_encoder()
     standardise(encoder, sample_log_mels(args.clips))
     build_base(args.out, sample_captions(args.scenes, args.seed), encoder=encoder, seed=args.seed)
 

@@ -31,6 +31,7 @@ COLUMNS = {
     "background_right": "background right",
     "count_right": "count right",
     "mood_right": "mood right",
+    "nothing_wrong": "nothing wrong",
 }
 NEVER_SAID = {("en-scene", "recall"), ("en-scene", "precision")}
 LEAST_CLIPS = 5
@@ -59,7 +60,6 @@ def sounds(split: dict[str, Any]) -> str:
 def probed(results: dict[str, Any]) -> str:
     """After which of the encoder's layers sounds can be told apart."""
     rows = [[layer, percent(found["seen"]), percent(found["unseen"])] for layer, found in results["layers"].items()]
-    rows.append(["2, adapted", percent(results["adapted"]["seen"]), percent(results["adapted"]["unseen"])])
     return table(["after layer", "new clips of training recordings", "recordings of held-out packages"], rows)
 
 

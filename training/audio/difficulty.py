@@ -4,8 +4,8 @@
 
 The training recordings are parted by their packages. A classifier on Whisper's own features learns from all parts but
 one and names the recordings of that one; a sound's recall over all parts says how well it can be told at all. The lower
-it is, the more often, from ``CLEAR`` to ``UNCLEAR``, annotators name only the family of the sound. No recording of the
-test is used. Sounds that fewer than two packages have cannot be measured so and are left out; so are instruments, of
+it is, the more often, from ``CLEAR`` to ``UNCLEAR``, annotators are vague about the sound. No recording of the test is
+used. Sounds that fewer than two packages have cannot be measured so and are left out; so are instruments, of
 which most of the training hears renderings.
 """
 

@@ -14,13 +14,16 @@ import random
 from dataclasses import dataclass
 
 from training.audio import english, french
-from training.audio.lexicon import SILENCE, VAGUE, Clause, Lexicon, load_lexicon
+from training.audio.lexicon import SILENCE, UNKNOWN, VAGUE, Clause, Lexicon, load_lexicon
 from training.audio.moods import MOOD_WORDS, scene_mood
 from training.audio.scene import Event, Scene
 
 MODES = ("en-events", "en-scene", "fr-events")
 LOUDNESS_MENTIONED = 0.6
 BACKGROUND_MENTIONED = 0.85
+
+UNSURE = 0.3
+"""How often a vague annotator does not even name the family."""
 
 _LETTERS = "abc"
 
@@ -65,13 +68,13 @@ class Grammar:
         return main
 
     def _clauses(self, scene: Scene, rng: random.Random) -> list[Clause]:
-        """The words for each event: its own, or its family's, which no two events of a caption share."""
+        """The words for each event: its own, or vague ones, which no two events of a caption share."""
         clauses: list[Clause] = []
         for event in scene.events:
             sound = self.lexicon.sounds[event.sound]
-            family, vague = self.lexicon.families[sound.family].clause, self.lexicon.vague.get(event.sound, VAGUE)
-            exact = rng.random() >= vague or family in clauses
-            clauses.append(sound.clause if exact or family is None else family)
+            told = self.lexicon.families[UNKNOWN if rng.random() < UNSURE else sound.family].clause
+            exact = rng.random() >= self.lexicon.vague.get(event.sound, VAGUE) or told in clauses
+            clauses.append(sound.clause if exact or told is None else told)
         return clauses
 
     def _event(self, event: Event, clause: Clause, language, rng: random.Random):

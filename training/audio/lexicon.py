@@ -20,9 +20,12 @@ LEXICON_CSV, FAMILIES_CSV, SETTINGS_CSV, VAGUE_CSV = (
     HERE / f"{name}.csv" for name in ("lexicon", "families", "settings", "vague")
 )
 VAGUE = 0.25
-"""How often annotators name only the family of a sound for which nothing else was measured."""
+"""How often annotators are vague about a sound for which nothing else was measured."""
 SILENCE = "silence"
 """The setting of a recording without background."""
+
+UNKNOWN = "unknown"
+"""The family whose clause says that something is heard, and no more; no sound belongs to it."""
 
 Kind = Literal["event", "music", "speech", "bed"]
 Shape = Literal["short", "long"]
@@ -115,8 +118,8 @@ class Lexicon:
     """The tables, each by id.
 
     Attributes:
-        vague: how often annotators name only a sound's family: more often the harder sounds of its kind are to tell
-            apart. So the model learns to be vague where it cannot know better.
+        vague: how often annotators name only a sound's family, or not even that: more often the harder the sound is
+            to tell. So the model learns to be vague where it cannot know better.
     """
 
     sounds: Mapping[str, Sound]
@@ -133,6 +136,8 @@ class Lexicon:
         for sound, share in self.vague.items():
             if sound not in self.sounds or not 0 <= share <= 1:
                 raise LexiconError(f"{VAGUE_CSV.name}: {sound!r} is no sound, or {share} no share")
+        if UNKNOWN not in self.families or self.families[UNKNOWN].clause is None:
+            raise LexiconError(f"{FAMILIES_CSV.name} has no words for a sound of an {UNKNOWN} family")
         if SILENCE not in self.settings:
             raise LexiconError(f"{SETTINGS_CSV.name} has no row for {SILENCE}")
 

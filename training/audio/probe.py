@@ -1,11 +1,10 @@
-"""After which of Whisper's layers can sounds be told apart best, and how well once these are adapted to sounds?
+"""After which of Whisper's layers can sounds be told apart best?
 
     python -m training.audio.probe
 
 Every clip holds one sound on a background, and the encoder's answers are averaged over exactly the time it is heard: no
 captioner has it that easy. A small classifier learns the sounds from training recordings. ``seen`` are new clips of
-these, ``unseen`` clips of recordings from the packages held out. ``layers`` are Whisper's own, ``adapted`` those that
-``training.audio.tower`` made of the first ones. Writes ``assets/results/audio_probe.json``.
+these, ``unseen`` clips of recordings from the packages held out. Writes ``assets/results/audio_probe.json``.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from training.audio.clips import SHORT_SECONDS, material_split
 from training.audio.lexicon import load_lexicon
 from training.audio.material import load_material
 from training.audio.render import Span
-from training.audio.tower import TOWER_DIR
 from training.audio.waves import RATE
 from training.audio.whisper import log_mel_extractor, pretrained_encoder
 from training.packages import BUILD_DIR
@@ -61,17 +59,16 @@ def pooled(encoder: Qwen2AudioEncoder, log_mel: Tensor, spans: tuple[Span, ...],
 
 
 def encode(extractor: WhisperFeatureExtractor, task: tuple[str, str]) -> np.ndarray:
-    """[N, L + 1, C] of the clips of one sound in one split: Whisper's layers, and the last of the adapted ones."""
+    """[N, L, C] of the clips of one sound in one split."""
     split, sound = task
     torch.set_num_threads(1)
     material = load_material(material_split(split))
-    encoders = [Qwen2AudioEncoder.from_pretrained(folder).eval() for folder in (WEIGHTS, TOWER_DIR)]
+    encoder = Qwen2AudioEncoder.from_pretrained(WEIGHTS).eval()
     out = []
     for number in range(CLIPS[split]):
         _, clip = alone(sound, material, random.Random(f"probe/{split}/{sound}/{number}"))
         log_mel = extractor(clip.wave, sampling_rate=RATE, return_tensors="pt")["input_features"]
-        whole, adapted = (pooled(encoder, log_mel, clip.spans[0], SHORT_SECONDS) for encoder in encoders)
-        out.append(torch.cat([whole, adapted[-1:]]))
+        out.append(pooled(encoder, log_mel, clip.spans[0], SHORT_SECONDS))
     return torch.stack(out).numpy()
 
 
@@ -89,22 +86,19 @@ def main() -> None:
         mine = [(sound, part) for (of, sound), part in zip(tasks, parts, strict=True) if of == split]
         features[split] = torch.from_numpy(np.concatenate([part for _, part in mine]))
         labels[split] = torch.tensor([sounds.index(sound) for sound, part in mine for _ in range(len(part))])
-    measured = []
-    for layer in range(LAYERS + 1):
+    layers = {}
+    for layer in range(LAYERS):
         model = fit(features["train"][:, layer], labels["train"])
-        measured.append(
-            {
-                name: accuracy(model, features[split][:, layer], labels[split])
-                for name, split in (("seen", "seen"), ("unseen", "test"))
-            }
-        )
+        layers[str(layer + 1)] = {
+            name: accuracy(model, features[split][:, layer], labels[split])
+            for name, split in (("seen", "seen"), ("unseen", "test"))
+        }
     clips = {split: len(labels[split]) for split in CLIPS}
     results = {
         "sounds": len(sounds),
         "sounds_unseen": len(set(labels["test"].tolist())),
         "clips": clips,
-        "layers": {str(layer + 1): measured[layer] for layer in range(LAYERS)},
-        "adapted": measured[LAYERS],
+        "layers": layers,
     }
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(results, indent=2))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from training.audio import english
-from training.audio.lexicon import Clause, Lexicon, load_lexicon
+from training.audio.lexicon import UNKNOWN, Clause, Lexicon, load_lexicon
 from training.audio.moods import MOOD_WORDS
 
 Language = Literal["en", "fr"]
@@ -129,7 +129,8 @@ class Reader:
                 events.append((span.value, self._times(span, spans[index + 1 : index + 2])))
                 families.append(sounds[span.value].family)
             elif span.kind in ("family", "foreground"):
-                families.append(span.value)
+                if span.value != UNKNOWN:
+                    families.append(span.value)
             elif span.kind == "setting":
                 background = span.value
             elif span.kind == "mood":

@@ -22,6 +22,7 @@ class Score:
         background_right: it names the scene's background, or that there is none. None where it does not say.
         count_right: of the short events named rightly, those whose number it has right.
         mood_right: the mood it names is the scene's.
+        nothing_wrong: every event, family and background it names is the scene's; it may leave some out.
     """
 
     recall: float
@@ -31,6 +32,7 @@ class Score:
     background_right: float | None
     count_right: float | None
     mood_right: float | None
+    nothing_wrong: float
 
 
 def score(lexicon: Lexicon, scene: Scene, reading: Reading) -> Score:
@@ -42,14 +44,19 @@ def score(lexicon: Lexicon, scene: Scene, reading: Reading) -> Score:
     known = families & set(reading.families)
     countable = {sound for sound in found if lexicon.sounds[sound].shape == "short"}
     miscounted = {sound for sound, times in reading.events if times != truth.get(sound)}
+    background_right = None if reading.background is None else reading.background == (scene.background or SILENCE)
     return Score(
         recall=len(found) / len(truth) if truth else float(not named),
         precision=len(found) / len(named) if named else float(not truth),
         family_recall=len(known) / len(families) if families else float(not reading.families),
         family_precision=len(known) / len(reading.families) if reading.families else float(not families),
-        background_right=(
-            None if reading.background is None else float(reading.background == (scene.background or SILENCE))
-        ),
+        background_right=None if background_right is None else float(background_right),
         count_right=len(countable - miscounted) / len(countable) if countable else None,
         mood_right=None if reading.mood is None else float(reading.mood == scene_mood(lexicon, scene)),
+        nothing_wrong=float(
+            named <= truth.keys()
+            and set(reading.families) <= families
+            and background_right is not False
+            and reading.mode is not None
+        ),
     )
