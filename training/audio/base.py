@@ -22,7 +22,7 @@ from training.packages import BUILD_DIR
 
 BASE_DIR = BUILD_DIR / "audio" / "base"
 CHECKPOINTS_DIR = BUILD_DIR / "audio" / "base-checkpoints"
-FEATURE_DROPOUT = 0.2
+FEATURE_DROPOUT = 0.3
 ADAPTERS_DIR = BUILD_DIR / "audio" / "adapters"
 
 
