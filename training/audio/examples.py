@@ -39,13 +39,13 @@ class Example:
 EXAMPLES: tuple[Example, ...] = (
     Example("Helicopter in the rain", "A helicopter flies by while rain falls", "seen", 20405),
     Example("Lion", "A lion roars", "test", 20003),
-    Example("Digging by the fire", "Someone digs and a woman speaks English while a fire crackles", "seen", 20072),
-    Example("Choir in the wind", "A choir sings a fast tune while wind blows", "test", 20041),
+    Example("Banjo by the fire", "A banjo plays a fast tune while a fire crackles", "seen", 20076),
+    Example("Choir in the wind", "A choir sings while wind blows", "test", 20041),
     Example("French by the sea", "A man speaks French while waves break", "seen", 20056),
-    Example("Dog", "A dog barks twice", "test", 20244),
-    Example("Trombone and birds", "A trombone plays a fast tune while birds chirp", "seen", 20004),
-    Example("Songbird", "A songbird sings", "test", 20191),
-    Example("Sitar and shovel", "A sitar plays a fast tune, then someone digs twice", "seen", 20186),
+    Example("Dog", "A dog barks", "test", 20000),
+    Example("French by a stream", "A woman speaks French while water runs", "seen", 20062),
+    Example("Cow in the wind", "A cow moos three times while wind blows", "test", 20115),
+    Example("Jackhammer", "A jackhammer pounds", "seen", 20028),
     Example("Rooster in the wind", "A rooster crows twice while wind blows", "test", 20007),
 )
 
