@@ -161,11 +161,11 @@ def test_what_is_said_of_the_embedded_model_is_what_was_measured(tmp_path):
     before = about_embedded_audio(training, results)
     assert "90 everyday sounds and 12 backgrounds" in before.can and "%" not in before.can
 
-    def split(recall, precision):
-        best = {"recall": recall, "precision": precision}
+    def split(recall, families):
+        best = {"recall": recall, "family_recall": families}
         return {"captioned": 1000, "generation": {"caption-gate": {"best": best}}}
 
     results.write_text(json.dumps({"test": split(0.25, 0.5), "seen": split(0.75, 0.8)}))
     said = about_embedded_audio(training, results).can
-    assert "On 1,000 clips" in said and "named 25% of the sounds, and 50% of what it named was there" in said
-    assert "mixed anew, it named 75%" in said
+    assert "On 1,000 clips" in said and "named 25% of the sounds, and the kind (an animal, a machine …) of 50%" in said
+    assert "mixed anew, 75% and 80%." in said

@@ -79,15 +79,17 @@ def about_embedded_audio(training: Mapping[str, Any], results: Path) -> About:
         new, known = (measured[split]["generation"]["caption-gate"]["best"] for split in ("test", "seen"))
         can += (
             f" On {measured['test']['captioned']:,} clips of recordings that it never heard, the best of its answers "
-            f"named {new['recall']:.0%} of the sounds, and {new['precision']:.0%} of what it named was there; with "
-            f"recordings that it knows, mixed anew, it named {known['recall']:.0%}."
+            f"named {new['recall']:.0%} of the sounds, and the kind (an animal, a machine …) of "
+            f"{new['family_recall']:.0%}; with recordings that it knows, mixed anew, {known['recall']:.0%} and "
+            f"{known['family_recall']:.0%}."
         )
     return About(
         can=can,
         cannot=(
             "It does not understand what is said, and knows no songs, voices or languages by name but English and "
-            "French. A sound unlike the recordings it learned from becomes another one of its kind, named just as "
-            "confidently."
+            "French. A sound unlike the recordings it learned from becomes another one, or just “an animal” or "
+            "“something”; where several sound together, it often makes one up. The examples on this page were chosen "
+            "because it describes them well; expect less of your own."
         ),
     )
 
