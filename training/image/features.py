@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from lora_mcl.models.llava_next import ImageLanguageModel, tower_features
 from training.image.lexicon import load_lexicon
-from training.image.material import Material, Split, load_material
+from training.image.material import PACK_DIR, Material, Split, load_material
 from training.image.photos import RealPhoto, load_real
 from training.image.render import ASPECTS, SHORT_SIDE, render
 from training.image.sampler import sample_scene
@@ -61,12 +61,19 @@ class Item:
     rows: tuple[int, ...]
 
 
-def draw_photograph(seed: int, root: Path = BUILD_DIR) -> tuple[Scene, Image.Image]:
-    """Crop number ``seed`` of a real training photograph whose things can be counted: always the same."""
+def draw_photograph(seed: int, root: Path | None = None) -> tuple[Scene, Image.Image]:
+    """Crop number ``seed`` of a real training photograph whose things can be counted: always the same.
+
+    Args:
+        root: holds them in ``real``; by default the full build, or, where that is not there, the committed pack.
+    """
+    if root is None:
+        root = BUILD_DIR if (BUILD_DIR / "real").is_dir() else PACK_DIR
     rng = random.Random(SEEDS["photographs"] + seed)
     by_concept: dict[str, list[RealPhoto]] = defaultdict(list)
     for photo in load_real():
-        if photo.source.split == "train" and len(photo.concepts) == 1 and photo.concepts[0][1] <= MAX_COUNT:
+        countable = len(photo.concepts) == 1 and photo.concepts[0][1] <= MAX_COUNT
+        if photo.source.split == "train" and countable and (root / "real" / photo.file).is_file():
             by_concept[photo.concepts[0][0]].append(photo)
     concept = rng.choice(sorted(by_concept))
     photo = rng.choice(by_concept[concept])
