@@ -4,6 +4,7 @@ import importlib.util
 import json
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,13 @@ from training.audio.features import Item
 from training.audio.grammar import MODES, load_grammar
 from training.audio.lexicon import load_lexicon
 from training.audio.material import Material
+from training.audio.reader import read
 from training.audio.recordings import PACK_DIR
 from training.audio.scene import Event, Scene
 from training.audio.visits import CachedClips, CaptionVisits, Visit
 from training.audio.waves import RATE
 from training.audio.whisper import whisper_config
-from training.base import with_dropout
+from training.base import BaseLearner, with_dropout
 from training.captions import caption_nll
 from training.comparison import RUNS, run_summary
 from training.tables import filled
@@ -167,6 +169,29 @@ def test_a_visit_depends_on_its_number_alone():
     assert [another[n].caption for n in range(60)] != [caption for caption, _ in forward]
     with pytest.raises(IndexError):
         one[60]
+
+
+def test_all_annotators_caption_a_clip_that_is_read_once(untrained):
+    sources = [(clips(6, 80_000), 1.0)]
+    one, all_three = (CaptionVisits(sources, load_grammar(), 8, 4, 0, all_modes=every) for every in (False, True))
+    visits = [all_three[number] for number in range(4)]
+    assert [visit.caption for visit in visits] == [one[number].caption for number in range(4)]
+    for visit in visits:
+        rest = {read(text).mode for text in visit.others}
+        assert {visit.mode, *rest} == set(MODES) and len(rest) == 2
+    media = AudioLanguageModel.load(untrained)
+    collate, learner = VisitCollator(media), BaseLearner(media.model, media.model.model.audio_tower, encode_prompts, 0)
+    loss = learner.eval()(**collate(visits))
+    apart = [
+        learner(**collate([replace(visit, caption=text, others=()) for visit, text in zip(visits, texts, strict=True)]))
+        for texts in zip(*((visit.caption, *visit.others) for visit in visits), strict=True)
+    ]
+    assert loss.item() == pytest.approx(torch.stack(apart).mean().item(), abs=1e-5) and len(apart) == 3
+    loss.backward()
+    shared = {name: weight.grad.clone() for name, weight in learner.trainable()}
+    learner.zero_grad()
+    torch.stack(apart).mean().backward()
+    assert all(torch.allclose(weight.grad, shared[name], atol=1e-6) for name, weight in learner.trainable())
 
 
 def test_shares_must_sum_to_one_and_features_must_be_there(tmp_path, monkeypatch):

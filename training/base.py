@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lora_mcl.models.base import MediaLanguageModel
-from training.captions import PromptBatch, caption_nll
+from training.captions import PromptBatch, caption_nll, shared_prompt_nll
 from training.learner import Learner, LearnerTrainer
 
 Media = TypeVar("Media", bound=MediaLanguageModel)
@@ -33,7 +33,7 @@ def with_dropout(batch: dict[str, Any], share: float, training: bool) -> dict[st
 
 
 class BaseLearner(Learner):
-    """Everything but the tower trains, on one caption a visit.
+    """Everything but the tower trains, on one caption of each medium or on several.
 
     Args:
         model: the aligned model.
@@ -56,7 +56,10 @@ class BaseLearner(Learner):
 
     def forward(self, **batch: Any) -> Tensor:
         prompts = self.encode(self.model, with_dropout(batch, self.dropout, self.training))
-        return caption_nll(self.model, prompts, batch["captions"]).mean()
+        captions = batch["captions"]  # [B, T], or a list of such: then the media are read once for all of them
+        if isinstance(captions, Tensor):
+            return caption_nll(self.model, prompts, captions).mean()
+        return torch.stack(shared_prompt_nll(self.model, prompts, captions)).mean()
 
 
 class BaseTrainer(LearnerTrainer):

@@ -7,12 +7,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def fit(inputs: Tensor, labels: Tensor, *, steps: int = 900, batch: int = 256, seed: int = 0) -> nn.Module:
-    """A classifier with one hidden layer on standardised inputs [N, D], labels [N]."""
+def fit(
+    inputs: Tensor, labels: Tensor, *, classes: int | None = None, steps: int = 900, batch: int = 256, seed: int = 0
+) -> nn.Module:
+    """A classifier with one hidden layer on standardised inputs [N, D], labels [N].
+
+    Args:
+        classes: how many there are; by default up to the highest label.
+    """
     torch.manual_seed(seed)
     normal = nn.BatchNorm1d(inputs.shape[1], affine=False)
     layers = (nn.Dropout(0.3), nn.Linear(inputs.shape[1], 512), nn.GELU(), nn.Dropout(0.3))
-    model = nn.Sequential(normal, *layers, nn.Linear(512, int(labels.max()) + 1))
+    model = nn.Sequential(normal, *layers, nn.Linear(512, classes or int(labels.max()) + 1))
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     for _ in range(steps):

@@ -1,4 +1,6 @@
-"""Train the embedded base: projector and language model, all annotators mixed, tower frozen.
+"""Train the embedded base: projector and language model, tower frozen.
+
+Every annotator captions every clip, which is read once for the three of them: reading it is most of the work.
 
     python -m training.audio.base
 
@@ -40,7 +42,7 @@ def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> No
             warmup=0.03,
             seed=seed,
         ),
-        train_dataset=open_stream(steps * batch_size, batch_size, seed),
+        train_dataset=open_stream(steps * batch_size, batch_size, seed, all_modes=True),
         data_collator=VisitCollator(media),
     )
     started = time.perf_counter()

@@ -20,7 +20,10 @@ PROMPT = "Caption:"
 
 
 class VisitCollator:
-    """Batches visits: tower features, prompt tokens (padded left), caption tokens with EOS (padded right)."""
+    """Batches visits: tower features, prompt tokens (padded left), caption tokens with EOS (padded right).
+
+    Where several annotators caption each clip, ``captions`` lists a batch of each.
+    """
 
     def __init__(self, media: AudioLanguageModel, prompt: str = PROMPT) -> None:
         self.media, self.prompt = media, prompt
@@ -28,13 +31,19 @@ class VisitCollator:
 
     def __call__(self, visits: Sequence[Visit]) -> Batch:
         tokenizer = self.media.tokenizer
-        captions = tokenizer([visit.caption for visit in visits], add_special_tokens=False)["input_ids"]
+
+        def padded(texts: Sequence[str]) -> Tensor:
+            ids = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+            return right_padded([[*caption, tokenizer.eos_token_id] for caption in ids])
+
+        captions = padded([visit.caption for visit in visits])
+        others = zip(*(visit.others for visit in visits), strict=True)
         ids, mask = left_padded([self._ids(visit.num_samples) for visit in visits], value=self.media.pad_token_id)
         return {
             "features": [visit.features for visit in visits],
             "input_ids": ids,
             "attention_mask": mask,
-            "captions": right_padded([[*caption, tokenizer.eos_token_id] for caption in captions]),
+            "captions": [captions, *map(padded, others)] if visits[0].others else captions,
         }
 
     def _ids(self, num_samples: int) -> Tensor:

@@ -13,8 +13,9 @@ import argparse
 import copy
 import random
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -30,13 +31,14 @@ from transformers import (
 )
 
 from training.audio.batches import PROMPT
+from training.audio.character import CHARACTERS
 from training.audio.clips import draw
 from training.audio.features import UNTRAINED_DIR
 from training.audio.grammar import MODES, load_grammar
 from training.audio.lexicon import load_lexicon
 from training.audio.material import load_material
 from training.audio.sampler import sample_scene
-from training.audio.scene import Event
+from training.audio.scene import Told
 from training.audio.waves import RATE
 from training.audio.whisper import (
     POSITIONS_PER_SECOND,
@@ -153,14 +155,17 @@ def sample_captions(scenes: int, seed: int) -> Iterator[str]:
     rng, grammar, lexicon = random.Random(seed), load_grammar(), load_lexicon()
     for _ in range(scenes):
         scene = sample_scene(rng, lexicon, lexicon.events, lexicon.beds)
-        tuned = tuple(
-            Event(event.sound, event.times, event.loudness, rng.choice(("slow", "fast")))
-            if lexicon.sounds[event.sound].kind == "music"
-            else event
+        events = tuple(
+            replace(
+                event,
+                tempo=rng.choice(("slow", "fast")) if lexicon.sounds[event.sound].kind == "music" else None,
+                told=rng.choice(get_args(Told)),
+                character=rng.choice(CHARACTERS),
+            )
             for event in scene.events
         )
         yield PROMPT
-        yield from (grammar.caption(type(scene)(scene.background, tuned, scene.layout), mode, rng) for mode in MODES)
+        yield from (grammar.caption(replace(scene, events=events), mode, rng) for mode in MODES)
 
 
 def sample_log_mels(clips: int) -> list[Tensor]:

@@ -11,6 +11,7 @@ from training.audio.recordings import Split
 from training.audio.render import SECONDS, Clip, render
 from training.audio.sampler import sample_scene
 from training.audio.scene import Event, Scene
+from training.audio.told import told
 
 SEEDS = {"train": 1_000, "train-short": 2_000_000, "test": 9_000_000, "seen": 5_000_000}
 """``test``: recordings from packages that training never heard. ``seen``: new clips of trained-on recordings.
@@ -37,10 +38,10 @@ def draw(split: str, number: int, material: Material) -> tuple[Scene, Clip]:
     if scene.background is not None and rng.random() < ALONE:
         scene = Scene(scene.background, ())
     # A tune's tempo is that of the recording chosen for it.
-    events, waves = [], {}
+    events, waves, ears = [], {}, random.Random(f"{SEEDS[split] + number}/told")
     for event in scene.events:
         recording, wave = material.draw(event.sound, rng)
-        events.append(replace(event, tempo=recording.tempo))
+        events.append(replace(event, tempo=recording.tempo, told=told(recording, ears)))
         waves[event.sound] = wave
     scene = replace(scene, events=tuple(events))
 
@@ -48,4 +49,5 @@ def draw(split: str, number: int, material: Material) -> tuple[Scene, Clip]:
         return waves[event.sound]
 
     clip = render(scene, lexicon, chosen, lambda bed, rng: material.draw(bed, rng)[1], rng, seconds)
-    return scene, clip
+    heard = zip(scene.events, clip.characters, strict=True)
+    return replace(scene, events=tuple(replace(event, character=one) for event, one in heard)), clip

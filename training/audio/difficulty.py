@@ -1,12 +1,11 @@
-"""How hard is each sound to recognise in a recording by somebody else? Writes ``vague.csv``.
+"""How precisely can each recording be told by somebody who knows its sound from others? Writes ``told.csv``.
 
     python -m training.audio.difficulty
 
 The training recordings are parted by their packages. A classifier on Whisper's own features learns from all parts but
-one and names the recordings of that one; a sound's recall over all parts says how well it can be told at all. The lower
-it is, the more often, from ``CLEAR`` to ``UNCLEAR``, annotators are vague about the sound. No recording of the test is
-used. Sounds that fewer than two packages have cannot be measured so and are left out; so are instruments, of
-which most of the training hears renderings.
+one and listens to the recordings of that one: where it recognises the sound, annotators name it; where it only
+recognises the family, they name that; else they say how it sounds. Recordings of the test are judged by a classifier
+that learned from all of the training. A recording whose sound no other package has cannot be judged and is left out.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import os
 import random
 import zlib
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from functools import partial
 from multiprocessing import get_context
 
@@ -27,20 +27,21 @@ from transformers import Qwen2AudioEncoder, WhisperFeatureExtractor
 
 from training.audio.alone import alone
 from training.audio.clips import SHORT_SECONDS
-from training.audio.lexicon import VAGUE_CSV, load_lexicon
+from training.audio.lexicon import load_lexicon
 from training.audio.material import load_material
 from training.audio.probe import WEIGHTS, pooled
-from training.audio.recordings import load_sounds
+from training.audio.recordings import Recording, Split
+from training.audio.scene import Told
+from training.audio.told import TOLD_CSV
 from training.audio.waves import RATE
 from training.audio.whisper import LAYERS, log_mel_extractor, pretrained_encoder
 from training.probing import fit
 
 PARTS = 5
-MOST = 16
-"""Recordings of a sound that are measured."""
-CLEAR, UNCLEAR = 0.1, 0.5
-PRIOR = (1.0, 3.0)
-"""One hit in three, added to what was counted: a sound of two recordings is not clear because one was recognised."""
+CLIPS = 2
+"""Of each recording; what is heard in them is averaged."""
+MOST = 24
+"""Recordings of a sound that the classifier learns from: tunes are rendered by the dozen."""
 
 
 def part(package: str) -> int:
@@ -48,25 +49,67 @@ def part(package: str) -> int:
     return zlib.crc32(package.encode()) % PARTS
 
 
-def vague(hits: int, recordings: int) -> float:
-    """How often annotators are vague about a sound of which ``hits`` of so many recordings were recognised."""
-    recall = (hits + PRIOR[0]) / (recordings + PRIOR[1])
-    return round(CLEAR + (UNCLEAR - CLEAR) * (1 - recall), 2)
+def where(recording: Recording) -> int | None:
+    """The part a recording of the training is in; None for one of the test."""
+    return part(recording.package) if recording.split == "train" else None
 
 
-def encode(extractor: WhisperFeatureExtractor, sound: str) -> list[tuple[str, int, Tensor]]:
-    """The sound, the part and the features [C] of each of its measured recordings."""
+def told(likely: Tensor, truth: int, families: Tensor) -> Told:
+    """How precisely a recording is told, given how likely each sound is [S] and the family of each [S]."""
+    if int(likely.argmax()) == truth:
+        return "sound"
+    by_family = torch.zeros(int(families.max()) + 1).index_add_(0, families, likely)
+    return "family" if int(by_family.argmax()) == int(families[truth]) else "character"
+
+
+def encode(extractor: WhisperFeatureExtractor, task: tuple[Split, str]) -> list[tuple[Recording, Tensor]]:
+    """The features [CLIPS, C] of each recording of one sound in one split."""
+    split, sound = task
     torch.set_num_threads(1)
-    encoder, material = Qwen2AudioEncoder.from_pretrained(WEIGHTS).eval(), load_material("train")
-    chosen = material.recordings(sound)
-    random.Random(sound).shuffle(chosen)
+    encoder, material = Qwen2AudioEncoder.from_pretrained(WEIGHTS).eval(), load_material(split)
     out = []
-    for recording in chosen[:MOST]:
-        _, clip = alone(sound, material, random.Random(f"difficulty/{recording.id}"), recording)
-        log_mel = extractor(clip.wave, sampling_rate=RATE, return_tensors="pt")["input_features"]
-        said = pooled(encoder, log_mel, clip.spans[0], SHORT_SECONDS)[LAYERS - 1]
-        out.append((sound, part(recording.package), said))
+    for recording in material.recordings(sound):
+        said = []
+        for number in range(CLIPS):
+            _, clip = alone(sound, material, random.Random(f"difficulty/{recording.id}/{number}"), recording)
+            log_mel = extractor(clip.wave, sampling_rate=RATE, return_tensors="pt")["input_features"]
+            said.append(pooled(encoder, log_mel, clip.spans[0], SHORT_SECONDS)[LAYERS - 1])
+        out.append((recording, torch.stack(said)))
     return out
+
+
+def heard_before(recordings: Sequence[Recording], one: Recording) -> bool:
+    """Whether another package has the recording's sound in another part of the training."""
+    return any(
+        other.split == "train"
+        and other.sound == one.sound
+        and other.package != one.package
+        and (one.split == "test" or part(other.package) != part(one.package))
+        for other in recordings
+    )
+
+
+def judged(rows: Sequence[tuple[Recording, Tensor]]) -> dict[str, Told]:
+    """How precisely each recording that can be judged is told, by its id; ``rows`` hold its features [CLIPS, C]."""
+    sounds, lexicon = load_lexicon().events, load_lexicon()
+    names = sorted(lexicon.families)
+    families = torch.tensor([names.index(lexicon.sounds[sound].family) for sound in sounds])
+    recordings, result = [recording for recording, _ in rows], {}
+    for number in (*range(PARTS), None):
+        here = [row for row in rows if where(row[0]) == number]
+        chosen = defaultdict(list)
+        for recording, features in random.Random(str(number)).sample(rows, len(rows)):
+            if where(recording) not in (None, number):
+                chosen[recording.sound].append(features)
+        inputs = [(sounds.index(sound), one) for sound, some in chosen.items() for one in some[:MOST]]
+        labels = torch.tensor([label for label, one in inputs for _ in one])
+        model = fit(torch.cat([one for _, one in inputs]), labels, classes=len(sounds))
+        for recording, features in here:
+            if heard_before(recordings, recording):
+                with torch.no_grad():
+                    likely = model(features).softmax(1).mean(0)
+                result[recording.id] = told(likely, sounds.index(recording.sound), families)
+    return result
 
 
 def main() -> None:
@@ -74,30 +117,19 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     args = parser.parse_args()
     pretrained_encoder(4).save_pretrained(WEIGHTS)
-    events, packages = load_lexicon().events, defaultdict(set)
-    for recording in load_sounds():
-        if recording.split == "train":
-            packages[recording.sound].add(recording.package)
+    splits: tuple[Split, ...] = ("train", "test")
+    tasks = [(split, sound) for split in splits for sound in load_material(split).events]
     with get_context("spawn").Pool(args.workers) as pool:
-        work = partial(encode, log_mel_extractor())
-        parts = list(tqdm(pool.imap(work, load_material("train").events), unit="sound"))
+        parts = list(tqdm(pool.imap(partial(encode, log_mel_extractor()), tasks), total=len(tasks), unit="sound"))
     rows = [row for of_sound in parts for row in of_sound]
-    labels = torch.tensor([events.index(sound) for sound, _, _ in rows])
-    where, features = torch.tensor([part for _, part, _ in rows]), torch.stack([said for _, _, said in rows])
-    right = torch.zeros(len(rows), dtype=torch.bool)
-    for number in range(PARTS):
-        out = where == number
-        model = fit(features[~out], labels[~out])
-        with torch.no_grad():
-            right[out] = model(features[out]).argmax(1) == labels[out]
-    hits, total = Counter(labels[right].tolist()), Counter(labels.tolist())
-    with VAGUE_CSV.open("w", encoding="utf-8", newline="") as opened:
+    result = judged(rows)
+    with TOLD_CSV.open("w", encoding="utf-8", newline="") as opened:
         writer = csv.writer(opened, lineterminator="\n")
-        writer.writerow(["sound", "recordings", "recognised", "vague"])
-        for index, sound in enumerate(events):
-            if len(packages[sound]) >= 2 and load_lexicon().sounds[sound].kind == "event":
-                writer.writerow([sound, total[index], hits[index], vague(hits[index], total[index])])
-    print(f"{int(right.sum())} of {len(rows)} recordings of {len(total)} sounds recognised")
+        writer.writerow(["recording", "told"])
+        writer.writerows((recording.id, result[recording.id]) for recording, _ in rows if recording.id in result)
+    for split in splits:
+        counts = Counter(result.get(recording.id) for recording, _ in rows if recording.split == split)
+        print(split, dict(counts))
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ TEXTURES: dict[str, tuple[str, ...]] = {
     "together": ("with overlapping sounds", "with layered sounds"),
 }
 NO_FOREGROUND = "nothing but ambience"
+UNKNOWN_FOREGROUND = "sounds hard to name"
 
 
 @dataclass(frozen=True)

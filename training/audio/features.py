@@ -21,12 +21,14 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from lora_mcl.models.qwen2_audio import AudioLanguageModel, tower_features
+from training.audio.character import Character
 from training.audio.clips import SEEDS, draw, material_split
 from training.audio.material import load_material
 from training.audio.render import Span
@@ -89,7 +91,7 @@ def read_shard(folder: Path) -> tuple[list[Item], np.ndarray]:
         Item(
             Scene(
                 raw["scene"]["background"],
-                tuple(Event(**event) for event in raw["scene"]["events"]),
+                tuple(_read_event(event) for event in raw["scene"]["events"]),
                 raw["scene"]["layout"],
             ),
             tuple(tuple((start, end) for start, end in spans) for spans in raw["spans"]),
@@ -97,6 +99,10 @@ def read_shard(folder: Path) -> tuple[list[Item], np.ndarray]:
         for raw in json.loads((folder / "items.json").read_text(encoding="utf-8"))
     ]
     return items, np.load(folder / "tokens.npy", mmap_mode="r")
+
+
+def _read_event(raw: dict[str, Any]) -> Event:
+    return Event(**raw | {"character": None if raw["character"] is None else Character(**raw["character"])})
 
 
 def shards(split: str, cache: Path | None = None) -> list[Path]:

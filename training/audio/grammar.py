@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import functools
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from training.audio import english, french
-from training.audio.lexicon import SILENCE, UNKNOWN, VAGUE, Clause, Lexicon, load_lexicon
+from training.audio import character, english, french
+from training.audio.lexicon import SILENCE, Clause, Lexicon, load_lexicon
 from training.audio.moods import MOOD_WORDS, scene_mood
 from training.audio.scene import Event, Scene
 
@@ -22,8 +22,8 @@ MODES = ("en-events", "en-scene", "fr-events")
 LOUDNESS_MENTIONED = 0.6
 BACKGROUND_MENTIONED = 0.85
 
-UNSURE = 0.3
-"""How often a vague annotator does not even name the family."""
+LEFT_OUT = 0.5
+"""How often a sound that cannot be recognised is left out where others are told."""
 
 _LETTERS = "abc"
 
@@ -58,24 +58,34 @@ class Grammar:
             bed = _clause(language, self.lexicon.sounds[scene.background].clause)
         if not scene.events:
             return _pick(language.ALONE, rng, template).format(bed=bed)
-        clauses = self._clauses(scene, rng)
-        events = zip(scene.events, clauses, strict=True)
+        events = self._told(scene, rng)
         phrases = dict(zip(_LETTERS, (self._event(*one, language, rng) for one in events), strict=False))
-        pattern = _pick(language.EVENT_TEMPLATES[scene.layout, len(scene.events)], rng, template)
+        layout = scene.layout if len(events) > 1 else "sequence"
+        pattern = _pick(language.EVENT_TEMPLATES[layout, len(events)], rng, template)
         main = pattern.format(**phrases)
         if bed is not None and rng.random() < BACKGROUND_MENTIONED:
             return rng.choice(language.BACKGROUNDS).format(main=main, bed=bed)
         return main
 
-    def _clauses(self, scene: Scene, rng: random.Random) -> list[Clause]:
-        """The words for each event: its own, or vague ones, which no two events of a caption share."""
-        clauses: list[Clause] = []
-        for event in scene.events:
-            sound = self.lexicon.sounds[event.sound]
-            told = self.lexicon.families[UNKNOWN if rng.random() < UNSURE else sound.family].clause
-            exact = rng.random() >= self.lexicon.vague.get(event.sound, VAGUE) or told in clauses
-            clauses.append(sound.clause if exact or told is None else told)
-        return clauses
+    def _told(self, scene: Scene, rng: random.Random) -> list[tuple[Event, Clause]]:
+        """The events that are told, at least one, and the words for each, which no two of a caption share."""
+        told: list[tuple[Event, Clause]] = []
+        for left, event in zip(reversed(range(len(scene.events))), scene.events, strict=True):
+            clauses = self._clauses(event)
+            free = [clause for clause in clauses if all(clause != other for _, other in told)]
+            omitted = len(clauses) == 1 < len(scene.events) and event.told == "character" and rng.random() < LEFT_OUT
+            if free and not (omitted and (told or left)):
+                told.append((event, free[0]))
+        return told
+
+    def _clauses(self, event: Event) -> list[Clause]:
+        """What can be said of an event, the most precise first."""
+        sound = self.lexicon.sounds[event.sound]
+        unknown = [] if event.character is None else [character.clause(event.character)]
+        if event.told == "sound":
+            return [sound.clause]
+        family = self.lexicon.families[sound.family].clause if event.told == "family" else None
+        return ([] if family is None else [family]) + unknown or [sound.clause]
 
     def _event(self, event: Event, clause: Clause, language, rng: random.Random):
         sound = self.lexicon.sounds[event.sound]
@@ -90,15 +100,18 @@ class Grammar:
         )
 
     def _impression(self, scene: Scene, rng: random.Random, template: int | None) -> str:
-        mood = rng.choice(MOOD_WORDS[scene_mood(self.lexicon, scene)])
+        events = [event for event in scene.events if event.told == "sound" or event.tempo is not None]
+        mood = rng.choice(MOOD_WORDS[scene_mood(self.lexicon, replace(scene, events=tuple(events), layout="sequence"))])
         setting = self.lexicon.settings[scene.background or SILENCE]
-        families = dict.fromkeys(self.lexicon.sounds[event.sound].family for event in scene.events)
+        known = [event for event in scene.events if event.told != "character"]
+        families = dict.fromkeys(self.lexicon.sounds[event.sound].family for event in known)
         foreground = english.join_en([self.lexicon.families[family].sounds for family in families])
+        unknown = english.UNKNOWN_FOREGROUND if scene.events else english.NO_FOREGROUND
         return _pick(english.SCENE_TEMPLATES, rng, template).format(
             mood=mood,
             a_mood=f"{english.article_en(mood)} {mood}",
             setting=rng.choice((setting.en, setting.en_alt)),
-            foreground=foreground or english.NO_FOREGROUND,
+            foreground=foreground or unknown,
             texture=rng.choice(english.TEXTURES[texture(scene)]),
         )
 

@@ -2,7 +2,7 @@
 
 Tables written by hand: ``lexicon.csv`` (a row is one sound: an *event*, an instrument's *music*, *speech*,
 or a *bed*, a continuous background), ``families.csv`` (the broader word each falls under) and ``settings.csv``
-(where a recording with a given background seems to be made). ``vague.csv`` is measured (``difficulty.py``).
+(where a recording with a given background seems to be made).
 """
 
 from __future__ import annotations
@@ -16,16 +16,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 HERE = Path(__file__).resolve().parent
-LEXICON_CSV, FAMILIES_CSV, SETTINGS_CSV, VAGUE_CSV = (
-    HERE / f"{name}.csv" for name in ("lexicon", "families", "settings", "vague")
-)
-VAGUE = 0.25
-"""How often annotators are vague about a sound for which nothing else was measured."""
+LEXICON_CSV, FAMILIES_CSV, SETTINGS_CSV = (HERE / f"{name}.csv" for name in ("lexicon", "families", "settings"))
 SILENCE = "silence"
 """The setting of a recording without background."""
-
-UNKNOWN = "unknown"
-"""The family whose clause says that something is heard, and no more; no sound belongs to it."""
 
 Kind = Literal["event", "music", "speech", "bed"]
 Shape = Literal["short", "long"]
@@ -115,17 +108,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The tables, each by id.
-
-    Attributes:
-        vague: how often annotators name only a sound's family, or not even that: more often the harder the sound is
-            to tell. So the model learns to be vague where it cannot know better.
-    """
+    """The tables, each by id."""
 
     sounds: Mapping[str, Sound]
     families: Mapping[str, Family]
     settings: Mapping[str, Setting]
-    vague: Mapping[str, float]
 
     def __post_init__(self) -> None:
         for sound in self.sounds.values():
@@ -133,11 +120,6 @@ class Lexicon:
                 raise LexiconError(f"sound {sound.id!r}: unknown family {sound.family!r}")
             if sound.kind == "bed" and sound.id not in self.settings:
                 raise LexiconError(f"bed {sound.id!r} has no row in {SETTINGS_CSV.name}")
-        for sound, share in self.vague.items():
-            if sound not in self.sounds or not 0 <= share <= 1:
-                raise LexiconError(f"{VAGUE_CSV.name}: {sound!r} is no sound, or {share} no share")
-        if UNKNOWN not in self.families or self.families[UNKNOWN].clause is None:
-            raise LexiconError(f"{FAMILIES_CSV.name} has no words for a sound of an {UNKNOWN} family")
         if SILENCE not in self.settings:
             raise LexiconError(f"{SETTINGS_CSV.name} has no row for {SILENCE}")
 
@@ -155,12 +137,7 @@ class Lexicon:
         return self.of_kind("bed")
 
 
-def read_lexicon(
-    sounds: Path = LEXICON_CSV,
-    families: Path = FAMILIES_CSV,
-    settings: Path = SETTINGS_CSV,
-    vague: Path = VAGUE_CSV,
-) -> Lexicon:
+def read_lexicon(sounds: Path = LEXICON_CSV, families: Path = FAMILIES_CSV, settings: Path = SETTINGS_CSV) -> Lexicon:
     """Read and check the tables.
 
     Raises:
@@ -173,7 +150,6 @@ def read_lexicon(
         ),
         _by_id(families, lambda row: Family(row["id"], _clause(row) if row["en"] else None, row["sounds"])),
         _by_id(settings, lambda row: Setting(row["background"], row["en"], row["en_alt"]), key="background"),
-        _by_id(vague, lambda row: float(row["vague"]), key="sound") if vague.is_file() else {},
     )
     owners: dict[tuple[str, str], str] = {}
     clauses = [(sound.id, sound.clause) for sound in lexicon.sounds.values()]

@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from training.audio import english
-from training.audio.lexicon import UNKNOWN, Clause, Lexicon, load_lexicon
+from training.audio.character import BY_ID, Character
+from training.audio.character import clause as clause_of
+from training.audio.lexicon import Clause, Lexicon, load_lexicon
 from training.audio.moods import MOOD_WORDS
 
 Language = Literal["en", "fr"]
@@ -64,6 +66,7 @@ class Reading:
     Attributes:
         events: (sound id, times) in order of mention; times is None for a sound that goes on.
         families: families named, by themselves or through one of their events, in order.
+        characters: what it says of sounds that it cannot name.
         background: the bed it names, ``silence`` where it says that there is none, None where it says nothing.
         mood: the mood it names.
     """
@@ -72,13 +75,14 @@ class Reading:
     mode: str | None
     events: tuple[tuple[str, int | None], ...] = ()
     families: tuple[str, ...] = ()
+    characters: tuple[Character, ...] = ()
     background: str | None = None
     mood: str | None = None
 
 
 @dataclass(frozen=True)
 class _Span:
-    kind: Literal["sound", "family", "foreground", "setting", "mood", "times", "impression"]
+    kind: Literal["sound", "family", "character", "foreground", "setting", "mood", "times", "impression"]
     value: str | int
     start: int
     end: int
@@ -121,7 +125,7 @@ class Reader:
 
     def _reading(self, language: Language, spans: list[_Span]) -> Reading:
         sounds = self.lexicon.sounds
-        events, families, background, mood = [], [], None, None
+        events, families, characters, background, mood = [], [], [], None, None
         for index, span in enumerate(spans):
             if span.kind == "sound" and sounds[span.value].kind == "bed":
                 background = span.value
@@ -129,19 +133,23 @@ class Reader:
                 events.append((span.value, self._times(span, spans[index + 1 : index + 2])))
                 families.append(sounds[span.value].family)
             elif span.kind in ("family", "foreground"):
-                if span.value != UNKNOWN:
-                    families.append(span.value)
+                families.append(span.value)
+            elif span.kind == "character":
+                characters.append(BY_ID[span.value])
             elif span.kind == "setting":
                 background = span.value
             elif span.kind == "mood":
                 mood = span.value
         kinds = {span.kind for span in spans}
         mode = None
-        if language == "en" and kinds & {"setting", "mood", "impression"} and not kinds & {"sound", "family"}:
+        told = kinds & {"sound", "family", "character"}
+        if language == "en" and kinds & {"setting", "mood", "impression"} and not told:
             mode = "en-scene"
-        elif kinds & {"sound", "family"} and not kinds & {"setting", "mood", "impression", "foreground"}:
+        elif told and not kinds & {"setting", "mood", "impression", "foreground"}:
             mode = f"{language}-events"
-        return Reading(language, mode, tuple(events), tuple(dict.fromkeys(families)), background, mood)
+        return Reading(
+            language, mode, tuple(events), tuple(dict.fromkeys(families)), tuple(characters), background, mood
+        )
 
     def _times(self, span: _Span, following: list[_Span]) -> int | None:
         if self.lexicon.sounds[span.value].shape == "long":
@@ -169,10 +177,13 @@ def _senses(language: Language, lexicon: Lexicon) -> dict[Words, tuple[str, str 
         for setting in lexicon.settings.values():
             senses |= {words(phrase): ("setting", setting.background) for phrase in (setting.en, setting.en_alt)}
         senses |= {words(family.sounds): ("foreground", family.id) for family in lexicon.families.values()}
+        senses |= {words(text): ("impression", "") for text in (english.NO_FOREGROUND, english.UNKNOWN_FOREGROUND)}
         senses |= {words(text): ("impression", "") for some in english.TEXTURES.values() for text in some}
     for family in lexicon.families.values():
         if family.clause is not None:
             senses |= dict.fromkeys(clause_forms(family.clause, language), ("family", family.id))
+    for character in BY_ID.values():
+        senses |= dict.fromkeys(clause_forms(clause_of(character), language), ("character", character.id))
     for sound in lexicon.sounds.values():
         senses |= dict.fromkeys(clause_forms(sound.clause, language), ("sound", sound.id))
     senses |= {phrase: ("times", number) for phrase, number in TIMES[language].items()}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.audio.character import Character, character
 from training.audio.effects import band_limited, pitched, reverberated
 from training.audio.lexicon import Lexicon
 from training.audio.scene import Event, Scene
@@ -39,10 +40,17 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Clip:
-    """A rendered scene: ``wave`` float32 [N] at ``RATE``, and for each of its events, its spans in seconds."""
+    """A rendered scene.
+
+    Attributes:
+        wave: float32 [N] at ``RATE``.
+        spans: of each event, when it is heard, in seconds.
+        characters: of each event, how it sounds.
+    """
 
     wave: np.ndarray
     spans: tuple[tuple[Span, ...], ...]
+    characters: tuple[Character, ...]
 
 
 def render(
@@ -81,7 +89,12 @@ def render(
     peak = float(np.abs(mix).max())
     if peak > 0.98:
         mix *= 0.98 / peak
-    return Clip(mix, tuple(spans))
+    return Clip(mix, tuple(spans), tuple(_character(*part) for part in parts))
+
+
+def _character(part: np.ndarray, inside: list[Span]) -> Character:
+    (start, end), *_ = inside
+    return character(part[round(start * RATE) : round(end * RATE)])
 
 
 def _at_level(wave: np.ndarray, level: float) -> np.ndarray:

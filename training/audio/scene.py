@@ -5,25 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from training.audio.character import Character
+
 Loudness = Literal["soft", "normal", "loud"]
 Tempo = Literal["slow", "fast"]
 Layout = Literal["sequence", "together"]
+Told = Literal["sound", "family", "character"]
 MAX_TIMES = 3
 MAX_EVENTS = 3
 
 
 @dataclass(frozen=True)
 class Event:
-    """One sound that stands out: a sound's id, how many times it is heard, how loud, and a tune's tempo.
+    """One sound that stands out.
 
-    ``times`` counts occurrences of a short sound and is 1 for a long one; ``tempo`` is a tune's, None elsewhere
-    or where it is neither slow nor fast.
+    Attributes:
+        sound: its id.
+        times: occurrences of a short sound; 1 for a long one.
+        loudness: how loud it is.
+        tempo: a tune's; None elsewhere or where it is neither slow nor fast.
+        told: how precisely annotators can tell it (``told.py``).
+        character: how it sounds; None in a scene that nobody has rendered.
     """
 
     sound: str
     times: int = 1
     loudness: Loudness = "normal"
     tempo: Tempo | None = None
+    told: Told = "sound"
+    character: Character | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.times <= MAX_TIMES:

@@ -22,7 +22,8 @@ class Score:
         background_right: it names the scene's background, or that there is none. None where it does not say.
         count_right: of the short events named rightly, those whose number it has right.
         mood_right: the mood it names is the scene's.
-        nothing_wrong: every event, family and background it names is the scene's; it may leave some out.
+        nothing_wrong: every event, family and background it names is the scene's, and all it says of sounds that it
+            cannot name fits one of them; it may leave some out.
     """
 
     recall: float
@@ -44,6 +45,7 @@ def score(lexicon: Lexicon, scene: Scene, reading: Reading) -> Score:
     known = families & set(reading.families)
     countable = {sound for sound in found if lexicon.sounds[sound].shape == "short"}
     miscounted = {sound for sound, times in reading.events if times != truth.get(sound)}
+    said = reading.characters
     background_right = None if reading.background is None else reading.background == (scene.background or SILENCE)
     return Score(
         recall=len(found) / len(truth) if truth else float(not named),
@@ -56,6 +58,7 @@ def score(lexicon: Lexicon, scene: Scene, reading: Reading) -> Score:
         nothing_wrong=float(
             named <= truth.keys()
             and set(reading.families) <= families
+            and all(any(event.character and one.fits(event.character) for event in scene.events) for one in said)
             and background_right is not False
             and reading.mode is not None
         ),

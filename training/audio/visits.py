@@ -38,6 +38,7 @@ class Visit:
         num_samples: the clip's length.
         caption: one annotator's sentence.
         mode: that annotator; for measuring only, no training code reads it.
+        others: what the other annotators say, where the stream asks them.
         item: what the clip holds, and when.
     """
 
@@ -46,6 +47,7 @@ class Visit:
     caption: str
     mode: str
     item: Item
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class CaptionVisits(Dataset):
         block: visits that follow one another from one source: the batch size.
         seed: fixes the whole stream.
         mode_shares: how often each annotator captions, in the order of ``MODES``; equally often by default.
+        all_modes: every annotator captions every clip.
     """
 
     def __init__(
@@ -105,11 +108,12 @@ class CaptionVisits(Dataset):
         block: int,
         seed: int,
         mode_shares: Sequence[float] | None = None,
+        all_modes: bool = False,
     ) -> None:
         if abs(sum(share for _, share in sources) - 1) > 1e-9 or block < 1:
             raise ValueError("shares must sum to 1, and a block hold at least one visit")
         self.sources, self.grammar, self.length, self.block, self.seed = sources, grammar, length, block, seed
-        self.mode_shares = mode_shares
+        self.mode_shares, self.all_modes = mode_shares, all_modes
         rng, counts = random.Random(f"{seed}/blocks"), [0] * len(sources)
         self._blocks: list[tuple[int, int]] = []  # of each block, its source and how many of it came before
         for _ in range(-(-length // block)):
@@ -132,7 +136,9 @@ class CaptionVisits(Dataset):
         mode = rng.choice(MODES) if self.mode_shares is None else rng.choices(MODES, self.mode_shares)[0]
         item = clips.items[index]
         caption = self.grammar.caption(item.scene, mode, rng)
-        return Visit(clips.features(index), clips.num_samples, caption, mode, item)
+        rest = [other for other in MODES if other != mode] if self.all_modes else []
+        others = tuple(self.grammar.caption(item.scene, other, rng) for other in rest)
+        return Visit(clips.features(index), clips.num_samples, caption, mode, item, others)
 
     def _order(self, source: int, lap: int) -> np.ndarray:
         """A permutation of a source's clips: each is heard once before any is heard twice."""
@@ -157,6 +163,7 @@ def open_stream(
     *,
     short_share: float = SHORT_SHARE,
     mode_shares: Sequence[float] | None = None,
+    all_modes: bool = False,
     folder: Path | None = None,
 ) -> CaptionVisits:
     """``length`` visits of the cached clips, ``short_share`` of the blocks of short ones.
@@ -170,4 +177,4 @@ def open_stream(
     sources = [(CachedClips.open("train", folder), 1 - short_share)]
     if short_share:
         sources.append((CachedClips.open("train-short", folder), short_share))
-    return CaptionVisits(sources, load_grammar(), length, block, seed, mode_shares)
+    return CaptionVisits(sources, load_grammar(), length, block, seed, mode_shares, all_modes)
