@@ -52,7 +52,7 @@ def train(*, steps: int, batch_size: int, learning_rate: float, seed: int) -> No
 
 
 def main() -> None:
-    options = run_parser(__doc__, steps=1500, batch_size=48, learning_rate=1.5e-3).parse_args()
+    options = run_parser(__doc__, steps=2300, batch_size=32, learning_rate=1.5e-3).parse_args()
     train(**vars(options))
 
 

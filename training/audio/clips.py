@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+from training.audio.character import Character
 from training.audio.lexicon import load_lexicon
 from training.audio.material import Material
 from training.audio.recordings import Split
@@ -17,6 +18,8 @@ SEEDS = {"train": 1_000, "train-short": 2_000_000, "test": 9_000_000, "seen": 5_
 """``test``: recordings from packages that training never heard. ``seen``: new clips of trained-on recordings.
 ``train-short``: clips of half the length, which cost half as much to train on."""
 SHORT_SECONDS = 5.0
+STEADY = ("signal", "percussion", "music", "impact", "household")
+"""Families whose harmonic sounds keep their pitch, as tones do."""
 ALONE = 0.05
 """Share of scenes that are a background alone."""
 
@@ -50,4 +53,10 @@ def draw(split: str, number: int, material: Material) -> tuple[Scene, Clip]:
 
     clip = render(scene, lexicon, chosen, lambda bed, rng: material.draw(bed, rng)[1], rng, seconds)
     heard = zip(scene.events, clip.characters, strict=True)
-    return replace(scene, events=tuple(replace(event, character=one) for event, one in heard)), clip
+    return replace(scene, events=tuple(replace(event, character=said(event.sound, one)) for event, one in heard)), clip
+
+
+def said(sound: str, measured: Character) -> Character:
+    """How people put it: a voice or a motor is harmonic too, but nobody calls it a tone."""
+    steady = load_lexicon().sounds[sound].family in STEADY
+    return measured if steady else replace(measured, tone=min(measured.tone, 0))

@@ -89,12 +89,13 @@ class Grammar:
 
     def _event(self, event: Event, clause: Clause, language, rng: random.Random):
         sound = self.lexicon.sounds[event.sound]
+        named = clause in (sound.clause, self.lexicon.families[sound.family].clause)  # else nothing plays a tune
         tunes = language.RHYTHMS if sound.family == "percussion" else language.TUNES
         words = language.LOUDNESS_WORDS[event.loudness]
         return _clause(
             language,
             clause,
-            tune=tunes[event.tempo] if event.tempo is not None else "",
+            tune=tunes[event.tempo] if named and event.tempo is not None else "",
             times=event.times,
             loudness=rng.choice(words) if words and rng.random() < LOUDNESS_MENTIONED else "",
         )

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
+from training.audio.lexicon import load_lexicon
 from training.audio.recordings import Recording, SoundError
 from training.audio.scene import Told
 
@@ -41,6 +42,8 @@ def _table() -> Mapping[str, Told]:
 
 
 def told(recording: Recording, rng: random.Random) -> Told:
-    """How precisely ``recording`` is told this time."""
+    """How precisely ``recording`` is told this time; whatever plays or speaks, it is heard to be music or speech."""
     drawn = rng.choices(tuple(UNMEASURED), tuple(UNMEASURED.values()))[0]
-    return _table().get(recording.id, drawn)
+    found = _table().get(recording.id, drawn)
+    kind = load_lexicon().sounds[recording.sound].kind
+    return "family" if found == "character" and kind in ("music", "speech") else found
