@@ -1,6 +1,7 @@
 """The reader of sound captions is the grammar's inverse, and makes the best of anything else; scores by hand."""
 
 import random
+import re
 from dataclasses import replace
 from typing import get_args
 
@@ -10,7 +11,7 @@ from training.audio import grammar
 from training.audio.character import CHARACTERS, Character
 from training.audio.grammar import MODES, Grammar
 from training.audio.lexicon import SILENCE, load_lexicon
-from training.audio.moods import scene_mood
+from training.audio.moods import heard_moods, scene_mood
 from training.audio.reader import Reading, read, words
 from training.audio.sampler import sample_scene
 from training.audio.scene import Event, Scene, Told
@@ -49,7 +50,13 @@ def test_less_precise_captions_are_read_back():
     for _ in range(1500):
         drawn = sample_scene(rng, LEXICON, LEXICON.events, LEXICON.beds)
         events = [
-            replace(event, told=rng.choice(get_args(Told)), character=rng.choice(CHARACTERS)) for event in drawn.events
+            replace(
+                event,
+                told=rng.choice(get_args(Told)),
+                character=rng.choice(CHARACTERS),
+                tempo=rng.choice(("slow", "fast", None)) if LEXICON.sounds[event.sound].kind == "music" else None,
+            )
+            for event in drawn.events
         ]
         scene = replace(drawn, events=tuple(events))
         for mode in MODES:
@@ -60,6 +67,7 @@ def test_less_precise_captions_are_read_back():
             assert set(reading.characters) <= {e.character for e in events if e.told != "sound"}, text
             assert reading.events or reading.families or reading.characters or mode == "en-scene", text
             assert score(LEXICON, scene, reading).nothing_wrong, text
+            assert not re.search(r"(noise|sound|tone) a ", text), text
 
 
 @pytest.mark.parametrize(
@@ -103,7 +111,8 @@ RIGHT = Reading("en", "en-events", (("dog", 2), ("cat", 1), ("saw", None)), ("an
         ({"events": (("dog", 2), ("dog", 3))}, (1 / 3, 1, 1, 1, 1, 0, None)),
         ({"events": (), "families": ("animal", "bird")}, (0, 0, 1 / 2, 1 / 2, 1, None, None)),
         ({"events": (), "families": (), "background": None}, (0, 0, 0, 0, None, None, None)),
-        ({"background": SILENCE, "mood": "busy"}, (1, 1, 1, 1, 0, 1, 0)),
+        ({"background": SILENCE, "mood": "tense"}, (1, 1, 1, 1, 0, 1, 0)),
+        ({"mood": "busy"}, (1, 1, 1, 1, 1, 1, 1)),
         ({"mood": "lively"}, (1, 1, 1, 1, 1, 1, 1)),
     ],
 )
@@ -143,6 +152,9 @@ def test_scores_of_a_background_alone():
         ("A dog barks, with wind blowing in the background.", 0),
         ("Quelque chose fait un bruit bref pendant que la pluie tombe.", 1),
         ("Zorps fnord.", 0),
+        ("A busy scene on a rainy day.", 1),
+        ("A peaceful scene on a rainy day.", 1),
+        ("An eerie scene on a rainy day.", 0),
     ],
 )
 def test_nothing_wrong_is_said(text, expected):
@@ -150,3 +162,25 @@ def test_nothing_wrong_is_said(text, expected):
     bark, saw = Character(-1, -1, 0), Character(1, -1, -1)
     scene = Scene("rain", (Event("dog", 2, character=bark), Event("saw", character=saw)))
     assert score(LEXICON, scene, read(text)).nothing_wrong == expected
+
+
+def test_a_caption_that_says_nothing_tells_nothing():
+    scene = Scene("rain", (Event("dog", character=Character(-1, -1, 0)),))
+    found = {text: score(LEXICON, scene, read(text)) for text in TOLD}
+    assert all(one.nothing_wrong == (text != "A cat meows.") for text, one in found.items())
+    assert {text: one.telling for text, one in found.items()} == TOLD
+
+
+TOLD = {
+    "Something makes a sound.": 0,
+    "A peaceful scene of sounds hard to name.": 0,
+    "A cat meows.": 0,
+    "A dog barks.": 1,
+    "An animal makes a noise.": 1,
+    "Something makes a sound while rain falls.": 1,
+}
+
+
+def test_any_mood_that_is_heard_is_right():
+    assert heard_moods(LEXICON, Scene("rain", (Event("dog"), Event("scream")))) == {"peaceful", "lively", "tense"}
+    assert heard_moods(LEXICON, Scene(None, (Event("organ", tempo="fast"),))) == {"plain", "lively"}

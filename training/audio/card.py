@@ -8,6 +8,7 @@ The cards' text is in ``training/audio/cards``; no figure is typed by hand.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ COLUMNS = {
     "count_right": "count right",
     "mood_right": "mood right",
     "nothing_wrong": "nothing wrong",
+    "telling": "and something told",
 }
 NEVER_SAID = {("en-scene", "recall"), ("en-scene", "precision")}
 LEAST_CLIPS = 5
@@ -57,6 +59,18 @@ def sounds(split: dict[str, Any]) -> str:
     return table(["most often", "named", "least often", "named"], rows)
 
 
+def yardsticks(split: dict[str, Any], labels: Mapping[str, str]) -> str:
+    """What the annotators themselves get by the same measures, and what a caption that says nothing does."""
+    found = split["yardsticks"]
+    named = {f"annotator: {labels[mode]}": (mode, report) for mode, report in found["annotators"].items()}
+    named |= {f"always “{text}”": ("", report) for text, report in found["empty"].items()}
+    rows = [
+        [name, *(percent(None if (mode, field) in NEVER_SAID else report[field]) for field in COLUMNS)]
+        for name, (mode, report) in named.items()
+    ]
+    return table(["", *COLUMNS.values()], rows)
+
+
 def probed(results: dict[str, Any]) -> str:
     """After which of the encoder's layers sounds can be told apart."""
     rows = [[layer, percent(found["seen"]), percent(found["unseen"])] for layer, found in results["layers"].items()]
@@ -80,6 +94,7 @@ def blocks(results: dict[str, Any]) -> dict[str, str]:
         "audio_quality": tables.quality(results["test"], COLUMNS),
         "audio_quality_seen": tables.quality(results["seen"], COLUMNS),
         "audio_columns": tables.hypotheses(results["test"], COLUMNS, labels, NEVER_SAID),
+        "audio_yardsticks": yardsticks(results["test"], labels),
         "audio_stability": tables.stabilities(results["test"]),
         "audio_likelihood": tables.likelihoods(results["test"]),
         "audio_diversity": tables.diversities(results["test"]),

@@ -5,7 +5,8 @@
 The training recordings are parted by their packages. A classifier on Whisper's own features learns from all parts but
 one and listens to the recordings of that one: where it recognises the sound, annotators name it; where it only
 recognises the family, they name that; else they say how it sounds. Recordings of the test are judged by a classifier
-that learned from all of the training. A recording whose sound no other package has cannot be judged and is left out.
+that learned from all of the training. A recording whose sound no package of another part has cannot be judged and is
+left out.
 """
 
 from __future__ import annotations

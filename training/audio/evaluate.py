@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,12 @@ from training.comparison import (
 )
 from training.generation import generate
 from training.likelihood import likelihoods
-from training.reports import ScoredCaption, mean
+from training.reports import ScoredCaption, hypothesis_report, mean
 
 RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results" / "audio.json"
 AT_ONCE = 20
+EMPTY = ("Something makes a sound.",)
+"""What a caption that says nothing gets."""
 
 
 def test_caption(clips: CachedClips, index: int, mode: str) -> str:
@@ -73,6 +76,19 @@ def judge(scene: Scene, text: str) -> ScoredCaption:
     """A caption's reading and score."""
     reading = load_reader().read(text)
     return ScoredCaption(text, reading.mode, score(load_lexicon(), scene, reading))
+
+
+def yardsticks(clips: CachedClips) -> dict[str, Any]:
+    """What the measures say of the annotators' own captions, by mode, and of captions that tell nothing."""
+    scenes = [item.scene for item in clips.items]
+
+    def report(mode: str, texts: Iterable[str]) -> dict[str, float | None]:
+        return hypothesis_report([judge(scene, text) for scene, text in zip(scenes, texts, strict=True)], mode)
+
+    annotators = {
+        mode: report(mode, (test_caption(clips, index, mode) for index in range(len(clips)))) for mode in MODES
+    }
+    return {"annotators": annotators, "empty": {text: report(MODES[0], [text] * len(clips)) for text in EMPTY}}
 
 
 def by_sound(rows: list[dict[str, list[str]]], scenes: list[Scene], columns: list[str]) -> dict[str, Any]:
@@ -110,6 +126,7 @@ def evaluate(media: AudioLanguageModel, stack: AdapterStack, split: str, limit: 
         "modes": list(MODES),
         "likelihood": likelihood,
         "generation": generation_report(rows, MODES, likelihood, lambda number, text: judge(scenes[number], text)),
+        "yardsticks": yardsticks(clips),
         "sounds": by_sound(rows, scenes, [name for name in rows[0] if name.startswith("caption-gate/")]),
     }
 

@@ -27,6 +27,12 @@ def event_mood(lexicon: Lexicon, event: Event) -> Mood:
     return lexicon.sounds[event.sound].mood
 
 
+def heard_moods(lexicon: Lexicon, scene: Scene) -> set[Mood]:
+    """The moods of all that is heard, any of which a listener may go by; a plain one where nothing is behind it."""
+    behind: Mood = "plain" if scene.background is None else lexicon.sounds[scene.background].mood
+    return {behind, *(event_mood(lexicon, event) for event in scene.events)}
+
+
 def scene_mood(lexicon: Lexicon, scene: Scene) -> Mood:
     """The strongest mood among the scene's sounds, its background included."""
     moods = {event_mood(lexicon, event) for event in scene.events}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from training.audio.lexicon import SILENCE, Lexicon
-from training.audio.moods import scene_mood
+from training.audio.moods import heard_moods
 from training.audio.reader import Reading
 from training.audio.scene import Scene
 
@@ -21,9 +21,11 @@ class Score:
         family_precision: of the families it names, those in the scene (0 where it names none).
         background_right: it names the scene's background, or that there is none. None where it does not say.
         count_right: of the short events named rightly, those whose number it has right.
-        mood_right: the mood it names is the scene's.
-        nothing_wrong: every event, family and background it names is the scene's, and all it says of sounds that it
-            cannot name fits one of them; it may leave some out.
+        mood_right: the mood it names is that of something heard (``moods.heard_moods``).
+        nothing_wrong: every event, family, background and mood it names is the scene's, and all it says of sounds that
+            it cannot name fits one of them; it may leave some out. Number, order and loudness are not judged.
+        telling: nothing is wrong, and it names a sound, a family or the background: a caption that says of anything
+            that it is something is never wrong.
     """
 
     recall: float
@@ -34,6 +36,7 @@ class Score:
     count_right: float | None
     mood_right: float | None
     nothing_wrong: float
+    telling: float
 
 
 def score(lexicon: Lexicon, scene: Scene, reading: Reading) -> Score:
@@ -47,6 +50,15 @@ def score(lexicon: Lexicon, scene: Scene, reading: Reading) -> Score:
     miscounted = {sound for sound, times in reading.events if times != truth.get(sound)}
     said = reading.characters
     background_right = None if reading.background is None else reading.background == (scene.background or SILENCE)
+    mood_right = None if reading.mood is None else reading.mood in heard_moods(lexicon, scene)
+    nothing_wrong = (
+        named <= truth.keys()
+        and set(reading.families) <= families
+        and all(any(event.character and one.fits(event.character) for event in scene.events) for one in said)
+        and background_right is not False
+        and mood_right is not False
+        and reading.mode is not None
+    )
     return Score(
         recall=len(found) / len(truth) if truth else float(not named),
         precision=len(found) / len(named) if named else float(not truth),
@@ -54,12 +66,7 @@ def score(lexicon: Lexicon, scene: Scene, reading: Reading) -> Score:
         family_precision=len(known) / len(reading.families) if reading.families else float(not families),
         background_right=None if background_right is None else float(background_right),
         count_right=len(countable - miscounted) / len(countable) if countable else None,
-        mood_right=None if reading.mood is None else float(reading.mood == scene_mood(lexicon, scene)),
-        nothing_wrong=float(
-            named <= truth.keys()
-            and set(reading.families) <= families
-            and all(any(event.character and one.fits(event.character) for event in scene.events) for one in said)
-            and background_right is not False
-            and reading.mode is not None
-        ),
+        mood_right=None if mood_right is None else float(mood_right),
+        nothing_wrong=float(nothing_wrong),
+        telling=float(nothing_wrong and bool(named or reading.families or reading.background)),
     )

@@ -19,7 +19,7 @@ from training.audio.scene import Told
 
 TOLD_CSV = Path(__file__).with_name("told.csv")
 UNMEASURED: dict[Told, float] = {"sound": 0.4, "family": 0.4, "character": 0.2}
-"""How often a recording whose sound no other package has is told so."""
+"""How often a recording that cannot be judged, since too few packages have its sound, is told so."""
 
 
 def read_told(path: Path = TOLD_CSV) -> Mapping[str, Told]:
