@@ -21,11 +21,10 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -35,7 +34,6 @@ from typing import Any, get_args
 import numpy as np
 import torch
 import transformers
-from safetensors import safe_open
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from benchmarks.decode_gpu import RANK, made_as, wait
@@ -90,10 +88,8 @@ def processor_of(vocabulary: int) -> transformers.Qwen2AudioProcessor:
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trained.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=384, special_tokens=SPECIAL_TOKENS, initial_alphabet=alphabet, show_progress=False
-    )
-    trained.train_from_iterator(WORDS, trainer)
+    options = {"special_tokens": SPECIAL_TOKENS, "initial_alphabet": alphabet, "show_progress": False}
+    trained.train_from_iterator(WORDS, trainers.BpeTrainer(vocab_size=384, **options))
     table = json.loads(trained.to_str())
     pieces = table["model"]["vocab"]
     # A random model writes any token of its vocabulary, so each needs a text. "Ġ" is how the byte of a space is spelt.
@@ -101,9 +97,8 @@ def processor_of(vocabulary: int) -> transformers.Qwen2AudioProcessor:
     tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(table)), pad_token="<|endoftext|>", eos_token="<|im_end|>"
     )
-    return transformers.Qwen2AudioProcessor(
-        transformers.WhisperFeatureExtractor(feature_size=MEL_BINS, chunk_length=SECONDS), tokenizer
-    )
+    extractor = transformers.WhisperFeatureExtractor(feature_size=MEL_BINS, chunk_length=SECONDS)
+    return transformers.Qwen2AudioProcessor(extractor, tokenizer)
 
 
 def build(folder: Path, shape: Shape, device: torch.device) -> None:
@@ -115,6 +110,7 @@ def build(folder: Path, shape: Shape, device: torch.device) -> None:
     # Several files with an index, as the published model is.
     model.save_pretrained(folder / "base", max_shard_size="4GB")
     processor_of(shape.vocabulary).save_pretrained(folder / "base")
+    parameters = model.num_parameters()
     refs = [AdapterRef(f"hypotheses/{k}", f"Hypothesis {k}", "Random.") for k in range(3)]
     specs = [AdapterSpec(ref.path, RANK, 2.0 * RANK) for ref in refs]
     stack = AdapterStack.attach(model, specs, dtype=torch.bfloat16)
@@ -123,6 +119,7 @@ def build(folder: Path, shape: Shape, device: torch.device) -> None:
             # It starts at 0, where all hypotheses would write the same.
             torch.nn.init.normal_(b, std=0.05)
         stack.save(ref.path, folder / "bundle" / ref.path)
+    made = {"parameters": parameters, "parameters_per_adapter": stack.num_parameters(refs[0].path)}
     bundle = Bundle(
         folder=folder / "bundle",
         name="bundle",
@@ -132,18 +129,9 @@ def build(folder: Path, shape: Shape, device: torch.device) -> None:
         modality="audio",
         # No caption may end early: every step has all its rows.
         generation=CompareOptions(max_new_tokens=shape.new_tokens, min_new_tokens=shape.new_tokens),
-        training={"shape": asdict(shape)},
+        training={"shape": asdict(shape), **made},
     )
     save_bundle(bundle)
-
-
-def parameters_in(files: Iterable[Path]) -> int:
-    """How many parameters safetensors files hold: a model in 4 bits holds several in one."""
-    count = 0
-    for path in files:
-        with safe_open(path, framework="pt") as file:
-            count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-    return count
 
 
 def on_gpus(allocated: Callable[[int], int], device: torch.device) -> float | None:
@@ -172,18 +160,14 @@ def caption(captioner: Captioner, clip: AudioClip) -> tuple[Comparison, dict[str
     return comparison, timing(started, events)
 
 
-def measure(bundle: Bundle, device: torch.device, given: argparse.Namespace) -> dict[str, Any]:
+def measure(bundle: Bundle, device: torch.device, how: dict[str, Any]) -> dict[str, Any]:
     """Load the bundle and caption noise with it, twice: the first request also warms up, compiles and records."""
-    on_gpus(lambda index: torch.cuda.reset_peak_memory_stats(index) or 0, device)
+    if device.type == "cuda":
+        torch.cuda.init()
+        for gpu in range(torch.cuda.device_count()):
+            torch.cuda.reset_peak_memory_stats(gpu)
     started = time.perf_counter()
-    captioner = Captioner.load(
-        bundle,
-        device=None if given.device_map else device,
-        dtype=torch.bfloat16,
-        device_map=given.device_map,
-        load_in_4bit=given.load_in_4bit,
-        acceleration=given.acceleration,
-    )
+    captioner = Captioner.load(bundle, device=None if how["device_map"] else device, dtype=torch.bfloat16, **how)
     wait(device)
     load_seconds = time.perf_counter() - started
     loaded = on_gpus(torch.cuda.memory_allocated, device)
@@ -191,8 +175,6 @@ def measure(bundle: Bundle, device: torch.device, given: argparse.Namespace) -> 
     _, first = caption(captioner, AudioClip(noise, SAMPLING_RATE))
     comparison, second = caption(captioner, AudioClip(noise, SAMPLING_RATE))
     return {
-        "parameters": parameters_in(Path(bundle.base_location()).glob("*.safetensors")),
-        "parameters_per_adapter": parameters_in((bundle.folder / bundle.hypotheses[0].path).glob("*.safetensors")),
         "load_seconds": round(load_seconds, 2),
         "loaded_gib": loaded,
         "peak_gib": on_gpus(torch.cuda.max_memory_allocated, device),
@@ -215,8 +197,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not given.tiny and not torch.cuda.is_available():
         print("There is no CUDA device. --tiny runs the same on a tiny model, on the CPU.")
         return 2
-    device = torch.device("cpu" if given.tiny else "cuda")
-    shape = TINY if given.tiny else PUBLISHED
+    device, shape = (torch.device("cpu"), TINY) if given.tiny else (torch.device("cuda"), PUBLISHED)
+    how = {name: vars(given)[name] for name in ("device_map", "load_in_4bit", "acceleration")}
     with nullcontext(given.folder) if given.folder else tempfile.TemporaryDirectory() as folder:
         bundle_folder = Path(folder) / "bundle"
         # It is written last: where it is, the rest is complete.
@@ -229,13 +211,13 @@ def main(arguments: list[str] | None = None) -> int:
         if bundle.training["shape"] != asdict(shape):
             print(f"{folder} holds a model of another shape.")
             return 2
-        measured = measure(bundle, device, given)
+        measured = measure(bundle, device, how)
     results = {
         "device": "cpu" if given.tiny else torch.cuda.get_device_name(device),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
-        "shape": asdict(shape),
-        **{name: vars(given)[name] for name in ("load_in_4bit", "device_map", "acceleration")},
+        **bundle.training,
+        **how,
         **measured,
     }
     text = json.dumps(results, indent=2)
