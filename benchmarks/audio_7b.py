@@ -1,14 +1,13 @@
 """Whether a model of Qwen2-Audio-7B-Instruct's true shape loads and captions on a GPU, how fast, and in what memory.
 
     python -m benchmarks.audio_7b --out assets/results/audio_7b.json
-    python -m benchmarks.audio_7b --folder build/audio-7b                  # keeps the 17 GB that it writes
-    python -m benchmarks.audio_7b --folder build/audio-7b --load-in-4bit   # and loads them again
+    python -m benchmarks.audio_7b --load-in-4bit --folder build/audio-7b   # keeps the 17 GB written, for another run
     python -m benchmarks.audio_7b --tiny                                   # the same on a tiny model, on the CPU
 
-The weights are random, in bfloat16; all else is like the published model: its tower, language model, vocabulary and
-chat template, 30 s of 128 mel bins, with three adapters of rank 8 as PEFT folders. Base and bundle are written to disk
-and loaded as the page loads them. Then 30 s of noise are captioned twice, by K = 3 hypotheses (greedy), beam 3 and
-diverse beam 3 (both on the base alone), always in as many tokens:
+The weights are random, in bfloat16; all else is like the published model: tower, language model, size of vocabulary,
+chat template, 30 s of 128 mel bins. Base and bundle, with three adapters of rank 8, are written to disk and loaded as
+the page loads them. Then 30 s of noise are captioned twice, by K = 3 hypotheses (greedy), beam 3 and diverse beam 3
+(both on the base alone), always in as many tokens:
 
     load_seconds          base and adapters; of files just written, the computer still has most in its memory
     loaded_gib, peak_gib  on all GPUs together, after loading and at most; null on the CPU
@@ -74,9 +73,9 @@ PUBLISHED = Shape(
     | {"num_attention_heads": 32, "num_key_value_heads": 32, "vocab_size": 156_032},
     new_tokens=48,
 )
-TINY = Shape(
+TINY = Shape(  # 4 bits come in blocks of 64: the language model's widths are multiples of it
     {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 48},
-    {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2}
+    {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
     | {"num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 512},
     new_tokens=6,
 )
@@ -85,11 +84,9 @@ TINY = Shape(
 def processor_of(vocabulary: int) -> transformers.Qwen2AudioProcessor:
     """A processor with a tokenizer of the model's size: pieces of the prompt, the rest words made up."""
     trained = Tokenizer(models.BPE())
-    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trained.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    options = {"special_tokens": SPECIAL_TOKENS, "initial_alphabet": alphabet, "show_progress": False}
-    trained.train_from_iterator(WORDS, trainers.BpeTrainer(vocab_size=384, **options))
+    trained.pre_tokenizer, trained.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    options = {"initial_alphabet": pre_tokenizers.ByteLevel.alphabet(), "show_progress": False}
+    trained.train_from_iterator(WORDS, trainers.BpeTrainer(vocab_size=384, special_tokens=SPECIAL_TOKENS, **options))
     table = json.loads(trained.to_str())
     pieces = table["model"]["vocab"]
     # A random model writes any token of its vocabulary, so each needs a text. "Ġ" is how the byte of a space is spelt.
@@ -109,17 +106,16 @@ def build(folder: Path, shape: Shape, device: torch.device) -> None:
     model.generation_config = transformers.GenerationConfig(eos_token_id=[0, 2], pad_token_id=0)
     # Several files with an index, as the published model is.
     model.save_pretrained(folder / "base", max_shard_size="4GB")
-    processor_of(shape.vocabulary).save_pretrained(folder / "base")
+    processor_of(shape.text["vocab_size"]).save_pretrained(folder / "base")
     parameters = model.num_parameters()
     refs = [AdapterRef(f"hypotheses/{k}", f"Hypothesis {k}", "Random.") for k in range(3)]
-    specs = [AdapterSpec(ref.path, RANK, 2.0 * RANK) for ref in refs]
-    stack = AdapterStack.attach(model, specs, dtype=torch.bfloat16)
+    stack = AdapterStack.attach(model, [AdapterSpec(r.path, RANK, 2.0 * RANK) for r in refs], dtype=torch.bfloat16)
     for ref in refs:
         for _, b in stack.tensors(ref.path).values():
             # It starts at 0, where all hypotheses would write the same.
             torch.nn.init.normal_(b, std=0.05)
         stack.save(ref.path, folder / "bundle" / ref.path)
-    made = {"parameters": parameters, "parameters_per_adapter": stack.num_parameters(refs[0].path)}
+    per_adapter = stack.num_parameters(refs[0].path)
     bundle = Bundle(
         folder=folder / "bundle",
         name="bundle",
@@ -129,16 +125,14 @@ def build(folder: Path, shape: Shape, device: torch.device) -> None:
         modality="audio",
         # No caption may end early: every step has all its rows.
         generation=CompareOptions(max_new_tokens=shape.new_tokens, min_new_tokens=shape.new_tokens),
-        training={"shape": asdict(shape), **made},
+        training={"shape": asdict(shape), "parameters": parameters, "parameters_per_adapter": per_adapter},
     )
     save_bundle(bundle)
 
 
 def on_gpus(allocated: Callable[[int], int], device: torch.device) -> float | None:
     """GiB on all GPUs together; nothing where the model is on the CPU."""
-    if device.type == "cpu":
-        return None
-    return round(sum(map(allocated, range(torch.cuda.device_count()))) / 2**30, 2)
+    return None if device.type == "cpu" else round(sum(map(allocated, range(torch.cuda.device_count()))) / 2**30, 2)
 
 
 def timing(started: float, events: list[float]) -> dict[str, float]:
@@ -169,13 +163,13 @@ def measure(bundle: Bundle, device: torch.device, how: dict[str, Any]) -> dict[s
     started = time.perf_counter()
     captioner = Captioner.load(bundle, device=None if how["device_map"] else device, dtype=torch.bfloat16, **how)
     wait(device)
-    load_seconds = time.perf_counter() - started
+    load_seconds = round(time.perf_counter() - started, 2)
     loaded = on_gpus(torch.cuda.memory_allocated, device)
     noise = np.random.default_rng(0).normal(0, 0.1, SECONDS * SAMPLING_RATE).astype(np.float32)
     _, first = caption(captioner, AudioClip(noise, SAMPLING_RATE))
     comparison, second = caption(captioner, AudioClip(noise, SAMPLING_RATE))
     return {
-        "load_seconds": round(load_seconds, 2),
+        "load_seconds": load_seconds,
         "loaded_gib": loaded,
         "peak_gib": on_gpus(torch.cuda.max_memory_allocated, device),
         "first_request": first,
@@ -185,7 +179,7 @@ def measure(bundle: Bundle, device: torch.device, how: dict[str, Any]) -> dict[s
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 2 where there is no GPU for it, or the folder holds another model."""
+    """Run the benchmark; 2 where there is no GPU for it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="a tiny model, on the CPU: to see that it runs")
     parser.add_argument("--folder", type=Path, help="write the model there, or load what an earlier run wrote")
@@ -209,18 +203,11 @@ def main(arguments: list[str] | None = None) -> int:
             torch.cuda.empty_cache()
         bundle = load_bundle(bundle_folder)
         if bundle.training["shape"] != asdict(shape):
-            print(f"{folder} holds a model of another shape.")
-            return 2
+            parser.error(f"{folder} holds a model of another shape")
         measured = measure(bundle, device, how)
-    results = {
-        "device": "cpu" if given.tiny else torch.cuda.get_device_name(device),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        **bundle.training,
-        **how,
-        **measured,
-    }
-    text = json.dumps(results, indent=2)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    about = {"device": name, "torch": torch.__version__, "transformers": transformers.__version__}
+    text = json.dumps({**about, **bundle.training, **how, **measured}, indent=2)
     print(text)
     if given.out:
         given.out.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ import gc
 import json
 import math
 import weakref
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -31,8 +32,8 @@ def test_the_results(run):
     assert set(results) == about | {"device_map", "load_in_4bit", "acceleration"} | measured
     assert (results["device"], results["loaded_gib"], results["peak_gib"]) == ("cpu", None, None)
     assert results["shape"]["text"]["vocab_size"] == 512
-    # Rank 8 on 2 layers: four products 64 x 64 and three 64 x 96.
-    assert results["parameters_per_adapter"] == 8 * 2 * (4 * (64 + 64) + 3 * (64 + 96))
+    # Rank 8 on 2 layers: four products 64 x 64 and three 64 x 128.
+    assert results["parameters_per_adapter"] == 8 * 2 * (4 * (64 + 64) + 3 * (64 + 128))
     assert results["load_seconds"] > 0
     for request in (results["first_request"], results["second_request"]):
         assert 0 < request["first_token_seconds"] < request["total_seconds"]
@@ -74,11 +75,23 @@ def test_a_folder_is_written_once(run, capsys):
     assert captions[0] == captions[1]
 
 
+@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed (it has no wheel here)")
+def test_the_same_folder_in_4_bits(run, capsys):
+    folder, results = run
+    assert audio_7b.main(["--tiny", "--folder", str(folder), "--load-in-4bit"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["load_in_4bit"] and again["parameters"] == results["parameters"]
+    (before, *_), (now, *_) = results["columns"], again["columns"]
+    assert now["captions"][0]["tokens"] == 6 and math.isfinite(now["captions"][0]["log_prob"])
+    assert now["captions"][0]["log_prob"] != before["captions"][0]["log_prob"]
+
+
 def test_a_folder_of_another_shape_is_refused(run, monkeypatch, capsys):
     folder, _ = run
     monkeypatch.setattr(audio_7b, "TINY", audio_7b.PUBLISHED)
-    assert audio_7b.main(["--tiny", "--folder", str(folder)]) == 2
-    assert "another shape" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        audio_7b.main(["--tiny", "--folder", str(folder)])
+    assert "another shape" in capsys.readouterr().err
 
 
 def test_the_model_that_was_written_is_given_back(tmp_path, monkeypatch):

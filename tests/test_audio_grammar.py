@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from training.audio import english, french
-from training.audio.character import CHARACTERS, Character
+from training.audio.character import CHARACTERS
 from training.audio.grammar import MODES, Grammar, caption, load_grammar, texture
 from training.audio.lexicon import load_lexicon
 from training.audio.moods import scene_mood
@@ -245,71 +245,6 @@ def test_backgrounds_are_added_in_three_ways():
         "Un chat miaule, avec un feu qui crépite en fond sonore.",
         "Un chat miaule ; en fond, un feu crépite.",
     } == {text for text in french_ones if "chat" in text}
-
-
-LOW_THUD, WHISTLE = Character(-1, -1, -1), Character(1, 1, 1)
-BARELY = (
-    Event("dog", 2, told="family", character=LOW_THUD),
-    Event("cat", told="character", character=WHISTLE),
-)
-
-
-@pytest.mark.parametrize(
-    ("events", "value", "en", "fr"),
-    [
-        (BARELY[:1], 0.9, "An animal makes a noise twice.", "Un animal fait du bruit deux fois."),
-        (
-            BARELY[1:],
-            0.0,  # alone, it is never left out
-            "Something makes a long high-pitched tone.",
-            "Quelque chose émet une note longue et aiguë.",
-        ),
-        (
-            BARELY,
-            0.9,
-            "An animal makes a noise twice, then something makes a long high-pitched tone.",
-            "Un animal fait du bruit deux fois, puis quelque chose émet une note longue et aiguë.",
-        ),
-        (BARELY, 0.0, "An animal makes a noise twice.", "Un animal fait du bruit deux fois."),
-        (BARELY[::-1], 0.0, "An animal makes a noise twice.", "Un animal fait du bruit deux fois."),
-        (
-            (BARELY[0], replace(BARELY[1], told="family")),  # no two share their words
-            0.9,
-            "An animal makes a noise twice, then something makes a long high-pitched tone.",
-            "Un animal fait du bruit deux fois, puis quelque chose émet une note longue et aiguë.",
-        ),
-        (
-            (Event("dog", told="character", character=LOW_THUD), Event("cat", told="character", character=LOW_THUD)),
-            0.9,
-            "Something makes a short low noise.",
-            "Quelque chose fait un bruit bref et grave.",
-        ),
-        # A family without words of its own, and a scene that nobody has rendered.
-        (
-            (Event("thunder", told="family", character=LOW_THUD),),
-            0.9,
-            "Something makes a short low noise.",
-            "Quelque chose fait un bruit bref et grave.",
-        ),
-        ((Event("dog", told="character"),), 0.9, "A dog barks.", "Un chien aboie."),
-    ],
-)
-def test_what_cannot_be_recognised_is_told_less_precisely(events, value, en, fr):
-    scene = Scene(None, events)
-    assert GRAMMAR.caption(scene, "en-events", Draw(value), 0) == en
-    assert GRAMMAR.caption(scene, "fr-events", Draw(value), 0) == fr
-
-
-def test_impressions_say_nothing_of_what_cannot_be_recognised():
-    def impression(*events):
-        return GRAMMAR.caption(Scene("sea", events, "sequence"), "en-scene", Draw(), 0)
-
-    scream = Event("scream", character=WHISTLE)
-    assert impression(scream) == "A tense scene at the seaside, filled with human sounds."
-    assert impression(replace(scream, told="family")) == "A peaceful scene at the seaside, filled with human sounds."
-    assert impression(replace(scream, told="character")) == (
-        "A peaceful scene at the seaside, filled with sounds hard to name."
-    )
 
 
 @pytest.mark.parametrize(
