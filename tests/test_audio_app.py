@@ -163,9 +163,11 @@ def test_what_is_said_of_the_embedded_model_is_what_was_measured(tmp_path):
 
     def split(recall, families):
         best = {"recall": recall, "family_recall": families}
-        return {"captioned": 1000, "generation": {"caption-gate": {"best": best}}}
+        mean = {"nothing_wrong": families + 0.1}
+        return {"captioned": 1000, "generation": {"caption-gate": {"best": best, "mean": mean}}}
 
     results.write_text(json.dumps({"test": split(0.25, 0.5), "seen": split(0.75, 0.8)}))
     said = about_embedded_audio(training, results).can
     assert "On 1,000 clips" in said and "named 25% of the sounds, and the kind (an animal, a machine …) of 50%" in said
     assert "mixed anew, 75% and 80%." in said
+    assert "60% said nothing wrong of new recordings, and 90% of those that it knows." in said

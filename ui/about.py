@@ -76,19 +76,22 @@ def about_embedded_audio(training: Mapping[str, Any], results: Path) -> About:
     )
     if results.is_file():
         measured = json.loads(results.read_text(encoding="utf-8"))
-        new, known = (measured[split]["generation"]["caption-gate"]["best"] for split in ("test", "seen"))
+        found = [measured[split]["generation"]["caption-gate"] for split in ("test", "seen")]
+        new, known = (one["best"] for one in found)
         can += (
             f" On {measured['test']['captioned']:,} clips of recordings that it never heard, the best of its answers "
             f"named {new['recall']:.0%} of the sounds, and the kind (an animal, a machine …) of "
             f"{new['family_recall']:.0%}; with recordings that it knows, mixed anew, {known['recall']:.0%} and "
-            f"{known['family_recall']:.0%}."
+            f"{known['family_recall']:.0%}. Of all its answers, {found[0]['mean']['nothing_wrong']:.0%} said nothing "
+            f"wrong of new recordings, and {found[1]['mean']['nothing_wrong']:.0%} of those that it knows."
         )
     return About(
         can=can,
         cannot=(
             "It does not understand what is said, and knows no songs, voices or languages by name but English and "
-            "French. A sound unlike the recordings it learned from becomes another one, or just “an animal” or "
-            "“something”; where several sound together, it often makes one up. The examples on this page were chosen "
+            "French. Of a sound unlike the recordings it learned from, it tells only the kind (“an animal makes a "
+            "noise”) or how it sounds (“something makes a short low noise”), or takes it for another one; of several "
+            "at once, it often tells only some, or makes one up. The examples on this page were chosen "
             "because it describes them well; expect less of your own."
         ),
     )
