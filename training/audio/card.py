@@ -83,14 +83,20 @@ def blocks(results: dict[str, Any]) -> dict[str, str]:
     labels = {mode: label for mode, (label, _) in LABELS.items()}
     recordings = load_sounds()
     packages = {recording.package for recording in recordings}
-    best = {split: results[split]["generation"]["caption-gate"]["best"] for split in ("test", "seen")}
+    best, mean = (
+        {split: results[split]["generation"]["caption-gate"][which] for split in ("test", "seen")}
+        for which in ("best", "mean")
+    )
     return {
         "audio_counts": f"{len(lexicon.events)} sounds and {len(lexicon.beds)} backgrounds.",
         "audio_material": f"There are {len(recordings):,} recordings of {len(packages)} packages",
         "audio_headline": f"On {results['test']['captioned']:,} test clips of recordings from packages that training "
         f"never heard, the best hypothesis names {percent(best['test']['recall'])} of the events "
         f"({percent(best['test']['family_recall'])} of their families); on new clips of trained-on recordings, "
-        f"{percent(best['seen']['recall'])} ({percent(best['seen']['family_recall'])}).",
+        f"{percent(best['seen']['recall'])} ({percent(best['seen']['family_recall'])}). Of all hypotheses' captions, "
+        f"{percent(mean['test']['nothing_wrong'])} hold nothing wrong ({percent(mean['seen']['nothing_wrong'])} on new "
+        f"clips of trained-on recordings), {percent(mean['test']['telling'])} name something besides "
+        f"({percent(mean['seen']['telling'])}).",
         "audio_quality": tables.quality(results["test"], COLUMNS),
         "audio_quality_seen": tables.quality(results["seen"], COLUMNS),
         "audio_columns": tables.hypotheses(results["test"], COLUMNS, labels, NEVER_SAID),

@@ -38,15 +38,15 @@ class Example:
 
 EXAMPLES: tuple[Example, ...] = (
     Example("Helicopter in the rain", "A helicopter flies by while rain falls", "seen", 20405),
-    Example("Lion", "A lion roars", "test", 20003),
+    Example("Steam in the wind", "Steam hisses while wind blows", "test", 20218),
     Example("Banjo by the fire", "A banjo plays a fast tune while a fire crackles", "seen", 20076),
-    Example("Choir in the wind", "A choir sings while wind blows", "test", 20041),
-    Example("French by the sea", "A man speaks French while waves break", "seen", 20056),
-    Example("Dog", "A dog barks", "test", 20000),
-    Example("French by a stream", "A woman speaks French while water runs", "seen", 20062),
-    Example("Cow in the wind", "A cow moos three times while wind blows", "test", 20115),
-    Example("Jackhammer", "A jackhammer pounds", "seen", 20028),
     Example("Rooster in the wind", "A rooster crows twice while wind blows", "test", 20007),
+    Example("French in a workshop", "A woman speaks French while machines hum", "seen", 20102),
+    Example("Songbird", "A songbird sings", "test", 20191),
+    Example("Music box in the woods", "A music box plays a slow tune while birds chirp", "seen", 20024),
+    Example("Applause in the wind", "People applaud while wind blows", "test", 20307),
+    Example("A tune, then French", "A guitar plays a slow tune, then a woman speaks French", "seen", 20049),
+    Example("Drums", "Drums play", "test", 20209),
 )
 
 
