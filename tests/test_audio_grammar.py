@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from drawing import Draw
 
 from training.audio import english, french
 from training.audio.character import CHARACTERS
@@ -16,19 +17,6 @@ from training.audio.scene import Event, Scene
 
 GRAMMAR: Grammar = load_grammar()
 LEXICON = load_lexicon()
-
-
-class Draw:
-    """Draws the first of everything; ``random`` gives what says yes (0) or no (1) to optional words."""
-
-    def __init__(self, value: float = 0.5):
-        self.value = value
-
-    def random(self) -> float:
-        return self.value
-
-    def choice(self, some):
-        return some[0]
 
 
 ONE = Scene(None, (Event("dog", 2, "soft"),))

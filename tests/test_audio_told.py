@@ -3,25 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from drawing import Draw
 
 from training.audio.character import Character
 from training.audio.grammar import load_grammar
 from training.audio.scene import Event, Scene
 
 GRAMMAR = load_grammar()
-
-
-class Draw:
-    """Draws the first of everything; ``value`` says yes (0) or no (1) to what is left to chance."""
-
-    def __init__(self, value: float = 0.5):
-        self.value = value
-
-    def random(self) -> float:
-        return self.value
-
-    def choice(self, some):
-        return some[0]
 
 
 LOW_THUD, WHISTLE = Character(-1, -1, -1), Character(1, 1, 1)
