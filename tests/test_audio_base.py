@@ -311,6 +311,11 @@ def test_every_stage_runs_and_goes_on_where_it_stopped(untrained, tmp_path, monk
         folder = features.write_shard(split, 0, count)
         stamp = (folder / "tokens.npy").stat().st_mtime_ns
         assert features.write_shard(split, 0, count) == folder and (folder / "tokens.npy").stat().st_mtime_ns == stamp
+        digest = folder / features.TOLD_DIGEST
+        digest.write_text((made_with := digest.read_text()) + "0")
+        with pytest.raises(ValueError, match=rf"another told.csv: delete .*{split} .*--split {split}`"):
+            features.read_shard(folder)
+        digest.write_text(made_with)
         items, tokens = features.read_shard(folder)
         assert len(items) == len(tokens) == count and tokens.shape[1:] == (125 if split == "train-short" else 250, 32)
     align.train(steps=2, batch_size=2, learning_rate=1e-3, seed=0)

@@ -3,7 +3,8 @@
 The tower never trains, so each clip passes through it once. A shard is a folder with
 
 - ``tokens.npy``: ``[clips, positions, channels]`` float16, the tower's output;
-- ``items.json``: per clip its scene, and when each event is heard.
+- ``items.json``: per clip its scene, and when each event is heard;
+- ``told.sha256``: of the table by which annotators tell recordings, which scenes hold.
 
 Shards are seeded by their number and written atomically: an interrupted run goes on where it stopped.
 
@@ -13,6 +14,7 @@ Shards are seeded by their number and written atomically: an interrupted run goe
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -33,6 +35,7 @@ from training.audio.clips import SEEDS, draw, material_split
 from training.audio.material import load_material
 from training.audio.render import Span
 from training.audio.scene import Event, Scene
+from training.audio.told import TOLD_CSV
 from training.audio.waves import RATE
 from training.packages import BUILD_DIR
 
@@ -41,6 +44,7 @@ UNTRAINED_DIR = BUILD_DIR / "audio" / "untrained"
 EXACT_SPLITS = ("test", "seen")
 """Measured in float32, as the app computes; training tolerates bfloat16, which is faster."""
 TOWER_BATCH = 4
+TOLD_DIGEST = "told.sha256"
 
 
 @dataclass(frozen=True)
@@ -80,13 +84,29 @@ def write_shard(split: str, shard: int, per_shard: int) -> Path:
     partial_folder = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
     partial_folder.mkdir(parents=True)
     np.save(partial_folder / "tokens.npy", np.concatenate(arrays))
+    (partial_folder / TOLD_DIGEST).write_text(told_digest(), encoding="utf-8")
     (partial_folder / "items.json").write_text(json.dumps([asdict(item) for item in items]), encoding="utf-8")
     shutil.move(partial_folder, folder)
     return folder
 
 
+def told_digest() -> str:
+    """Tells one version of ``told.csv`` from another."""
+    return hashlib.sha256(TOLD_CSV.read_bytes()).hexdigest()
+
+
 def read_shard(folder: Path) -> tuple[list[Item], np.ndarray]:
-    """Items and memory-mapped tower output of one shard."""
+    """Items and memory-mapped tower output of one shard.
+
+    Raises:
+        ValueError: it was made with another ``told.csv``.
+    """
+    digest = folder / TOLD_DIGEST
+    if not digest.is_file() or digest.read_text(encoding="utf-8") != told_digest():
+        raise ValueError(
+            f"{folder} was made with another {TOLD_CSV.name}: delete {folder.parent} and run `python -m "
+            f"training.audio.features --split {folder.parent.name}` again"
+        )
     items = [
         Item(
             Scene(
