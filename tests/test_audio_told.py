@@ -6,7 +6,10 @@ import pytest
 from drawing import Draw
 
 from training.audio.character import Character
+from training.audio.clips import draw, said
 from training.audio.grammar import load_grammar
+from training.audio.material import Material
+from training.audio.recordings import PACK_DIR
 from training.audio.scene import Event, Scene
 
 GRAMMAR = load_grammar()
@@ -86,3 +89,17 @@ def test_a_tune_needs_a_player():
     assert GRAMMAR.caption(both, "en-events", Draw(), 0) == (
         "A percussion instrument plays, then something makes a short low noise."
     )
+
+
+@pytest.mark.parametrize(("sound", "expected"), [("bell", 1), ("piano", 1), ("dog", 0), ("engine", 0), ("woman_fr", 0)])
+def test_only_what_keeps_its_pitch_is_a_tone(sound, expected):
+    assert said(sound, Character(1, -1, 1)) == Character(1, -1, expected)
+    assert said(sound, Character(0, 1, -1)) == Character(0, 1, -1)
+
+
+def test_a_drawn_clip_says_how_its_events_are_told_and_sound():
+    material = Material("train", PACK_DIR)
+    events = [event for number in range(12) for event in draw("train-short", number, material)[0].events]
+    assert {event.told for event in events} == {"sound", "family", "character"}
+    assert all(event.character is not None for event in events)
+    assert all(event.character == said(event.sound, event.character) for event in events)
