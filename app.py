@@ -20,17 +20,17 @@ from typing import Any, get_args
 import gradio as gr
 import torch
 
-from lora_mcl.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
+from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
 from lora_mcl.captioner import Captioner
 from lora_mcl.decoding.options import Acceleration
 from lora_mcl.errors import BundleError, LoraMclError, OptionsError
 from ui.about import About, about_bundle, about_embedded, about_embedded_audio
-from ui.desk import Desk
 from ui.events import QUEUE_SIZE
 from ui.examples import load_examples
-from ui.lessons import load_lessons
-from ui.medium import AUDIO, IMAGE, Medium
+from ui.markov_runs import load_lessons
+from ui.modality import AUDIO, IMAGE, Medium
 from ui.page import build_page
+from ui.tab import Desk
 from ui.theme import STYLE, studio_theme
 from ui.zero_gpu import Lease, ZeroGpuCaptioner
 

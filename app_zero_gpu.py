@@ -5,9 +5,8 @@
 
 import sys
 
-import spaces
-
 import app
+from tests.support import spaces as spaces
 
 if __name__ == "__main__":
     sys.exit(app.main(gpu=spaces.GPU))

@@ -37,10 +37,17 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from benchmarks.decode_gpu import RANK, made_as, wait
 from lora_mcl.adapters import AdapterSpec, AdapterStack
-from lora_mcl.bundle import BUNDLE_FILE, AdapterRef, BaseRef, Bundle, load_bundle, save_bundle
+from lora_mcl.bundle import (
+    BUNDLE_FILE,
+    AdapterRef,
+    BaseRef,
+    Bundle,
+    load_bundle,
+    save_bundle,
+)
 from lora_mcl.captioner import Captioner
 from lora_mcl.decoding.options import Acceleration
-from lora_mcl.results import AudioClip, CompareOptions, Comparison
+from lora_mcl.types import AudioClip, CompareOptions, Comparison
 
 SECONDS, SAMPLING_RATE, MEL_BINS = 30, 16_000, 128
 PROMPT = "Generate the caption in English:"

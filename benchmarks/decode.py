@@ -43,13 +43,13 @@ from benchmarks.decode_ways import EXAMPLE, Answer, EngineWay, LlamaShape, PeftW
 from benchmarks.measuring import Stopwatch, peak_memory, spread
 from lora_mcl import Captioner
 from lora_mcl.adapters import GroupedLoraLinear
-from lora_mcl.bundle import EMBEDDED_BUNDLE
+from lora_mcl.bundle.bundle import EMBEDDED_BUNDLE
 from lora_mcl.decoding import LogitRules
 from lora_mcl.decoding.trunk import decoder_layers, decoder_of
-from training.tables import filled
+from training.embedded.common.tables import filled
+from training.paths import ASSETS, ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "assets" / "results" / "decode.json"
+RESULTS = ASSETS / "results" / "decode.json"
 GUIDE = ROOT / "docs" / "decoding.md"
 WAYS = ("sequential", "mixed batch", "lockstep")
 # And the K that each is measured at, in this order: those that something is aimed at come first.

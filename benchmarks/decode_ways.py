@@ -15,16 +15,17 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack
-from lora_mcl.bundle import EMBEDDED_BUNDLE, load_bundle
+from lora_mcl.bundle.bundle import EMBEDDED_BUNDLE, load_bundle
 from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, Engine, Greedy, LogitRules, Prompt
 from lora_mcl.models import EncodedPrompt, ImageLanguageModel
+from training.paths import ASSETS
 
 NUM_BEAMS = 3
 DIVERSITY_PENALTY = 0.8
 BASELINE = "baseline"
 SHARPNESS = 4.0
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-EXAMPLE = Path(__file__).resolve().parent.parent / "assets" / "examples" / "image" / "owls-in-paris.jpg"
+EXAMPLE = ASSETS / "examples" / "image" / "owls-in-paris.jpg"
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.training_baselines import GroupedConvolutionLora, SequentialLora, replace_linears
 from lora_mcl.adapters import LANGUAGE_MODEL_LINEARS, AdapterSpec, AdapterStack
-from lora_mcl.nll import mean_token_nll
+from lora_mcl.loss import mean_token_nll
 from lora_mcl.objectives import ObjectiveOptions, weighted_loss, winner_takes_all
-from training.examples import IGNORE, Examples
-from training.step import MultipleChoiceLearner, StepOptions
+from lora_mcl.trainer.batch import IGNORE, Examples
+from lora_mcl.trainer.step import MultipleChoiceLearner, StepOptions
 
 WAYS = (
     "sequential",

@@ -19,7 +19,7 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 from deploy.card import HARDWARE, MARK, SpaceError, attributes, pins, readme, requirements
 from lora_mcl.bundle import BUNDLE_FILE, load_bundle
 from lora_mcl.errors import BundleError
-from ui.lessons import lesson_files
+from ui.markov_runs import lesson_files
 
 ROOT = Path(__file__).resolve().parent.parent
 MEDIA = ("image", "audio")

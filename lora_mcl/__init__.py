@@ -3,10 +3,24 @@
 The library knows neither the page (``app.py``, ``ui``) nor the training commands (``training``).
 """
 
-from lora_mcl.bundle import EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, Bundle, load_bundle, save_bundle
+from lora_mcl.bundle.bundle import (
+    EMBEDDED_AUDIO_BUNDLE,
+    EMBEDDED_BUNDLE,
+    Bundle,
+    load_bundle,
+    save_bundle,
+)
 from lora_mcl.captioner import Captioner
 from lora_mcl.errors import BundleError, LoraMclError, MediaError, OptionsError
-from lora_mcl.results import AudioClip, Caption, CaptionSource, ColumnResult, ColumnSpec, CompareOptions, Comparison
+from lora_mcl.types import (
+    AudioClip,
+    Caption,
+    CaptionSource,
+    ColumnResult,
+    ColumnSpec,
+    CompareOptions,
+    Comparison,
+)
 
 __all__ = [
     "EMBEDDED_AUDIO_BUNDLE",

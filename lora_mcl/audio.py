@@ -18,7 +18,7 @@ import soundfile
 import soxr
 
 from lora_mcl.errors import MediaError, OptionsError
-from lora_mcl.results import AudioClip, Window
+from lora_mcl.types import AudioClip, Window
 
 MIN_SECONDS = 0.2
 MAX_SECONDS = 600

@@ -30,9 +30,9 @@ from lora_mcl.decoding import (
 )
 from lora_mcl.decoding.options import Acceleration
 from lora_mcl.errors import BundleError, MediaError, OptionsError
-from lora_mcl.media import load_image, media_name
+from lora_mcl.images import load_image, media_name
 from lora_mcl.models import AudioLanguageModel, EncodedPrompt, ImageLanguageModel, MediaLanguageModel
-from lora_mcl.results import (
+from lora_mcl.types import (
     AudioClip,
     Caption,
     ColumnResult,

@@ -17,7 +17,6 @@ import numpy as np
 import soundfile
 import torch
 from PIL import Image, ImageDraw
-from tiny_audio import byte_tokenizer, chirp, save_tiny_audio_base
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -33,7 +32,8 @@ from transformers import (
 from lora_mcl.adapters import AdapterSpec, AdapterStack
 from lora_mcl.bundle import AdapterRef, BaseRef, Bundle, save_bundle
 from lora_mcl.captioner import Captioner
-from lora_mcl.results import CompareOptions
+from lora_mcl.types import CompareOptions
+from tests.support.tiny_audio import byte_tokenizer, chirp, save_tiny_audio_base
 
 # Tiny models are slower on many threads than on one.
 torch.set_num_threads(1)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.paths import ROOT
+
 PARTS = ("app.py", "app_zero_gpu.py", "lora_mcl", "ui", "deploy", "training", "tests", "benchmarks")
 LONGEST_FILE = 400
 

@@ -27,29 +27,29 @@ from transformers.utils import logging as transformers_logging
 from lora_mcl.adapters import AdapterStack
 from lora_mcl.errors import LoraMclError, OptionsError
 from lora_mcl.gate import CaptionGate
-from lora_mcl.gate_start import start_gate
+from lora_mcl.gate_init import start_gate
 from lora_mcl.models.base import MediaLanguageModel
-from training.arguments import arguments_of
-from training.captions import right_padded
-from training.config import load_config, plain, to_yaml
+from lora_mcl.trainer.captions import right_padded
+from lora_mcl.trainer.trainer import MultipleChoiceLearner
+from lora_mcl.trainer.zero import configure_deepspeed
 from training.data import DataError, open_examples
-from training.data.batches import ModelCollator, PromptCollator, encode_prompts
 from training.data.cache import open_cache
+from training.data.collator import ModelCollator, PromptCollator, encode_prompts
 from training.data.visits import CaptionVisits, train_visits, validation_visits
-from training.finish import save_run
-from training.mcl import MultipleChoiceLearner
-from training.options import START_CAPTIONS, TrainConfig
-from training.progress import RunCallback
-from training.run_trainer import RunTrainer, out_of_memory_advice
-from training.scenes import SceneVisits, scene_reading, scene_visits
-from training.zero import configure_deepspeed
+from training.run.arguments import arguments_of
+from training.run.config import load_config, plain, to_yaml
+from training.run.finish import save_run
+from training.run.options import START_CAPTIONS, TrainConfig
+from training.run.progress import RunCallback
+from training.run.run_trainer import RunTrainer, out_of_memory_advice
+from training.run.scenes import SceneVisits, scene_reading, scene_visits
 
 Visits = CaptionVisits | SceneVisits
 CONFIG_FILE = "config.yaml"
 USER_ERROR = 2
 INTERRUPTED = 130
 # What may change between a run's start and its continuation.
-_FREE = ("about", "bundle", "data.workers", "data.max_broken", "training.log_every", "training.checkpoints")
+_FREE = ("about", "bundle", "data.workers", "data.max_broken", "training.log_every", "lora_mcl.trainer.checkpoints")
 
 
 def load_model(config: TrainConfig) -> MediaLanguageModel:

@@ -9,8 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from lora_mcl.results import ColumnSpec
-from ui.medium import AUDIO, IMAGE, Medium
+from lora_mcl.types import ColumnSpec
+from ui.modality import AUDIO, IMAGE, Medium
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 

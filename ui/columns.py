@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Literal
 
-from lora_mcl.results import Caption, ColumnResult, ColumnSpec, Comparison
+from lora_mcl.types import Caption, ColumnResult, ColumnSpec, Comparison
 
 State = Literal["idle", "waiting", "writing", "done", "stopped"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 from lora_mcl.metrics import Diversity, diversity
-from lora_mcl.results import Comparison, Method
+from lora_mcl.types import Comparison, Method
 
 IDLE = '<section class="diversity" data-state="idle"></section>'
 

@@ -9,9 +9,9 @@ import gradio as gr
 
 from lora_mcl.errors import LoraMclError
 from ui.events import COMPARISON, Parts, as_message, path_of, session_of
-from ui.medium import IMAGE
+from ui.modality import IMAGE
+from ui.sessions import Studio
 from ui.settings import options_from
-from ui.studio import Studio
 
 
 def connect_endpoint(studio: Studio, parts: Parts) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import gradio as gr
 
 from lora_mcl.errors import LoraMclError, MediaError
+from ui.audio_view import Listening, hearing_html, notice_html
 from ui.examples import Example
+from ui.sessions import Studio, View
 from ui.settings import fitting_groups, options_from
-from ui.sound import Listening, hearing_html, notice_html
-from ui.studio import Studio, View
 
 # Requests that may wait for their turn before visitors are asked to come back later.
 QUEUE_SIZE = 16

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import gradio as gr
 
 from ui.about import header_html
-from ui.desk import Desk, build_desk
-from ui.how_it_works import build_how_it_works
 from ui.html import html
-from ui.lessons import Lesson
+from ui.markov_demo import build_how_it_works
+from ui.markov_runs import Lesson
+from ui.tab import Desk, build_desk
 
 # Uploads are deleted when they are this old, looked for this often; in seconds.
 UPLOAD_AGE, UPLOAD_CHECK = 3600, 600

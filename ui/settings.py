@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lora_mcl.errors import OptionsError
-from lora_mcl.results import CompareOptions
+from lora_mcl.types import CompareOptions
 
 
 @dataclass(frozen=True)

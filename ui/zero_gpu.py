@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lora_mcl.errors import LoraMclError, OptionsError
-from lora_mcl.media import load_image
-from lora_mcl.results import (
+from lora_mcl.images import load_image
+from lora_mcl.types import (
     AudioCaptionSource,
     CaptionSource,
     ColumnSpec,
@@ -24,7 +24,7 @@ from lora_mcl.results import (
     Media,
     never,
 )
-from ui.medium import AUDIO, Medium
+from ui.modality import AUDIO, Medium
 
 
 @dataclass(frozen=True)

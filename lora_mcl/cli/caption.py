@@ -18,12 +18,12 @@ from typing import get_args
 
 import torch
 
-from lora_mcl.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
+from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
 from lora_mcl.captioner import Captioner
 from lora_mcl.decoding.options import Acceleration
 from lora_mcl.errors import BundleError, MediaError, OptionsError
-from lora_mcl.media import modality_of
-from lora_mcl.results import CompareOptions, Comparison, Modality
+from lora_mcl.images import modality_of
+from lora_mcl.types import CompareOptions, Comparison, Modality
 
 _DRAWING = ("temperature", "top_k", "top_p", "typical_p", "seed")
 

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from lora_mcl.bundle import load_bundle
-from lora_mcl.export import export_merged
+from lora_mcl.bundle.export import export_merged
 
 
 def run(given: argparse.Namespace) -> int:

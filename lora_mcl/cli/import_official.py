@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lora_mcl.export import MODEL_CLASSES
-from lora_mcl.official import PROMPTS, import_official
+from lora_mcl.bundle.export import MODEL_CLASSES
+from lora_mcl.bundle.import_official import PROMPTS, import_official
 
 
 def run(given: argparse.Namespace) -> int:

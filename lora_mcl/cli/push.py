@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from lora_mcl.bundle import load_bundle
-from lora_mcl.hub import model_card, push_bundle
+from lora_mcl.bundle.hub import model_card, push_bundle
 
 
 def run(given: argparse.Namespace) -> int:

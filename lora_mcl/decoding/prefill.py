@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from lora_mcl.decoding.trunk import branching_at, decoder_layers, decoder_of, trunk_depth
-from lora_mcl.nll import last_logits
+from lora_mcl.loss import last_logits
 
 
 class FixedRows(Protocol):

@@ -18,10 +18,10 @@ from torch import Tensor
 from lora_mcl.adapters import hypothesis_rows
 from lora_mcl.errors import OptionsError
 from lora_mcl.gate import CaptionGate
+from lora_mcl.loss import mean_token_nll
 from lora_mcl.markov.chains import MarkovMixture, Sequences
 from lora_mcl.markov.model import ModelOptions, build_model
 from lora_mcl.markov.readout import Scores, first_position_matrices, later_matrices, score, win_shares
-from lora_mcl.nll import mean_token_nll
 from lora_mcl.objectives import ObjectiveOptions, weighted_loss
 
 Matrix = tuple[tuple[float, ...], ...]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lora_mcl.adapters import AdapterStack, hypothesis_rows
-from lora_mcl.nll import mean_token_nll
+from lora_mcl.loss import mean_token_nll
 
 _ROWS_AT_ONCE = 1024  # keeps activations in the processor's cache
 

@@ -19,11 +19,11 @@ from typing import get_args
 
 from lora_mcl.audio import MAX_SECONDS, listen
 from lora_mcl.errors import LoraMclError, MediaError
-from lora_mcl.media import load_image, modality_of
+from lora_mcl.images import load_image, modality_of
 from training.data.example import Example
 from training.data.opening import open_examples
 from training.data.options import DataOptions, Kind
-from training.data.reading import as_file
+from training.data.preprocess import as_file
 
 SAMPLING_RATE = 16_000
 """In Hz; what Whisper's encoders take. Only to decode: nothing depends on it."""

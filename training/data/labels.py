@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from lora_mcl.models.base import MediaLanguageModel
+from lora_mcl.trainer.batch import IGNORE
 from training.data.example import DataError
-from training.examples import IGNORE
 
 _PROBE = "caption"
 

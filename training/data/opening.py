@@ -9,13 +9,13 @@ from pathlib import Path
 
 from lora_mcl.errors import OptionsError
 from training.data.example import DataError, Example
-from training.data.folder import read_folder
-from training.data.hub import read_hub
 from training.data.options import DataOptions, Kind, Split
-from training.data.published import read_audiocaps, read_clotho, read_coco
-from training.data.table import read_table
+from training.data.readers.folder import read_folder
+from training.data.readers.hub import read_hub
+from training.data.readers.published import read_audiocaps, read_clotho, read_coco
+from training.data.readers.table import read_table
 
-# Scenes are no files: training.scenes has them.
+# Scenes are no files: training.run.scenes has them.
 READERS: dict[Kind, Callable[[DataOptions], list[Example]]] = {
     "folder": read_folder,
     "table": read_table,

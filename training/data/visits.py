@@ -17,7 +17,7 @@ from training.data.example import DataError, Example
 from training.data.labels import ChatLabels
 from training.data.options import DataOptions
 from training.data.plan import VisitPlan
-from training.data.reading import about_how_long, blank, read_media, without_weights
+from training.data.preprocess import about_how_long, blank, read_media, without_weights
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Visit:
     """One medium with one of its captions.
 
     Attributes:
-        tensors: the tower's arguments (``training.data.reading.MediaInputs``), or its answer as the cache keeps it.
+        tensors: the tower's arguments (``training.data.preprocess.MediaInputs``), or its answer as the cache keeps it.
         cached: which of the two.
         key: where the answer is to be kept; None without a cache.
         prompt: [P] the prompt's tokens, with a placeholder for each position of the medium.

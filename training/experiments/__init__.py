@@ -1,1 +1,0 @@
-"""Experiments on the method: the sampled step, unequal modes, surplus hypotheses, winners without dropout noise."""

@@ -1,0 +1,13 @@
+"""The bundle: adapters, base reference and settings in one folder; loading, export, the Hub."""
+
+from lora_mcl.bundle.bundle import (
+    ADAPTER_FILES,
+    BUNDLE_FILE,
+    AdapterRef,
+    BaseRef,
+    Bundle,
+    load_bundle,
+    save_bundle,
+)
+
+__all__ = ["ADAPTER_FILES", "BUNDLE_FILE", "AdapterRef", "BaseRef", "Bundle", "load_bundle", "save_bundle"]

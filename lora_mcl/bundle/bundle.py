@@ -1,0 +1,347 @@
+"""The bundle: what the app loads, a folder or a Hugging Face Hub repository.
+
+::
+
+    bundle.json       format version, modality, base, prompt, chat_template, hypotheses, baseline, gate,
+                      generation, training
+    hypotheses/<k>/   one standard PEFT folder per hypothesis
+    baseline/         the adapter that beam and diverse beam search run on (optional)
+    gate/             the caption gate that training assigned captions with, and each hypothesis' words (optional)
+    base/             the frozen base model, if the bundle carries its own (optional)
+    README.md         the card
+
+Loading checks everything that can be checked without reading weights, so that a bad bundle gives one
+``BundleError`` that names the file and the field instead of a failure deep inside a model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from lora_mcl.errors import BundleError, OptionsError
+from lora_mcl.gate import GATE_FILE, WORDS_FILE
+from lora_mcl.types import CompareOptions
+
+# The small models that come with the repository.
+_EMBEDDED = Path(__file__).resolve().parents[2] / "assets" / "bundles"
+EMBEDDED_BUNDLE = _EMBEDDED / "image"
+EMBEDDED_AUDIO_BUNDLE = _EMBEDDED / "audio"
+
+FORMAT_VERSION = 1
+# What the base reads beside the prompt; nothing for "text".
+MODALITIES = ("image", "audio", "text")
+BUNDLE_FILE = "bundle.json"
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+# Weights are read from safetensors only: other formats can run code when read.
+HUB_PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.md"]
+
+
+@dataclass(frozen=True)
+class BaseRef:
+    """Where the frozen base model is: a folder relative to the bundle, or a Hub id; exactly one of the two.
+
+    Attributes:
+        path: folder relative to the bundle, with forward slashes.
+        id: Hub repository.
+        revision: commit, tag or branch of ``id``.
+    """
+
+    path: str | None = None
+    id: str | None = None
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.id is None):
+            raise BundleError(f"{BUNDLE_FILE}: base: give either path or id.")
+        if self.revision is not None and self.id is None:
+            raise BundleError(f"{BUNDLE_FILE}: base.revision: only a Hub id has a revision.")
+
+    @classmethod
+    def of(cls, base: str | Path, folder: Path) -> BaseRef:
+        """The reference, from a bundle in ``folder``, to ``base``: a folder if there is one, otherwise a Hub id.
+
+        Raises:
+            BundleError: it is neither.
+        """
+        if str(base) and Path(base).is_dir():
+            return cls(path=Path(os.path.relpath(base, folder)).as_posix())
+        if isinstance(base, Path) or not _HUB_ID.fullmatch(base):
+            raise BundleError(f"The base model {str(base)!r} is neither a folder nor a Hub id (owner/name).")
+        return cls(id=base)
+
+
+@dataclass(frozen=True)
+class AdapterRef:
+    """One PEFT folder of the bundle, with the heading and the line that the page shows for it."""
+
+    path: str
+    label: str
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle's metadata.
+
+    Attributes:
+        folder: where it is on this machine.
+        name: what results call it: the folder's name or the Hub id.
+        prompt: the instruction given with every medium; may be empty for text.
+        chat_template: how prompt and medium are laid out, in Jinja; ``None`` means as the base's processor does.
+        hypotheses: the K adapters of LoRA-MCL, in column order.
+        baseline: the adapter under beam and diverse beam search; ``None`` means the bare base model.
+        gate: folder of the caption gate, relative to the bundle.
+        generation: recommended options.
+        training: free summary of how the adapters were made.
+    """
+
+    folder: Path
+    name: str
+    base: BaseRef
+    prompt: str
+    hypotheses: tuple[AdapterRef, ...]
+    baseline: AdapterRef | None = None
+    gate: str | None = None
+    modality: str = "image"
+    chat_template: str | None = None
+    generation: CompareOptions = field(default_factory=CompareOptions)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def base_location(self) -> Path | str:
+        """What the base is loaded from: a folder, or a Hub id (with ``base.revision``)."""
+        return self.base.id if self.base.path is None else self.folder / self.base.path
+
+    def adapter_folders(self) -> dict[str, Path]:
+        """Adapter name to PEFT folder: ``hypothesis-<k>`` in order, then ``baseline`` if there is one."""
+        folders = {f"hypothesis-{k}": self.folder / ref.path for k, ref in enumerate(self.hypotheses)}
+        if self.baseline is not None:
+            folders["baseline"] = self.folder / self.baseline.path
+        return folders
+
+    def telling_words(self) -> list[list[str]]:
+        """For each hypothesis the words that speak most for it, best first; empty lists if none were saved.
+
+        Raises:
+            BundleError: words.json is malformed.
+        """
+        file = None if self.gate is None else self.folder / self.gate / WORDS_FILE
+        if file is None or not file.is_file():
+            return [[] for _ in self.hypotheses]
+        try:
+            words = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{file} cannot be read as JSON: {error}") from error
+        lists = isinstance(words, list) and all(isinstance(of_one, list) for of_one in words)
+        if not lists or not all(isinstance(word, str) for of_one in words for word in of_one):
+            raise BundleError(f"{file} must hold one list of words per hypothesis")
+        if len(words) != len(self.hypotheses):
+            raise BundleError(
+                f"{file} has words for {len(words)} hypotheses, but the bundle has {len(self.hypotheses)}"
+            )
+        return words
+
+
+def load_bundle(source: str | Path, *, revision: str | None = None) -> Bundle:
+    """Read and check a bundle.
+
+    Args:
+        source: a folder, or a Hub id such as ``user/name`` where no such folder exists.
+        revision: commit, tag or branch of a Hub id.
+
+    Raises:
+        BundleError: it is missing, malformed or incomplete; the message names file and field.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        if revision is not None:
+            raise BundleError(f"{source} is a folder; only a Hub id has a revision.")
+        return _read(folder, name=folder.resolve().name, local=True)
+    if folder.exists():
+        raise BundleError(f"{source} is a file; give the folder that holds {BUNDLE_FILE}.")
+    if isinstance(source, Path) or not _HUB_ID.fullmatch(source):
+        raise BundleError(f"There is no bundle folder {source}.")
+    return _read(_download(source, revision), name=source, local=False)
+
+
+def save_bundle(bundle: Bundle) -> None:
+    """Write ``bundle.json`` into the bundle's folder, in which the adapters (and a local base) already are.
+
+    Raises:
+        BundleError: the result would not load; an earlier ``bundle.json`` is then left as it was.
+    """
+    table: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "modality": bundle.modality,
+        "base": {key: value for key, value in asdict(bundle.base).items() if value is not None},
+        "prompt": bundle.prompt,
+        "hypotheses": [asdict(ref) for ref in bundle.hypotheses],
+    }
+    if bundle.chat_template is not None:
+        table["chat_template"] = bundle.chat_template
+    if bundle.baseline is not None:
+        table["baseline"] = asdict(bundle.baseline)
+    if bundle.gate is not None:
+        table["gate"] = bundle.gate
+    table["generation"] = asdict(bundle.generation)
+    table["training"] = dict(bundle.training)
+    text = json.dumps(table, indent=2, ensure_ascii=False, allow_nan=False)
+    _parse(json.loads(text), bundle.folder, name=bundle.name, local=True)
+    partial = bundle.folder / f"{BUNDLE_FILE}.partial"
+    partial.write_text(text + "\n", encoding="utf-8")
+    os.replace(partial, bundle.folder / BUNDLE_FILE)
+
+
+def _download(repo_id: str, revision: str | None) -> Path:
+    try:
+        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=HUB_PATTERNS))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise BundleError(
+            f"There is no folder {repo_id}, and it could not be fetched from the Hugging Face Hub: {reason}"
+        ) from error
+
+
+def _read(folder: Path, *, name: str, local: bool) -> Bundle:
+    file = folder / BUNDLE_FILE
+    try:
+        table = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(f"{folder} is not a bundle: it has no {BUNDLE_FILE}.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{BUNDLE_FILE}: not valid JSON: {error}.") from None
+    return _parse(table, folder, name=name, local=local)
+
+
+def _parse(table: Any, folder: Path, *, name: str, local: bool) -> Bundle:
+    root = _Table(table, "")
+    version = root.take("format_version", int)
+    if version != FORMAT_VERSION:
+        raise _bad("format_version", f"this program reads version {FORMAT_VERSION}, not {version}")
+    modality = root.take("modality", str)
+    if modality not in MODALITIES:
+        raise _bad("modality", f"must be one of {', '.join(MODALITIES)}, not {modality!r}")
+    base = _parse_base(root.take("base", dict), folder, local)
+    prompt = root.take("prompt", str, optional=modality == "text") or ""
+    chat_template = root.take("chat_template", str, optional=True)
+    entries = root.take("hypotheses", list)
+    if not entries:
+        raise _bad("hypotheses", "must list at least one adapter")
+    hypotheses = tuple(_parse_adapter(entry, f"hypotheses[{k}]", folder) for k, entry in enumerate(entries))
+    baseline = root.take("baseline", dict, optional=True)
+    gate = root.take("gate", str, optional=True)
+    if gate is not None:
+        _check_path(gate, "gate", may_leave=False)
+        _check_files(folder / gate, (GATE_FILE,), "gate", gate)
+    generation = root.take("generation", dict, optional=True) or {}
+    training = root.take("training", dict, optional=True) or {}
+    root.finish()
+    return Bundle(
+        folder=folder,
+        name=name,
+        base=base,
+        prompt=prompt,
+        hypotheses=hypotheses,
+        baseline=None if baseline is None else _parse_adapter(baseline, "baseline", folder),
+        gate=gate,
+        modality=modality,
+        chat_template=chat_template,
+        generation=_parse_generation(generation),
+        training=training,
+    )
+
+
+def _parse_base(table: Any, folder: Path, local: bool) -> BaseRef:
+    entry = _Table(table, "base")
+    path = entry.take("path", str, optional=True)
+    ref = BaseRef(path, entry.take("id", str, optional=True), entry.take("revision", str, optional=True))
+    entry.finish()
+    if path is not None:
+        # Only a local bundle may share a base that lies beside it: a fetched one stays in its own folder.
+        _check_path(path, "base.path", may_leave=local)
+        _check_files(folder / path, ("config.json",), "base.path", path)
+    return ref
+
+
+def _parse_adapter(table: Any, where: str, folder: Path) -> AdapterRef:
+    entry = _Table(table, where)
+    path = entry.take("path", str)
+    ref = AdapterRef(path, entry.take("label", str), entry.take("description", str, optional=True) or "")
+    entry.finish()
+    _check_path(path, f"{where}.path", may_leave=False)
+    _check_files(folder / path, ADAPTER_FILES, f"{where}.path", path)
+    return ref
+
+
+def _parse_generation(table: dict[str, Any]) -> CompareOptions:
+    known = {option.name for option in fields(CompareOptions)}
+    for name in table:
+        if name not in known:
+            raise _bad(f"generation.{name}", f"unknown option; known are {', '.join(sorted(known))}")
+    try:
+        return CompareOptions(**table)
+    except OptionsError as error:
+        # The option's name opens the message.
+        raise BundleError(f"{BUNDLE_FILE}: generation.{error}") from None
+
+
+def _check_path(path: str, where: str, *, may_leave: bool) -> None:
+    parts = PurePosixPath(path).parts
+    if "\\" in path or ":" in path or PurePosixPath(path).is_absolute():
+        raise _bad(where, f"must be a relative path with forward slashes, not {path!r}")
+    if ".." in parts and not may_leave:
+        raise _bad(where, f"must stay inside the bundle, not {path!r}")
+
+
+def _check_files(folder: Path, names: tuple[str, ...], where: str, path: str) -> None:
+    if not folder.is_dir():
+        raise _bad(where, f"there is no folder {path!r}")
+    for name in names:
+        if not (folder / name).is_file():
+            raise _bad(where, f"the folder {path!r} has no {name}")
+
+
+def _bad(where: str, problem: str) -> BundleError:
+    return BundleError(f"{BUNDLE_FILE}: {where}: {problem}.")
+
+
+_KINDS = {int: "a whole number", str: "a text", dict: "an object", list: "a list"}
+
+
+class _Table:
+    """A JSON object read field by field; what is left unread is a misspelt or unknown field."""
+
+    def __init__(self, table: Any, where: str) -> None:
+        if not isinstance(table, dict):
+            raise _bad(where or "top level", "must be an object")
+        self._rest = dict(table)
+        self._where = where
+
+    def _path(self, name: str) -> str:
+        return f"{self._where}.{name}" if self._where else name
+
+    def take(self, name: str, kind: type, *, optional: bool = False) -> Any:
+        value = self._rest.pop(name, None)
+        if value is None:
+            if optional:
+                return None
+            raise _bad(self._path(name), "missing")
+        if type(value) is not kind:
+            raise _bad(self._path(name), f"must be {_KINDS[kind]}, not {json.dumps(value)}")
+        if kind is str and not optional and not value.strip():
+            raise _bad(self._path(name), "must not be empty")
+        return value
+
+    def finish(self) -> None:
+        if self._rest:
+            raise _bad(self._path(next(iter(self._rest))), "unknown field")

@@ -1,0 +1,92 @@
+"""Merge one hypothesis of a bundle into its base: a plain model that any engine loads, without adapters."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from transformers import (
+    AutoModelForCausalLM,
+    LlavaNextForConditionalGeneration,
+    PreTrainedModel,
+    Qwen2AudioForConditionalGeneration,
+)
+
+from lora_mcl.adapters import AdapterStack
+from lora_mcl.bundle.bundle import Bundle
+from lora_mcl.errors import BundleError, OptionsError
+from lora_mcl.models import efficientnet  # noqa: F401  (registers the embedded tower with transformers)
+
+MODEL_CLASSES = {
+    "image": LlavaNextForConditionalGeneration,
+    "audio": Qwen2AudioForConditionalGeneration,
+    "text": AutoModelForCausalLM,
+}
+# What belongs to a model beside its weights and its own configuration: tokenizer, processor, chat template.
+_COMPANIONS = ("*.json", "*.jinja", "*.model", "*.txt")
+_OWN = ("config.json", "generation_config.json", "*.index.json", "training.json")
+
+
+def export_merged(bundle: Bundle, hypothesis: int, out: Path) -> None:
+    """Write the base with adapter ``hypothesis`` (counted from 0) added to its weights, and all that goes with it.
+
+    The weights keep the dtype they are stored in; the sum is computed in float32 and rounded once.
+
+    Raises:
+        OptionsError: there is no such hypothesis, or ``out`` is not empty.
+        BundleError: the base or the adapter cannot be read, or they do not fit.
+    """
+    count = len(bundle.hypotheses)
+    if not 0 <= hypothesis < count:
+        raise OptionsError(f"{bundle.name} has hypotheses 0 to {count - 1}; there is no {hypothesis}.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OptionsError(f"{out} exists and is not an empty folder: nothing was written.")
+    model = load_base(bundle)
+    name = f"hypothesis-{hypothesis}"
+    stack = AdapterStack.from_peft(model, {name: bundle.adapter_folders()[name]})
+    out.mkdir(parents=True, exist_ok=True)
+    stack.merge(name).save_pretrained(out)
+    _copy_companions(bundle, out)
+
+
+def load_base(bundle: Bundle) -> PreTrainedModel:
+    """The bundle's base on the CPU, in the dtype it is stored in.
+
+    Raises:
+        BundleError: it is missing or incomplete.
+    """
+    location = bundle.base_location()
+    try:
+        model, loading = MODEL_CLASSES[bundle.modality].from_pretrained(
+            location, revision=bundle.base.revision, dtype="auto", use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise BundleError(
+            f"The base model {location} cannot be loaded: {str(error).strip().splitlines()[0]}"
+        ) from error
+    if loading["missing_keys"]:
+        some = ", ".join(sorted(loading["missing_keys"])[:3])
+        raise BundleError(f"The weights in {location} are incomplete (no {some}): fetch them again.")
+    return model.eval()
+
+
+def _copy_companions(bundle: Bundle, out: Path) -> None:
+    location = bundle.base_location()
+    if not isinstance(location, Path):
+        try:
+            location = Path(
+                snapshot_download(
+                    location,
+                    revision=bundle.base.revision,
+                    allow_patterns=list(_COMPANIONS),
+                    ignore_patterns=list(_OWN),
+                )
+            )
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            raise BundleError(f"The tokenizer of {location} could not be fetched: {error}") from error
+    for file in sorted({file for pattern in _COMPANIONS for file in location.glob(pattern)}):
+        if not any(file.match(pattern) for pattern in _OWN):
+            shutil.copyfile(file, out / file.name)

@@ -1,0 +1,1 @@
+"""Training K hypotheses: the learner, its Trainer, batches, checkpoints and saving a bundle."""

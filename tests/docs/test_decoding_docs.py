@@ -1,0 +1,45 @@
+"""The decoding guide's code runs, on a tiny model in place of GPT-2, and its figures are right."""
+
+import json
+import re
+
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from benchmarks import decode, decode_gpu
+from lora_mcl.adapters import AdapterSpec, AdapterStack
+from tests.conftest import tiny_processor
+from tests.support.paths import ROOT
+from training.embedded.common.tables import filled
+
+GUIDE = (ROOT / "docs" / "decoding.md").read_text(encoding="utf-8")
+
+
+def test_the_code_of_the_guide_runs(tmp_path, monkeypatch, capsys):
+    tokenizer = tiny_processor().tokenizer
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=2, n_head=2, n_positions=64)
+    model = GPT2LMHeadModel(config)
+    model.save_pretrained(tmp_path / "gpt2")
+    tokenizer.save_pretrained(tmp_path / "gpt2")
+    stack = AdapterStack.attach(model, [AdapterSpec(str(k), 2, 4.0, target_modules=("c_attn",)) for k in range(2)])
+    for k in range(2):
+        stack.save(str(k), tmp_path / "bundle" / "hypotheses" / str(k))
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE, re.S)
+    exec(code, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split(" [")[0] for line in lines} == {"first", "second", "diverse beam", "nucleus"}
+
+
+def test_the_commands_of_the_guide_exist():
+    modules = re.findall(r"python -m benchmarks\.(\w+) --", GUIDE)
+    assert modules == ["decode", "decode_gpu"] and callable(decode.main) and callable(decode_gpu.main)
+
+
+def test_every_figure_of_the_guide_comes_from_the_results():
+    if decode.RESULTS.exists():
+        results = json.loads(decode.RESULTS.read_text(encoding="utf-8"))
+        assert filled(GUIDE, {"decode": decode.passage(results)}) == GUIDE, "python -m benchmarks.decode --save"
+    else:
+        assert "<!-- decode -->\n<!-- /decode -->" in GUIDE

@@ -1,0 +1,288 @@
+"""Merging a hypothesis into its base, and putting a bundle on the Hub (whose client is faked at its upload call)."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from huggingface_hub.errors import LocalTokenNotFoundError
+from torch import nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlavaNextForConditionalGeneration,
+    LlavaNextImageProcessorPil,
+    Qwen2AudioForConditionalGeneration,
+    Qwen2AudioProcessor,
+)
+
+from lora_mcl.adapters import AdapterSpec, AdapterStack
+from lora_mcl.bundle import (
+    AdapterRef,
+    BaseRef,
+    Bundle,
+    load_bundle,
+    save_bundle,
+)
+from lora_mcl.bundle.export import load_base
+from lora_mcl.bundle.hub import model_card, push_bundle
+from lora_mcl.cli import main
+from lora_mcl.errors import BundleError, OptionsError
+from lora_mcl.gate import CaptionGate
+from tests.library.adapters.test_lora_config import PackedLinear
+
+TOKENS = torch.tensor([[1, 5, 9, 7], [1, 8, 8, 30]])
+
+
+def routed_logits(bundle, hypothesis):
+    stack = AdapterStack.from_peft(load_base(bundle), bundle.adapter_folders())
+    with torch.no_grad(), stack.rows([hypothesis] * 2):
+        return stack.model(input_ids=TOKENS).logits
+
+
+@pytest.fixture(scope="module")
+def text_bundle(tmp_path_factory):
+    """A GPT-2 in half precision, whose linear layers are Conv1D, with two hypotheses and a gate."""
+    root = tmp_path_factory.mktemp("text")
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=40, n_embd=16, n_layer=2, n_head=2, n_positions=16, bos_token_id=0, eos_token_id=0)
+    GPT2LMHeadModel(config).half().save_pretrained(root / "base")
+    model = AutoModelForCausalLM.from_pretrained(root / "base")
+    specs = [AdapterSpec(f"hypothesis-{k}", 2, 4.0, target_modules=("c_attn", "c_fc")) for k in range(2)]
+    stack = AdapterStack.attach(model, specs)
+    for parameter in stack.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    for k, name in enumerate(stack.names):
+        stack.save(name, root / "bundle" / str(k))
+    CaptionGate(40, 2).save(root / "bundle" / "gate", [["red", "a|b"], ["pomme"]])
+    save_bundle(
+        Bundle(
+            folder=root / "bundle",
+            name="bundle",
+            base=BaseRef(path="../base"),
+            prompt="",
+            hypotheses=(AdapterRef("0", "English", "In English."), AdapterRef("1", "French")),
+            gate="gate",
+            modality="text",
+            training={"steps": 3},
+        )
+    )
+    return root / "bundle"
+
+
+def export(bundle, out, hypothesis):
+    return main(["export", str(bundle), "--merge", str(hypothesis), "--out", str(out)])
+
+
+@pytest.mark.parametrize("modality", ["image", "audio"])
+def test_an_adapter_on_a_tied_output_layer_is_merged_without_touching_the_embeddings(
+    tmp_path, tiny_bundle, tiny_audio_bundle, modality
+):
+    bundle = load_bundle(tiny_bundle if modality == "image" else tiny_audio_bundle)
+    model = load_base(bundle)
+    model.get_output_embeddings().weight = model.get_input_embeddings().weight
+    model.config.get_text_config().tie_word_embeddings = True
+    before = model.get_input_embeddings().weight.detach().clone()
+    torch.manual_seed(0)
+    stack = AdapterStack.attach(model, [AdapterSpec("h", 2, 4.0, target_modules=("lm_head", "q_proj"))])
+    for parameter in stack.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    with torch.no_grad(), stack.rows([0, 0]):
+        expected = model(input_ids=TOKENS).logits
+    stack.merge("h").save_pretrained(tmp_path / "merged")
+    again = type(model).from_pretrained(tmp_path / "merged", dtype="auto").eval()
+    assert torch.equal(again.get_input_embeddings().weight, before)
+    assert not torch.equal(again.get_output_embeddings().weight, before)
+    with torch.no_grad():
+        torch.testing.assert_close(again(input_ids=TOKENS).logits, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_merged_image_model_is_plain_transformers(tmp_path, tiny_bundle, capsys):
+    assert export(tiny_bundle, tmp_path / "merged", 1) == 0
+    assert "Hypothesis 1 merged into" in capsys.readouterr().out
+    model = LlavaNextForConditionalGeneration.from_pretrained(tmp_path / "merged").eval()
+    with torch.no_grad():
+        merged = model(input_ids=TOKENS).logits
+    expected = routed_logits(load_bundle(tiny_bundle), 1)
+    torch.testing.assert_close(merged, expected, rtol=1e-4, atol=1e-5)
+    assert (merged - routed_logits(load_bundle(tiny_bundle), 0)).abs().max() > 1e-2
+    assert not any("lora" in name for name in model.state_dict())
+    assert AutoTokenizer.from_pretrained(tmp_path / "merged")("A red apple")["input_ids"]
+    assert LlavaNextImageProcessorPil.from_pretrained(tmp_path / "merged").crop_size["height"] == 32
+    assert "</s>" in AutoTokenizer.from_pretrained(tmp_path / "merged").all_special_tokens
+
+
+def test_a_merged_audio_model_is_plain_transformers(tmp_path, tiny_audio_bundle):
+    assert export(tiny_audio_bundle, tmp_path / "merged", 2) == 0
+    model = Qwen2AudioForConditionalGeneration.from_pretrained(tmp_path / "merged").eval()
+    with torch.no_grad():
+        merged = model(input_ids=TOKENS).logits
+    torch.testing.assert_close(merged, routed_logits(load_bundle(tiny_audio_bundle), 2), rtol=1e-4, atol=1e-5)
+    assert Qwen2AudioProcessor.from_pretrained(tmp_path / "merged").feature_extractor.feature_size == 16
+
+
+def test_half_precision_bases_stay_so_and_conv1d_is_merged_transposed(tmp_path, text_bundle):
+    assert export(text_bundle, tmp_path / "merged", 0) == 0
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype="auto").eval()
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float16}
+    with torch.no_grad():
+        merged = model.float()(input_ids=TOKENS).logits
+    bundle = load_bundle(text_bundle)
+    stack = AdapterStack.from_peft(load_base(bundle).float(), bundle.adapter_folders())
+    with torch.no_grad(), stack.rows([0, 0]):
+        torch.testing.assert_close(merged, stack.model(input_ids=TOKENS).logits, rtol=1e-2, atol=1e-2)
+
+
+def test_merging_ends_the_stack_and_leaves_other_layers_alone():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    before = [layer.weight.clone() for layer in model]
+    specs = [AdapterSpec("a", 2, 4.0, target_modules=("0",)), AdapterSpec("b", 1, 1.0, target_modules=("1",))]
+    stack = AdapterStack.attach(model, specs)
+    for parameter in stack.parameters():
+        nn.init.normal_(parameter)
+    a, b = (part.clone() for part in stack.tensors("a")["0"])
+    assert stack.merge("a") is model
+    assert [type(layer) for layer in model] == [nn.Linear, nn.Linear]
+    torch.testing.assert_close(model[0].weight, before[0] + 2.0 * b @ a)
+    assert model[1].weight.equal(before[1])
+
+
+def test_quantized_weights_are_not_merged_into():
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), PackedLinear(nn.Linear(6, 10), torch.float32))
+    before = model[0].weight.clone()
+    stack = AdapterStack.attach(model, [AdapterSpec("a", 2, 4.0, target_modules=("0", "1"))])
+    for parameter in stack.parameters():
+        nn.init.normal_(parameter)
+    with pytest.raises(OptionsError, match="load the base in a float type"):
+        stack.merge("a")
+    assert stack.layers["0"].base.weight.equal(before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("1", "full"), "full exists and is not an empty folder: nothing was written"),
+        (("3", "new"), "bundle has hypotheses 0 to 2; there is no 3"),
+        (("-1", "new"), "there is no -1"),
+        (("one", "new"), "invalid int value"),
+    ],
+)
+def test_export_errors_write_nothing(tmp_path, tiny_bundle, capsys, arguments, message):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    try:
+        status = export(tiny_bundle, tmp_path / arguments[1], arguments[0])
+    except SystemExit as leaving:
+        status = leaving.code
+    assert status == 2 and message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["file"]
+
+
+def test_a_base_that_cannot_be_loaded_is_one_clear_error(tmp_path, text_bundle):
+    shutil.copytree(text_bundle.parent, tmp_path / "copy")
+    (tmp_path / "copy" / "base" / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(BundleError, match="The base model .*base cannot be loaded"):
+        load_base(load_bundle(tmp_path / "copy" / "bundle"))
+
+
+class FakeHub:
+    """The two calls of the Hub client that are used, onto a folder."""
+
+    def __init__(self, folder: Path, error: Exception | None = None):
+        self.folder, self.error, self.calls = folder, error, []
+
+    def create_repo(self, repo_id, *, private=None, exist_ok=False):
+        self.calls.append(("create", repo_id, private, exist_ok))
+        return f"https://huggingface.co/{repo_id}"
+
+    def upload_folder(self, *, repo_id, folder_path, commit_message):
+        if self.error:
+            raise self.error
+        self.calls.append(("upload", repo_id, commit_message))
+        shutil.copytree(folder_path, self.folder)
+
+    def files(self):
+        return {str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()}
+
+
+def test_a_pushed_bundle_is_complete_and_says_what_it_is(tmp_path, text_bundle):
+    bundle = shutil.copytree(text_bundle.parent, tmp_path / "copy") / "bundle"
+    (bundle / "secret.env").write_text("x")
+    (bundle / "0" / "optimizer.pt").write_bytes(b"x")
+    (bundle.parent / "base" / "pytorch_model.bin").write_bytes(b"x")
+    hub = FakeHub(tmp_path / "hub")
+    assert push_bundle(load_bundle(bundle), "me/two", private=True, license="mit", api=hub) == (
+        "https://huggingface.co/me/two"
+    )
+    assert hub.calls == [("create", "me/two", True, True), ("upload", "me/two", "Upload LoRA-MCL bundle")]
+    adapters = {f"{k}/adapter_{name}" for k in (0, 1) for name in ("config.json", "model.safetensors")}
+    base = {"base/config.json", "base/generation_config.json", "base/model.safetensors"}
+    gate = {"gate/gate.safetensors", "gate/words.json"}
+    assert hub.files() == adapters | base | gate | {"bundle.json", "README.md"}
+
+    pushed = load_bundle(hub.folder)
+    assert pushed.base.path == "base"
+    torch.testing.assert_close(routed_logits(pushed, 1), routed_logits(load_bundle(bundle), 1))
+
+    card = ModelCard((hub.folder / "README.md").read_text())
+    assert card.data.to_dict() == {
+        "library_name": "peft",
+        "license": "mit",
+        "pipeline_tag": "text-generation",
+        "tags": ["lora-mcl", "multiple-choice-learning", "lora"],
+    }
+    assert "| 0 | English | In English. | red, a\\|b |" in card.text
+    assert 'AutoModelForCausalLM.from_pretrained("me/two", subfolder="base")' in card.text
+    assert 'PeftModel.from_pretrained(base, "me/two", subfolder="0")' in card.text
+    assert '"steps": 3' in card.text
+
+
+def test_the_card_of_a_hub_base_names_it_and_the_options(tmp_path, tiny_bundle):
+    copy = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    table = json.loads((copy / "bundle.json").read_text())
+    (copy / "bundle.json").write_text(json.dumps(table | {"base": {"id": "llava-hf/llava-v1.6-vicuna-7b-hf"}}))
+    card = ModelCard(model_card(load_bundle(copy), "me/three"))
+    assert card.data.base_model == "llava-hf/llava-v1.6-vicuna-7b-hf"
+    assert card.data.pipeline_tag == "image-text-to-text"
+    for part in (
+        "python -m lora_mcl caption FILE --model me/three",
+        'LlavaNextForConditionalGeneration.from_pretrained("llava-hf/llava-v1.6-vicuna-7b-hf")',
+        "The prompt is `Describe.`.",
+        "num_beams 4, num_beam_groups 2, max_new_tokens 12",
+        "`baseline`: One adapter. Random too.",
+    ):
+        assert part in card.text
+    hub = FakeHub(tmp_path / "hub")
+    push_bundle(load_bundle(copy), "me/three", api=hub)
+    assert not any(name.startswith("base/") for name in hub.files())
+
+
+def test_a_bundles_own_card_is_kept(tmp_path, text_bundle):
+    bundle = shutil.copytree(text_bundle.parent, tmp_path / "copy") / "bundle"
+    (bundle / "README.md").write_text("# Mine\n")
+    hub = FakeHub(tmp_path / "hub")
+    push_bundle(load_bundle(bundle), "me/two", api=hub)
+    assert (hub.folder / "README.md").read_text() == "# Mine\n"
+    with pytest.raises(OptionsError, match="set the license in the front matter"):
+        push_bundle(load_bundle(bundle), "me/two", license="mit", api=hub)
+
+
+def test_what_the_hub_refuses_is_one_clear_error(tmp_path, text_bundle):
+    hub = FakeHub(tmp_path / "hub", LocalTokenNotFoundError("Token is required: run hf auth login\nmore"))
+    with pytest.raises(BundleError, match="The Hub did not take me/two: Token is required: run hf auth login$"):
+        push_bundle(load_bundle(text_bundle), "me/two", api=hub)
+
+
+def test_push_from_the_command_line(text_bundle, capsys, monkeypatch, tmp_path):
+    hub = FakeHub(tmp_path / "hub")
+    monkeypatch.setattr("lora_mcl.bundle.hub.HfApi", lambda: hub)
+    assert main(["push", str(text_bundle), "me/two"]) == 0
+    assert capsys.readouterr().out == "https://huggingface.co/me/two\n"
+    assert main(["push", str(text_bundle), "me/two", "--card-only", "--license", "mit"]) == 0
+    assert "license: mit" in capsys.readouterr().out
+    assert len(hub.calls) == 2

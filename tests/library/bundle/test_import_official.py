@@ -1,0 +1,319 @@
+"""Import of the authors' checkpoints: synthetic ones, laid out as theirs, against the grouped form they came from."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from transformers import AutoModelForCausalLM, LlavaNextForConditionalGeneration, Qwen2AudioForConditionalGeneration
+
+from benchmarks.training_baselines import GroupedConvolutionLora, replace_linears
+from lora_mcl.adapters import AdapterStack
+from lora_mcl.bundle import load_bundle
+from lora_mcl.bundle.import_official import current_path, import_official
+from lora_mcl.captioner import Captioner
+from lora_mcl.cli import main
+from lora_mcl.errors import BundleError, OptionsError
+from tests.library.adapters.test_peft_folders import llama, llava_next, qwen2_audio
+
+K, RANK = 3, 2
+CLASSES = {
+    "image": LlavaNextForConditionalGeneration,
+    "audio": Qwen2AudioForConditionalGeneration,
+    "text": AutoModelForCausalLM,
+}
+TINY = {"image": llava_next, "audio": qwen2_audio, "text": llama}
+# Which layers the official runs adapt, by the names of their configuration, and current and former prefixes.
+SUFFIXES = {
+    "image": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+    "audio": ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj"),
+    "text": ("q_proj", "down_proj"),
+}
+FORMER = {
+    "image": [("model.language_model.layers.", "model.layers.")],
+    "audio": [
+        ("model.language_model.layers.", "language_model.model.layers."),
+        ("model.audio_tower.", "audio_tower."),
+    ],
+    "text": [],
+}
+TOKENS = torch.tensor([[1, 5, 9, 3, 7, 2], [1, 8, 8, 30, 2, 11]])
+
+
+def adapted(model, modality):
+    """The modules an official run adapts: no tower but the audio one."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+        and name.rsplit(".", 1)[-1] in SUFFIXES[modality]
+        and not ("tower" in name and modality == "image")
+    ]
+
+
+def former(name, modality):
+    for new, old in FORMER[modality]:
+        name = name.replace(new, old, 1)
+    return f"base_model.model.{name}"
+
+
+def config(**changes):
+    """What PEFT 0.14 writes, without the fields that are None."""
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": RANK,
+        "lora_alpha": RANK,
+        "lora_dropout": 0.1,
+        "bias": "none",
+        "target_modules": ["q_proj"],
+        "fan_in_fan_out": False,
+        "init_lora_weights": True,
+        "loftq_config": {},
+        "use_dora": False,
+        "use_rslora": False,
+        "lora_bias": False,
+        "rank_pattern": {},
+        "alpha_pattern": {},
+    } | changes
+
+
+def draw(model, modality, seed=0):
+    """Grouped weights of every adapted module: A [K r, in, 1] and B [K out, r, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = {}
+    for name in adapted(model, modality):
+        linear = model.get_submodule(name)
+        a = 0.5 * torch.randn(K * RANK, linear.in_features, 1, generator=generator)
+        b = 0.5 * torch.randn(K * linear.out_features, RANK, 1, generator=generator)
+        weights[name] = (a, b)
+    return weights
+
+
+def write(folder, modality, tensors, **changes):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "adapter_config.json").write_text(json.dumps(config(**changes)))
+    keyed = {
+        f"{former(name, modality)}.lora_{part}.weight": tensor.contiguous()
+        for name, pair in tensors.items()
+        for part, tensor in zip("AB", pair, strict=True)
+    }
+    save_file(keyed, folder / "adapter_model.safetensors")
+
+
+def write_grouped(checkpoint, modality, weights, *, inside="", **changes):
+    """All in lora0; the others have a configuration and, in the image code, an empty file."""
+    write(checkpoint / inside / "lora0", modality, weights, **changes)
+    for k in range(1, K):
+        write(checkpoint / inside / f"lora{k}", modality, {}, **changes)
+    (checkpoint / "config.json").write_text("{}")
+    (checkpoint / "non_lora_trainables.bin").write_bytes(b"\x80\x04N.")
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory):
+    """A saved tiny base of each kind."""
+    folder = tmp_path_factory.mktemp("bases")
+    for modality, make in TINY.items():
+        torch.manual_seed(0)
+        make().save_pretrained(folder / modality)
+    return folder
+
+
+def inputs(modality):
+    """Tokens and, for the audio model, sound: its tower is adapted too."""
+    if modality != "audio":
+        return {"input_ids": TOKENS}
+    features = torch.randn(2, 8, 20, generator=torch.Generator().manual_seed(1))
+    ids = torch.cat([TOKENS[:, :1], torch.full((2, 5), 39), TOKENS[:, 1:]], dim=1)
+    mask = torch.ones(2, 20, dtype=torch.long)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "input_features": features} | {
+        "feature_attention_mask": mask
+    }
+
+
+def grouped_logits(base, modality, weights, scaling):
+    """Direct evaluation of the grouped form: every example repeated K times, copies together."""
+    model = CLASSES[modality].from_pretrained(base).eval()
+    layers = replace_linears(model, list(weights), GroupedConvolutionLora, count=K, rank=RANK, scaling=scaling)
+    for name, (a, b) in weights.items():
+        layers[name].lora_A.weight.data, layers[name].lora_B.weight.data = a, b
+    repeated = {name: value.repeat_interleave(K, dim=0) for name, value in inputs(modality).items()}
+    with torch.no_grad():
+        logits = model(**repeated).logits
+    return logits.view(2, K, *logits.shape[1:])
+
+
+def imported_logits(bundle, base, modality):
+    model = CLASSES[modality].from_pretrained(base).eval()
+    stack = AdapterStack.from_peft(model, load_bundle(bundle).adapter_folders())
+    logits = []
+    for name in stack.names:
+        with torch.no_grad(), stack.rows([stack.index(name)] * 2):
+            logits.append(model(**inputs(modality)).logits)
+    return torch.stack(logits, dim=1)
+
+
+@pytest.mark.parametrize(
+    ("modality", "inside", "changes", "scaling"),
+    [
+        ("image", "", {"lora_alpha": 4 * RANK}, 4.0),  # trained through its slices, with alpha / r
+        ("audio", "adapter_model", {}, 1.0),
+        ("audio", "adapter_model", {"lora_alpha": 3 * RANK}, 1.0),  # trained without alpha / r
+        ("text", "best/adapter_model", {"lora_alpha": 2 * RANK}, 2.0),
+        ("text", "", {"lora_alpha": 2 * RANK, "num_hyps": K, "use_group_lora": True, "wta_mode": "wta"}, 1.0),
+    ],
+    ids=["image", "audio", "audio-alpha", "text", "package"],
+)
+def test_grouped_checkpoints_become_bundles_with_the_same_logits(tmp_path, bases, modality, inside, changes, scaling):
+    base = bases / modality
+    model = CLASSES[modality].from_pretrained(base)
+    weights = draw(model, modality)
+    write_grouped(tmp_path / "run", modality, weights, inside=inside, **changes)
+    bundle = import_official(tmp_path / "run", base, modality, tmp_path / "bundle")
+    assert bundle == load_bundle(tmp_path / "bundle")
+    assert len(bundle.hypotheses) == K and bundle.training["layout"] == "grouped convolutions"
+    expected = grouped_logits(base, modality, weights, scaling)
+    torch.testing.assert_close(imported_logits(tmp_path / "bundle", base, modality), expected, rtol=1e-4, atol=1e-5)
+    assert (expected[:, 0] - expected[:, 1]).abs().max() > 1e-2
+    saved = json.loads((tmp_path / "bundle" / "hypotheses" / "0" / "adapter_config.json").read_text())
+    assert isinstance(saved["target_modules"], str) and r"\d+" in saved["target_modules"]
+
+
+@pytest.mark.parametrize("modality", CLASSES)
+def test_sequential_checkpoints_are_taken_folder_by_folder(tmp_path, bases, modality):
+    base = bases / modality
+    weights = draw(CLASSES[modality].from_pretrained(base), modality)
+    for k in range(K):
+        own = {name: (a.chunk(K)[k][..., 0], b.chunk(K)[k][..., 0]) for name, (a, b) in weights.items()}
+        write(tmp_path / "run" / "best" / "adapter_model" / f"lora{k}", modality, own, lora_alpha=2 * RANK)
+    bundle = import_official(tmp_path / "run", base, modality, tmp_path / "bundle", prompt="Say:")
+    assert bundle.prompt == "Say:" and bundle.training["layout"] == "one folder per hypothesis"
+    expected = grouped_logits(base, modality, weights, 2.0)
+    torch.testing.assert_close(imported_logits(tmp_path / "bundle", base, modality), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_layers_without_a_common_pattern_are_named_one_by_one(tmp_path, bases):
+    weights = draw(CLASSES["text"].from_pretrained(bases / "text"), "text")
+    del weights["model.layers.1.self_attn.q_proj"]
+    write_grouped(tmp_path / "run", "text", weights)
+    import_official(tmp_path / "run", bases / "text", "text", tmp_path / "bundle", alpha=5.0)
+    saved = json.loads((tmp_path / "bundle" / "hypotheses" / "2" / "adapter_config.json").read_text())
+    assert saved["target_modules"] == sorted(weights)
+    assert saved["lora_alpha"] == 5.0
+    expected = grouped_logits(bases / "text", "text", weights, 2.5)
+    actual = imported_logits(tmp_path / "bundle", bases / "text", "text")
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_from_the_command_line_to_captions(tmp_path, tiny_base, picture, capsys):
+    """A LLaVA checkpoint and an MLE baseline, then captions in every column."""
+    weights = draw(LlavaNextForConditionalGeneration.from_pretrained(tiny_base), "image")
+    write_grouped(tmp_path / "run", "image", weights, lora_alpha=4 * RANK)
+    single = {name: (a[:RANK], b[: len(b) // K]) for name, (a, b) in weights.items()}  # K = 1, grouped
+    write(tmp_path / "mle" / "lora0", "image", single, lora_alpha=4 * RANK)
+    out = tmp_path / "made" / "bundle"
+    arguments = ["--base", str(tiny_base), "--modality", "image", "--out", str(out)]
+    assert main(["import-official", str(tmp_path / "run"), *arguments, "--baseline", str(tmp_path / "mle")]) == 0
+    said = capsys.readouterr().out
+    assert "3 hypotheses from grouped convolutions, rank 2, alpha 8" in said
+    assert "non_lora_trainables.bin was not read: it is a pickle file" in said
+    captioner = Captioner.load(out, device="cpu")
+    assert [column.label for column in captioner.columns()][:3] == ["Hypothesis 1", "Hypothesis 2", "Hypothesis 3"]
+    *_, comparison = captioner.compare(picture)
+    assert len(comparison.columns) == 5 and all(column.captions for column in comparison.columns)
+
+
+def spoiled(change):
+    def apply(run):
+        write_grouped(run, "text", draw(llama(), "text"))
+        change(run)
+
+    return apply
+
+
+def pickled(run):
+    (run / "lora0" / "adapter_model.safetensors").rename(run / "lora0" / "adapter_model.bin")
+
+
+def rewritten(**changes):
+    return spoiled(lambda run: (run / "lora0" / "adapter_config.json").write_text(json.dumps(config(**changes))))
+
+
+def tensors(name, tensor):
+    def change(run):
+        weights = draw(llama(), "text")
+        write(run / "lora0", "text", weights)
+        keyed = {
+            f"base_model.model.{n}.lora_{p}.weight": t
+            for n, pair in weights.items()
+            for p, t in zip("AB", pair, strict=True)
+        }
+        save_file(keyed | {name: tensor}, run / "lora0" / "adapter_model.safetensors")
+
+    return spoiled(change)
+
+
+Q_PROJ = "base_model.model.model.layers.0.self_attn.q_proj"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda run: None, "There is no folder"),
+        (lambda run: run.mkdir(), "has no folder lora0"),
+        (spoiled(pickled), "adapter_model.bin is a pickle file, which can run code when read, and is never loaded"),
+        (spoiled(lambda run: (run / "lora0" / "adapter_model.safetensors").write_bytes(b"x")), "cannot be read"),
+        (spoiled(lambda run: (run / "lora0" / "adapter_config.json").write_text("{")), "cannot be read"),
+        (spoiled(lambda run: shutil.rmtree(run / "lora1")), "lora0, lora2: some are missing"),
+        (spoiled(lambda run: write(run / "lora1", "text", draw(llama(), "text"))), "yet lora1 hold tensors too"),
+        (rewritten(r=0), "r must be a positive number"),
+        (rewritten(r=5), "not one multiple of the rank 5"),
+        (rewritten(use_dora=True), "use_dora = True is not supported"),
+        (rewritten(rank_pattern={"q_proj": 4}), "rank_pattern"),
+        (tensors(f"{Q_PROJ}.lora_A.expert0.weight", torch.zeros(2, 2)), "of a mixture of experts"),
+        (tensors("base_model.model.lm_head.weight", torch.zeros(2, 2)), "is not a LoRA matrix"),
+        (tensors(f"{Q_PROJ}.lora_A.weight", torch.zeros(6, 16, 3)), "is not a LoRA matrix or grouped convolution"),
+        (tensors(f"{Q_PROJ}.lora_A.weight", torch.zeros(6, 15, 1)), r"has shape \[2, 15\], expected \[2, 16\]"),
+        (tensors(f"{Q_PROJ}.lora_B.weight", torch.zeros(47, 2, 1)), "47 rows, which 3 hypotheses cannot share"),
+        (tensors("base_model.model.model.layers.7.mlp.up_proj.lora_A.weight", torch.zeros(6, 16, 1)), "lora_B is mis"),
+    ],
+)
+def test_what_cannot_be_imported_is_explained_and_writes_nothing(tmp_path, bases, make, message):
+    make(tmp_path / "run")
+    with pytest.raises(BundleError, match=message):
+        import_official(tmp_path / "run", bases / "text", "text", tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_another_base_or_folder_is_refused(tmp_path, bases):
+    write_grouped(tmp_path / "run", "text", draw(llama(), "text"))
+    with pytest.raises(BundleError, match="does not fit the base model"):
+        import_official(tmp_path / "run", bases / "audio", "audio", tmp_path / "bundle")
+    with pytest.raises(BundleError, match="is a 'llama' model; image needs a 'llava_next' one"):
+        import_official(tmp_path / "run", bases / "text", "image", tmp_path / "bundle")
+    with pytest.raises(BundleError, match="configuration of the base model .* cannot be read"):
+        import_official(tmp_path / "run", tmp_path / "nowhere", "text", tmp_path / "bundle")
+    with pytest.raises(OptionsError, match="modality must be one of image, audio, text"):
+        import_official(tmp_path / "run", bases / "text", "video", tmp_path / "bundle")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(OptionsError, match="not an empty folder"):
+        import_official(tmp_path / "run", bases / "text", "text", tmp_path / "full")
+
+
+@pytest.mark.parametrize(
+    ("modality", "old", "new"),
+    [
+        ("image", "model.layers.3.mlp.up_proj", "model.language_model.layers.3.mlp.up_proj"),
+        ("image", "model.vision_tower.x", "model.vision_tower.x"),
+        ("audio", "language_model.model.layers.1.q_proj", "model.language_model.layers.1.q_proj"),
+        ("audio", "audio_tower.layers.1.q_proj", "model.audio_tower.layers.1.q_proj"),
+        ("audio", "model.language_model.layers.1.q_proj", "model.language_model.layers.1.q_proj"),
+        ("text", "model.layers.3.mlp.up_proj", "model.layers.3.mlp.up_proj"),
+    ],
+)
+def test_paths(modality, old, new):
+    assert current_path(old, modality) == new

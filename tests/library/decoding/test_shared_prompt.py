@@ -1,0 +1,255 @@
+"""Shared prompts and the shared trunk: ordinary attention, fewer states, fewer rows, the same answers."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional
+from transformers import GPT2LMHeadModel
+from transformers.cache_utils import DynamicLayer
+
+from lora_mcl.adapters import BASE_ROW
+from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, EngineOptions, Greedy, Sampling
+from lora_mcl.decoding.prefill import Source, prefill
+from lora_mcl.decoding.rows import LiveRows
+from lora_mcl.decoding.rules import NO_RULES
+from lora_mcl.decoding.shared_prompt import (
+    Run,
+    Seating,
+    SharedPromptLayer,
+    SharedStates,
+    can_share_prompts,
+    shared_prompt_attention,
+)
+from lora_mcl.decoding.trunk import decoder_layers, decoder_of, trunk_depth
+from tests.support.reference import generate
+from tests.support.tiny_decoders import (
+    DECODERS,
+    SHARING,
+    assert_same,
+    decode,
+    engine_of,
+    prompt_of,
+    random_stack,
+    row_of,
+)
+
+LAYOUTS = [[0, 1, 2], [0, 0, 0], [0, 1, 1, 2, 2, 2], [0, 1, 2, 2, 2], [2, 0, 2, 1, 1], [1, 0, 1, 0]]
+
+
+def test_a_seating_by_hand():
+    assert Seating.of([0, 1, 2, 2]) == Seating((Run(slice(0, 2), slice(0, 2)), Run(slice(2, 3), slice(2, 4))))
+    mixed = Seating.of([1, 0, 1])
+    assert mixed.runs == (Run(slice(0, 1), slice(0, 1)), Run(slice(1, 2), slice(1, 3)))
+    assert mixed.order.tolist() == [1, 0, 2] and mixed.back.tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize("prompts", LAYOUTS, ids=str)
+def test_a_product_with_each_rows_own_prompt(prompts):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(len(prompts), 2, 3, 4, generator=generator)
+    matrices = torch.randn(max(prompts) + 1, 2, 4, 5, generator=generator)
+    expected = torch.stack([row @ matrices[prompt] for row, prompt in zip(rows, prompts, strict=True)])
+    torch.testing.assert_close(Seating.of(prompts).product(rows, matrices), expected)
+
+
+@pytest.mark.parametrize("prompts", LAYOUTS, ids=str)
+@pytest.mark.parametrize("heads", [(4, 4), (4, 2), (4, 1)], ids=str)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 2e-2)], ids=str)
+def test_attention_on_shared_prompts_is_ordinary_attention(prompts, heads, dtype, tolerance):
+    generator = torch.Generator().manual_seed(1)
+    query_heads, key_heads = heads
+    rows, count, length, written = len(prompts), max(prompts) + 1, 7, 3
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator).to(dtype)
+
+    query = draw(rows, query_heads, 1, 8)
+    prompt_keys, prompt_values = draw(count, key_heads, length, 8), draw(count, key_heads, length, 8)
+    keys, values = draw(rows, key_heads, written, 8), draw(rows, key_heads, written, 8)
+    padding = torch.arange(length) < torch.tensor([2, 0, 4][:count])[:, None]
+    bias = torch.zeros(rows, 1, 1, length + written)
+    bias[..., :length].masked_fill_(padding[prompts][:, None, None], -torch.inf)
+    seating = Seating.of(prompts)
+    answer, _ = shared_prompt_attention(
+        torch.nn.Module(),
+        query,
+        SharedStates(prompt_keys, keys, seating, bias),
+        SharedStates(prompt_values, values, seating),
+        None,
+        scaling=0.3,
+    )
+    expected = functional.scaled_dot_product_attention(
+        query.float(),
+        torch.cat([prompt_keys[prompts], keys], dim=2).float(),
+        torch.cat([prompt_values[prompts], values], dim=2).float(),
+        attn_mask=bias,
+        scale=0.3,
+        enable_gqa=True,
+    )
+    torch.testing.assert_close(answer.transpose(1, 2).float(), expected, atol=tolerance, rtol=tolerance)
+
+
+def test_a_kind_of_attention_that_is_not_computed_is_refused():
+    states = SharedStates(torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 1, 4), Seating.of([0]))
+    with pytest.raises(ValueError, match=r"Module uses softcap.*share_prompts=False"):
+        shared_prompt_attention(torch.nn.Module(), torch.zeros(1, 1, 1, 4), states, states, None, softcap=50.0)
+
+
+def test_which_decoders_can_share():
+    assert {name for name in DECODERS if can_share_prompts(decoder_of(DECODERS[name](0)))} == set(SHARING)
+
+
+PAGE = [
+    ColumnRequest("beam", 2, BeamSearch(3)),
+    ColumnRequest("hypothesis-0", 0, Greedy()),
+    ColumnRequest("hypothesis-1", 1, BeamSearch(2)),
+    ColumnRequest("diverse-beam", 2, DiverseBeamSearch(4, 2, 0.8)),
+    ColumnRequest("base", BASE_ROW, Greedy()),
+    ColumnRequest("samples", 2, Sampling(3)),
+]
+
+
+def stack_on(model: torch.nn.Module, *layers: int):
+    """Three adapters on these layers."""
+    suffixes = ("c_attn", "c_fc") if isinstance(model, GPT2LMHeadModel) else ("q_proj", "v_proj", "down_proj")
+    exclude = r".*(vision_tower|audio_tower).*"
+    return random_stack(model, (2, 4, 3), target_modules=suffixes, exclude_modules=exclude, layers_to_transform=layers)
+
+
+@contextmanager
+def rows_of_layers(model: torch.nn.Module):
+    """For every layer the batch size of each of its calls; and the caches that were used."""
+    layers, caches = decoder_layers(decoder_of(model)), []
+    rows: list[list[int]] = [[] for _ in layers]
+    hooks = [
+        layer.register_forward_hook(lambda module, args, output, own=own: own.append(output.shape[0]))
+        for layer, own in zip(layers, rows, strict=True)
+    ]
+    hooks.append(
+        model.register_forward_pre_hook(
+            lambda module, args, kwargs: caches.append(kwargs["past_key_values"]), with_kwargs=True
+        )
+    )
+    yield rows, caches
+    for hook in hooks:
+        hook.remove()
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_sharing_changes_no_answer(name):
+    model = DECODERS[name](1)
+    stack = stack_on(model, 0, 1)
+    prompt = prompt_of(model, 4, 9)
+    columns = [replace(r, medium=medium, id=f"{r.id}-{medium}") for medium in (1, 0) for r in PAGE]
+    sharing = engine_of(model, stack, (3, 11, 27))
+    copying = replace(sharing, options=EngineOptions(share_prompts=False))
+    shared, copied = (decode(engine, prompt, columns, 12).columns for engine in (sharing, copying))
+    for column in columns:
+        assert_same(shared[column.id], copied[column.id])
+
+
+def scores_of(model: torch.nn.Module, prompt, tokens: list[int], share_prompts: bool) -> torch.Tensor:
+    """[T, V] log-probabilities after each of ``tokens``, whatever the model would have written."""
+    sources = [Source(0, BASE_ROW)]
+    read = prefill(model, None, prompt.inputs_embeds, prompt.attention_mask, sources)
+    rows = LiveRows(model, None, read, sources, share_prompts=share_prompts)
+    return torch.cat([rows.step([token], [0]) for token in tokens]).log_softmax(dim=-1)
+
+
+@pytest.mark.parametrize("name", SHARING)
+def test_in_bfloat16_sharing_rounds_no_more_than_the_models_own_attention(name):
+    """In bf16 transformers' kinds of attention differ too; what can be asked is to be as near to fp32."""
+    errors: dict[str, list[float]] = {"shared": [], "sdpa": [], "eager": []}
+    for seed in range(4):
+        tokens = torch.randint(1, 32, (14,), generator=torch.Generator().manual_seed(seed)).tolist()
+        model = DECODERS[name](seed).to(torch.bfloat16)
+        exact = DECODERS[name](seed)
+        exact.load_state_dict({key: value.float() for key, value in model.state_dict().items()})
+        expected = scores_of(exact, prompt_of(exact, 8, seed=seed), tokens, share_prompts=False)
+        for kind in errors:
+            model.set_attn_implementation("sdpa" if kind == "shared" else kind)
+            found = scores_of(model, prompt_of(model, 8, seed=seed), tokens, share_prompts=kind == "shared")
+            errors[kind].append(float((found - expected).abs().mean()))
+    shared, sdpa, eager = (sum(kind) for kind in errors.values())
+    assert 0 < shared < 1.15 * max(sdpa, eager)
+
+
+def test_prompts_are_held_once_and_dropped_when_nobody_continues_them():
+    model = DECODERS["llama"](2)
+    engine = engine_of(model, random_stack(model, (2, 4, 3)), (3, 11, 27))
+    held = []
+    with rows_of_layers(model) as (rows, caches):
+        for _ in engine.decode(prompt_of(model, 9), PAGE, max_new_tokens=14):
+            layer = caches[-1].layers[-1]
+            if isinstance(layer, SharedPromptLayer):
+                held.append((layer.prompt_keys.shape[0], layer.prompt_keys.shape[2], layer.keys.shape[0]))
+    assert held[0][:2] == (4, 9)  # four readings of the prompt, whatever the rows
+    assert [live for _, _, live in held] == rows[-1][1:]
+    prompts = [count for count, _, _ in held]
+    assert prompts == sorted(prompts, reverse=True) and prompts[-1] < 4
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_the_models_own_attention_is_put_back(implementation):
+    model = DECODERS["llava-next"](0)
+    model.set_attn_implementation(implementation)
+    decoder = decoder_of(model)
+    during = []
+    for layer in decoder_layers(decoder):
+        layer.register_forward_hook(lambda *_: during.append(decoder.config._attn_implementation))
+    for _ in engine_of(model, None, ()).decode(prompt_of(model, 5), [PAGE[4]], max_new_tokens=3):
+        assert decoder.config._attn_implementation == implementation
+    assert during == [implementation] * 2 + ["shared_prompt"] * 4
+
+
+@pytest.mark.parametrize("share_prompts", [True, False])
+@pytest.mark.parametrize("lengths", [(8,), (5, 9, 7)], ids=str)
+@pytest.mark.parametrize("name", DECODERS)
+def test_the_trunk_is_read_once_for_each_medium(name, lengths, share_prompts):
+    model = DECODERS[name](3)
+    engine = replace(engine_of(model, stack_on(model, 1), (3, 11)), options=EngineOptions(share_prompts))
+    prompt = prompt_of(model, *lengths)
+    columns = [replace(r, medium=m, id=f"{r.id}-{m}") for m in range(len(lengths)) for r in PAGE[::2]]
+    assert trunk_depth(decoder_layers(decoder_of(model))) == 1
+    with rows_of_layers(model) as (rows, caches):
+        together = decode(engine, prompt, columns, 10).columns
+    assert isinstance(caches[0].layers[0], DynamicLayer)
+    assert [layer[0] for layer in rows] == [len(lengths), 3 * len(lengths)]  # the first forward is the prefill
+    assert rows[0][1:] == rows[1][1:]
+    for column in columns:
+        with rows_of_layers(model) as (rows, _):
+            alone = decode(engine, row_of(prompt, column.medium), [replace(column, medium=0)], 10).columns
+        assert [layer[0] for layer in rows] == [1, 1]
+        assert_same(together[column.id], alone[column.id])
+
+
+def test_the_trunks_states_are_held_once_for_each_medium():
+    model = DECODERS["llama"](3)
+    engine = engine_of(model, stack_on(model, 1), ())
+    with rows_of_layers(model) as (_, caches):
+        events = engine.decode(prompt_of(model, 8), PAGE, max_new_tokens=4)
+        next(events)
+        next(events)
+        assert [layer.prompt_keys.shape[0] for layer in caches[-1].layers] == [1, 4]
+
+
+def test_on_a_shared_trunk_each_adapter_equals_generate():
+    model = DECODERS["llama"](0)
+    stack = stack_on(model, 1)
+    prompt = prompt_of(model, 7)
+    columns = [ColumnRequest(str(adapter), adapter, BeamSearch(2)) for adapter in (BASE_ROW, 0, 1, 2)]
+    decoded = decode(engine_of(model, stack), prompt, columns, 10).columns
+    for column in columns:
+        with stack.rows(torch.full((2,), column.adapter)):
+            tokens, _ = generate(model, prompt, (3,), 10, NO_RULES, num_beams=2, num_return_sequences=2)
+        assert [list(candidate.tokens) for candidate in decoded[column.id]] == tokens
+    assert len({candidates[0].tokens for candidates in decoded.values()}) == 4
+
+
+def test_adapters_on_the_first_layer_leave_no_trunk():
+    model = DECODERS["llama"](0)
+    random_stack(model, (2,))
+    assert trunk_depth(decoder_layers(decoder_of(model))) == 0
+    assert trunk_depth(decoder_layers(decoder_of(DECODERS["llama"](0)))) == 1  # none at all: all but the last layer

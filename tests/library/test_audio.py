@@ -1,0 +1,293 @@
+"""What is accepted as a sound, that resampling keeps its pitch, which part is heard, what is said about the rest."""
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from lora_mcl import audio
+from lora_mcl.audio import listen, load_audio
+from lora_mcl.errors import MediaError, OptionsError
+from lora_mcl.images import media_name, modality_of
+from lora_mcl.types import AudioClip
+from tests.support.tiny_audio import tone
+
+RATE = 16_000
+
+
+def pitch(samples: np.ndarray, rate: int = RATE) -> float:
+    """The strongest frequency, in Hz, to a few hundredths: the top of a parabola through the highest bins."""
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    top = int(spectrum.argmax())
+    a, b, c = np.log(spectrum[top - 1 : top + 2] + 1e-12)
+    return (top + (a - c) / (2 * (a - 2 * b + c))) * rate / len(samples)
+
+
+def encode(path, samples: np.ndarray, rate: int, codec: str, layout: str = "mono") -> None:
+    """Write samples [N] by FFmpeg, for what libsndfile does not write; the same in every channel of ``layout``."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate, layout=layout)
+        stream.bit_rate = 128_000
+        channels = av.AudioLayout(layout).nb_channels
+        frame = av.AudioFrame.from_ndarray(np.tile(samples, (channels, 1)), format="fltp", layout=layout)
+        frame.sample_rate = rate
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000])
+@pytest.mark.parametrize("hertz", [110.0, 440.0, 3_000.0])
+def test_a_tone_keeps_pitch_length_and_strength(tmp_path, rate, hertz):
+    path = tmp_path / "tone.wav"
+    soundfile.write(path, tone(hertz, 1.0, rate), rate, subtype="FLOAT")
+    samples = load_audio(path, RATE)
+    assert samples.dtype == np.float32 and abs(len(samples) - RATE) <= 1
+    middle = samples[RATE // 4 : -RATE // 4]
+    assert pitch(middle) == pytest.approx(hertz, abs=0.3)
+    assert np.sqrt(2 * np.mean(middle**2)) == pytest.approx(0.5, rel=0.01)
+
+
+def test_what_is_too_high_for_the_new_rate_does_not_fold_back():
+    """10 kHz cannot be heard at 16 kHz: without a filter it would sound as 6 kHz."""
+    clip = AudioClip(tone(300, 1.0, 44_100) + tone(10_000, 1.0, 44_100), 44_100)
+    samples = load_audio(clip, RATE)[2_000:-2_000]
+    assert pitch(samples) == pytest.approx(300, abs=0.3)
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    assert spectrum[len(spectrum) // 2 :].max() < 1e-4 * spectrum.max()
+
+
+def test_blocks_are_joined_without_a_seam(tmp_path):
+    """A file of many blocks gives what one resampling of the whole would."""
+    path = tmp_path / "long.wav"
+    samples = tone(440, 8.0, 44_100)
+    assert len(samples) > 5 * audio._BLOCK
+    soundfile.write(path, samples, 44_100, subtype="FLOAT")
+    whole = load_audio(AudioClip(samples, 44_100), RATE)
+    assert np.abs(load_audio(path, RATE) - whole).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype"),
+    [
+        *((f"{subtype}.wav", subtype) for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
+        *((f"{subtype}.wav", subtype) for subtype in ("ULAW", "IMA_ADPCM")),
+        ("a.flac", "PCM_24"),
+        ("a.ogg", "VORBIS"),
+        ("b.ogg", "OPUS"),
+        ("a.mp3", "MPEG_LAYER_III"),
+        ("a.aiff", "PCM_16"),
+        ("a.caf", "ALAC_16"),
+        ("no-ending", "PCM_16"),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_what_libsndfile_reads(tmp_path, name, subtype, channels):
+    path = tmp_path / name
+    rate = 48_000 if subtype == "OPUS" else 44_100
+    samples = np.stack([tone(440, 0.6, rate)] * channels, axis=1)
+    form = {"flac": "FLAC", "ogg": "OGG", "mp3": "MP3", "aiff": "AIFF", "caf": "CAF"}.get(name.split(".")[-1], "WAV")
+    soundfile.write(path, samples, rate, subtype=subtype, format=form)
+    heard = load_audio(path, RATE)
+    # Lossy formats add up to a few hundredths of a second of silence.
+    assert 0.6 * RATE - 1 <= len(heard) <= 0.75 * RATE
+    assert pitch(heard[3_000:8_000]) == pytest.approx(440, abs=1.0)
+    assert modality_of(path) == "audio"
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.m4a", "aac"),
+        ("a.aac", "aac"),
+        ("a.webm", "libopus"),
+        ("a.mp4", "aac"),
+        ("a.wma", "wmav2"),
+        ("a.mka", "pcm_s16le"),
+    ],
+)
+@pytest.mark.parametrize("layout", ["mono", "stereo", "5.1"])
+def test_what_ffmpeg_reads(tmp_path, name, codec, layout):
+    if codec == "wmav2" and layout == "5.1":
+        layout = "stereo"
+    path = tmp_path / name
+    encode(path, tone(440, 0.6, 48_000), 48_000, codec, layout)
+    heard = load_audio(path, RATE)
+    assert 0.5 * RATE <= len(heard) <= 0.75 * RATE
+    assert pitch(heard[2_000:7_000]) == pytest.approx(440, abs=1.0)
+    assert modality_of(path) == "audio"
+
+
+def test_channels_are_mixed():
+    low, high = tone(200, 0.5, RATE), tone(1_000, 0.5, RATE)
+    mixed = load_audio(AudioClip(np.stack([low, high], axis=1), RATE), RATE)
+    assert np.abs(mixed - (low + high) / 2).max() < 1e-6
+
+
+def test_at_the_models_rate_nothing_is_changed():
+    samples = tone(440, 0.5)
+    assert np.array_equal(load_audio(AudioClip(samples, RATE), RATE), samples)
+
+
+def hear(media, start=0.0, seconds=1.0):
+    return listen(media, start, sampling_rate=RATE, max_seconds=seconds)
+
+
+def rising(seconds: float) -> AudioClip:
+    """Each second is 100 Hz higher than the one before: 100, 200, 300, ..."""
+    return AudioClip(np.concatenate([tone(100 * (k + 1), 1.0) for k in range(int(seconds))]), RATE)
+
+
+@pytest.mark.parametrize("start", [0, 2.0, 3.0])
+def test_a_long_clip_is_heard_from_where_one_likes(start):
+    samples, window = hear(rising(4), start)
+    assert len(samples) == RATE
+    assert (window.start, window.end, window.duration) == (start, start + 1, 4)
+    assert window.cut and f"second {start:.1f} to {start + 1:.1f} of this sound's 4.0" in window.notice
+    assert pitch(samples) == pytest.approx(100 * (start + 1), abs=0.5)
+
+
+def test_a_clip_that_fits_is_heard_whole():
+    samples, window = hear(rising(1))
+    assert len(samples) == RATE and not window.cut and window.notice == ""
+
+
+def test_the_end_of_a_clip_may_be_shorter_than_what_the_model_hears():
+    samples, window = hear(rising(3), 2.5)
+    assert len(samples) == RATE // 2 and window.end == 3 and window.cut
+
+
+@pytest.mark.parametrize("start", [-1, 2.9, 30, float("nan"), "2", None, True])
+def test_a_start_that_is_not_in_the_clip(start):
+    with pytest.raises(OptionsError, match="start must be a number of seconds from 0 to 2.8"):
+        hear(rising(3), start)
+
+
+def with_size(path, size):
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def text(path):
+    path.write_text("These are words. " * 100)
+
+
+def picture(path):
+    Image.new("RGB", (64, 64), "red").save(path, "PNG")
+
+
+def playlist(path):
+    """A playlist may name any file of the server."""
+    path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n")
+
+
+def nothing(path):
+    path.write_bytes(b"")
+
+
+def no_samples(path):
+    soundfile.write(path, np.zeros(0, np.float32), RATE, format="WAV")
+
+
+def film_without_sound(path):
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 32
+        frames = [av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24") for _ in range(5)]
+        for packet in [packet for frame in [*frames, None] for packet in stream.encode(frame)]:
+            container.mux(packet)
+
+
+def short(path):
+    soundfile.write(path, tone(440, 0.19), RATE, format="WAV")
+
+
+def endless(path):
+    """Small as a file, hours as samples."""
+    with soundfile.SoundFile(path, "w", 8_000, 1, format="FLAC") as file:
+        for _ in range(11):
+            file.write(np.zeros(60 * 8_000, np.int16))
+
+
+def odd_rate(path):
+    soundfile.write(path, np.zeros(1_000), 100, format="WAV")
+
+
+def not_numbers(path):
+    soundfile.write(path, np.full(RATE, np.nan), RATE, format="WAV", subtype="FLOAT")
+
+
+def silence(path):
+    soundfile.write(path, np.zeros(RATE), RATE, format="WAV")
+
+
+def hum(path):
+    """A constant is no sound either."""
+    soundfile.write(path, np.full(RATE, 0.5), RATE, format="WAV")
+
+
+def damaged(path):
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 20 * RATE), RATE, format="FLAC")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (text, "not a sound this program can read"),
+        (picture, "not a sound this program can read"),
+        (playlist, "not a sound this program can read"),
+        (nothing, "is empty"),
+        (no_samples, "holds no sound"),
+        (film_without_sound, "has no sound in it"),
+        (short, r"too short \(0.19 s\): at least 0.2 s"),
+        (endless, "longer than 10 minutes: cut out the part"),
+        (odd_rate, "sampling rate of 100 Hz"),
+        (not_numbers, "damaged .*no numbers"),
+        (silence, "is silent: choose another sound"),
+        (hum, "is silent"),
+        (damaged, "damaged or cut off"),
+    ],
+)
+def test_refused_files(tmp_path, make, message):
+    path = tmp_path / "upload.bin"
+    make(path)
+    with pytest.raises(MediaError, match=message) as caught:
+        hear(path)
+    assert "upload.bin" in str(caught.value) and str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["missing.wav", "."])
+def test_no_such_file(tmp_path, name):
+    with pytest.raises(MediaError, match="no file"):
+        load_audio(tmp_path / name, RATE)
+
+
+def test_a_silent_part_of_a_long_clip_is_named():
+    clip = AudioClip(np.concatenate([tone(440, 1.0), np.zeros(2 * RATE, np.float32)]), RATE)
+    hear(clip)
+    with pytest.raises(MediaError, match="The clip is silent from second 1.5 to 2.5: .*another part"):
+        hear(clip, 1.5)
+
+
+@pytest.mark.parametrize("samples", [np.zeros(RATE, np.int16), np.zeros((1, 2, 3), np.float32)])
+def test_a_clip_in_memory_has_floats(samples):
+    with pytest.raises(MediaError, match="floats"):
+        AudioClip(samples, RATE)
+
+
+def test_files_are_told_apart(tmp_path):
+    picture(tmp_path / "wrong-ending.wav")
+    assert modality_of(tmp_path / "wrong-ending.wav") == "image"
+    for make, message in ((text, "neither an image nor a sound"), (nothing, "is empty")):
+        make(tmp_path / "file")
+        with pytest.raises(MediaError, match=message):
+            modality_of(tmp_path / "file")
+    with pytest.raises(MediaError, match="no file"):
+        modality_of(tmp_path / "missing")
+
+
+def test_names():
+    assert media_name(AudioClip(tone(440, 0.5), RATE)) == "audio"
+    assert media_name("folder/clip.wav") == "clip.wav"

@@ -1,0 +1,335 @@
+"""The captioner on a tiny random bundle: what it answers, how it streams, stops and shares the model."""
+
+import json
+import threading
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from peft import PeftModel
+from PIL import Image
+from transformers import AutoProcessor, LlavaNextForConditionalGeneration
+
+from lora_mcl.bundle import load_bundle
+from lora_mcl.captioner import Captioner
+from lora_mcl.errors import BundleError, MediaError
+from lora_mcl.types import CompareOptions
+
+HYPOTHESES = ["hypothesis-0", "hypothesis-1", "hypothesis-2"]
+IDS = [*HYPOTHESES, "beam", "diverse-beam"]
+
+
+def last(iterator):
+    *_, final = iterator
+    return final
+
+
+def texts(comparison):
+    return {column.id: [caption.text for caption in column.captions] for column in comparison.columns}
+
+
+@pytest.fixture(scope="module")
+def snapshots(tiny_captioner, picture):
+    return list(tiny_captioner.compare(picture))
+
+
+def test_the_final_result(snapshots):
+    final = snapshots[-1]
+    assert final.done and not final.stopped
+    assert (final.media, final.model) == ("picture.png", "bundle")
+    assert [column.id for column in final.columns] == IDS
+    assert [len(column.captions) for column in final.columns] == [1, 1, 1, 4, 4]
+    for column in final.columns:
+        assert column.done and 0 < column.seconds <= final.seconds
+        for caption in column.captions:
+            assert 1 <= caption.tokens <= 12
+            assert caption.log_prob < 0
+            assert caption.mean_log_prob == pytest.approx(caption.log_prob / caption.tokens)
+    beam = [caption.mean_log_prob for caption in final.column("beam").captions]
+    assert beam == sorted(beam, reverse=True)
+
+
+def test_hypotheses_differ(snapshots):
+    assert len(set(snapshots[-1].captions("hypothesis"))) == 3
+
+
+def test_all_columns_fill_together(snapshots):
+    first, second = snapshots[:2]
+    assert not any(column.captions for column in first.columns) and not first.done
+    assert all(column.captions and not column.done for column in second.columns)
+    assert [snapshot.done for snapshot in snapshots] == [False] * (len(snapshots) - 1) + [True]
+    for one, two in pairwise(snapshots):
+        for name in HYPOTHESES:
+            before = one.column(name).captions[0].text if one.column(name).captions else ""
+            assert two.column(name).captions[0].text.startswith(before)
+
+
+def test_half_written_characters_are_not_shown(snapshots):
+    for snapshot in snapshots:
+        for column in snapshot.columns:
+            assert not any(caption.text.endswith("\ufffd") for caption in column.captions)
+
+
+def test_the_result_is_valid_json(snapshots):
+    table = json.loads(json.dumps(snapshots[-1].to_dict(), allow_nan=False))
+    assert [column["id"] for column in table["columns"]] == IDS
+
+
+def generate(bundle, base, picture, folder, **options):
+    """What transformers and PEFT answer for one adapter, without anything of ours."""
+    model = LlavaNextForConditionalGeneration.from_pretrained(base)
+    if folder is not None:
+        model = PeftModel.from_pretrained(model, folder)
+    model.eval()
+    processor = AutoProcessor.from_pretrained(base)
+    message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": bundle.prompt}]}
+    prompt = processor.apply_chat_template([message], add_generation_prompt=True)
+    with Image.open(picture) as image:
+        inputs = processor(images=image, text=prompt, return_tensors="pt")
+    output = model.generate(**inputs, do_sample=False, max_new_tokens=12, suppress_tokens=[3], **options)
+    answers = output[:, inputs["input_ids"].shape[1] :]
+    decoded = processor.batch_decode(answers, skip_special_tokens=True)
+    return [text.rstrip("\ufffd").strip() for text in decoded]
+
+
+@pytest.mark.parametrize("k", range(3))
+def test_a_hypothesis_is_what_peft_and_transformers_generate(snapshots, tiny_bundle, tiny_base, picture, k):
+    bundle = load_bundle(tiny_bundle)
+    expected = generate(bundle, tiny_base, picture, tiny_bundle / f"hypotheses/{k}")
+    assert texts(snapshots[-1])[f"hypothesis-{k}"] == expected
+
+
+def test_beam_search_is_what_peft_and_transformers_generate(snapshots, tiny_bundle, tiny_base, picture):
+    bundle = load_bundle(tiny_bundle)
+    expected = generate(bundle, tiny_base, picture, tiny_bundle / "baseline", num_beams=4, num_return_sequences=4)
+    assert texts(snapshots[-1])["beam"] == expected
+
+
+def test_without_a_baseline_the_bare_base_is_used_and_named(tiny_bundle, tiny_base, picture):
+    bundle = replace(load_bundle(tiny_bundle), baseline=None)
+    captioner = Captioner.load(bundle, device="cpu")
+    beam, diverse = captioner.columns()[-2:]
+    assert beam.label == "Beam search (base)" and "base model alone" in beam.description
+    assert diverse.label == "Diverse beam search (base)" and "base model alone" in diverse.description
+    expected = generate(bundle, tiny_base, picture, None, num_beams=4, num_return_sequences=4)
+    assert texts(last(captioner.compare(picture)))["beam"] == expected
+
+
+def test_a_single_hypothesis(snapshots, tiny_bundle, picture):
+    bundle = load_bundle(tiny_bundle)
+    captioner = Captioner.load(replace(bundle, hypotheses=bundle.hypotheses[1:2]), device="cpu")
+    final = last(captioner.compare(picture))
+    assert [column.id for column in final.columns] == ["hypothesis-0", "beam", "diverse-beam"]
+    assert texts(final)["hypothesis-0"] == texts(snapshots[-1])["hypothesis-1"]
+
+
+def test_columns_say_what_they_are(tiny_captioner, snapshots):
+    columns = tiny_captioner.columns(CompareOptions(num_beams=6, num_beam_groups=3))
+    assert [column.id for column in columns] == IDS
+    assert columns[0].label == "Hypothesis 0" and columns[0].description == "Random."
+    assert "6 beams" in columns[3].description and "One adapter" in columns[3].description
+    assert "3 groups" in columns[4].description and "One adapter" in columns[4].description
+    assert [column.revises for column in columns] == [False, False, False, True, True]
+    with_beams = tiny_captioner.columns(CompareOptions(hypothesis_beams=2, num_samples=1))
+    assert [column.revises for column in with_beams] == [True, True, True, True, True, False]
+    shown = [(column.id, column.method, column.label) for column in snapshots[-1].columns]
+    assert shown == [(column.id, column.method, column.label) for column in tiny_captioner.columns()]
+
+
+def test_the_bundle_gives_the_defaults(tiny_captioner):
+    assert tiny_captioner.defaults == CompareOptions(num_beams=4, num_beam_groups=2, max_new_tokens=12)
+    assert tiny_captioner.name == "bundle"
+
+
+def test_an_image_in_memory(tiny_captioner, picture, snapshots):
+    with Image.open(picture) as image:
+        final = last(tiny_captioner.compare(image))
+    assert final.media == "image"
+    assert texts(final) == texts(snapshots[-1])
+
+
+def test_options_reach_the_decoding(tiny_captioner, picture, snapshots):
+    options = CompareOptions(num_beams=2, num_beam_groups=2, hypothesis_beams=3, max_new_tokens=5)
+    final = last(tiny_captioner.compare(picture, options))
+    assert [len(column.captions) for column in final.columns] == [1, 1, 1, 2, 2]
+    assert max(caption.tokens for column in final.columns for caption in column.captions) <= 5
+    for changed in ({"repetition_penalty": 50.0}, {"hypothesis_beams": 4}):
+        other = last(tiny_captioner.compare(picture, replace(tiny_captioner.defaults, **changed)))
+        assert other.captions("hypothesis") != snapshots[-1].captions("hypothesis")
+
+
+def test_no_caption_ends_before_its_shortest_length(tiny_bundle, picture):
+    captioner = Captioner.load(tiny_bundle, device="cpu")
+    with Image.open(picture) as image:
+        prompt = captioner._encode(image.convert("RGB"))
+    (event,) = captioner._engine.decode(prompt, captioner._requests(captioner.defaults), max_new_tokens=1)
+    # From now on, what the first hypothesis begins with ends a caption.
+    captioner._model.model.generation_config.eos_token_id = list(event.columns["hypothesis-0"][0].tokens)
+    captioner = Captioner(captioner.bundle, captioner._model, captioner._stack)
+
+    def lengths(**options):
+        final = last(captioner.compare(picture, replace(captioner.defaults, **options)))
+        return [caption.tokens for column in final.columns for caption in column.captions]
+
+    assert min(lengths()) == 1
+    assert min(lengths(min_new_tokens=8)) > 8
+
+
+def test_diverse_beams_differ_from_beams_by_the_penalty_only(tiny_captioner, picture):
+    options = replace(tiny_captioner.defaults, num_beams=4, num_beam_groups=4, diversity_penalty=50.0)
+    final = last(tiny_captioner.compare(picture, options))
+    assert len({caption.text[:1] for caption in final.column("diverse-beam").captions}) == 4
+    one_group = replace(options, num_beam_groups=1)
+    final = last(tiny_captioner.compare(picture, one_group))
+    assert texts(final)["diverse-beam"] == texts(final)["beam"]
+
+
+def test_a_sampling_column_leaves_the_others_as_they_are(tiny_captioner, picture, snapshots):
+    options = replace(tiny_captioner.defaults, num_samples=3, temperature=2.0)
+    spec = tiny_captioner.columns(options)[-1]
+    assert (spec.id, spec.method, spec.label) == ("sampling", "sampling", "Sampling")
+    assert "drawn at random with One adapter" in spec.description
+    final = last(tiny_captioner.compare(picture, options))
+    *others, drawn = texts(final).items()
+    assert dict(others) == texts(snapshots[-1])
+    assert drawn[0] == "sampling" and len(set(drawn[1])) == 3
+    assert texts(last(tiny_captioner.compare(picture, options)))["sampling"] == drawn[1]
+    other_seed = last(tiny_captioner.compare(picture, replace(options, seed=1)))
+    assert texts(other_seed)["sampling"] != drawn[1]
+
+
+def test_acceleration_changes_no_caption(tiny_bundle, picture, snapshots):
+    captioner = Captioner.load(tiny_bundle, device="cpu", acceleration="static")
+    for _ in range(2):
+        assert texts(last(captioner.compare(picture))) == texts(snapshots[-1])
+
+
+def test_the_image_is_encoded_once(tiny_bundle, picture):
+    captioner = Captioner.load(tiny_bundle, device="cpu")
+    seen = []
+    tower = captioner._model.model.model.vision_tower
+    tower.register_forward_hook(lambda *_: seen.append(1))
+    last(captioner.compare(picture))
+    assert len(seen) == 1
+
+
+def test_placeholders_are_never_written_however_likely(tiny_bundle, picture, snapshots, monkeypatch):
+    captioner = Captioner.load(tiny_bundle, device="cpu")
+    model, (placeholder,) = captioner._model, captioner._model.media_token_ids
+    with Image.open(picture) as image:
+        prompt = captioner._encode(image.convert("RGB"))
+    requests = captioner._requests(captioner.defaults)
+    (event,) = captioner._engine.decode(prompt, requests, max_new_tokens=1)
+    first = event.columns["hypothesis-0"][0].tokens[0]
+    with torch.no_grad():
+        output = model.model.lm_head.weight
+        output[placeholder] = 2 * output[first]
+    (event,) = captioner._engine.decode(prompt, requests, max_new_tokens=1)
+    assert event.columns["hypothesis-0"][0].tokens == (placeholder,)
+    written, text = [], model.text
+    monkeypatch.setattr(model, "text", lambda tokens: written.extend(tokens) or text(tokens))
+    final = last(captioner.compare(picture, replace(captioner.defaults, num_samples=3)))
+    assert first in written and placeholder not in written
+    assert final.captions("hypothesis") == snapshots[-1].captions("hypothesis")
+
+
+def test_a_step_of_the_whole_page_is_one_forward(tiny_bundle, picture):
+    captioner = Captioner.load(tiny_bundle, device="cpu")
+    rows = []
+    layer = captioner._model.model.model.language_model.layers[0]
+    layer.register_forward_pre_hook(lambda module, args: rows.append(args[0].shape[:2]))
+    options = replace(captioner.defaults, num_samples=2, hypothesis_beams=2)
+    snapshots = list(captioner.compare(picture, options))
+    # The first snapshot is empty; the prompt is read for three hypotheses and the baseline.
+    assert len(rows) == len(snapshots) - 1
+    assert rows[0][0] == 4 and max(count for count, _ in rows) == 3 * 2 + 4 + 4 + 2
+
+
+def test_stop_keeps_what_is_written(tiny_captioner, picture, snapshots):
+    asked = []
+
+    def should_stop():
+        asked.append(1)
+        return len(asked) > 4
+
+    stopped = list(tiny_captioner.compare(picture, should_stop=should_stop))
+    final = stopped[-1]
+    assert final.stopped and not final.done
+    assert len(stopped) < len(snapshots)
+    assert all(column.captions for column in final.columns)
+    assert final.column("hypothesis-1").captions[0].tokens <= 4
+    assert texts(last(tiny_captioner.compare(picture))) == texts(snapshots[-1])
+
+
+def test_closing_early_frees_the_turn(tiny_captioner, picture, snapshots):
+    iterator = tiny_captioner.compare(picture)
+    for _ in range(3):
+        next(iterator)
+    iterator.close()
+    assert texts(last(tiny_captioner.compare(picture))) == texts(snapshots[-1])
+
+
+def test_an_error_while_decoding_frees_the_turn(tiny_captioner, picture, snapshots):
+    def broken():
+        raise RuntimeError("the page is gone")
+
+    with pytest.raises(RuntimeError, match="the page is gone"):
+        list(tiny_captioner.compare(picture, should_stop=broken))
+    assert texts(last(tiny_captioner.compare(picture))) == texts(snapshots[-1])
+
+
+def test_a_waiting_request_can_be_stopped(tiny_captioner, picture):
+    busy = tiny_captioner.compare(picture)
+    next(busy)
+    next(busy)
+    waiting = list(tiny_captioner.compare(picture, should_stop=lambda: True))
+    assert waiting[-1].stopped and not any(column.captions for column in waiting[-1].columns)
+    assert last(busy).done
+
+
+def test_requests_from_many_threads_take_turns(tiny_captioner, picture, snapshots):
+    longer = replace(tiny_captioner.defaults, max_new_tokens=20)
+    expected = {12: texts(snapshots[-1]), 20: texts(last(tiny_captioner.compare(picture, longer)))}
+    found = []
+
+    def ask(options):
+        found.append((options.max_new_tokens, texts(last(tiny_captioner.compare(picture, options)))))
+
+    threads = [threading.Thread(target=ask, args=(options,)) for options in [tiny_captioner.defaults, longer] * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len(found) == 6
+    assert all(answer == expected[length] for length, answer in found)
+
+
+def test_a_generator_may_be_resumed_by_another_thread(tiny_captioner, picture, snapshots):
+    iterator = tiny_captioner.compare(picture)
+    next(iterator)
+    next(iterator)
+    found = []
+    thread = threading.Thread(target=lambda: found.append(last(iterator)))
+    thread.start()
+    thread.join(timeout=60)
+    assert texts(found[0]) == texts(snapshots[-1])
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+
+def test_a_bad_image_is_refused_at_once(tiny_captioner, tmp_path):
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    with pytest.raises(MediaError, match="empty.jpg is empty"):
+        tiny_captioner.compare(tmp_path / "empty.jpg")
+
+
+def test_an_adapter_of_another_base_is_refused(tiny_bundle, tiny_base, tmp_path):
+    config = json.loads((tiny_base / "config.json").read_text())
+    config["text_config"]["intermediate_size"] = 48
+    other = LlavaNextForConditionalGeneration.config_class.from_dict(config)
+    LlavaNextForConditionalGeneration(other).save_pretrained(tmp_path / "base")
+    AutoProcessor.from_pretrained(tiny_base).save_pretrained(tmp_path / "base")
+    bundle = load_bundle(tiny_bundle)
+    moved = replace(bundle, base=replace(bundle.base, path=str(tmp_path / "base")))
+    with pytest.raises(BundleError, match="expected"):
+        Captioner.load(moved, device="cpu")

@@ -1,0 +1,197 @@
+"""The command line: a table, one JSON object, and messages instead of tracebacks."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import soundfile
+
+from lora_mcl.captioner import Captioner
+from lora_mcl.cli import main
+from tests.support.paths import ROOT
+from tests.support.tiny_audio import SAMPLING_RATE, chirp
+
+IDS = ["hypothesis-0", "hypothesis-1", "hypothesis-2", "beam", "diverse-beam"]
+
+
+@pytest.fixture
+def run(tiny_bundle, picture, capsys):
+    """Run ``caption`` on the tiny bundle; returns status, standard output, standard error."""
+
+    def caption(*arguments, file=picture, model=tiny_bundle):
+        capsys.readouterr()
+        try:
+            status = main(["caption", str(file), "--model", str(model), *arguments])
+        except SystemExit as leaving:
+            status = leaving.code
+        return status, *capsys.readouterr()
+
+    return caption
+
+
+def test_json(run):
+    status, output, _ = run("--json")
+    assert status == 0
+    table = json.loads(output)
+    assert set(table) == {"media", "model", "seconds", "columns"}
+    assert (table["media"], table["model"]) == ("picture.png", "bundle")
+    assert [column["id"] for column in table["columns"]] == IDS
+    for column in table["columns"]:
+        assert set(column) == {"id", "method", "label", "seconds", "captions"}
+        assert column["captions"]
+        for caption in column["captions"]:
+            assert set(caption) == {"text", "log_prob", "mean_log_prob", "tokens"}
+
+
+def test_table(run):
+    status, output, _ = run()
+    assert status == 0
+    title, empty, header, *lines = output.splitlines()
+    assert title.startswith("picture.png captioned by bundle in ") and not empty
+    assert header.split() == ["column", "seconds", "tokens", "log", "p/token", "caption"]
+    assert len(lines) == 3 + 4 + 4
+    assert lines[0].startswith("Hypothesis 0") and lines[3].startswith("Beam search")
+    assert lines[4].startswith(" ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "captions"),
+    [
+        ((), 4),
+        (("--beams", "2"), 2),
+        (("--beams", "5"), 5),
+        (("--beams", "6", "--groups", "3", "--diversity-penalty", "1.5"), 6),
+    ],
+)
+def test_options(run, arguments, captions):
+    _, output, _ = run("--json", "--max-new-tokens", "4", *arguments)
+    columns = json.loads(output)["columns"]
+    assert [len(column["captions"]) for column in columns] == [1, 1, 1, captions, captions]
+    assert max(caption["tokens"] for column in columns for caption in column["captions"]) <= 4
+
+
+def test_the_searches_options(run, monkeypatch):
+    asked = []
+    compare = Captioner.compare
+
+    def listening(self, media, options, **others):
+        asked.append(options)
+        return compare(self, media, options, **others)
+
+    monkeypatch.setattr(Captioner, "compare", listening)
+    changes = {"hypothesis_beams": 3, "min_new_tokens": 5, "repetition_penalty": 1.5, "length_penalty": -0.5}
+    run()
+    status, *_ = run(*(f"--{name.replace('_', '-')}={value}" for name, value in changes.items()))
+    assert status == 0 and asked[1] == replace(asked[0], **changes)
+
+
+def test_a_sampling_column(run):
+    def drawn(*arguments):
+        _, output, _ = run("--json", "--max-new-tokens", "8", "--samples", "4", *arguments)
+        *others, sampling = json.loads(output)["columns"]
+        assert [column["id"] for column in others] == IDS
+        assert (sampling["id"], sampling["method"], len(sampling["captions"])) == ("sampling", "sampling", 4)
+        return [caption["text"] for caption in sampling["captions"]]
+
+    first = drawn()
+    assert len(set(first)) > 1
+    assert drawn("--seed", "0", "--top-p", "0.95") == first != drawn("--seed", "1")
+    assert len(set(drawn("--top-k", "1"))) == len(set(drawn("--typical-p", "1e-9"))) == 1
+    assert len(set(drawn("--temperature", "1e-6"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "message"),
+    [
+        ((), {"file": "missing.png"}, "There is no file missing.png"),
+        ((), {"file": __file__}, "test_cli.py is neither an image nor a sound"),
+        ((), {"model": "nowhere"}, "There is no bundle folder nowhere"),
+        (("--beams", "4", "--groups", "3"), {}, "num_beam_groups must divide num_beams"),
+        (("--beams", "0"), {}, "num_beams must be a whole number"),
+        (("--diversity-penalty", "-1"), {}, "diversity_penalty must be 0 or more"),
+        (("--max-new-tokens", "0"), {}, "max_new_tokens must be a whole number"),
+        (("--min-new-tokens", "13"), {}, "min_new_tokens must be at most max_new_tokens: 13 > 12"),
+        (("--max-new-tokens", "4000"), {}, "too long for the model, which has 512 positions"),
+        (("--beams", "many"), {}, "invalid int value"),
+        (("--samples", "-1"), {}, "num_samples must be a whole number from 0"),
+        (("--samples", "2", "--temperature", "0"), {}, "temperature must be above 0"),
+        (("--top-p", "0.5"), {}, "--top-p says how samples are drawn: ask for some with --samples"),
+        (("--acceleration", "magic"), {}, "invalid choice: 'magic'"),
+    ],
+)
+def test_a_users_error_is_a_message_and_status_2(run, arguments, given, message):
+    status, output, errors = run(*arguments, **given)
+    assert status == 2
+    assert output == ""
+    assert message in errors and "Traceback" not in errors
+
+
+def test_as_a_program(tiny_bundle):
+    done = subprocess.run(
+        [sys.executable, "-m", "lora_mcl", "caption", "missing.png", "--model", str(tiny_bundle)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1] == "lora_mcl: There is no file missing.png."
+
+
+@pytest.fixture
+def long_clip(tmp_path):
+    """2.5 s of sound; the tiny model hears 1 s."""
+    path = tmp_path / "long.wav"
+    soundfile.write(path, chirp(2.5), SAMPLING_RATE)
+    return path
+
+
+def test_a_sound(run, clip, tiny_audio_bundle):
+    status, output, errors = run("--json", file=clip, model=tiny_audio_bundle)
+    assert status == 0 and errors == ""
+    table = json.loads(output)
+    assert [column["id"] for column in table["columns"]] == IDS and table["media"] == "clip.wav"
+    assert table["window"]["end"] == table["window"]["duration"] == pytest.approx(0.8, abs=0.001)
+
+
+def test_the_part_of_a_sound(run, long_clip, tiny_audio_bundle):
+    status, output, errors = run("--json", file=long_clip, model=tiny_audio_bundle)
+    assert status == 0
+    assert errors.splitlines() == [
+        "lora_mcl: The model hears second 0.0 to 1.0 of this sound's 2.5. Choose another part with --start."
+    ]
+    status, later, errors = run("--json", "--start", "1.5", file=long_clip, model=tiny_audio_bundle)
+    assert json.loads(later)["window"] == {"start": 1.5, "end": 2.5, "duration": 2.5}
+    assert "second 1.5 to 2.5" in errors
+    assert json.loads(later)["columns"][0]["captions"] != json.loads(output)["columns"][0]["captions"]
+
+
+def test_how_the_base_is_loaded(run, clip, tiny_audio_bundle):
+    whole = ("--device", "cpu", "--dtype", "bfloat16", "--json")
+    status, output, _ = run(*whole, file=clip, model=tiny_audio_bundle)
+    assert status == 0 and json.loads(output)["columns"][0]["captions"][0]["text"]
+    for arguments, message in (
+        (("--device", "cpu", "--device-map", "auto"), "either device or device_map"),
+        (("--dtype", "int4"), "invalid choice"),
+        (("--start", "3"), "start must be a number of seconds from 0 to 0.6"),
+    ):
+        status, _, errors = run(*arguments, file=clip, model=tiny_audio_bundle)
+        assert status == 2 and message in errors
+
+
+def test_a_file_of_the_other_kind(run, clip, picture, tiny_audio_bundle):
+    status, _, errors = run(file=clip)
+    assert status == 2 and "clip.wav is an audio file; bundle takes image files" in errors
+    status, _, errors = run(file=picture, model=tiny_audio_bundle)
+    assert status == 2 and "picture.png is an image file; audio-bundle takes audio files" in errors
+
+
+def test_a_sound_with_no_model_named(clip, capsys, monkeypatch, tiny_audio_bundle, tmp_path):
+    monkeypatch.setattr("lora_mcl.cli.caption.EMBEDDED_AUDIO_BUNDLE", tmp_path / "nothing")
+    assert main(["caption", str(clip)]) == 2
+    assert "No audio model comes with this copy" in capsys.readouterr().err
+    monkeypatch.setattr("lora_mcl.cli.caption.EMBEDDED_AUDIO_BUNDLE", tiny_audio_bundle)
+    assert main(["caption", str(clip)]) == 0
+    assert capsys.readouterr().out.startswith("clip.wav captioned by audio-bundle in ")

@@ -1,0 +1,85 @@
+"""The gate's start: annealed EM finds modes that differ in words, whatever the seed, and the gate speaks for them."""
+
+import math
+
+import pytest
+import torch
+
+from lora_mcl.errors import OptionsError
+from lora_mcl.gate import CaptionGate
+from lora_mcl.gate_init import CONFIDENCE, Mixture, fit_mixture, start_gate
+
+MODES, CAPTIONS = 3, 240
+
+
+def captions(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """[N, 9] token ids and their modes [N]: six nouns that all modes share, three words of the mode's own five."""
+    generator = torch.Generator().manual_seed(seed)
+    modes = torch.arange(CAPTIONS) % MODES
+    nouns = torch.randint(40, (CAPTIONS, 6), generator=generator)
+    own = 40 + 5 * modes[:, None] + torch.randint(5, (CAPTIONS, 3), generator=generator)
+    return torch.cat([nouns, own], 1), modes
+
+
+def test_joint_by_hand():
+    mixture = Mixture(torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log(), torch.tensor([0.25, 0.75]).log())
+    found = mixture.log_joint(torch.tensor([[2.0, 1.0]])).exp()
+    torch.testing.assert_close(found, torch.tensor([[0.25 * 0.125, 0.75 * 0.081]]))
+
+
+def test_one_component_is_the_smoothed_frequency():
+    mixture = fit_mixture(torch.tensor([[3.0, 1.0], [0.0, 2.0]]), 1)
+    assert mixture.log_features.exp()[0].tolist() == pytest.approx([3.05 / 6.1, 3.05 / 6.1])
+    assert mixture.log_shares.item() == pytest.approx(0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_gate_starts_with_one_hypothesis_a_mode(seed):
+    labels, modes = captions(seed)
+    gate = CaptionGate(40 + 5 * MODES, MODES).eval()
+    start_gate(gate, labels, torch.Generator().manual_seed(seed))
+    log_gate = gate(labels)
+    chosen = log_gate.argmax(0)
+    main = [int(chosen[modes == mode].mode().values) for mode in range(MODES)]
+    assert sorted(main) == list(range(MODES))
+    assert (chosen == torch.tensor(main)[modes]).float().mean() > 0.97
+    first, second = log_gate.topk(2, dim=0).values
+    assert (first - second).mean().item() == pytest.approx(CONFIDENCE, abs=0.01)
+
+
+def test_the_likeliest_of_several_runs_is_kept():
+    labels, _ = captions(1)
+    bags = CaptionGate(40 + 5 * MODES, MODES).counts(labels)
+
+    def likelihood(restarts: int) -> float:
+        mixture = fit_mixture(bags, 4, torch.Generator().manual_seed(5), restarts)
+        return float(mixture.log_joint(bags).logsumexp(1).sum())
+
+    found = [likelihood(restarts) for restarts in (1, 2, 4, 8)]
+    assert found == sorted(found) and found[-1] > found[0]
+
+
+def test_a_random_start_is_no_such_thing():
+    labels, modes = captions(0)
+    torch.manual_seed(0)
+    chosen = CaptionGate(40 + 5 * MODES, MODES).eval()(labels).argmax(0)
+    shares = [(chosen[modes == mode].bincount(minlength=MODES) / (modes == mode).sum()).max() for mode in range(MODES)]
+    assert min(shares) < 0.8
+
+
+def test_captions_of_one_mode_leave_a_finite_gate():
+    gate = CaptionGate(4, 3)
+    start_gate(gate, torch.tensor([[1, 2], [1, 2], [1, 2]]))
+    assert gate.weight.isfinite().all() and gate.bias.isfinite().all()
+
+
+def test_one_hypothesis_has_nothing_to_choose():
+    gate = CaptionGate(4, 1)
+    before = gate.weight.clone()
+    start_gate(gate, torch.tensor([[1, 2]]))
+    assert torch.equal(gate.weight, before) and math.isclose(gate.bias.item(), 0)
+
+
+def test_too_few_captions_are_refused():
+    with pytest.raises(OptionsError, match="3 hypotheses cannot start from 2 captions"):
+        start_gate(CaptionGate(4, 3), torch.tensor([[1], [2]]))

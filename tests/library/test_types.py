@@ -1,0 +1,96 @@
+"""Options are checked when they are made; results become the documented JSON."""
+
+import math
+from dataclasses import FrozenInstanceError, fields
+
+import pytest
+
+from lora_mcl.errors import OptionsError
+from lora_mcl.types import (
+    Caption,
+    ColumnResult,
+    ColumnSpec,
+    CompareOptions,
+    Comparison,
+)
+
+WHOLE = ("num_beams", "num_beam_groups", "hypothesis_beams", "max_new_tokens")
+REAL = ("diversity_penalty", "repetition_penalty", "length_penalty")
+DRAWING = ("num_samples", "temperature", "top_k", "top_p", "typical_p", "seed")
+
+COMPARISON = Comparison(
+    media="cat.jpg",
+    model="image",
+    seconds=1.5,
+    columns=(
+        ColumnResult("hypothesis-0", "hypothesis", "English", 0.5, (Caption("A cat.", -2.0, -0.5, 4),), done=True),
+        ColumnResult("hypothesis-1", "hypothesis", "Français", 0.6, (Caption("Un chat.", -3.0, -0.6, 5),), done=True),
+        ColumnResult("beam", "beam", "Beam search", 1.0, (Caption("A cat.", -1.0, -0.25, 4), Caption("", 0, 0, 0))),
+    ),
+    done=True,
+)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("value", [0, -1, 10**6, 2.0, "3", True, None])
+def test_whole_numbers(name, value):
+    with pytest.raises(OptionsError, match=f"^{name} must be a whole number"):
+        CompareOptions(**{name: value})
+
+
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("value", [math.nan, math.inf, "1", True, None])
+def test_real_numbers(name, value):
+    with pytest.raises(OptionsError, match=f"^{name} must be a finite number"):
+        CompareOptions(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_beams": 4, "num_beam_groups": 3}, "num_beam_groups must divide num_beams: 4 beams"),
+        ({"num_beams": 2, "num_beam_groups": 4}, "num_beam_groups must divide num_beams: 2 beams"),
+        ({"diversity_penalty": -0.1}, "diversity_penalty must be 0 or more"),
+        ({"repetition_penalty": 0}, "repetition_penalty must be above 0"),
+        ({"num_samples": -1}, "^num_samples must be a whole number from 0 to 64, not -1"),
+        ({"num_samples": 65}, "^num_samples must be a whole number from 0 to 64, not 65"),
+        ({"min_new_tokens": -1}, "^min_new_tokens must be a whole number from 0 to 4096, not -1"),
+        ({"min_new_tokens": 9, "max_new_tokens": 8}, "min_new_tokens must be at most max_new_tokens: 9 > 8"),
+        ({"temperature": 0}, "^temperature must be above 0"),
+        ({"top_k": 0}, "^top_k must be a whole number of at least 1"),
+        ({"top_p": 1.1}, "^top_p must be above 0 and at most 1"),
+        ({"typical_p": 0}, "^typical_p must be above 0 and at most 1"),
+        ({"seed": -1}, "^seed must be a whole number"),
+    ],
+)
+def test_contradictions_and_ranges(options, message):
+    with pytest.raises(OptionsError, match=message):
+        CompareOptions(**options)
+
+
+def test_good_options():
+    options = CompareOptions(num_beams=1, num_beam_groups=1, diversity_penalty=0, length_penalty=-1.0)
+    assert options.num_beams == 1
+    with pytest.raises(FrozenInstanceError):
+        options.num_beams = 2
+    assert {field.name for field in fields(options)} == {*WHOLE, "min_new_tokens", *REAL, *DRAWING}
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ValueError, match="method must be one of"):
+        ColumnSpec("guess", "guessing", "Guessing", "")
+
+
+def test_json_form():
+    table = COMPARISON.to_dict()
+    assert list(table) == ["media", "model", "seconds", "columns"]
+    assert list(table["columns"][0]) == ["id", "method", "label", "seconds", "captions"]
+    assert table["columns"][0]["captions"] == [{"text": "A cat.", "log_prob": -2.0, "mean_log_prob": -0.5, "tokens": 4}]
+
+
+def test_columns_and_captions_by_name():
+    assert COMPARISON.column("beam").label == "Beam search"
+    with pytest.raises(KeyError):
+        COMPARISON.column("sampling")
+    assert COMPARISON.captions("hypothesis") == ("A cat.", "Un chat.")
+    assert COMPARISON.captions("diverse-beam") == ()

@@ -1,0 +1,114 @@
+"""Runs killed with SIGKILL at any moment, also in the middle of a save, go on to the same bits."""
+
+import os
+import shutil
+import signal
+import sys
+
+import pytest
+import torch
+from peft import LoraConfig
+
+from lora_mcl.trainer.checkpoints import UNFINISHED, checkpoint_steps, last_checkpoint, rotate
+from lora_mcl.trainer.trainer import MultipleChoiceLearner, MultipleChoiceTrainer
+from tests.library.trainer.test_trainer import (
+    EXACT,
+    SOFT,
+    arguments,
+    assert_same_weights,
+    collate,
+    examples,
+    gpt2,
+)
+
+
+def trainer_in(folder):
+    """Two epochs of shuffled data, dropout, accumulation; a checkpoint every second step, two kept."""
+    config = LoraConfig(r=2, lora_alpha=4, lora_dropout=0.2, target_modules="all-linear")
+    learner = MultipleChoiceLearner.attach(gpt2(), config, 2, SOFT, generator=torch.Generator().manual_seed(1))
+    settings = {"max_steps": 8, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+    saving = {"save_strategy": "steps", "save_steps": 2, "save_total_limit": 2}
+    return MultipleChoiceTrainer(
+        learner, arguments(folder, **settings, **saving), train_dataset=examples(24), data_collator=collate
+    )
+
+
+def die_at(module, name, count):
+    """From now on, the process kills itself at the ``count``-th call of a function, half way where it writes a file."""
+    original, calls = getattr(module, name), [0]
+
+    def dying(*args, **kwargs):
+        calls[0] += 1
+        if calls[0] == count:
+            if name in ("save", "save_file"):  # a file that is there and not whole
+                original(*args, **kwargs)
+                os.truncate(args[1], os.path.getsize(args[1]) // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args, **kwargs)
+
+    setattr(module, name, dying)
+
+
+def run_and_die(folder, module, name, count):
+    """Train in a child process that dies so; returns whether it did."""
+    child = os.fork()
+    if child == 0:
+        try:
+            die_at(module, name, count)
+            trainer_in(folder).train_or_resume()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    trainer = trainer_in(tmp_path_factory.mktemp("whole"))
+    trainer.train_or_resume()
+    return trainer
+
+
+MOMENTS = [
+    ("lora_mcl.trainer.base_trainer", "save_file", 1, None),
+    ("lora_mcl.trainer.base_trainer", "save_file", 3, 4),
+    ("torch", "save", 9, 4),
+    ("lora_mcl.trainer.checkpoints", "_flush", 20, 4),
+    ("lora_mcl.trainer.base_trainer", "rotate", 3, 6),
+    ("lora_mcl.trainer.trainer", "_count", 11, 4),
+]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork are Unix's")
+@pytest.mark.parametrize(("module", "name", "count", "last"), MOMENTS, ids=lambda value: str(value))
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, whole, module, name, count, last):
+    assert run_and_die(tmp_path, sys.modules[module], name, count)
+    found = last_checkpoint(tmp_path)
+    assert (found and found.name) == (last and f"checkpoint-{last}")
+    resumed = trainer_in(tmp_path)
+    resumed.train_or_resume()
+    assert resumed.state.global_step == 8
+    assert_same_weights(whole, resumed, **EXACT)
+    assert list(checkpoint_steps(tmp_path)) == [6, 8] and not (tmp_path / UNFINISHED).exists()
+
+
+def test_damaged_checkpoints_are_passed_over(tmp_path, whole, caplog):
+    folder = tmp_path / "run"
+    shutil.copytree(whole.args.output_dir, folder)
+    assert last_checkpoint(folder).name == "checkpoint-8"
+    (folder / "checkpoint-8" / "trainer_state.json").write_text("{")
+    assert last_checkpoint(folder).name == "checkpoint-6"
+    assert "checkpoint-8 is passed over" in caplog.text
+    weights = folder / "checkpoint-6" / "model.safetensors"
+    os.truncate(weights, weights.stat().st_size - 8)
+    assert last_checkpoint(folder) is None
+    assert last_checkpoint(tmp_path / "nothing") is None
+
+
+def test_the_best_checkpoint_stays(tmp_path):
+    for step in (2, 4, 6, 10):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    (tmp_path / "checkpoint-x").mkdir()
+    rotate(tmp_path, None, None)
+    rotate(tmp_path, 2, 2)
+    assert list(checkpoint_steps(tmp_path)) == [2, 6, 10]

@@ -1,0 +1,347 @@
+"""The page's server: its start, its endpoint through gradio_client, its messages, its Stop."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+import app
+from lora_mcl.bundle.bundle import EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE
+from lora_mcl.types import CompareOptions
+from tests.support.fake_captioner import (
+    BEAM,
+    DIVERSE,
+    HYPOTHESES,
+    SAMPLES,
+    FakeCaptioner,
+)
+from ui.about import About
+from ui.examples import load_examples
+from ui.modality import IMAGE
+from ui.page import build_page
+from ui.settings import SETTINGS
+from ui.tab import Desk
+from ui.zero_gpu import Lease
+
+# Gradio's own statistics of its queue, computed with pandas after every event.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
+]
+
+ABOUT = About(can="It can count to three.", cannot="It cannot count to four.")
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory):
+    """Serve a captioner; returns the address. Everything is closed at the end."""
+    pages = []
+
+    def start(captioner, medium=IMAGE) -> str:
+        desks = [Desk(medium, captioner, (), ABOUT)]
+        page = build_page(desks)
+        pages.append(page)
+        return app.launch(page, desks, "127.0.0.1", None)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        yield start
+    for page in pages:
+        page.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def client(serve) -> Client:
+    """A client of a captioner that answers at once."""
+    return client_of(serve(FakeCaptioner()))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def client_of(address: str) -> Client:
+    return Client(address, verbose=False)
+
+
+def test_settings_prefer_arguments_then_environment_then_defaults():
+    audio = str(EMBEDDED_AUDIO_BUNDLE) if EMBEDDED_AUDIO_BUNDLE.is_dir() else None
+    assert app.settings_from([], {}) == app.Settings(str(EMBEDDED_BUNDLE), audio, "127.0.0.1", None)
+    environment = {"LORA_MCL_IMAGE_MODEL": "me/bundle", "GRADIO_SERVER_NAME": "0.0.0.0", "PORT": "8000"}
+    environment |= {"LORA_MCL_AUDIO_MODEL": "me/sounds"}
+    assert app.settings_from([], environment) == app.Settings("me/bundle", "me/sounds", "0.0.0.0", 8000)
+    environment |= {"LORA_MCL_HOST": "10.0.0.1", "LORA_MCL_PORT": "9000"}
+    assert app.settings_from([], environment) == app.Settings("me/bundle", "me/sounds", "10.0.0.1", 9000)
+    arguments = ["--image-model", "folder", "--audio-model", "none", "--host", "::1", "--port", "7000"]
+    assert app.settings_from(arguments, environment) == app.Settings("folder", None, "::1", 7000)
+    large = ["--dtype", "bfloat16", "--device-map", "auto", "--load-in-4bit", "--acceleration", "compile"]
+    assert app.settings_from([*arguments, *large], {}) == app.Settings(
+        "folder", None, "::1", 7000, dtype="bfloat16", device_map="auto", load_in_4bit=True, acceleration="compile"
+    )
+
+
+def test_every_option_can_come_from_the_environment(capsys):
+    environment = {
+        "LORA_MCL_IMAGE_MODEL": "me/bundle",
+        "LORA_MCL_AUDIO_MODEL": "none",
+        "LORA_MCL_DTYPE": "float16",
+        "LORA_MCL_DEVICE_MAP": "auto",
+        "LORA_MCL_LOAD_IN_4BIT": "1",
+        "LORA_MCL_ACCELERATION": "cuda-graph",
+        "LORA_MCL_LEASE_START": "4.5",
+        "LORA_MCL_LEASE_PER_TOKEN": "0.05",
+    }
+    large = app.Settings("me/bundle", None, "127.0.0.1", None, "float16", "auto", True, "cuda-graph", Lease(4.5, 0.05))
+    assert app.settings_from([], environment) == large
+    arguments = ["--no-load-in-4bit", "--dtype", "bfloat16", "--lease-start", "3"]
+    assert app.settings_from(arguments, environment) == replace(
+        large, load_in_4bit=False, dtype="bfloat16", lease=Lease(3, 0.05)
+    )
+    bad = {
+        "LORA_MCL_DTYPE": "int8",
+        "LORA_MCL_LOAD_IN_4BIT": "perhaps",
+        "LORA_MCL_ACCELERATION": "fast",
+        "LORA_MCL_LEASE_START": "0",
+        "LORA_MCL_LEASE_PER_TOKEN": "soon",
+    }
+    for name, value in bad.items():
+        with pytest.raises(SystemExit) as leaving:
+            app.settings_from([], {name: value})
+        assert leaving.value.code == app.USER_ERROR
+        option = name.removeprefix("LORA_MCL_").lower().replace("_", "-")
+        printed = capsys.readouterr().err.splitlines()[-1]
+        assert option in printed or name in printed or option.replace("-", "'s ") in printed
+
+
+def test_something_must_be_served(capsys):
+    with pytest.raises(SystemExit) as leaving:
+        app.settings_from(["--image-model", "none", "--audio-model", "none"], {})
+    assert leaving.value.code == app.USER_ERROR
+    assert "nothing to serve" in capsys.readouterr().err
+
+
+def test_a_missing_bundle_is_one_clear_line(tmp_path, capsys):
+    assert app.main(["--image-model", str(tmp_path / "nothing")]) == app.USER_ERROR
+    printed = capsys.readouterr()
+    assert printed.err.startswith("app.py: ") and "nothing" in printed.err and printed.err.count("\n") == 1
+
+
+def test_a_taken_port_is_one_clear_line(tiny_bundle, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert app.main(["--image-model", str(tiny_bundle), "--port", str(port)]) == app.USER_ERROR
+    assert f"port {port}" in capsys.readouterr().err
+
+
+def test_only_the_comparison_is_public(client):
+    endpoints = client.view_api(return_format="dict", print_info=False)
+    assert list(endpoints["named_endpoints"]) == ["/compare_image"] and not endpoints["unnamed_endpoints"]
+    parameters = endpoints["named_endpoints"]["/compare_image"]["parameters"]
+    assert [(p["parameter_name"], p["parameter_default"]) for p in parameters[1:]] == [
+        ("num_beams", 3),
+        ("num_beam_groups", 3),
+        ("diversity_penalty", 0.8),
+        ("hypothesis_beams", 1),
+        ("num_samples", 0),
+        ("max_new_tokens", 48),
+    ]
+    assert parameters[0]["parameter_name"] == "image" and not parameters[0]["parameter_has_default"]
+
+
+def test_the_endpoint_streams_comparisons_as_json(serve, picture):
+    client = client_of(serve(FakeCaptioner(seconds_per_token=0.05)))
+    job = client.submit(image=handle_file(str(picture)), num_beams=2, num_beam_groups=1, api_name="/compare_image")
+    final = job.result(timeout=60)
+    assert final["media"] == picture.name and final["model"] == "fake"
+    ids = ["hypothesis-0", "hypothesis-1", "hypothesis-2", "beam", "diverse-beam"]
+    assert [column["id"] for column in final["columns"]] == ids
+    texts = [[caption["text"] for caption in column["captions"]] for column in final["columns"]]
+    assert texts == [*([sentence] for _, _, sentence in HYPOTHESES), list(BEAM[:2]), list(DIVERSE[:2])]
+    assert set(final["columns"][0]["captions"][0]) == {"text", "log_prob", "mean_log_prob", "tokens"}
+    # All hypotheses grew together.
+    lengths = [[len(c["captions"][0]["text"].split()) for c in o["columns"][:3]] for o in job.outputs()[1:5]]
+    assert lengths == sorted(lengths) and len(lengths) == 4 and all(len(set(row)) == 1 for row in lengths)
+
+
+def test_the_endpoint_draws_samples_where_asked(client, picture):
+    image = handle_file(str(picture))
+    final = client.predict(image=image, num_samples=2, api_name="/compare_image")
+    assert [caption["text"] for caption in final["columns"][-1]["captions"]] == list(SAMPLES[:2])
+    assert final["columns"][-1]["method"] == "sampling"
+
+
+def test_the_real_captioner_answers(serve, picture, tiny_captioner):
+    final = client_of(serve(tiny_captioner)).predict(image=handle_file(str(picture)), api_name="/compare_image")
+    assert [len(column["captions"]) for column in final["columns"]] == [1, 1, 1, 4, 4]
+    (*_, direct) = tiny_captioner.compare(picture)
+    assert [c["captions"] for c in final["columns"]] == [c["captions"] for c in direct.to_dict()["columns"]]
+
+
+def test_the_embedded_bundle_answers(serve, picture):
+    captioner = app.Captioner.load(EMBEDDED_BUNDLE)
+    final = client_of(serve(captioner)).predict(image=handle_file(str(picture)), api_name="/compare_image")
+    assert all(column["captions"][0]["text"] for column in final["columns"])
+    assert app.about(captioner).can
+
+
+NOT_PICTURES = {
+    "text.png": b"this is no picture",
+    "empty.png": b"",
+    "cut.png": b"\x89PNG\r\n\x1a\n" + b"\0" * 40,
+    "drawing.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+}
+
+
+@pytest.mark.parametrize("name", NOT_PICTURES)
+def test_a_file_that_is_no_picture_gets_a_message(client, tmp_path, name):
+    (tmp_path / name).write_bytes(NOT_PICTURES[name])
+    with pytest.raises(AppError, match=Path(name).stem):
+        client.predict(image=handle_file(str(tmp_path / name)), api_name="/compare_image")
+
+
+def test_bad_requests_get_messages(client, picture):
+    with pytest.raises(AppError, match="Choose a picture first"):
+        client.predict(image=None, api_name="/compare_image")
+    image = handle_file(str(picture))
+    for values, message in (
+        ({"num_beams": 4, "num_beam_groups": 3}, "num_beam_groups must divide"),
+        ({"num_beams": 99}, "num_beams.* from 1 to 12"),
+        ({"num_beams": 2.5, "num_beam_groups": 1}, "num_beams must be a whole number"),
+        ({"diversity_penalty": "much"}, "diversity_penalty"),
+        ({"max_new_tokens": None}, "max_new_tokens"),
+    ):
+        with pytest.raises(AppError, match=message):
+            client.predict(image=image, **values, api_name="/compare_image")
+
+
+def test_messages_show_file_names_as_text(client, tmp_path):
+    bad = tmp_path / "<b>&.png"
+    bad.write_bytes(b"no picture")
+    with pytest.raises(AppError) as raised:
+        client.predict(image=handle_file(str(bad)), api_name="/compare_image")
+    assert "<b>" not in str(raised.value)
+
+
+def test_files_that_were_not_uploaded_are_refused(client):
+    stolen = {"path": "/etc/hostname", "meta": {"_type": "gradio.FileData"}}
+    with pytest.raises(AppError):
+        client.predict(image=stolen, api_name="/compare_image")
+
+
+def test_uploads_have_a_limit(client, tmp_path):
+    large = tmp_path / "large.bmp"
+    Image.new("RGB", (4200, 3400)).save(large)
+    assert large.stat().st_size > 40 * 2**20
+    with pytest.raises(Exception, match="413|too large|exceeds"):
+        client.predict(image=handle_file(str(large)), api_name="/compare_image")
+
+
+def test_a_refusal_of_the_server_keeps_its_words_and_frees_the_page(picture):
+    failing = FakeCaptioner(failure=gr.Error("Your quota is used up."))
+    page = build_page([Desk(IMAGE, failing, (), ABOUT)])
+    (compare,) = (event.fn for event in page.fns.values() if event.name == "compare")
+    values = [getattr(failing.defaults, setting.name) for setting in SETTINGS]
+    shown = []
+    with pytest.raises(gr.Error, match="Your quota is used up"):
+        for updates in compare(SimpleNamespace(session_hash="visitor"), {"path": str(picture)}, *values):
+            shown.append(updates)
+    assert "This could not be captioned now." in shown[-1].values()
+    assert [part.interactive for part in shown[-1].values() if isinstance(part, gr.Button)] == [True, False]
+
+
+def test_an_unexpected_failure_tells_nothing_of_the_inside(serve, picture, capfd):
+    client = client_of(serve(FakeCaptioner(failure=RuntimeError("secret path"))))
+    with pytest.raises(AppError) as raised:
+        client.predict(image=handle_file(str(picture)), api_name="/compare_image")
+    assert "secret" not in str(raised.value)
+    assert "secret path" in capfd.readouterr().err
+
+
+def test_cancelling_stops_the_work_and_frees_the_turn(serve, picture):
+    captioner = FakeCaptioner(seconds_per_token=0.2)
+    client = client_of(serve(captioner))
+    job = client.submit(image=handle_file(str(picture)), api_name="/compare_image")
+    wait_until(lambda: captioner.steps >= 2)
+    job.cancel()
+    wait_until(lambda: captioner.closed == 1)
+    reached = captioner.steps
+    time.sleep(0.6)
+    assert captioner.steps == reached < 12
+    captioner.seconds_per_token = 0.0
+    final = client.predict(image=handle_file(str(picture)), api_name="/compare_image")
+    assert final["columns"][0]["captions"][0]["text"] == HYPOTHESES[0][2]
+
+
+def test_a_client_that_leaves_stops_the_work(serve, picture):
+    captioner = FakeCaptioner(seconds_per_token=0.25)
+    address = serve(captioner)
+    script = (
+        "from gradio_client import Client, handle_file\n"
+        f"client = Client({address!r}, verbose=False)\n"
+        f"client.predict(image=handle_file({str(picture)!r}), api_name='/compare_image')\n"
+    )
+    leaver = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        wait_until(lambda: captioner.steps >= 2)
+    finally:
+        leaver.kill()
+        leaver.wait()
+    wait_until(lambda: captioner.closed == 1)
+    assert captioner.steps < 12
+
+
+def test_comparisons_take_turns(serve, picture):
+    captioner = FakeCaptioner(seconds_per_token=0.02, defaults=CompareOptions(max_new_tokens=6))
+    client = client_of(serve(captioner))
+    jobs = [client.submit(image=handle_file(str(picture)), api_name="/compare_image") for _ in range(3)]
+    assert all(job.result(timeout=60)["columns"][0]["captions"] for job in jobs)
+    assert captioner.steps == 18 and captioner.closed == 3
+
+
+def test_nothing_is_fetched_from_elsewhere(serve, picture, monkeypatch):
+    asked = []
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host, *args, **kwargs):
+        asked.append(host)
+        return resolve(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.delenv("GRADIO_ANALYTICS_ENABLED", raising=False)
+    client = client_of(serve(FakeCaptioner()))
+    client.predict(image=handle_file(str(picture)), api_name="/compare_image")
+    assert {host for host in asked if host not in (None, "127.0.0.1", "localhost", b"127.0.0.1")} == set()
+
+
+def test_examples_that_do_not_fit_their_list_are_refused(tmp_path, picture):
+    assert load_examples(tmp_path) == ()
+    shutil.copy(picture, tmp_path / "a.png")
+    entry = {"file": "a.png", "title": "A", "alt": "A circle", "credit": "Us"}
+    listing = tmp_path / "examples.json"
+    listing.write_text(json.dumps([entry]))
+    assert [example.title for example in load_examples(tmp_path)] == ["A"]
+    for bad in ({**entry, "file": "../a.png"}, {**entry, "file": "b.png"}, {"file": "a.png"}):
+        listing.write_text(json.dumps([bad]))
+        with pytest.raises(ValueError, match=r"examples\.json"):
+            load_examples(tmp_path)
+
+
+def test_the_examples_of_the_repository_are_complete():
+    examples = load_examples(app.EXAMPLES / "image")
+    assert len(examples) >= 8
+    assert all(example.title and example.alt and example.credit for example in examples)

@@ -1,0 +1,173 @@
+"""The audio desk's server: which bundles it takes, its endpoint through gradio_client, its messages."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+import app
+from lora_mcl.errors import BundleError
+from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner, FakeCaptioner
+from tests.support.tiny_audio import tone
+from ui.about import About, about_embedded_audio
+from ui.modality import AUDIO, IMAGE
+from ui.page import build_page
+from ui.tab import Desk
+
+# Gradio's own statistics of its queue, computed with pandas after every event.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
+]
+
+ABOUT = About(can="It hears.", cannot="It does not sing.")
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory):
+    """Serve desks; returns a client. Everything is closed at the end."""
+    pages = []
+
+    def start(*desks: Desk) -> Client:
+        pages.append(build_page(desks))
+        return Client(app.launch(pages[-1], desks, "127.0.0.1", None), verbose=False)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        yield start
+    for page in pages:
+        page.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def captioner() -> FakeAudioCaptioner:
+    return FakeAudioCaptioner()
+
+
+@pytest.fixture(scope="module")
+def client(serve, captioner) -> Client:
+    """Both desks, as the page has them."""
+    return serve(Desk(IMAGE, FakeCaptioner(), (), ABOUT), Desk(AUDIO, captioner, (), ABOUT))
+
+
+@pytest.fixture
+def long_clip(tmp_path):
+    """300 Hz, then 900 Hz, 2 s each: the fake hears 2 s."""
+    path = tmp_path / "long.flac"
+    soundfile.write(path, np.concatenate([tone(300, 2, 44_100), tone(900, 2, 44_100)]), 44_100)
+    return path
+
+
+def test_both_comparisons_are_public(client):
+    endpoints = client.view_api(return_format="dict", print_info=False)
+    assert list(endpoints["named_endpoints"]) == ["/compare_image", "/compare_audio"]
+    assert not endpoints["unnamed_endpoints"]
+    parameters = endpoints["named_endpoints"]["/compare_audio"]["parameters"]
+    assert [(p["parameter_name"], p["parameter_default"]) for p in parameters[1:]] == [
+        ("start", 0),
+        ("num_beams", 3),
+        ("num_beam_groups", 3),
+        ("diversity_penalty", 0.8),
+        ("hypothesis_beams", 1),
+        ("num_samples", 0),
+        ("max_new_tokens", 48),
+    ]
+    assert parameters[0]["parameter_name"] == "audio" and not parameters[0]["parameter_has_default"]
+
+
+def test_the_endpoint_answers_and_says_what_it_heard(client, captioner, long_clip):
+    audio = handle_file(str(long_clip))
+    final = client.predict(audio=audio, api_name="/compare_audio")
+    assert final["media"] == "long.flac"
+    assert [c["captions"][0]["text"] for c in final["columns"][:3]] == [sentence for _, _, sentence in HYPOTHESES]
+    assert final["window"] == {"start": 0, "end": 2, "duration": 4}
+    assert strongest(captioner.heard) == pytest.approx(300, abs=1)
+    later = client.predict(audio=audio, start=2, api_name="/compare_audio")
+    assert later["window"] == {"start": 2, "end": 4, "duration": 4}
+    assert strongest(captioner.heard) == pytest.approx(900, abs=1)
+
+
+def strongest(samples: np.ndarray) -> float:
+    return np.abs(np.fft.rfft(samples)).argmax() * 16_000 / len(samples)
+
+
+def test_the_real_captioner_answers(serve, clip, tiny_audio_captioner):
+    client = serve(Desk(AUDIO, tiny_audio_captioner, (), ABOUT))
+    final = client.predict(audio=handle_file(str(clip)), api_name="/compare_audio")
+    (*_, direct) = tiny_audio_captioner.compare(clip)
+    assert [c["captions"] for c in final["columns"]] == [c["captions"] for c in direct.to_dict()["columns"]]
+
+
+def test_bad_requests_get_messages(client, clip, tmp_path):
+    with pytest.raises(AppError, match="Choose a sound first"):
+        client.predict(audio=None, api_name="/compare_audio")
+    for name, content, message in (
+        ("words.wav", b"this is no sound", "words.wav is not a sound"),
+        ("empty.mp3", b"", "empty.mp3 is empty"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(AppError, match=message):
+            client.predict(audio=handle_file(str(tmp_path / name)), api_name="/compare_audio")
+    soundfile.write(tmp_path / "still.wav", np.zeros(16_000), 16_000)
+    soundfile.write(tmp_path / "click.wav", tone(440, 0.1), 16_000)
+    for name, message in (("still.wav", "is silent"), ("click.wav", "too short")):
+        with pytest.raises(AppError, match=message):
+            client.predict(audio=handle_file(str(tmp_path / name)), api_name="/compare_audio")
+    for values, message in (
+        ({"start": 9}, "start must be a number of seconds from 0 to 0.6"),
+        ({"start": "soon"}, "start must be a number"),
+        ({"num_beams": 99}, "num_beams.* from 1 to 12"),
+    ):
+        with pytest.raises(AppError, match=message):
+            client.predict(audio=handle_file(str(clip)), **values, api_name="/compare_audio")
+
+
+def test_files_that_were_not_uploaded_are_refused(client):
+    stolen = {"path": "/etc/hostname", "meta": {"_type": "gradio.FileData"}}
+    with pytest.raises(AppError):
+        client.predict(audio=stolen, api_name="/compare_audio")
+
+
+def settings(**models) -> app.Settings:
+    return app.Settings(**{"image_model": None, "audio_model": None, **models}, host="127.0.0.1", port=None)
+
+
+def test_a_desk_for_each_model(tiny_bundle, tiny_audio_bundle):
+    both = app.build_desks(settings(image_model=str(tiny_bundle), audio_model=str(tiny_audio_bundle)))
+    assert [(desk.medium, desk.captioner.name) for desk in both] == [(IMAGE, "bundle"), (AUDIO, "audio-bundle")]
+    (only,) = app.build_desks(settings(audio_model=str(tiny_audio_bundle)))
+    assert only.medium == AUDIO and "audio-bundle" in only.about.can
+
+
+def test_a_bundle_of_the_other_medium_is_refused(tiny_bundle, tiny_audio_bundle, capsys):
+    with pytest.raises(BundleError, match="bundle is no bundle for --audio-model: its modality is image"):
+        app.build_desks(settings(audio_model=str(tiny_bundle)))
+    assert app.main(["--image-model", str(tiny_audio_bundle)]) == app.USER_ERROR
+    assert "audio-bundle is no bundle for --image-model" in capsys.readouterr().err
+
+
+def test_how_large_models_are_held(tiny_audio_bundle):
+    placed = app.Settings(None, str(tiny_audio_bundle), "127.0.0.1", None, dtype="bfloat16", device_map="cpu")
+    (desk,) = app.build_desks(placed)
+    assert str(desk.captioner._model.model.dtype) == "torch.bfloat16"
+
+
+def test_what_is_said_of_the_embedded_model_is_what_was_measured(tmp_path):
+    results = tmp_path / "audio.json"
+    training = {"sounds": 90, "backgrounds": 12}
+    before = about_embedded_audio(training, results)
+    assert "90 everyday sounds and 12 backgrounds" in before.can and "%" not in before.can
+
+    def split(recall, families):
+        best = {"recall": recall, "family_recall": families}
+        mean = {"nothing_wrong": families + 0.1}
+        return {"captioned": 1000, "generation": {"caption-gate": {"best": best, "mean": mean}}}
+
+    results.write_text(json.dumps({"test": split(0.25, 0.5), "seen": split(0.75, 0.8)}))
+    said = about_embedded_audio(training, results).can
+    assert "On 1,000 clips" in said and "named 25% of the sounds, and the kind (an animal, a machine …) of 50%" in said
+    assert "mixed anew, 75% and 80%." in said
+    assert "60% said nothing wrong of new recordings, and 90% of those that it knows." in said

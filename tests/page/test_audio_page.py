@@ -1,0 +1,257 @@
+"""The Audio tab as a visitor sees it, in a headless Chromium."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from playwright.sync_api import Page, expect
+
+import app
+from tests.support.browsing import (
+    COLUMNS,
+    browsing,
+    captions,
+    column,
+    expect_state,
+    screenshot,
+    set_number,
+    start_browser,
+    visiting,
+)
+from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner, FakeCaptioner
+from tests.support.tiny_audio import tone
+from ui.about import About
+from ui.examples import load_examples
+from ui.modality import AUDIO, IMAGE
+from ui.page import build_page
+from ui.tab import Desk
+
+pytestmark = [
+    pytest.mark.browser,
+    # Gradio's own statistics of its queue, computed with pandas after every event.
+    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
+]
+
+MICROPHONE_HERTZ = 1_000.0
+
+
+@pytest.fixture(scope="module")
+def voice(tmp_path_factory) -> Path:
+    """What the fake microphone hears, over and over: a tone."""
+    path = tmp_path_factory.mktemp("voice") / "voice.wav"
+    soundfile.write(path, tone(MICROPHONE_HERTZ, 10, 48_000), 48_000, subtype="PCM_16")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(chromium, voice):
+    microphone = (
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={voice}",
+    )
+    with browsing() as playwright:
+        browser = start_browser(playwright, chromium, *microphone)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Open an address on its Audio tab."""
+
+    def open_tab(address: str, **options) -> Page:
+        page = open_page(address, **options)
+        page.get_by_role("tab", name="Audio").click()
+        expect(column(page, "beam")).to_be_visible()
+        return page
+
+    with visiting(browser) as open_page:
+        yield open_tab
+
+
+@pytest.fixture(scope="module")
+def captioner() -> FakeAudioCaptioner:
+    return FakeAudioCaptioner()
+
+
+@pytest.fixture(scope="module")
+def address(captioner, tmp_path_factory):
+    """Both tabs of fake captioners, the audio one with two examples."""
+    folder = tmp_path_factory.mktemp("examples")
+    entries = []
+    for title, hertz in (("Low", 300), ("High", 3_000)):
+        soundfile.write(folder / f"{title}.flac", tone(hertz, 1.5), 16_000)
+        entries.append({"file": f"{title}.flac", "title": title, "alt": f"A {title} tone", "credit": "Us"})
+    (folder / "examples.json").write_text(json.dumps(entries))
+    about = About(can="It hears.", cannot="It does not sing.")
+    desks = [
+        Desk(IMAGE, FakeCaptioner(), (), about),
+        Desk(AUDIO, captioner, load_examples(folder), about),
+    ]
+    page = build_page(desks)
+    yield app.launch(page, desks, "127.0.0.1", None)
+    page.close(verbose=False)
+
+
+@pytest.fixture
+def pace(captioner):
+    """Set the fake captioner's pace for one test."""
+
+    def set_pace(seconds_per_token: float) -> None:
+        captioner.seconds_per_token = seconds_per_token
+
+    yield set_pace
+    captioner.seconds_per_token = 0.0
+
+
+@pytest.fixture
+def long_clip(tmp_path) -> Path:
+    """300 Hz, then 900 Hz, 2 s each: the fake hears 2 s."""
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.concatenate([tone(300, 2, 44_100), tone(900, 2, 44_100)]), 44_100)
+    return path
+
+
+def upload(page: Page, sound: Path) -> None:
+    page.set_input_files("#audio-media input[type=file]", str(sound))
+
+
+def strongest(samples: np.ndarray) -> float:
+    return np.abs(np.fft.rfft(samples * np.hanning(len(samples)))).argmax() * 16_000 / len(samples)
+
+
+def test_an_upload_is_shown_and_fills_every_column(visit, address, clip, tmp_path):
+    page = visit(address)
+    expect_state(page, "idle")
+    expect(page.locator("#audio-hearing img")).to_have_count(0)
+    upload(page, clip)
+    expect(page.locator("#audio-hearing img")).to_be_visible()
+    expect(page.locator("#audio-hearing .seconds")).to_have_text("0.0 s0.8 s")
+    expect(page.locator("#audio-media")).to_contain_text("0:01")
+    expect(page.locator("#audio-start")).to_be_hidden()
+    page.click("#audio-compare")
+    expect_state(page, "done")
+    assert [captions(page, id)[0] for id in COLUMNS[:3]] == [sentence for _, _, sentence in HYPOTHESES]
+    expect(page.locator("#audio-status")).to_have_text(re.compile(r"^\s*Done in \d+\.\d s\.\s*$"))
+    screenshot(page, "audio-light", tmp_path)
+    page.get_by_role("tab", name="Image").click()
+    expect_state(page, "idle")
+
+
+def test_a_long_sound_is_cut_with_a_notice_and_a_choice(visit, address, captioner, long_clip, tmp_path):
+    page = visit(address)
+    upload(page, long_clip)
+    expect(page.locator("#audio-hearing .notice")).to_have_text(
+        "The model hears second 0.0 to 2.0 of this sound's 4.0."
+    )
+    first = page.locator("#audio-hearing img").get_attribute("src")
+    page.click("#audio-compare")
+    expect_state(page, "done")
+    expect(page.locator("#audio-status")).to_contain_text("second 0.0 to 2.0 of this sound's 4.0")
+    assert strongest(captioner.heard) == pytest.approx(300, abs=1)
+    assert page.locator("#audio-start input[type=range]").get_attribute("max") == "2"
+    set_number(page, "#audio-start", 2)
+    expect(page.locator("#audio-hearing .notice")).to_contain_text("second 2.0 to 4.0")
+    assert page.locator("#audio-hearing img").get_attribute("src") != first
+    expect_state(page, "idle")
+    page.click("#audio-compare")
+    expect_state(page, "done")
+    assert strongest(captioner.heard) == pytest.approx(900, abs=1)
+    screenshot(page, "audio-cut", tmp_path)
+
+
+def test_a_recording_is_captioned(visit, address, captioner):
+    page = visit(address)
+    page.locator("#audio-media").get_by_label("Record audio").click()
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.wait_for_timeout(1_500)
+    page.get_by_role("button", name="Stop", exact=True).first.click()
+    expect(page.locator("#audio-hearing img")).to_be_visible()
+    page.click("#audio-compare")
+    expect_state(page, "done")
+    assert 0.5 < len(captioner.heard) / 16_000 < 2.01
+    assert strongest(captioner.heard) == pytest.approx(MICROPHONE_HERTZ, abs=3)
+
+
+def test_a_click_on_an_example_compares_it(visit, address, captioner, long_clip, pace):
+    page = visit(address)
+    # Another sound's choice of part does not stay.
+    upload(page, long_clip)
+    page.locator("#audio-start input[type=number]").fill("1.5")
+    page.get_by_role("button", name="A High tone").click()
+    expect_state(page, "done")
+    assert strongest(captioner.heard) == pytest.approx(3_000, abs=1) and len(captioner.heard) == 24_000
+    expect(page.locator("#audio-start")).to_be_hidden()
+    expect(page.locator("#audio-hearing .seconds")).to_have_text("0.0 s1.5 s")
+    pace(0.6)
+    page.get_by_role("button", name="A Low tone").click()
+    expect_state(page, "writing")
+    page.click("#audio-stop")
+    expect_state(page, "stopped")
+    # A sound taken away takes its captions and its picture along.
+    page.locator("#audio-media").get_by_role("button", name="Clear").click()
+    expect_state(page, "idle")
+    expect(page.locator("#audio-hearing img")).to_have_count(0)
+
+
+def test_what_is_wrong_is_said(visit, address, tmp_path):
+    page = visit(address)
+    page.click("#audio-compare")
+    expect(page.locator("#audio-status")).to_contain_text("Choose a sound first")
+    soundfile.write(tmp_path / "still.wav", np.zeros(16_000), 16_000)
+    upload(page, tmp_path / "still.wav")
+    expect(page.locator("#audio-hearing .notice")).to_contain_text("still.wav is silent")
+    page.click("#audio-compare")
+    expect(page.locator("#audio-status")).to_contain_text("still.wav is silent")
+    expect(page.locator("#audio-compare")).to_be_enabled()
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "width"),
+    [("dark", "?__theme=dark", 1280), ("phone", "", 390), ("phone-dark", "?__theme=dark", 390)],
+)
+def test_dark_and_phone(visit, address, long_clip, tmp_path, name, query, width):
+    page = visit(address + query, width=width)
+    upload(page, long_clip)
+    expect(page.locator("#audio-hearing img")).to_be_visible()
+    page.click("#audio-compare")
+    expect_state(page, "done")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    boxes = [column(page, id).bounding_box() for id in COLUMNS]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    screenshot(page, f"audio-{name}", tmp_path)
+
+
+def test_everything_has_a_name(visit, address, clip):
+    page = visit(address)
+    upload(page, clip)
+    expect(page.locator("#audio-hearing img")).to_be_visible()
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll('button, input, img')]
+        .filter((e) => e.offsetParent && !(e.innerText || e.alt || e.title || e.getAttribute('aria-label')
+          || (e.labels && e.labels.length)))
+        .map((e) => e.outerHTML.slice(0, 200))"""
+    )
+    assert unnamed == []
+
+
+def test_a_real_captioner_on_the_page(visit, tiny_captioner, tiny_audio_captioner, clip):
+    desks = [Desk(IMAGE, tiny_captioner, (), app.about(tiny_captioner))]
+    desks.append(Desk(AUDIO, tiny_audio_captioner, (), app.about(tiny_audio_captioner)))
+    page = build_page(desks)
+    try:
+        shown = visit(app.launch(page, desks, "127.0.0.1", None))
+        upload(shown, clip)
+        shown.click("#audio-compare")
+        expect_state(shown, "done")
+        (*_, direct) = tiny_audio_captioner.compare(clip)
+        # A browser shows any white space as a blank.
+        expected = [caption.text.split() for caption in direct.column("beam").captions]
+        assert [text.split() for text in captions(shown, "beam")] == expected
+    finally:
+        page.close(verbose=False)

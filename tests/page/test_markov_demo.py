@@ -1,0 +1,200 @@
+"""The "How it works" tab: its recorded runs, its drawings, its endpoints, and what a visitor does with it."""
+
+import json
+import re
+import threading
+import time
+from dataclasses import dataclass, replace
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from playwright.sync_api import expect
+
+import app
+from lora_mcl.markov import LearningOptions
+from tests.support.browsing import (
+    browsing,
+    screenshot,
+    start_browser,
+    visiting,
+    wait_until,
+)
+from tests.support.fake_captioner import FakeCaptioner
+from training.experiments.markov.__main__ import run_setup
+from training.experiments.markov.setups import PAPER_SETUPS
+from ui.about import About
+from ui.markov_runs import LIVE, Lesson, load_lessons
+from ui.markov_view import board_html, figures_html, recipes_html
+from ui.modality import IMAGE
+from ui.page import build_page
+from ui.tab import Desk
+
+# Gradio's own statistics of its queue, computed with pandas after every event.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
+]
+
+TINY = LearningOptions(
+    steps=6, batch_size=4, length=12, learning_rate=1e-2, evaluate_every=2, dense_steps=0, evaluation_size=20
+)
+
+
+@dataclass(frozen=True)
+class Watched(Lesson):
+    """A lesson whose live training waits for a permit at each moment; ``ends``: after how many each run ended."""
+
+    permits: threading.Semaphore = None
+    ends: list[int] = None
+
+    def live(self, seed):
+        shown = 0
+        try:
+            for run in super().live(seed):
+                self.permits.acquire(timeout=60)
+                shown = len(run.frames)
+                yield run
+        finally:
+            self.ends.append(shown)
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """A folder of both set-ups, trained for six steps."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for name, setup in PAPER_SETUPS.items():
+        run_setup(name, setup, "tuned", TINY, 1, folder / name, folder / "runs" / name, test_size=60)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lessons(recordings):
+    live = replace(TINY, watched=8)
+    return tuple(replace(lesson, live_options=live) for lesson in load_lessons(recordings))
+
+
+@pytest.fixture(scope="module")
+def watched(lessons):
+    """The first lesson, whose live training can be held up."""
+    fields = {name: getattr(lessons[0], name) for name in Lesson.__dataclass_fields__}
+    fields["live_options"] = replace(lessons[0].live_options, steps=12, evaluate_every=1)
+    return Watched(**fields, permits=threading.Semaphore(0), ends=[])
+
+
+@pytest.fixture(scope="module")
+def address(lessons, watched):
+    desks = [Desk(IMAGE, FakeCaptioner(), (), About(can="", cannot=""))]
+    page = build_page(desks, (watched, lessons[1]))
+    yield app.launch(page, desks, "127.0.0.1", None)
+    page.close(verbose=False)
+
+
+def test_recordings_are_read(recordings, lessons, tmp_path):
+    assert [lesson.name for lesson in lessons] == ["transition1", "transition2"]
+    first = lessons[0]
+    assert first.mixture == PAPER_SETUPS["transition1"].mixture
+    assert lessons[1].objective.name == "relaxed" and lessons[1].objective.epsilon == 0.1
+    assert [frame.step for frame in first.recorded.frames] == [0, 2, 4, 6] and first.recorded.steps == 6
+    assert len(first.recorded.tokens) == len(first.recorded.chains) == len(first.recorded.frames[0].two.winners) == 8
+    assert [first.recorded.at(step) for step in (0, 1, 2, 3.9, 6, 99)] == [0, 0, 1, 1, 3, 3]
+    assert load_lessons(tmp_path) == ()
+    bad = tmp_path / "transition1" / "result.json"
+    bad.parent.mkdir()
+    bad.write_text(json.dumps({"runs": []}))
+    with pytest.raises(ValueError, match="is not a result of training.experiments.markov"):
+        load_lessons(tmp_path)
+
+
+def test_a_live_run_grows_and_can_be_closed(lessons):
+    runs = lessons[0].live(seed=3)
+    first, second = next(runs), next(runs)
+    assert [frame.step for frame in second.frames] == [0, 2] and second.frames[0] == first.frames[0]
+    assert first.steps == 6 and first.frames[0].one.nll == pytest.approx(first.frames[0].two.nll[:1])
+    runs.close()
+    assert next(runs, None) is None
+    assert LIVE.steps * LIVE.batch_size < 5000, "visitors wait for it"
+
+
+def test_the_drawings_show_what_was_measured(lessons):
+    lesson, run = lessons[0], lessons[0].recorded
+    last = replace(run.frames[-1].two, later=(((0.8, 0.2), (0.9, 0.1)), ((0.2, 0.8), (0.25, 0.75))), winners=(1, 0) * 4)
+    shown = board_html(lesson, replace(run, frames=(*run.frames[:-1], replace(run.frames[-1], two=last))), 6)
+    assert 'data-step="6"' in shown
+    targets = re.findall(r'class="target" cx="([\d.]+)" cy="([\d.]+)"', shown)
+    dots = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="7"', shown)
+    assert dots == targets and len(dots) == 2, "hypotheses that have found the recipes lie in their rings"
+    assert "Hypothesis 1: ● after ○ 20%, after ● 10%." in shown
+    assert re.findall(r'badge accent-\d">(\d)<', shown) == ["2", "1"] * 4
+    assert "nothing to win yet" in board_html(lesson, run, 0)
+    beads = re.findall(r'aria-label="([●○]+)"', shown)
+    assert beads == ["".join("○●"[token] for token in tokens) for tokens in run.tokens]
+    assert "after ○ comes ● in 20% of cases" in recipes_html(lesson)
+    one = lesson.measured["1"]["loss"]["mean"]
+    assert f"{one:.3f} nats per bead" in figures_html(lesson) and "mean of 1 runs" not in figures_html(lesson)
+
+
+def test_other_programs_can_ask(address, watched):
+    client = Client(address, verbose=False)
+    names = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert {"/markov_step", "/markov_train"} <= names.keys()
+    answer = client.predict(setup="transition2", step=5, api_name="/markov_step")
+    assert (answer["setup"], answer["step"], answer["steps"]) == ("transition2", 4, 6)
+    assert len(answer["two_hypotheses"]["later"]) == 2 and len(answer["one_model"]["later"]) == 1
+    job = client.submit(setup="transition2", seed=5, api_name="/markov_train")
+    assert job.result(timeout=60)["step"] == 6
+    assert [moment["step"] for moment in job.outputs()] == [0, 2, 4, 6]
+    for arguments in ({"setup": "other", "step": 1}, {"setup": "transition1", "step": "soon"}):
+        with pytest.raises(AppError, match="must be"):
+            client.predict(**arguments, api_name="/markov_step")
+
+
+@pytest.mark.browser
+def test_a_visitor_watches_and_trains(address, watched, chromium, tmp_path):
+    with browsing() as playwright, visiting(start_browser(playwright, chromium)) as visit:
+        page = visit(address, width=390)
+        page.get_by_role("tab", name="How it works").click()
+        board = page.locator(".lesson")
+        expect(board).to_have_attribute("data-step", "6")
+        slider = page.locator("#lesson-step input[type=number]")
+        slider.fill("0")
+        slider.press("Tab")
+        expect(board).to_have_attribute("data-step", "0")
+        page.click("#lesson-play")
+        expect(board).to_have_attribute("data-step", "6")
+        expect(page.locator("#lesson-play")).to_be_enabled()
+        page.get_by_label("Two similar recipes").check()
+        expect(page.locator(".recipes")).to_contain_text("in 70% of cases")
+        page.get_by_label("Two very different recipes").check()
+        expect(page.locator(".recipes")).to_contain_text("in 20% of cases")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+        watched.permits.release(3)
+        page.click("#lesson-train")
+        expect(board).to_have_attribute("data-step", "2")
+        expect(page.locator("#lesson-status")).to_contain_text("Training")
+        expect(page.locator("#lesson-train")).to_be_disabled()
+        page.click("#lesson-stop")
+        expect(page.locator("#lesson-status")).to_contain_text("Stopped after step 2")
+        watched.permits.release()  # what was being computed comes to nothing
+        wait_until(lambda: len(watched.ends) == 1)
+        expect(board).to_have_attribute("data-step", "2")
+
+        watched.permits.release(13)
+        page.click("#lesson-train")
+        expect(page.locator("#lesson-status")).to_contain_text("Trained in")
+        expect(board).to_have_attribute("data-step", "12")
+        screenshot(page, "how-it-works", tmp_path)
+
+        watched.permits.release(1)
+        page.click("#lesson-train")
+        expect(board).to_have_attribute("data-step", "0")
+        page.close()
+
+        def left() -> bool:
+            watched.permits.release()
+            time.sleep(0.5)
+            return len(watched.ends) == 3
+
+        wait_until(left)
+        assert watched.ends[1] == 13 > watched.ends[2], "nobody watches: it does not go on to the end"

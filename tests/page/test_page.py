@@ -1,0 +1,353 @@
+"""The page as a visitor sees it, in a headless Chromium."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+import app
+from lora_mcl.bundle.bundle import EMBEDDED_BUNDLE
+from tests.support.browsing import (
+    COLUMNS,
+    browsing,
+    captions,
+    column,
+    expect_state,
+    screenshot,
+    set_number,
+    start_browser,
+    visiting,
+    wait_until,
+)
+from tests.support.fake_captioner import (
+    BEAM,
+    DIVERSE,
+    HYPOTHESES,
+    SAMPLES,
+    FakeCaptioner,
+)
+from ui.about import About
+from ui.examples import load_examples
+from ui.modality import IMAGE
+from ui.page import build_page
+from ui.tab import Desk
+
+pytestmark = [
+    pytest.mark.browser,
+    # Gradio's own statistics of its queue, computed with pandas after every event.
+    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    with browsing() as playwright:
+        browser = start_browser(playwright, chromium)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    with visiting(browser) as open_page:
+        yield open_page
+
+
+@pytest.fixture(scope="module")
+def captioner() -> FakeCaptioner:
+    return FakeCaptioner()
+
+
+@pytest.fixture(scope="module")
+def address(captioner, tmp_path_factory):
+    """The page of the fake captioner with two examples."""
+    folder = tmp_path_factory.mktemp("examples")
+    entries = []
+    for title, colour in (("Sea", "teal"), ("Sand", "goldenrod")):
+        Image.new("RGB", (90, 60), colour).save(folder / f"{title}.png")
+        entries.append({"file": f"{title}.png", "title": title, "alt": f"Only {title}", "credit": "Us"})
+    (folder / "examples.json").write_text(json.dumps(entries))
+    examples = load_examples(folder)
+    desks = [Desk(IMAGE, captioner, examples, About(can="It counts.", cannot="It does not sing."))]
+    page = build_page(desks)
+    yield app.launch(page, desks, "127.0.0.1", None)
+    page.close(verbose=False)
+
+
+@pytest.fixture
+def pace(captioner):
+    """Set the fake captioner's pace for one test."""
+
+    def set_pace(seconds_per_token: float) -> None:
+        captioner.seconds_per_token = seconds_per_token
+
+    yield set_pace
+    captioner.seconds_per_token = 0.0
+
+
+def upload(page: Page, picture: Path) -> None:
+    """Choose a file, and wait until the page has cleared away what belonged to the picture before."""
+    with page.expect_response("**/run/predict*"):
+        page.set_input_files("#image-media input[type=file]", str(picture))
+    expect(page.locator("#image-media img")).to_be_attached()
+
+
+def test_an_upload_fills_every_column(visit, address, picture, tmp_path):
+    page = visit(address)
+    expect(page.locator("h1")).to_have_text("One model, three ways of answering")
+    expect_state(page, "idle")
+    upload(page, picture)
+    page.click("#image-compare")
+    expect_state(page, "done")
+    assert [captions(page, id) for id in COLUMNS] == [
+        *([sentence] for _, _, sentence in HYPOTHESES),
+        list(BEAM),
+        list(DIVERSE),
+    ]
+    for k, (label, description, _) in enumerate(HYPOTHESES):
+        expect(column(page, f"hypothesis-{k}").locator("h3")).to_have_text(label)
+        expect(column(page, f"hypothesis-{k}").locator(".what")).to_have_text(description)
+        expect(column(page, f"hypothesis-{k}").locator(".figures")).to_contain_text("log-prob. −")
+    expect(page.locator("#image-status")).to_contain_text("Done in")
+    expect(page.locator(".diversity")).to_contain_text("more varied on 3 of 3 measures")
+    expect(page.locator("#image-stop")).to_be_disabled()
+    screenshot(page, "light", tmp_path)
+
+
+def test_the_columns_stream_together(visit, address, picture, pace):
+    # Slow until all has been looked at, also by a busy machine.
+    pace(0.6)
+    page = visit(address)
+    upload(page, picture)
+    page.click("#image-compare")
+    expect_state(page, "writing")
+    expect(page.locator("#image-compare")).to_be_disabled()
+    assert all(0 < len(captions(page, id)[0]) < len(HYPOTHESES[2][2]) for id in COLUMNS)
+    expect(column(page, "beam").locator(".answers")).to_have_attribute("aria-busy", "true")
+    # What a search shows before its end may still be replaced, and is marked; a hypothesis only writes on.
+    for id in ("beam", "diverse-beam"):
+        expect(column(page, id)).to_contain_text("Provisional")
+    expect(column(page, "hypothesis-0")).not_to_contain_text("Provisional")
+    expect_state(page, "done")
+    expect(column(page, "beam").locator(".answers")).to_have_attribute("aria-busy", "false")
+    expect(page.locator("body")).not_to_contain_text("Provisional")
+
+
+def test_stop_stops_the_computation_and_the_page_goes_on(visit, address, captioner, picture, pace):
+    pace(0.6)
+    page = visit(address)
+    upload(page, picture)
+    before, closed = captioner.steps, captioner.closed
+    page.click("#image-compare")
+    wait_until(lambda: captioner.steps >= before + 2)
+    page.click("#image-stop")
+    expect_state(page, "stopped")
+    wait_until(lambda: captioner.closed == closed + 1)
+    reached = captioner.steps
+    time.sleep(1.5)
+    assert captioner.steps == reached < before + 10
+    assert captions(page, "hypothesis-0")[0].startswith("two sheep")
+    expect(page.locator("#image-status")).to_contain_text("Stopped")
+    expect(page.locator("#image-stop")).to_be_disabled()
+    pace(0.0)
+    page.click("#image-compare")
+    expect_state(page, "done")
+
+
+def test_a_visitor_who_waits_for_a_turn_can_stop_waiting(visit, address, captioner, picture, pace):
+    pace(0.6)
+    first, second = visit(address), visit(address)
+    for page in (first, second):
+        upload(page, picture)
+    closed = captioner.closed
+    first.click("#image-compare")
+    expect_state(first, "writing")
+    second.click("#image-compare")
+    second.click("#image-stop")
+    expect(second.locator("#image-compare")).to_be_enabled()
+    expect_state(first, "done")
+    expect_state(second, "idle")
+    time.sleep(0.3)
+    assert captioner.closed == closed + 1
+
+
+def test_leaving_the_page_stops_the_computation(visit, address, captioner, picture, pace):
+    pace(0.3)
+    page = visit(address)
+    upload(page, picture)
+    before, closed = captioner.steps, captioner.closed
+    page.click("#image-compare")
+    wait_until(lambda: captioner.steps >= before + 2)
+    page.close()
+    wait_until(lambda: captioner.closed == closed + 1)
+    assert captioner.steps < before + 12
+
+
+def test_a_click_on_an_example_compares_it(visit, address, pace):
+    page = visit(address)
+    page.get_by_role("button", name="Only Sand").click()
+    expect_state(page, "done")
+    expect(page.locator("#image-media img")).to_be_visible()
+    # Another one, in the middle of a comparison, takes its place.
+    pace(0.6)
+    page.get_by_role("button", name="Only Sea").click()
+    expect_state(page, "writing")
+    page.get_by_role("button", name="Only Sand").click()
+    pace(0.0)
+    expect_state(page, "done")
+    expect(page.locator("#image-compare")).to_be_enabled()
+    # A picture taken away takes its captions along.
+    page.locator("#image-media").get_by_role("button", name="Remove Image").click()
+    expect_state(page, "idle")
+
+
+def test_what_is_wrong_is_said(visit, address, tmp_path):
+    page = visit(address)
+    page.click("#image-compare")
+    expect(page.locator("#image-status")).to_contain_text("Choose a picture first")
+    expect(page.locator(".toast-body")).to_contain_text("Choose a picture first")
+    bad = tmp_path / "notes.png"
+    bad.write_text("no picture")
+    upload(page, bad)
+    page.click("#image-compare")
+    expect(page.locator("#image-status")).to_contain_text("notes.png is not an image")
+    expect(page.locator("#image-compare")).to_be_enabled()
+
+
+def test_settings_reach_the_captioner(visit, address, picture):
+    page = visit(address)
+    upload(page, picture)
+    page.get_by_role("button", name="Settings").click()
+    set_number(page, "#image-num_beams", 2)
+    set_number(page, "#image-max_new_tokens", 4)
+    expect(page.locator("#image-num_beam_groups input[type=number]")).to_have_value("2")
+    page.click("#image-compare")
+    expect_state(page, "done")
+    assert captions(page, "beam") == [" ".join(text.split()[:4]) for text in BEAM[:2]]
+
+
+def test_a_sampling_column_shows_where_samples_are_asked_for(visit, address, picture, tmp_path):
+    page = visit(address)
+    upload(page, picture)
+    expect(column(page, "sampling")).to_be_hidden()
+    page.get_by_role("button", name="Settings").click()
+    for count in (3, 0):
+        set_number(page, "#image-num_samples", count)
+        page.click("#image-compare")
+        expect_state(page, "done")
+        expect(column(page, "sampling")).to_be_visible(visible=count > 0)
+        measured = page.locator(".diversity th").filter(has_text="Sampling, first 3")
+        expect(measured).to_have_count(1 if count else 0)
+        if count:
+            assert captions(page, "sampling") == list(SAMPLES)
+            screenshot(page, "sampling", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "width"),
+    [("dark", "?__theme=dark", 1280), ("phone", "", 390), ("phone-dark", "?__theme=dark", 390)],
+)
+def test_dark_and_phone(visit, address, tmp_path, name, query, width):
+    page = visit(address + query, width=width)
+    assert page.evaluate("document.body.classList.contains('dark')") == ("dark" in name)
+    page.get_by_role("button", name="Only Sea").click()
+    expect_state(page, "done")
+    expect(page.locator(".diversity")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    boxes = [column(page, id).bounding_box() for id in COLUMNS]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    if width == 390:
+        assert len({round(box["x"]) for box in boxes}) == 1, "the columns are stacked"
+        expect(column(page, "hypothesis-0")).to_be_in_viewport()
+    else:
+        assert len({round(box["y"]) for box in boxes}) == 1, "the columns are side by side"
+    screenshot(page, name, tmp_path)
+
+
+CONTRASTS = """
+() => {
+  const channel = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
+  const ground = (element) => {
+    for (; element; element = element.parentElement) {
+      const colour = numbers(getComputedStyle(element).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const chosen = 'h1, h2, h3, .eyebrow, .lead, .what, .kind, .badge, .caption, .figures, .answers small, '
+    + '.about p, .about b, .examples span, .diversity th, .diversity td, .diversity small, .verdict, '
+    + '.status p, .guide summary, .studio-tabs [role=tab], #image-compare';
+  return [...document.querySelectorAll(chosen)].filter((e) => e.innerText.trim()).map((element) => {
+    const [a, b] = [numbers(getComputedStyle(element).color), ground(element)].map(light);
+    return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), element.className || element.tagName];
+  });
+}
+"""
+
+
+@pytest.mark.parametrize("query", ["", "?__theme=dark"])
+def test_text_stands_out(visit, address, query):
+    page = visit(address + query)
+    page.get_by_role("button", name="Only Sea").click()
+    expect_state(page, "done")
+    expect(page.locator("#image-compare")).to_be_enabled()
+    page.wait_for_timeout(400)
+    contrasts = page.evaluate(CONTRASTS)
+    assert len(contrasts) > 40
+    assert [entry for entry in contrasts if entry[0] < 4.5] == []
+
+
+def test_everything_has_a_name(visit, address):
+    page = visit(address)
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll('button, input, img')]
+        .filter((e) => e.offsetParent && !(e.innerText || e.alt || e.title || e.getAttribute('aria-label')
+          || (e.labels && e.labels.length)))
+        .map((e) => e.outerHTML.slice(0, 200))"""
+    )
+    assert unnamed == []
+    assert page.get_by_role("img", name="Only Sea").count() == 1
+    for id, (label, _, _) in zip(COLUMNS, HYPOTHESES, strict=False):
+        expect(page.get_by_role("region", name=label, exact=True)).to_have_attribute("data-column", id)
+
+
+def test_what_a_model_writes_is_text(visit, tmp_path, picture):
+    attack = "<img src=x onerror=alert(1)> ${1+1} {{this}} `&amp;"
+    hostile = FakeCaptioner(hypotheses=((f"<b>{attack}", attack, attack), HYPOTHESES[0]))
+    page = build_page([Desk(IMAGE, hostile, (), About(can="<i>x</i>", cannot=""))])
+    try:
+        shown = visit(app.launch(page, [], "127.0.0.1", None))
+        expect(shown.locator("h1")).to_have_text("One model, two ways of answering")
+        upload(shown, picture)
+        shown.click("#image-compare")
+        expect(column(shown, "hypothesis-0")).to_have_attribute("data-state", "done")
+        assert captions(shown, "hypothesis-0") == [attack]
+        expect(column(shown, "hypothesis-0").locator(".what")).to_have_text(attack)
+        expect(shown.locator(".about")).to_contain_text("<i>x</i>")
+    finally:
+        page.close(verbose=False)
+
+
+def test_a_real_captioner_on_the_page(visit, tiny_captioner, picture, tmp_path):
+    captioner = tiny_captioner
+    examples = load_examples(app.EXAMPLES / "image")
+    if (EMBEDDED_BUNDLE / "bundle.json").is_file():
+        captioner = app.Captioner.load(EMBEDDED_BUNDLE)
+    desks = [Desk(IMAGE, captioner, examples, app.about(captioner))]
+    page = build_page(desks)
+    try:
+        shown = visit(app.launch(page, desks, "127.0.0.1", None))
+        upload(shown, examples[0].file if examples else picture)
+        shown.click("#image-compare")
+        for spec in captioner.columns():
+            expect(column(shown, spec.id)).to_have_attribute("data-state", "done")
+            assert captions(shown, spec.id)
+        screenshot(shown, "real", tmp_path)
+    finally:
+        page.close(verbose=False)

@@ -1,0 +1,162 @@
+"""A captioner without a model, to test the page by itself: fixed sentences, one word at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from transformers import WhisperFeatureExtractor
+
+from lora_mcl.audio import listen
+from lora_mcl.images import load_image, media_name
+from lora_mcl.types import (
+    Caption,
+    ColumnResult,
+    ColumnSpec,
+    CompareOptions,
+    Comparison,
+    Hearing,
+    Media,
+    Window,
+    never,
+)
+
+HYPOTHESES = (
+    ("English, objects", "Counts and names what is there.", "two sheep and a red bicycle"),
+    (
+        "English, place and relations",
+        "Says where things are and how they stand.",
+        "On a beach, two sheep stand to the left of a red bicycle.",
+    ),
+    (
+        "French, place and relations",
+        "Says in French where things are and how they stand.",
+        "Sur une plage, deux moutons se tiennent à gauche d'un vélo rouge.",
+    ),
+)
+BEAM = ("two sheep and a bicycle", "two sheep and a red bicycle", "two sheep and one bicycle")
+DIVERSE = (
+    "two sheep and a bicycle",
+    "a bicycle beside two sheep on a beach",
+    "sur une plage, deux moutons et un vélo",
+)
+SAMPLES = ("a bicycle rests", "sheep, many of them", "two red sheep")
+
+
+@dataclass
+class FakeCaptioner:
+    """Answers with ``HYPOTHESES``, ``BEAM`` and ``DIVERSE``, in whatever picture.
+
+    Attributes:
+        seconds_per_token: how long each step takes.
+        hypotheses: label, description and sentence of each hypothesis.
+        steps: how many steps were computed since it was made; what proves that the work stopped.
+        closed: how many comparisons have come to an end, by themselves or closed early.
+        failure: raised in the middle of every comparison, where given.
+    """
+
+    seconds_per_token: float = 0.0
+    hypotheses: tuple[tuple[str, str, str], ...] = HYPOTHESES
+    name: str = "fake"
+    defaults: CompareOptions = field(default_factory=CompareOptions)
+    steps: int = 0
+    closed: int = 0
+    failure: Exception | None = None
+
+    def columns(self, options: CompareOptions | None = None) -> tuple[ColumnSpec, ...]:
+        options = options or self.defaults
+        beams = options.num_beams
+        samples = ColumnSpec("sampling", "sampling", "Sampling", "Drawn at random.")
+        return (
+            *(
+                ColumnSpec(f"hypothesis-{k}", "hypothesis", label, description)
+                for k, (label, description, _) in enumerate(self.hypotheses)
+            ),
+            ColumnSpec("beam", "beam", "Beam search", f"The best captions that {beams} beams find.", revises=True),
+            ColumnSpec("diverse-beam", "diverse-beam", "Diverse beam search", "As many, kept apart.", revises=True),
+            *([samples] if options.num_samples else []),
+        )
+
+    def compare(
+        self,
+        media: Media,
+        options: CompareOptions | None = None,
+        *,
+        start: float = 0.0,
+        should_stop: Callable[[], bool] = never,
+    ) -> Iterator[Comparison]:
+        options = options or self.defaults
+        window = self.read(media, start)
+        sentences = [(sentence,) for _, _, sentence in self.hypotheses]
+        sentences += [BEAM[: options.num_beams], DIVERSE[: options.num_beams]]
+        sentences += [SAMPLES[: options.num_samples]] if options.num_samples else []
+        return self._compare(media_name(media), window, options, sentences, should_stop)
+
+    def read(self, media: Media, start: float) -> Window | None:
+        """Refuse what is no picture."""
+        load_image(media)
+
+    def _compare(
+        self,
+        media: str,
+        window: Window | None,
+        options: CompareOptions,
+        sentences: list[tuple[str, ...]],
+        should_stop: Callable[[], bool],
+    ) -> Iterator[Comparison]:
+        started = time.perf_counter()
+        columns = tuple(ColumnResult(c.id, c.method, c.label, 0.0) for c in self.columns(options))
+        comparison = Comparison(media, self.name, 0.0, columns, window)
+        longest = max(len(text.split()) for texts in sentences for text in texts)
+        try:
+            yield comparison
+            for step in range(1, min(longest, options.max_new_tokens) + 1):
+                if should_stop():
+                    yield replace(comparison, stopped=True)
+                    return
+                if self.failure is not None and step == 3:
+                    raise self.failure
+                time.sleep(self.seconds_per_token)
+                self.steps += 1
+                now = time.perf_counter() - started
+                columns = tuple(
+                    replace(column, seconds=now, captions=tuple(_first_words(text, step) for text in texts))
+                    for column, texts in zip(comparison.columns, sentences, strict=True)
+                )
+                comparison = replace(comparison, seconds=now, columns=columns)
+                yield comparison
+            yield replace(comparison, columns=tuple(replace(c, done=True) for c in comparison.columns), done=True)
+        finally:
+            self.closed += 1
+
+
+SAMPLING_RATE, MAX_SECONDS = 16_000, 2
+
+
+@dataclass
+class FakeAudioCaptioner(FakeCaptioner):
+    """The same for sounds, of which it hears 2 s.
+
+    Attributes:
+        heard: the samples of the last comparison.
+    """
+
+    heard: np.ndarray | None = None
+
+    def read(self, media: Media, start: float) -> Window:
+        self.heard, window = listen(media, start, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
+        return window
+
+    def hear(self, media: Media, start: float = 0.0) -> Hearing:
+        samples, window = listen(media, start, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
+        features = WhisperFeatureExtractor(feature_size=40, chunk_length=MAX_SECONDS)(
+            samples, sampling_rate=SAMPLING_RATE, return_tensors="np"
+        )
+        return Hearing(window, features["input_features"][0][:, : len(samples) // 160])
+
+
+def _first_words(text: str, count: int) -> Caption:
+    words = text.split()[:count]
+    return Caption(" ".join(words), -0.7 * len(words), -0.7, len(words))

@@ -1,0 +1,362 @@
+"""From files to what the Trainer learns from: both forms of batches and the cache agree; broken files are skipped."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from peft import LoraConfig
+from PIL import Image
+from torch.utils.data import DataLoader
+from transformers import TrainingArguments
+
+from lora_mcl.errors import OptionsError
+from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
+from lora_mcl.objectives import ObjectiveOptions
+from lora_mcl.trainer.batch import Examples
+from lora_mcl.trainer.trainer import MultipleChoiceLearner, MultipleChoiceTrainer
+from tests.library.models.test_llava_next import clip_base
+from tests.support.tiny_audio import chirp, tone
+from training.data import DataError, DataOptions, open_examples
+from training.data.cache import open_cache
+from training.data.collator import ModelCollator, PromptCollator, encode_prompts
+from training.data.preprocess import about_how_long
+from training.data.visits import train_visits, validation_visits
+
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+def photos(folder: Path) -> None:
+    """Six pictures of several shapes and texts of several lengths."""
+    folder.mkdir()
+    for number, (width, height) in enumerate([(40, 40), (64, 32), (32, 64), (90, 50), (48, 48), (33, 70)]):
+        noise = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{number}.png")
+        lines = ["A red apple and two cats.", "Une pomme."][: 1 + number % 2]
+        (folder / f"{number}.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
+def sounds(folder: Path) -> None:
+    """Six sounds of several lengths, one longer than the model hears, and rates."""
+    folder.mkdir()
+    for number, seconds in enumerate([0.3, 0.8, 1.6, 0.5, 0.9, 0.4]):
+        rate = (8_000, 44_100)[number % 2]
+        soundfile.write(folder / f"{number}.wav", chirp(seconds, rate), rate)
+        lines = ["A dog barks twice while it rains.", "Un chien."][: 1 + number % 2]
+        (folder / f"{number}.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
+@pytest.fixture(scope="module", params=["image", "audio"])
+def media(request):
+    base = request.getfixturevalue("tiny_base" if request.param == "image" else "tiny_audio_base")
+    return (ImageLanguageModel if request.param == "image" else AudioLanguageModel).load(base)
+
+
+@pytest.fixture
+def folder(media, tmp_path) -> Path:
+    (photos if media.medium == "image" else sounds)(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def batch_of(visits, collator, numbers=None):
+    return collator([visits[number] for number in (numbers or range(len(visits)))])
+
+
+@torch.no_grad()
+def nll_of_prompts(media, batch, cache=None):
+    return encode_prompts(media, batch, cache).with_captions(media.model, batch["captions"]).nll(media.model)
+
+
+def test_both_forms_of_a_batch_and_the_cache_give_the_same_likelihood(media, folder, tmp_path):
+    options = DataOptions("folder", str(folder))
+    examples = open_examples(options)
+    visits = validation_visits(examples, options, media, "Describe.")
+    assert len(visits) == 9
+    prompts, model = batch_of(visits, PromptCollator(media)), batch_of(visits, ModelCollator(media))
+    with torch.no_grad():
+        stock = Examples.from_batch(model).nll(media.model)
+    ours = nll_of_prompts(media, prompts)
+    torch.testing.assert_close(ours.mean, stock.mean, **CLOSE)
+    assert ours.tokens.equal(stock.tokens)
+    # One by one, without any padding.
+    for number in range(9):
+        alone = nll_of_prompts(media, batch_of(visits, PromptCollator(media), [number]))
+        torch.testing.assert_close(alone.mean[0], ours.mean[number], **CLOSE)
+    cache = open_cache(str(tmp_path / "cache"), 1, media)
+    visits = validation_visits(examples, options, media, "Describe.", cache=cache)
+    first = batch_of(visits, PromptCollator(media))
+    assert not any(first["cached"])
+    torch.testing.assert_close(nll_of_prompts(media, first, cache).mean, stock.mean, **CLOSE)
+    again = batch_of(visits, PromptCollator(media))
+    assert all(again["cached"]) and len(list((tmp_path / "cache").rglob("*.safetensors"))) == 6
+    assert again["input_ids"].equal(first["input_ids"])
+    torch.testing.assert_close(nll_of_prompts(media, again, cache).mean, stock.mean, **CLOSE)
+
+
+def test_a_share_of_what_the_tower_says_is_hidden_in_training_only(media, folder, tmp_path):
+    options = DataOptions("folder", str(folder), feature_cache=str(tmp_path / "cache"))
+    cache = open_cache(options.feature_cache, 1, media)
+    visits = validation_visits(open_examples(options), options, media, "Describe.", cache=cache)
+    batch = batch_of(visits, PromptCollator(media))
+    with torch.no_grad():
+        plain = encode_prompts(media, batch, cache).embeds
+        assert encode_prompts(media, batch, cache, dropout=0.5).embeds.equal(plain)
+        media.model.train()
+        hidden = encode_prompts(media, batch, cache, dropout=0.5).embeds
+        media.model.eval()
+        # What is kept for later is whole.
+        assert encode_prompts(media, batch_of(visits, PromptCollator(media)), cache).embeds.allclose(plain, atol=1e-6)
+    assert not hidden.equal(plain) and hidden.shape == plain.shape
+
+
+def test_images_of_several_tiles(tmp_path):
+    """Laid out as the published LLaVA-1.6 models are: batches hold images of different numbers of tiles."""
+    clip_base(tmp_path / "base", -2)
+    media = ImageLanguageModel.load(tmp_path / "base")
+    photos(tmp_path / "data")
+    options = DataOptions("folder", str(tmp_path / "data"))
+    cache = open_cache(str(tmp_path / "cache"), 1, media)
+    visits = validation_visits(open_examples(options), options, media, "Caption:", cache=cache)
+    first = batch_of(visits, PromptCollator(media))
+    assert len({len(medium["pixel_values"]) for medium in first["media"]}) > 1
+    ours = nll_of_prompts(media, first, cache)
+    plain = validation_visits(open_examples(options), options, media, "Caption:")
+    with torch.no_grad():
+        stock = Examples.from_batch(batch_of(plain, ModelCollator(media))).nll(media.model)
+    torch.testing.assert_close(ours.mean, stock.mean, **CLOSE)
+    again = batch_of(visits, PromptCollator(media))
+    assert all(again["cached"])
+    torch.testing.assert_close(nll_of_prompts(media, again).mean, stock.mean, **CLOSE)
+
+
+def test_targets_are_the_caption_in_the_prompt_that_captioning_gives(media, folder):
+    options = DataOptions("folder", str(folder))
+    visits = train_visits(open_examples(options), options, media, "Describe.", epochs=2, block=2, seed=1)
+    assert len(visits) == 12 == 2 * visits.epoch_length
+    for number in (0, 5, 11):
+        visit, (index, caption) = visits[number], visits.plan.visit(number)
+        example = visits.examples[index]
+        assert visit.caption[:-1] == visits.words(number) and visit.caption[-1] in media.eos_token_ids
+        assert media.text(visits.words(number)) == example.captions[caption]
+        if media.medium == "image":
+            expected = media.inputs(Image.open(example.media), "Describe.")
+        else:
+            samples, rate = soundfile.read(example.media, dtype="float32")
+            seconds = min(len(samples) / rate, media.max_seconds)
+            expected = {"input_ids": media.prompt_ids(round(seconds * media.sampling_rate), "Describe.")}
+        assert visit.prompt.equal(expected["input_ids"][0])
+
+
+def test_a_header_tells_about_how_long_a_medium_is(media, folder):
+    examples = open_examples(DataOptions("folder", str(folder)))
+    guesses = [about_how_long(media, example) for example in examples]
+    assert all(guess > 0 for guess in guesses)
+    if media.medium == "audio":
+        assert guesses == [8, 20, 25, 12, 22, 10]  # 25 a second, and 1 s at most
+    (folder / "0.png").write_bytes(b"")
+    (folder / "0.wav").write_bytes(b"no sound")
+    assert about_how_long(media, examples[0]) == 0
+
+
+def spoil(folder: Path, number: int) -> str:
+    """Damage one file; return its name."""
+    (file,) = (file for file in folder.glob(f"{number}.*") if file.suffix != ".txt")
+    file.write_bytes(file.read_bytes()[:30])
+    return file.name
+
+
+def test_a_broken_file_is_named_skipped_and_counted(media, folder, caplog):
+    names = {spoil(folder, number) for number in (1, 4)}
+    options = DataOptions("folder", str(folder), max_broken=2)
+    visits = train_visits(open_examples(options), options, media, "Describe.", epochs=3, block=6, seed=0)
+    with caplog.at_level(logging.WARNING, logger="training.data"):
+        batch = batch_of(visits, PromptCollator(media), range(6))
+        batch_of(visits, PromptCollator(media), range(6, 12))
+    assert {Path(name).name for name in visits.broken} == names
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == 2  # once each, in two epochs
+    assert all(any(name in text and "of at most 2" in text for text in warnings) for name in names)
+    result = nll_of_prompts(media, batch)
+    assert result.valid.sum() == 4 and result.mean.isfinite().all()
+    alone = [visits.plan.visit(number)[0] in (1, 4) for number in range(6)].index(True)
+    assert nll_of_prompts(media, batch_of(visits, PromptCollator(media), [alone])).tokens.tolist() == [0]
+    strict = DataOptions("folder", str(folder), max_broken=1)
+    visits = train_visits(open_examples(strict), strict, media, "Describe.", epochs=1, block=6, seed=0)
+    with pytest.raises(
+        DataError, match=r"2 media cannot be decoded, and max_broken is 1; the last is .*[14]\.(png|wav)"
+    ):
+        batch_of(visits, PromptCollator(media))
+
+
+def test_validation_is_filled_up_with_visits_that_teach_nothing(media, folder):
+    options = DataOptions("folder", str(folder))
+    examples = open_examples(options)
+    plain = validation_visits(examples, options, media, "Describe.")
+    filled = validation_visits(examples, options, media, "Describe.", multiple=4)
+    assert (len(plain), len(filled)) == (9, 12)
+    tokens = nll_of_prompts(media, batch_of(filled, PromptCollator(media))).tokens.tolist()
+    assert tokens == [len(plain[number].caption) for number in range(9)] + [0, 0, 0]
+    assert filled.broken == []
+
+
+def test_how_long_to_train_is_said_in_one_way(media, folder):
+    options = DataOptions("folder", str(folder))
+    examples = open_examples(options)
+    assert len(train_visits(examples, options, media, "Describe.", length=7, block=1, seed=0)) == 7
+    for both in ({}, {"epochs": 1, "length": 7}):
+        with pytest.raises(OptionsError, match="either epochs or length"):
+            train_visits(examples, options, media, "Describe.", block=1, seed=0, **both)
+
+
+def test_workers_are_sent_no_weights(media, folder):
+    options = DataOptions("folder", str(folder))
+    visits = train_visits(open_examples(options), options, media, "Describe.", epochs=1, block=1, seed=0)
+    light = visits._media
+    assert type(light) is type(media) and all(weight.is_meta for weight in light.model.parameters())
+    assert light.eos_token_ids == media.eos_token_ids and light.model.name_or_path == media.model.name_or_path
+    assert not any(
+        value is media or value is media.model for value in [*vars(visits).values(), *vars(visits.labels).values()]
+    )
+
+
+def test_workers_count_broken_files_together(media, folder):
+    for number in (0, 2, 3):
+        spoil(folder, number)
+    options = DataOptions("folder", str(folder), max_broken=2)
+    visits = train_visits(open_examples(options), options, media, "Describe.", epochs=1, block=1, seed=0)
+    loader = DataLoader(visits, batch_size=1, collate_fn=PromptCollator(media), num_workers=2)
+    with pytest.raises(DataError, match=r"3 media cannot be decoded, and max_broken is 2"):
+        list(loader)
+    assert len(visits.broken) == 3
+
+
+def test_a_command_in_a_caption_is_refused_before_training(media, folder):
+    (folder / "3.txt").write_text(f"A {media.placeholder} b")
+    options = DataOptions("folder", str(folder))
+    with pytest.raises(DataError, match="which the model takes for a command"):
+        train_visits(open_examples(options), options, media, "Describe.", epochs=1, block=1, seed=0)
+
+
+def test_media_of_a_dataset(media, folder, tmp_path):
+    import datasets
+
+    files = sorted(file for file in folder.iterdir() if file.suffix != ".txt")
+    kind = datasets.Image if media.medium == "image" else datasets.Audio
+    rows = {media.medium: [{"bytes": file.read_bytes(), "path": None} for file in files], "caption": ["A cat."] * 6}
+    rows = datasets.Dataset.from_dict(rows).cast_column(media.medium, kind(decode=False))
+    rows.save_to_disk(tmp_path / "saved")
+    options = DataOptions("hub", str(tmp_path / "saved"))
+    visits = validation_visits(open_examples(options), options, media, "Describe.")
+    direct = DataOptions("folder", str(folder), bucket_by_length=False)
+    of_files = validation_visits(open_examples(direct), direct, media, "Describe.")
+    firsts = [number for number in range(9) if of_files.plan.visit(number)[1] == 0]
+    for ours, number in zip(range(6), firsts, strict=True):
+        for name, tensor in of_files[number].tensors.items():
+            assert visits[ours].tensors[name].equal(tensor)
+
+
+def test_the_cache_keeps_to_its_limit_and_to_what_made_it(media, folder, tmp_path, caplog):
+    options = DataOptions("folder", str(folder))
+    examples = open_examples(options)
+
+    def run(gib: float, processes: int = 1, model=media) -> int:
+        cache = open_cache(str(tmp_path / "cache"), gib, model, processes=processes)
+        visits = validation_visits(examples, options, model, "Describe.", cache=cache)
+        batch = batch_of(visits, PromptCollator(model))
+        nll_of_prompts(model, batch, cache)
+        return sum(batch["cached"])
+
+    def files() -> list[Path]:
+        return list((tmp_path / "cache").rglob("*.safetensors"))
+
+    with caplog.at_level(logging.WARNING, logger="training.data"):
+        assert run(1e-9) == 0 and not files()
+    assert [record.getMessage() for record in caplog.records if "is full" in record.getMessage()]
+    run(1)
+    size = max(file.stat().st_size for file in files())
+    for file in files():
+        file.unlink()
+    limit = 3.5 * size / 2**30
+
+    def taken() -> int:
+        return sum(file.stat().st_size for file in files())
+
+    run(limit, processes=2)
+    assert 0 < taken() <= 3.5 * size / 2
+    run(limit)
+    assert 3 <= len(files()) < 6 and taken() <= 3.5 * size
+    # An unreadable answer is computed again; another tower has answers of its own.
+    run(1)
+    assert run(1) == 9
+    files()[0].write_bytes(b"cut off")
+    assert 7 <= run(1) < 9 and run(1) == 9
+    other = type(media).load(media.model.name_or_path)
+    with torch.no_grad():
+        next(other.model.get_submodule(media.media_modules[0]).parameters()).add_(1)
+    assert run(1, model=other) == 0
+
+
+def test_a_cache_that_cannot_be(media, folder):
+    (folder / "file").write_text("")
+    with pytest.raises(OptionsError, match=r"feature_cache .*file.* cannot be written to"):
+        open_cache(str(folder / "file"), 1, media)
+    assert open_cache("", 1, media) is None
+    tower = media.model.get_submodule(media.media_modules[0])
+    tower.requires_grad_(True)
+    with pytest.raises(OptionsError, match="the media tower learns or carries adapters"):
+        open_cache(str(folder / "cache"), 1, media)
+    tower.requires_grad_(False)
+
+
+@pytest.mark.parametrize("form", ["prompts", "model"])
+def test_the_trainer_learns_from_a_folder_with_a_broken_file(media, folder, tmp_path, form):
+    spoil(folder, 2)
+    options = DataOptions("folder", str(folder), workers=2, feature_cache=str(tmp_path / "cache"))
+    examples = open_examples(options)
+    fresh = type(media).load(media.model.name_or_path)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=r"model\.language_model\..*(q|v)_proj")
+    relaxed = ObjectiveOptions("relaxed", epsilon=0.1)
+    learner = MultipleChoiceLearner.attach(fresh.model, config, 2, relaxed)
+    cache = open_cache(options.feature_cache, 1, fresh) if form == "prompts" else None
+    if form == "prompts":
+        more = {"prompts_of": lambda batch: encode_prompts(fresh, batch, cache), "data_collator": PromptCollator(fresh)}
+    else:
+        more = {"data_collator": ModelCollator(fresh)}
+    trainer = MultipleChoiceTrainer(
+        learner,
+        TrainingArguments(
+            str(tmp_path / "run"),
+            num_train_epochs=1,
+            per_device_train_batch_size=3,
+            learning_rate=2e-2,
+            logging_steps=4,
+            train_sampling_strategy="sequential",
+            dataloader_num_workers=options.workers if form == "prompts" else 0,
+            remove_unused_columns=False,
+            report_to=[],
+            use_cpu=True,
+        ),
+        train_dataset=train_visits(examples, options, fresh, "Describe.", epochs=8, block=3, seed=0, cache=cache),
+        eval_dataset=validation_visits(examples, options, fresh, "Describe.", cache=cache),
+        **more,
+    )
+    before = trainer.evaluate()
+    trainer.train()
+    after = trainer.evaluate()
+    logs = [entry for entry in trainer.state.log_history if "loss" in entry]
+    assert sum(entry["skipped"] for entry in logs) == 8 and before["eval_skipped"] == 1
+    assert after["eval_loss"] < before["eval_loss"] - 0.5
+    if form == "prompts":
+        assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 5
+
+
+def test_silence_is_no_sound_to_learn_from(tiny_audio_base, tmp_path):
+    media = AudioLanguageModel.load(tiny_audio_base)
+    soundfile.write(tmp_path / "a.wav", tone(440, 0.5) * 0, 16_000)
+    (tmp_path / "a.txt").write_text("Nothing.")
+    options = DataOptions("folder", str(tmp_path), max_broken=0)
+    visits = train_visits(open_examples(options), options, media, "Describe.", epochs=1, block=1, seed=0)
+    with pytest.raises(DataError, match="a.wav: .*silent"):
+        visits[0]

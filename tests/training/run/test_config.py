@@ -1,0 +1,90 @@
+"""YAML to frozen dataclasses: what gets through, what is refused, and what the refusal says."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from lora_mcl.errors import OptionsError
+from training.run.config import load_config, to_yaml
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 0.1
+    pair: tuple[float, float] = (0.9, 0.99)
+    names: str | tuple[str, ...] = "all"
+
+    def __post_init__(self):
+        if self.rate < 0:
+            raise OptionsError(f"rate must not be negative; got {self.rate}")
+
+
+@dataclass(frozen=True)
+class Outer:
+    folder: Path
+    kind: Literal["one", "other"] = "one"
+    count: int | None = None
+    quick: bool = False
+    inner: Inner = field(default_factory=Inner)
+
+
+def read(tmp_path, text, *changes):
+    file = tmp_path / "file.yaml"
+    file.write_text(text)
+    return load_config(Outer, file, changes)
+
+
+def test_a_full_file_and_changes_over_it(tmp_path):
+    text = "folder: out\nkind: other\ncount: 3\ninner:\n  rate: 1e-5\n  pair: [1, 2]\n  names: [a, b]\n"
+    config = read(tmp_path, text, "count=null", "quick=true", "inner.rate=2e-3", "inner.names=c")
+    assert config == Outer(Path("out"), "other", None, True, Inner(2e-3, (1.0, 2.0), "c"))
+    assert isinstance(config.inner.pair[0], float)
+
+
+def test_a_change_may_open_a_section(tmp_path):
+    assert read(tmp_path, "folder: out", "inner.pair=[1, 2]").inner.pair == (1.0, 2.0)
+
+
+def test_printed_configurations_read_back_to_equal_ones(tmp_path):
+    config = read(tmp_path, "folder: out\ninner: {names: [a, b], rate: 1e-7}")
+    (tmp_path / "again.yaml").write_text(to_yaml(config))
+    assert load_config(Outer, tmp_path / "again.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "message"),
+    [
+        ("folder: out\ncuont: 3", (), "file.yaml: unknown key cuont: did you mean count?"),
+        ("folder: out\ninner: {raet: 3}", (), "unknown key inner.raet: did you mean inner.rate?"),
+        ("folder: out\nxyzzy: 3", (), "unknown key xyzzy: known are folder, kind, count, quick, inner"),
+        ("folder: out", ("inner.raet=1",), "did you mean inner.rate?"),
+        ("kind: one", (), "folder is missing"),
+        ("folder: out\ncount: three", (), "count must be a whole number; got 'three'"),
+        ("folder: out\ncount: true", (), "count must be a whole number; got True"),
+        ("folder: out\ncount: 3.5", (), "count must be a whole number; got 3.5"),
+        ("folder: out\nquick: 1", (), "quick must be true or false; got 1"),
+        ("folder: out\ninner: {rate: fast}", (), "inner.rate must be a number; got 'fast'"),
+        ("folder: out\ninner: {rate: true}", (), "inner.rate must be a number; got True"),
+        ("folder: out\ninner: {rate: -1}", (), "inner: rate must not be negative; got -1.0"),
+        ("folder: out\ninner: {pair: [1]}", (), "inner.pair must be a list of 2; got 1"),
+        ("folder: out\ninner: {names: 3}", (), "inner.names must be a text or a list; got 3"),
+        ("folder: out\ninner: 3", (), "inner must be a section of keys, not 3"),
+        ("folder: out\nkind: otter", (), "kind must be one of one, other; got 'otter'; did you mean other?"),
+        ("folder: out\nfolder: in", (), "the key 'folder' is given twice"),
+        ("folder: [", (), "not valid YAML"),
+        ("- folder", (), "must hold a mapping"),
+        ("folder: out", ("count",), "changes are written key=value"),
+        ("folder: out", ("folder.x=1",), "folder is a value and has no keys of its own"),
+    ],
+)
+def test_everything_else_is_refused(tmp_path, text, changes, message):
+    with pytest.raises(OptionsError) as refusal:
+        read(tmp_path, text, *changes)
+    assert message in str(refusal.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(OptionsError, match="no.yaml cannot be read: No such file"):
+        load_config(Outer, tmp_path / "no.yaml")

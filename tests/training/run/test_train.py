@@ -1,0 +1,194 @@
+"""The training program from a configuration to a bundle that captions, on tiny models and generated files."""
+
+import json
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from lora_mcl.bundle import load_bundle
+from lora_mcl.captioner import Captioner
+from lora_mcl.errors import BundleError, OptionsError
+from tests.support.captioned_files import config, picture_folder, settings, sound_folder
+from training import train as program
+from training.data import DataError
+from training.run.config import load_config
+from training.run.finish import with_baseline
+from training.run.options import TrainConfig
+from training.run.run_trainer import RunTrainer, out_of_memory_advice
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return picture_folder(tmp_path_factory.mktemp("data") / "pictures", 12)
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    return sound_folder(tmp_path_factory.mktemp("data") / "sounds", 12)
+
+
+def test_from_yaml_to_a_bundle_that_captions(tmp_path, tiny_base, pictures, capsys):
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(settings(tmp_path / "run", tiny_base, pictures)))
+    assert program.main([str(file), "adapters.hypotheses=3", "training.learning_rate=2e-2"]) == 0
+    told = capsys.readouterr().out
+    assert "step 6/6 (100%)" in told and " left" in told and "Bundle: " in told
+    bundle = load_bundle(tmp_path / "run" / "bundle")
+    assert len(bundle.hypotheses) == 3 and bundle.gate == "gate" and bundle.prompt == "Describe."
+    assert bundle.base_location().resolve() == tiny_base.resolve()
+    assert "3 adapters" in (bundle.folder / "README.md").read_text()
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["steps"] == 6 and summary["best_step"] in (3, 6) and summary["peak_memory_gib"] > 0
+    assert sum(summary["wins"]) == pytest.approx(1, abs=1e-3)
+    assert load_config(TrainConfig, tmp_path / "run" / "config.yaml").adapters.hypotheses == 3
+
+
+def test_sounds_with_adapters_on_the_tower_too(tmp_path, tiny_audio_base, sounds):
+    """As in the paper's audio runs: q, k and v by name, so the tower's as well. Media then go through all K copies."""
+    run = config(
+        tmp_path / "run",
+        tiny_audio_base,
+        sounds,
+        "audio",
+        adapters={"target_modules": ["q_proj", "k_proj", "v_proj"], "dropout": 0.1},
+        objective={"name": "relaxed", "epsilon": 0.05},
+        data={"captions_per_visit": "all"},
+    )
+    bundle = program.train(run)
+    adapted = json.loads((bundle / "hypotheses" / "0" / "adapter_config.json").read_text())["target_modules"]
+    assert set(adapted) == {"q_proj", "k_proj", "v_proj"}
+    loaded = load_bundle(bundle)
+    assert loaded.gate is None and loaded.modality == "audio"
+
+
+def test_what_was_learned_is_what_the_app_says(tmp_path, tiny_base, pictures, picture):
+    """The bundle's captions are those of the trained weights: an hypothesis that learned one sentence says it."""
+    folder = picture_folder(tmp_path / "same", 6)
+    for file in folder.glob("*.txt"):
+        file.write_text("A red apple.\n")
+    training = {"steps": 40, "learning_rate": 0.03, "evaluate_every": 40, "batch_size": 4}
+    run = config(tmp_path / "run", tiny_base, folder, adapters={"hypotheses": 1, "rank": 8}, training=training)
+    result = Captioner.load(program.train(run), device="cpu")
+    texts = str(last(result.compare(picture))).lower()
+    assert "a red apple." in texts
+
+
+def last(updates):
+    *_, final = updates
+    return final
+
+
+class Killed(Exception):
+    pass
+
+
+def weights(folder):
+    return {
+        f"{file.relative_to(folder)} {name}": tensor
+        for file in sorted(folder.rglob("*.safetensors"))
+        for name, tensor in load_file(file).items()
+    }
+
+
+def test_a_run_goes_on_where_it_was_cut_to_the_same_bits(tmp_path, tiny_base, pictures, monkeypatch):
+    changes = {"adapters": {"dropout": 0.1}, "step": {"backward": "sampled"}}
+    whole = config(tmp_path / "whole", tiny_base, pictures, **changes)
+    cut = config(tmp_path / "cut", tiny_base, pictures, **changes)
+    program.train(whole)
+    step = RunTrainer.training_step
+
+    def dies(trainer, *args, **kwargs):
+        if trainer.state.global_step == 5:
+            raise Killed
+        return step(trainer, *args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(RunTrainer, "training_step", dies)
+        program.train(cut)
+    assert not (tmp_path / "cut" / "bundle").exists()
+    program.train(cut)
+    before, after = (weights(tmp_path / name / "bundle") for name in ("whole", "cut"))
+    assert before.keys() == after.keys() and any("gate.safetensors" in name for name in before)
+    assert [name for name, tensor in before.items() if not tensor.equal(after[name])] == []
+
+
+def test_another_configuration_does_not_go_on_with_a_run(tmp_path, tiny_base, pictures):
+    program.remember(config(tmp_path / "run", tiny_base, pictures))
+    program.remember(config(tmp_path / "run", tiny_base, pictures, training={"log_every": 1}, data={"workers": 1}))
+    with pytest.raises(OptionsError, match="training.batch_size was 2 and is 3"):
+        program.remember(config(tmp_path / "run", tiny_base, pictures, training={"batch_size": 3}))
+
+
+def test_unreadable_media_are_skipped_up_to_a_limit(tmp_path, tiny_base, caplog):
+    folder = picture_folder(tmp_path / "pictures", 10)
+    (folder / "003.png").write_bytes(b"not a picture")
+    run = config(tmp_path / "run", tiny_base, folder, data={"validation_share": 0.0})
+    program.train(run)
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["skipped_media"] == 1
+    texts = [record.getMessage() for record in caplog.records]
+    assert len([text for text in texts if "003.png is skipped" in text]) == 1
+    strict = config(
+        tmp_path / "strict", tiny_base, folder, data={"validation_share": 0.0, "max_broken": 0, "workers": 1}
+    )
+    with pytest.raises(DataError, match=r"^1 media cannot be decoded, and max_broken is 0; [^\n]*/003.png: [^\n]*$"):
+        program.train(strict)
+
+
+def test_early_stop_and_the_best_weights(tmp_path, tiny_base, pictures):
+    training = {"steps": 40, "learning_rate": 2.0, "evaluate_every": 2, "patience": 2, "schedule": "constant"}
+    program.train(config(tmp_path / "run", tiny_base, pictures, training=training))
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["steps"] < 40 and summary["best_step"] == summary["steps"] - 4
+    best = load_file(tmp_path / "run" / "checkpoints" / f"checkpoint-{summary['best_step']}" / "model.safetensors")
+    first = next(name for name in best if name.endswith("lora_A"))
+    module = first.removeprefix("model.").removesuffix(".lora_A")
+    saved = load_file(tmp_path / "run" / "bundle" / "hypotheses" / "0" / "adapter_model.safetensors")
+    torch.testing.assert_close(saved[f"base_model.model.{module}.lora_A.weight"], best[first][0])
+
+
+def test_a_baseline_of_another_run_goes_into_the_bundle(tmp_path, tiny_base, pictures):
+    mle = config(tmp_path / "mle", tiny_base, pictures, adapters={"hypotheses": 1}, training={"steps": 2})
+    baseline = program.train(mle)
+    run = config(tmp_path / "run", tiny_base, pictures, bundle={"baseline": str(baseline)}, training={"steps": 2})
+    bundle = load_bundle(program.train(run))
+    assert bundle.baseline.label == "LoRA-MLE"
+    own = (bundle.folder / "baseline" / "adapter_model.safetensors").read_bytes()
+    assert own == (baseline / "hypotheses" / "0" / "adapter_model.safetensors").read_bytes()
+    with pytest.raises(BundleError, match="has 2 hypotheses; a baseline has one"):
+        with_baseline(bundle, bundle.folder)
+
+
+def test_out_of_memory_names_three_settings(tmp_path, tiny_base, pictures):
+    run = config(tmp_path / "run", tiny_base, pictures, training={"batch_size": 6, "accumulation": 2})
+    advice = out_of_memory_advice(run)
+    assert "training.checkpoint_activations=true" in advice
+    assert "training.batch_size=3 training.accumulation=4" in advice
+    assert "step.hypotheses_per_forward=1" in advice
+    assert "sampled" not in advice
+    least = {"batch_size": 1, "checkpoint_activations": True}
+    run = config(
+        tmp_path / "run", tiny_base, pictures, training=least, step={"hypotheses_per_forward": 1, "backward": "all"}
+    )
+    assert "step.backward=sampled" in out_of_memory_advice(run)
+
+
+def test_mistakes_are_told_in_one_line(tmp_path, tiny_base, capsys):
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(settings(tmp_path / "run", tiny_base, tmp_path / "nothing")))
+    assert program.main([str(file)]) == program.USER_ERROR
+    assert capsys.readouterr().err == f"train: There is no folder {tmp_path / 'nothing'}: check the path\n"
+    assert not (tmp_path / "run").exists()
+    assert program.main([str(file), "training.lerning_rate=1"]) == program.USER_ERROR
+    assert "did you mean training.learning_rate?" in capsys.readouterr().err
+
+
+def test_print_config_shows_every_setting_and_reads_back(tmp_path, tiny_base, pictures, capsys):
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(settings(tmp_path / "run", tiny_base, pictures)))
+    assert program.main([str(file), "--print-config", "adapters.rank=4"]) == 0
+    printed = capsys.readouterr().out
+    (tmp_path / "again.yaml").write_text(printed)
+    again = load_config(TrainConfig, tmp_path / "again.yaml")
+    assert again == config(tmp_path / "run", tiny_base, pictures, adapters={"rank": 4})

@@ -1,0 +1,71 @@
+"""Make the example clips of the page from the committed pack.
+
+    python -m training.embedded.audio.examples
+
+Clips are mixed from the pack alone; half are of recordings that the model never heard. Writes
+``assets/examples/audio/`` with its ``examples.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+from training.embedded.audio.material.assets import Material
+from training.embedded.audio.material.recordings import PACK_DIR
+from training.embedded.audio.render.clips import draw
+from training.embedded.audio.render.dsp import RATE
+from training.paths import ASSETS
+
+EXAMPLES_DIR = ASSETS / "examples" / "audio"
+CREDIT = "Mixed for this demo from the recordings listed in assets/packs/audio (CC BY, CC0, MIT)"
+
+
+@dataclass(frozen=True)
+class Example:
+    """Clip number ``number`` of a split (``test``: recordings the model never heard), mixed from the pack.
+
+    ``alt`` says what is heard, for people who cannot hear it.
+    """
+
+    title: str
+    alt: str
+    split: str
+    number: int
+
+
+EXAMPLES: tuple[Example, ...] = (
+    Example("Helicopter in the rain", "A helicopter flies by while rain falls", "seen", 20405),
+    Example("Steam in the wind", "Steam hisses while wind blows", "test", 20218),
+    Example("Banjo by the fire", "A banjo plays a fast tune while a fire crackles", "seen", 20076),
+    Example("Rooster in the wind", "A rooster crows twice while wind blows", "test", 20007),
+    Example("French in a workshop", "A woman speaks French while machines hum", "seen", 20102),
+    Example("Songbird", "A songbird sings", "test", 20191),
+    Example("Music box in the woods", "A music box plays a slow tune while birds chirp", "seen", 20024),
+    Example("Applause in the wind", "People applaud while wind blows", "test", 20307),
+    Example("A tune, then French", "A guitar plays a slow tune, then a woman speaks French", "seen", 20049),
+    Example("Drums", "Drums play", "test", 20209),
+)
+
+
+def write(example: Example, material: Material, folder: Path = EXAMPLES_DIR) -> dict[str, str]:
+    """Mix one example into ``folder`` as FLAC and return its entry of ``examples.json``."""
+    name = example.title.lower().replace(" ", "-").replace(",", "") + ".flac"
+    _, clip = draw(example.split, example.number, material)
+    folder.mkdir(parents=True, exist_ok=True)
+    soundfile.write(folder / name, clip.wave, RATE, subtype="PCM_16")
+    return {"file": name, "title": example.title, "alt": example.alt, "credit": CREDIT}
+
+
+def main() -> None:
+    material = {split: Material(split, PACK_DIR) for split in ("train", "test")}
+    entries = [write(example, material["test" if example.split == "test" else "train"]) for example in EXAMPLES]
+    listing = json.dumps(entries, indent=2, ensure_ascii=False)
+    (EXAMPLES_DIR / "examples.json").write_text(listing + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

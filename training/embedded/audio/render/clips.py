@@ -1,0 +1,62 @@
+"""Scene and clip number n of a split: always the same."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from training.embedded.audio.annotation.precision import told
+from training.embedded.audio.annotation.timbre import Character
+from training.embedded.audio.material.assets import Material
+from training.embedded.audio.material.recordings import Split
+from training.embedded.audio.render.render import SECONDS, Clip, render
+from training.embedded.audio.world.lexicon import load_lexicon
+from training.embedded.audio.world.sampler import sample_scene
+from training.embedded.audio.world.scene import Event, Scene
+
+SEEDS = {"train": 1_000, "train-short": 2_000_000, "test": 9_000_000, "seen": 5_000_000}
+"""``test``: recordings from packages that training never heard. ``seen``: new clips of trained-on recordings.
+``train-short``: clips of half the length, which cost half as much to train on."""
+SHORT_SECONDS = 5.0
+STEADY = ("signal", "percussion", "music", "impact", "household")
+"""Families whose harmonic sounds keep their pitch, as tones do."""
+ALONE = 0.05
+"""Share of scenes that are a background alone."""
+
+
+def material_split(split: str) -> Split:
+    return "test" if split == "test" else "train"
+
+
+def clip_seconds(split: str) -> float:
+    return SHORT_SECONDS if split == "train-short" else SECONDS
+
+
+def draw(split: str, number: int, material: Material) -> tuple[Scene, Clip]:
+    """Scene and clip ``number`` of a split; ``material`` must be that of ``material_split(split)``."""
+    rng = random.Random(SEEDS[split] + number)
+    lexicon, seconds = load_lexicon(), clip_seconds(split)
+    most = 3 if seconds == SECONDS else 2
+    scene = sample_scene(rng, lexicon, material.events, material.beds, most_events=most)
+    if scene.background is not None and rng.random() < ALONE:
+        scene = Scene(scene.background, ())
+    # A tune's tempo is that of the recording chosen for it.
+    events, waves, ears = [], {}, random.Random(f"{SEEDS[split] + number}/told")
+    for event in scene.events:
+        recording, wave = material.draw(event.sound, rng)
+        events.append(replace(event, tempo=recording.tempo, told=told(recording, ears)))
+        waves[event.sound] = wave
+    scene = replace(scene, events=tuple(events))
+
+    def chosen(event: Event, _rng: random.Random):
+        return waves[event.sound]
+
+    clip = render(scene, lexicon, chosen, lambda bed, rng: material.draw(bed, rng)[1], rng, seconds)
+    heard = zip(scene.events, clip.characters, strict=True)
+    return replace(scene, events=tuple(replace(event, character=said(event.sound, one)) for event, one in heard)), clip
+
+
+def said(sound: str, measured: Character) -> Character:
+    """How people put it: a voice or a motor is harmonic too, but nobody calls it a tone."""
+    steady = load_lexicon().sounds[sound].family in STEADY
+    return measured if steady else replace(measured, tone=min(measured.tone, 0))

@@ -1,0 +1,41 @@
+"""The mood of a scene: what the strongest of its sounds makes of it."""
+
+from __future__ import annotations
+
+from training.embedded.audio.world.lexicon import Lexicon, Mood
+from training.embedded.audio.world.scene import Event, Scene
+
+STRONGEST_FIRST: tuple[Mood, ...] = ("tense", "eerie", "lively", "playful", "busy", "peaceful", "plain")
+"""One scream makes a birthday tense; bird song in a workshop leaves it busy."""
+
+# Three English adjectives each. No two moods share one, and no setting holds one: the reader relies on it.
+MOOD_WORDS: dict[Mood, tuple[str, ...]] = {
+    "tense": ("tense", "alarming", "dramatic"),
+    "eerie": ("eerie", "ghostly", "mysterious"),
+    "lively": ("lively", "cheerful", "festive"),
+    "playful": ("playful", "funny", "comical"),
+    "busy": ("busy", "hectic", "bustling"),
+    "peaceful": ("peaceful", "calm", "relaxing"),
+    "plain": ("ordinary", "neutral", "everyday"),
+}
+
+
+def event_mood(lexicon: Lexicon, event: Event) -> Mood:
+    """The sound's own mood, but a fast tune is lively and a slow one peaceful, whatever plays it."""
+    if event.tempo is not None:
+        return "lively" if event.tempo == "fast" else "peaceful"
+    return lexicon.sounds[event.sound].mood
+
+
+def heard_moods(lexicon: Lexicon, scene: Scene) -> set[Mood]:
+    """The moods of all that is heard, any of which a listener may go by; a plain one where nothing is behind it."""
+    behind: Mood = "plain" if scene.background is None else lexicon.sounds[scene.background].mood
+    return {behind, *(event_mood(lexicon, event) for event in scene.events)}
+
+
+def scene_mood(lexicon: Lexicon, scene: Scene) -> Mood:
+    """The strongest mood among the scene's sounds, its background included."""
+    moods = {event_mood(lexicon, event) for event in scene.events}
+    if scene.background is not None:
+        moods.add(lexicon.sounds[scene.background].mood)
+    return next(mood for mood in STRONGEST_FIRST if mood in moods or mood == "plain")

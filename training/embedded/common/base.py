@@ -1,0 +1,67 @@
+"""Train an embedded base on captions: projector and language model, all annotators mixed, tower frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from lora_mcl.models.base import MediaLanguageModel
+from lora_mcl.trainer.base_trainer import Learner, LearnerTrainer
+from lora_mcl.trainer.captions import PromptBatch, caption_nll, shared_prompt_nll
+
+Media = TypeVar("Media", bound=MediaLanguageModel)
+
+
+def load_for_training(kind: type[Media], folder: Path) -> Media:
+    """Load a model to train on sequences as short as these: on CPUs the plain attention is then a quarter faster."""
+    media = kind.load(folder)
+    if not torch.cuda.is_available():
+        media.model.set_attn_implementation("eager")
+    return media
+
+
+def with_dropout(batch: dict[str, Any], share: float, training: bool) -> dict[str, Any]:
+    """A collated batch with a share of its cached ``features`` hidden while training.
+
+    Recordings and drawings are few: it keeps them from being memorised, by each hypothesis in its own way.
+    """
+    return batch | {"features": [nn.functional.dropout(one, share, training) for one in batch["features"]]}
+
+
+class BaseLearner(Learner):
+    """Everything but the tower trains, on one caption of each medium or on several.
+
+    Args:
+        model: the aligned model.
+        tower: its media tower, which stays frozen.
+        encode: turns a collated batch, whose ``features`` are the tower's cached answers, into prompts.
+        dropout: share of the features hidden in each visit.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tower: nn.Module,
+        encode: Callable[[nn.Module, dict[str, Any]], PromptBatch],
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.model, self.encode, self.dropout = model, encode, dropout
+        model.requires_grad_(True)
+        tower.requires_grad_(False)
+
+    def forward(self, **batch: Any) -> Tensor:
+        prompts = self.encode(self.model, with_dropout(batch, self.dropout, self.training))
+        captions = batch["captions"]  # [B, T], or a list of such: then the media are read once for all of them
+        if isinstance(captions, Tensor):
+            return caption_nll(self.model, prompts, captions).mean()
+        return torch.stack(shared_prompt_nll(self.model, prompts, captions)).mean()
+
+
+class BaseTrainer(LearnerTrainer):
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
+        return model(**inputs)

@@ -1,0 +1,70 @@
+"""Caption real photographs that nobody composited, and report what comes out, right or wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from lora_mcl.adapters import AdapterStack
+from lora_mcl.decoding import ColumnRequest
+from lora_mcl.models.llava_next import ImageLanguageModel
+from training.embedded.common.generation import generate
+from training.embedded.common.reports import mean
+from training.embedded.image.captions.reader import Reader
+from training.embedded.image.material.photos import RealPhoto, load_real
+
+
+def test_photographs(root: Path) -> list[tuple[RealPhoto, Path]]:
+    """The test photographs that are there, with their files."""
+    photos = [(photo, root / "real" / photo.file) for photo in load_real() if photo.source.split == "test"]
+    return [(photo, path) for photo, path in photos if path.is_file()]
+
+
+def photograph_report(
+    media: ImageLanguageModel,
+    stack: AdapterStack,
+    requests: list[ColumnRequest],
+    hypotheses: list[str],
+    reader: Reader,
+    root: Path,
+    prompt: str,
+    max_new_tokens: int,
+) -> dict[str, Any]:
+    """Every column's captions of every test photograph, and how often its things and place are named.
+
+    ``named`` is the share of a photograph's labelled concepts that any hypothesis names; there is no
+    comparison of counts, since nobody counted by hand beyond three.
+    """
+    photos = test_photographs(root)
+    images = [Image.open(path) for _, path in photos]
+    rows = list(generate(media, stack, requests, images, prompt, max_new_tokens))
+    entries = []
+    for (photo, _), row in zip(photos, rows, strict=True):
+        readings = {name: [reader.read(text) for text in row[name]] for name in (*hypotheses, "beam")}
+        truth = {concept for concept, _ in photo.concepts}
+        by_column = {
+            name: {concept for reading in found for concept, _ in reading.things} for name, found in readings.items()
+        }
+        hypothesis_things = set().union(*(by_column[name] for name in hypotheses))
+        places = {readings[name][0].place for name in hypotheses} - {None}
+        entries.append(
+            {
+                "photograph": photo.source.id,
+                "committed": photo.source.commit,
+                "concepts": sorted(truth),
+                "place": photo.place,
+                "named": len(truth & hypothesis_things) / len(truth),
+                "named_by_beam": len(truth & by_column["beam"]) / len(truth),
+                "place_named": photo.place in places if photo.place else None,
+                "captions": row,
+            }
+        )
+    return {
+        "photographs": len(entries),
+        "named": mean(entry["named"] for entry in entries),
+        "named_by_beam": mean(entry["named_by_beam"] for entry in entries),
+        "place_named": mean(entry["place_named"] for entry in entries if entry["place_named"] is not None),
+        "entries": entries,
+    }

@@ -1,0 +1,1 @@
+"""Experiments on the method: the sampled step, unequal modes, surplus hypotheses, winners without dropout noise."""

@@ -1,0 +1,67 @@
+"""Answer the method's open questions by experiment, three seeds each.
+
+    python -m training.experiments.ablations markov
+    python -m training.experiments.ablations image    # needs the base and the cached features of the image model
+
+Writes ``assets/results/method-markov.json`` or ``method-image.json``, and curves beside it. What a run cut short has
+finished is kept under ``build/experiments``; a question may be asked alone with --only.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from training.embedded.common.packages import BUILD_DIR
+from training.experiments.ablations.figures import draw
+from training.experiments.ablations.variants import report, run_arms, table, write
+from training.paths import RESULTS
+
+RESULTS_DIR = RESULTS
+COLUMNS = {
+    "markov": ("loss", "excess", "accuracy", "chains_covered", "used", "steps", "seconds"),
+    "image": ("loss", "main_nll", "stability", "distinct", "used", "steps", "seconds"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", choices=sorted(COLUMNS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="of the arms that do not go by seconds")
+    parser.add_argument("--only", nargs="+", metavar="ARM", help="these arms, by name")
+    parser.add_argument("--out", type=Path, default=RESULTS_DIR)
+    given = parser.parse_args()
+    # Imported here, so that each experiment needs only its own data.
+    if given.data == "markov":
+        from training.experiments.ablations import markov as experiment
+    else:
+        from training.experiments.ablations import image as experiment
+    arms = experiment.ARMS
+    if given.only:
+        if unknown := set(given.only) - set(arms):
+            parser.error(f"no arm {', '.join(sorted(unknown))}; there are: {'; '.join(arms)}")
+        arms = {name: arm for name, arm in arms.items() if name in given.only}
+        if missing := {other for arm in arms.values() for other in arm.seconds_of or ()} - set(arms):
+            parser.error(f"also needed for its seconds: {', '.join(sorted(missing))}")
+    torch.set_num_threads(experiment.THREADS)
+    steps = given.steps or experiment.STEPS
+    kept = BUILD_DIR / "experiments" / f"{given.data}-runs"
+    runs = run_arms(arms, range(given.seeds), steps, kept, experiment.train)
+    settings = {
+        "data": given.data,
+        "steps": steps,
+        "batch_size": experiment.BATCH,
+        "learning_rate": experiment.LEARNING_RATE,
+        "threads": torch.get_num_threads(),
+    }
+    result = report(arms, runs, settings)
+    write(result, given.out / f"method-{given.data}.json")
+    draw(result, given.out / f"method-{given.data}.png")
+    print(table(result, COLUMNS[given.data]))
+
+
+if __name__ == "__main__":
+    main()

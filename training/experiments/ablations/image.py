@@ -1,0 +1,148 @@
+"""The questions asked on the embedded image model, with three annotators in place of chains."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from lora_mcl.adapters import AdapterStack
+from lora_mcl.models.llava_next import ImageLanguageModel
+from lora_mcl.objectives import ObjectiveOptions
+from training import train as program
+from training.embedded.common.comparison import adapter_folder
+from training.embedded.common.packages import BUILD_DIR
+from training.embedded.common.stability import oracle_nll, stability
+from training.embedded.image.base import BASE_DIR
+from training.embedded.image.captions.grammar import load_grammar
+from training.embedded.image.features import CACHE_DIR
+from training.embedded.image.likelihood import likelihoods
+from training.embedded.image.visits import CachedPictures
+from training.experiments.ablations.variants import (
+    ALL,
+    CLEAN,
+    DROPOUT,
+    SAME,
+    SAMPLED,
+    SHARES,
+    START,
+    SURPLUS,
+    UNEQUAL,
+    Arm,
+    Run,
+    file_name,
+)
+from training.paths import ROOT
+from training.run.config import load_config
+from training.run.options import TrainConfig
+
+CONFIG = ROOT / "training" / "configs" / "embedded" / "image" / "caption-gate.yaml"
+RUNS_DIR = BUILD_DIR / "experiments" / "image"
+STEPS, BATCH, LEARNING_RATE = 80, 24, 1e-3
+THREADS = torch.get_num_threads()
+TEST_PICTURES = 200
+CURVE_EVERY = 5
+
+GATE = ObjectiveOptions("caption-gate")
+ARMS: dict[str, Arm] = {
+    "gate, all": Arm(SAME, GATE, step=ALL, gate_start="mixture"),
+    "gate, sampled": Arm(SAME, GATE, step=SAMPLED, gate_start="mixture"),
+    "gate, sampled, same seconds": Arm(
+        SAME, GATE, step=SAMPLED, seconds_of=("gate, all", "gate, sampled"), gate_start="mixture"
+    ),
+    "relaxed, all": Arm(START, ObjectiveOptions("relaxed", epsilon=0.1), step=ALL),
+    "gate, random start": Arm(START, GATE, step=SAMPLED),
+    "unequal, gate, uniform": Arm(SHARES, GATE, step=SAMPLED, shares=UNEQUAL, gate_start="mixture"),
+    "unequal, gate, estimated": Arm(
+        SHARES, GATE, step=SAMPLED, shares=UNEQUAL, balance="estimated", gate_start="mixture"
+    ),
+    "K = 4, gate, uniform": Arm(SURPLUS, GATE, 4, step=SAMPLED, gate_start="mixture"),
+    "K = 4, gate, estimated": Arm(SURPLUS, GATE, 4, step=SAMPLED, balance="estimated", gate_start="mixture"),
+    "dropout, noisy winner": Arm(DROPOUT, GATE, step=SAMPLED, dropout=0.1, gate_start="mixture"),
+    "dropout, clean winner": Arm(DROPOUT, GATE, step=CLEAN, dropout=0.1, gate_start="mixture"),
+}
+
+
+class Curve(TrainerCallback):
+    """Collects what the trainer logs every few steps, with the seconds since training began."""
+
+    def __init__(self) -> None:
+        self.points: list[dict[str, float]] = []
+        self.started = 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.started = time.perf_counter()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        control.should_log = state.global_step % CURVE_EVERY == 0 or state.global_step == state.max_steps
+        return control
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
+    ) -> None:
+        if logs and "best_nll" in logs:
+            point = {"step": state.global_step, "seconds": round(time.perf_counter() - self.started, 2)}
+            self.points.append(point | {name: round(logs[name], 4) for name in ("loss", "best_nll")})
+
+
+def train(name: str, arm: Arm, seed: int, steps: int) -> Run:
+    """Train one arm from a fresh start and measure it."""
+    folder = RUNS_DIR / file_name(name, seed)
+    shutil.rmtree(folder, ignore_errors=True)  # a resumed run's seconds would not be those of the whole
+    curve = Curve()
+    program.train(configured(arm, folder, seed, steps), [curve])
+    media = ImageLanguageModel.load(BASE_DIR)
+    adapters = {f"hypothesis-{k}": adapter_folder(RUNS_DIR, folder.name, k) for k in range(arm.hypotheses)}
+    stack = AdapterStack.from_peft(media.model, adapters)
+    seconds = curve.points[-1]["seconds"]
+    return {"seed": seed, "steps": steps, "seconds": seconds, "test": measure(media, stack), "curve": curve.points}
+
+
+def configured(arm: Arm, folder: Path, seed: int, steps: int) -> TrainConfig:
+    """The embedded configuration with what the arm changes of it."""
+    config = load_config(TrainConfig, CONFIG)
+    return replace(
+        config,
+        output=folder,
+        adapters=replace(config.adapters, hypotheses=arm.hypotheses, dropout=arm.dropout),
+        objective=arm.objective,
+        gate=replace(config.gate, balance=arm.balance, start=arm.gate_start),
+        step=arm.step,
+        data=replace(config.data, mode_shares=arm.shares or ()),
+        training=replace(config.training, steps=steps, seed=seed, batch_size=BATCH, learning_rate=LEARNING_RATE),
+    )
+
+
+def measure(media: ImageLanguageModel, stack: AdapterStack) -> dict[str, Any]:
+    """On test scenes that each annotator captions.
+
+    ``loss``: mean NLL of the best hypothesis, nats per token; ``main_nll``: of each mode's main hypothesis;
+    ``stability``: share of a mode's captions won by its main hypothesis, averaged over modes; ``distinct``: whether
+    these differ; ``used``: hypotheses that win at least 1 %.
+    """
+    pictures = CachedPictures.open(sorted((CACHE_DIR / "test").glob("[0-9][0-9][0-9]")))
+    pictures = replace(pictures, items=pictures.items[:TEST_PICTURES], where=pictures.where[:TEST_PICTURES])
+    return figures(likelihoods(media, stack, pictures, load_grammar()))
+
+
+def figures(nll: torch.Tensor) -> dict[str, Any]:
+    """From the NLL [K, M, N] of K hypotheses on captions of M modes of N pictures."""
+    stable = stability(nll)
+    wins = torch.tensor(stable.win_share)
+    return {
+        "loss": round(oracle_nll(nll), 4),
+        "main_nll": round(float(torch.stack([nll[k, m].mean() for m, k in enumerate(stable.main)]).mean()), 4),
+        "stability": round(sum(stable.share) / len(stable.share), 4),
+        "distinct": int(stable.distinct),
+        "used": int((wins.mean(dim=0) >= 0.01).sum()),
+        "wins": [list(row) for row in stable.win_share],
+    }

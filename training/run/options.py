@@ -1,0 +1,211 @@
+"""The settings of a training run, section by section: what ``training/configs/*.yaml`` hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from lora_mcl.adapters import LANGUAGE_MODEL_LINEARS, AdapterSpec
+from lora_mcl.errors import OptionsError
+from lora_mcl.gate import Balance
+from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
+from lora_mcl.objectives import ObjectiveOptions
+from lora_mcl.trainer.step import StepOptions
+from training.data import DataOptions
+
+Modality = Literal["image", "audio"]
+Dtype = Literal["bfloat16", "float32"]
+GateStart = Literal["mixture", "random"]
+START_CAPTIONS = 2000
+"""Captions of the run's own data that the gate's mixture is fitted to."""
+Schedule = Literal["cosine", "linear", "constant", "inverse-sqrt"]
+
+
+@dataclass(frozen=True)
+class About:
+    """Where a configuration comes from and what to expect of it; only read by people.
+
+    Attributes:
+        source: paper section or file that the values are taken from, and what was changed.
+        hours, memory: expected, and how they were estimated.
+    """
+
+    source: str = ""
+    hours: str = ""
+    memory: str = ""
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The frozen base.
+
+    Attributes:
+        base: folder or Hub id (with ``revision``).
+        prompt: the instruction given with every medium, in training and in the app.
+        chat_template: Jinja text in place of the processor's own.
+        dtype: of the frozen weights; adapters are float32.
+        load_in_4bit: hold the language model in 4 bits (needs bitsandbytes and a GPU).
+    """
+
+    base: str
+    modality: Modality
+    prompt: str
+    revision: str | None = None
+    chat_template: str | None = None
+    dtype: Dtype = "bfloat16"
+    load_in_4bit: bool = False
+
+    @property
+    def kind(self) -> type[ImageLanguageModel] | type[AudioLanguageModel]:
+        return ImageLanguageModel if self.modality == "image" else AudioLanguageModel
+
+
+@dataclass(frozen=True)
+class AdapterOptions:
+    """K adapters alike; ``hypotheses: 1`` is ordinary LoRA (LoRA-MLE).
+
+    Attributes:
+        target_modules: "language-model" for every linear layer of the language model, or as in PEFT.
+    """
+
+    hypotheses: int = 3
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    target_modules: str | tuple[str, ...] = "language-model"
+    exclude_modules: str | tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.hypotheses < 1:
+            raise OptionsError(f"hypotheses must be at least 1; got {self.hypotheses}")
+        self.specs()
+
+    def specs(self) -> list[AdapterSpec]:
+        """One spec per hypothesis."""
+        named = self.target_modules == "language-model"
+        targets = LANGUAGE_MODEL_LINEARS if named else self.target_modules
+        return [
+            AdapterSpec(f"hypothesis-{k}", self.rank, self.alpha, self.dropout, targets, self.exclude_modules)
+            for k in range(self.hypotheses)
+        ]
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """Of the caption gate, where the objective has one (``lora_mcl.gate``, ``lora_mcl.gate_init``)."""
+
+    balance: Balance = "uniform"
+    start: GateStart = "mixture"
+    learning_rate: float = 3e-2
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How long and how fast.
+
+    Attributes:
+        epochs, steps: one of the two; a step is one update of the weights.
+        batch_size: examples per process and forward pass; each takes K rows.
+        accumulation: forward passes per step. A step so sees batch_size * accumulation * processes examples.
+        final_learning_rate: of the cosine schedule, as a share of ``learning_rate``.
+        warmup: share of the steps in which the learning rate rises.
+        precision: "bfloat16" runs the base in bfloat16 by autocast.
+        checkpoint_activations: compute activations again in the backward pass instead of keeping them.
+        evaluate_every, save_every, log_every: steps. Checkpoints are also made wherever is evaluated.
+        keep_best: end with the weights of the best validation.
+        patience: stop after so many validations without a better one; never by default.
+        checkpoints: how many are kept, beside the best one.
+        wandb: also report to Weights & Biases, which must be installed; TensorBoard is always written.
+
+    Raises:
+        OptionsError: a field is out of range.
+    """
+
+    learning_rate: float
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int = 1
+    accumulation: int = 1
+    schedule: Schedule = "cosine"
+    final_learning_rate: float = 0.0
+    warmup: float = 0.03
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    adam_epsilon: float = 1e-8
+    gradient_clip: float = 1.0
+    precision: Dtype = "bfloat16"
+    checkpoint_activations: bool = True
+    seed: int = 0
+    log_every: int = 10
+    evaluate_every: int = 500
+    save_every: int = 500
+    keep_best: bool = True
+    patience: int | None = None
+    checkpoints: int = 2
+    wandb: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise OptionsError("give either epochs or steps")
+        positive = ("batch_size", "accumulation", "log_every", "evaluate_every", "save_every", "checkpoints")
+        for name in (*positive, "epochs", "steps", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionsError(f"{name} must be at least 1; got {value}")
+        if not self.learning_rate > 0:
+            raise OptionsError(f"learning_rate must be positive; got {self.learning_rate}")
+        for name in ("warmup", "final_learning_rate"):
+            if not 0 <= getattr(self, name) < 1:
+                raise OptionsError(f"{name} must be in [0, 1); got {getattr(self, name)}")
+        if self.final_learning_rate and self.schedule != "cosine":
+            raise OptionsError("final_learning_rate belongs to the cosine schedule")
+        if self.schedule not in get_args(Schedule):
+            raise OptionsError(f"schedule must be one of {', '.join(get_args(Schedule))}; got {self.schedule!r}")
+
+
+@dataclass(frozen=True)
+class BundleOptions:
+    """What the bundle says beside the adapters.
+
+    Attributes:
+        labels: a heading for each hypothesis; "Hypothesis 1", ... by default.
+        baseline: bundle of a LoRA-MLE run (``hypotheses: 1``) on the same base, for the columns of beam search.
+        license: of the adapters, in Hub terms such as "apache-2.0", for the card.
+    """
+
+    labels: tuple[str, ...] = ()
+    baseline: Path | None = None
+    license: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A run, whole.
+
+    Attributes:
+        output: folder of the run: checkpoints, logs, summary, and the bundle in ``output/bundle``.
+
+    Raises:
+        OptionsError: sections contradict each other.
+    """
+
+    output: Path
+    model: ModelOptions
+    data: DataOptions
+    training: TrainingOptions
+    about: About = field(default_factory=About)
+    adapters: AdapterOptions = field(default_factory=AdapterOptions)
+    objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
+    gate: GateOptions = field(default_factory=GateOptions)
+    step: StepOptions = field(default_factory=StepOptions)
+    bundle: BundleOptions = field(default_factory=BundleOptions)
+
+    def __post_init__(self) -> None:
+        labels, hypotheses = len(self.bundle.labels), self.adapters.hypotheses
+        if labels not in (0, hypotheses):
+            raise OptionsError(f"bundle.labels: give one per hypothesis, {hypotheses}; got {labels}")
+        if self.training.patience is not None and not self.data.validates:
+            raise OptionsError("training.patience needs a validation: data.validation_path or data.validation_share")
+        if self.data.medium not in (None, self.model.modality):
+            raise OptionsError(f"data.medium is {self.data.medium} and model.modality {self.model.modality}")

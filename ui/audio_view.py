@@ -1,0 +1,115 @@
+"""What an audio desk has besides: the recorder and player, the picture of what the model hears, the choice of part."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from lora_mcl.types import Hearing
+from ui.html import html
+
+# More columns than this are finer than any screen shows.
+_WIDEST = 1000
+
+
+@dataclass(frozen=True)
+class Listening:
+    """The components of an audio desk that say which part of a sound is heard."""
+
+    start: gr.Slider
+    hearing: gr.HTML
+
+    def outputs(self) -> list[Any]:
+        return [self.hearing, self.start]
+
+    def idle(self) -> dict[Any, Any]:
+        """Before there is a sound."""
+        return {self.hearing: "", self.start: gr.Slider(value=0, visible=False)}
+
+    def refused(self, message: str) -> dict[Any, Any]:
+        """When the sound cannot be used."""
+        return {**self.idle(), self.hearing: notice_html(message)}
+
+    def heard(self, hearing: Hearing) -> dict[Any, Any]:
+        """The picture of a new sound, and the choice of its part if it is longer than the model hears."""
+        window = hearing.window
+        # The last choice still leaves the model as much as it can hear.
+        latest = round(window.duration - (window.end - window.start), 1)
+        choice = gr.Slider(value=0, maximum=latest, visible=True) if window.cut else gr.Slider(value=0, visible=False)
+        return {self.hearing: hearing_html(hearing), self.start: choice}
+
+
+def recorder() -> gr.Audio:
+    """Where a sound is given and played."""
+    return gr.Audio(
+        label="Your sound",
+        type="filepath",
+        sources=["upload", "microphone"],
+        editable=False,
+        buttons=[],
+        waveform_options=gr.WaveformOptions(waveform_color="#8f877d", waveform_progress_color="#0068a8"),
+        elem_id="audio-media",
+        elem_classes="medium",
+    )
+
+
+def listening() -> Listening:
+    """The picture and the choice, both empty."""
+    hearing = html("", elem_id="audio-hearing")
+    start = gr.Slider(
+        0,
+        1,
+        value=0,
+        step=0.1,
+        label="Listen from second",
+        info="Your sound is longer than the model hears at once",
+        visible=False,
+        # Putting it back by a button would not be known as a choice.
+        buttons=[],
+        elem_id="audio-start",
+    )
+    return Listening(start, hearing)
+
+
+def hearing_html(hearing: Hearing) -> str:
+    """The log-mel picture with its axes in words, and the notice if the sound was cut."""
+    window = hearing.window
+    notice = notice_html(window.notice) if window.cut else ""
+    alt = (
+        f"Log-mel spectrogram from second {window.start:.1f} to {window.end:.1f}: time runs to the right, pitch "
+        "upwards, and what is louder is stronger"
+    )
+    return (
+        '<figure class="hearing"><figcaption><b>What the model hears</b> '
+        "<span>time to the right, pitch upwards, louder is stronger</span></figcaption>"
+        f'<img class="log-mel" src="{log_mel_uri(hearing.log_mel)}" alt="{alt}">'
+        f'<div class="seconds"><span>{window.start:.1f} s</span><span>{window.end:.1f} s</span></div>'
+        f"{notice}</figure>"
+    )
+
+
+def notice_html(message: str) -> str:
+    """A line that screen readers say."""
+    return f'<p class="notice" role="status">{escape(message)}</p>'
+
+
+def log_mel_uri(log_mel: np.ndarray) -> str:
+    """A log-mel picture [bins, frames] as a data URI: ink whose opacity is the loudness, high pitch on top.
+
+    Whisper's features span 2 at most (80 dB): the softest of them is clear, the loudest solid.
+    """
+    loudness = np.clip((log_mel - log_mel.max() + 2) / 2, 0, 1)
+    alpha = Image.fromarray((255 * loudness[::-1]).astype(np.uint8))
+    if alpha.width > _WIDEST:
+        alpha = alpha.resize((_WIDEST, alpha.height), Image.Resampling.BOX)
+    ink = Image.new("L", alpha.size, 0)
+    buffer = io.BytesIO()
+    Image.merge("LA", (ink, alpha)).save(buffer, "WEBP", quality=60, alpha_quality=80)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

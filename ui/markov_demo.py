@@ -1,0 +1,213 @@
+"""The "How it works" tab: two hypotheses come apart on strings of known origin, while one model averages."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import gradio as gr
+
+from ui.html import html
+from ui.markov_runs import Lesson, Run
+from ui.markov_view import board_html, figures_html, recipes_html
+
+_PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
+# One live training at a time: they share the processor with the captions.
+_TRAINING = {"concurrency_limit": 1, "concurrency_id": "lesson"}
+# Seconds between the frames of a played run.
+_PAUSE = 0.12
+# The same words at every step, so that a screen reader says them once; the slider shows the step.
+PLAYING, TRAINING = "Playing …", "Training …"
+
+# On a phone the drawings are below the buttons: go there when they begin to move.
+_STATUS_JS = f"""
+watch('value', () => {{
+  const board = element.closest('[role=tabpanel]').querySelector('.lesson');
+  const moving = ['{PLAYING}', '{TRAINING}'].includes(props.value);
+  if (moving && board.getBoundingClientRect().top > innerHeight) board.scrollIntoView();
+}});
+"""
+
+_INTRO = """<div class="lesson-intro"><p class="lead">Two hidden recipes write strings of beads, ○ and ●. The computer
+sees the strings and is never told which recipe wrote which. <b>One model</b> can only learn the average of the recipes,
+which nobody uses. <b>Two hypotheses</b> come apart, because each string teaches only the one that already explains it
+better: each finds a recipe. Captions are strings too, and their hidden recipes are the ways to describe a picture.</p>
+</div>"""
+
+_EM = """<section class="about" aria-label="Why this works"><p><b>Why this works.</b> Every training step first asks
+which hypothesis explains each string best (who could have written it?), then improves that hypothesis on the strings it
+won. Statisticians call this pair of steps EM, expectation and maximisation: each makes the other easier, so a small
+lead grows until every hypothesis has a recipe of its own.</p></section>"""
+
+
+def build_how_it_works(lessons: Sequence[Lesson]) -> None:
+    """Lay the tab out and wire it; to be called inside its tab, with at least one lesson."""
+    by_name = {lesson.name: lesson for lesson in lessons}
+    first = lessons[0]
+    html(_INTRO)
+    with gr.Row(elem_classes="desk"):
+        with gr.Column(min_width=300):
+            setup = gr.Radio(
+                [(lesson.title, lesson.name) for lesson in lessons],
+                value=first.name,
+                label="Set-up",
+                elem_id="lesson-setup",
+            )
+            recipes = html(recipes_html(first))
+        with gr.Column(min_width=300):
+            step = gr.Slider(
+                0,
+                first.recorded.steps,
+                value=first.recorded.steps,
+                step=1,
+                label="Training step",
+                info="Drag to go back to the beginning",
+                elem_id="lesson-step",
+            )
+            with gr.Row(elem_classes="actions"):
+                play = gr.Button("Play", min_width=80, elem_id="lesson-play")
+                train = gr.Button("Train live", variant="primary", min_width=140, elem_id="lesson-train")
+                stop = gr.Button("Stop", interactive=False, min_width=80, scale=0, elem_id="lesson-stop")
+            status = html(
+                "",
+                html_template='<p role="status">${value}</p>',
+                js_on_load=_STATUS_JS,
+                elem_id="lesson-status",
+                elem_classes="status",
+            )
+    board = html(board_html(first, first.recorded, first.recorded.steps))
+    html(_EM)
+    figures = html(figures_html(first))
+    # The run on show where it is not the recorded one.
+    live = gr.State(None)
+
+    controls = [play, train, stop, status]
+
+    def running(text: str) -> dict[Any, Any]:
+        return {play: _off(), train: _off(), stop: gr.Button(interactive=True), status: text}
+
+    def resting(text: str) -> dict[Any, Any]:
+        on = gr.Button(interactive=True)
+        return {play: on, train: on, stop: _off(), status: text}
+
+    def show(name: str, run: Run, at: float) -> dict[Any, Any]:
+        return {step: gr.Slider(maximum=run.steps, value=at), board: board_html(_lesson(by_name, name), run, at)}
+
+    def choose(name: Any) -> dict[Any, Any]:
+        lesson = _lesson(by_name, name)
+        return {
+            **show(name, lesson.recorded, lesson.recorded.steps),
+            **resting(""),
+            live: None,
+            recipes: recipes_html(lesson),
+            figures: figures_html(lesson),
+        }
+
+    def move(name: Any, run: Run | None, at: Any) -> str:
+        lesson = _lesson(by_name, name)
+        return board_html(lesson, run or lesson.recorded, _number(at))
+
+    def play_run(name: Any, run: Run | None) -> Iterator[dict[Any, Any]]:
+        run = run or _lesson(by_name, name).recorded
+        for frame in run.frames:
+            yield show(name, run, frame.step)
+            time.sleep(_PAUSE)
+        yield resting("")
+
+    def train_live(name: Any) -> Iterator[dict[Any, Any]]:
+        lesson, seed, started = _lesson(by_name, name), random.randrange(1_000_000), time.perf_counter()
+        with closing(lesson.live(seed)) as runs:
+            for run in runs:
+                yield {**show(name, run, run.frames[-1].step), status: TRAINING, live: run}
+        seconds = time.perf_counter() - started
+        yield resting(f"Trained in {seconds:.0f} s from random start {seed}. Drag the slider to watch it again.")
+
+    def halt(name: Any, run: Run | None) -> dict[Any, Any]:
+        if run is not None and run.frames and run.frames[-1].step < run.steps:
+            return resting(f"Stopped after step {run.frames[-1].step}. The slider shows how far it came.")
+        return resting("")
+
+    started = {"queue": False, **_PRIVATE}
+    playing = play.click(lambda: running(PLAYING), None, controls, **started).then(
+        play_run, [setup, live], [step, board, *controls], concurrency_limit=8, **_PRIVATE
+    )
+    training = train.click(lambda: running("One moment …"), None, controls, **started).then(
+        train_live, setup, [step, board, live, *controls], **_TRAINING, **_PRIVATE
+    )
+    ends = {"cancels": [playing, training], "queue": False, **_PRIVATE}
+    stop.click(halt, [setup, live], controls, **ends)
+    setup.change(choose, setup, [step, board, live, recipes, figures, *controls], preprocess=False, **ends)
+    step.input(move, [setup, live, step], board, trigger_mode="always_last", preprocess=False, queue=False, **_PRIVATE)
+    _connect_endpoints(by_name, setup, step)
+
+
+def _connect_endpoints(by_name: dict[str, Lesson], setup: gr.Radio, step: gr.Slider) -> None:
+    """Offer the recorded runs and live training to other programs."""
+
+    def markov_step(setup: Any, step: Any) -> dict[str, Any]:
+        """One moment of the recorded Markov experiment: one model beside two hypotheses.
+
+        Args:
+            setup: transition1 or transition2.
+            step: training step; the last recorded one up to it is returned.
+
+        Returns:
+            Loss, matrices and winners of one model and of two hypotheses, see lora_mcl.markov.Snapshot.
+        """
+        lesson = _lesson(by_name, setup)
+        return _moment(lesson, lesson.recorded, lesson.recorded.at(_number(step)))
+
+    def markov_train(setup: Any, seed: Any = 0) -> Iterator[dict[str, Any]]:
+        """Train one model and two hypotheses on a Markov mixture, at a small size.
+
+        Args:
+            setup: transition1 or transition2.
+            seed: of the random start and the training strings.
+
+        Returns:
+            The moments that the training comes to, one after the other.
+        """
+        lesson = _lesson(by_name, setup)
+        with closing(lesson.live(int(_number(seed)))) as runs:
+            for run in runs:
+                yield _moment(lesson, run, len(run.frames) - 1)
+
+    seed = gr.Number(0, label="Seed", precision=0, visible=False)
+    shared = {"preprocess": False}
+    gr.Button(visible=False).click(
+        markov_step, [setup, step], gr.JSON(visible=False), api_name="markov_step", queue=False, **shared
+    )
+    gr.Button(visible=False).click(
+        markov_train, [setup, seed], gr.JSON(visible=False), api_name="markov_train", **_TRAINING, **shared
+    )
+
+
+def _moment(lesson: Lesson, run: Run, index: int) -> dict[str, Any]:
+    frame = run.frames[index]
+    return {
+        "setup": lesson.name,
+        "step": frame.step,
+        "steps": run.steps,
+        "one_model": frame.one.to_dict(),
+        "two_hypotheses": frame.two.to_dict(),
+    }
+
+
+def _lesson(by_name: dict[str, Lesson], name: Any) -> Lesson:
+    if not isinstance(name, str) or name not in by_name:
+        raise gr.Error(f"setup must be one of {', '.join(by_name)}.", print_exception=False)
+    return by_name[name]
+
+
+def _number(value: Any) -> float:
+    """A whole number from 0 on, which comes from outside and may be anything."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**31:
+        raise gr.Error("step and seed must be numbers from 0 on.", print_exception=False)
+    return value
+
+
+def _off() -> gr.Button:
+    return gr.Button(interactive=False)

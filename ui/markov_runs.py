@@ -1,0 +1,160 @@
+"""What the "How it works" tab shows: recorded runs of the Markov experiment, and new ones trained on the spot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lora_mcl.markov import LearningOptions, MarkovMixture, ModelOptions, Snapshot, learn
+from lora_mcl.markov.learning import evaluation_sequences
+from lora_mcl.markov.theory import true_matrices_nll, visible_predictor_nll
+from lora_mcl.objectives import ObjectiveOptions
+
+# A run that a visitor waits for: a smaller rank, smaller batches and fewer steps than the recorded one.
+LIVE_MODEL = ModelOptions(rank=16, alpha=16.0, initializer_range=0.04)
+LIVE = LearningOptions(
+    steps=120,
+    batch_size=32,
+    learning_rate=1e-3,
+    evaluate_every=10,
+    dense_steps=40,
+    dense_every=2,
+    evaluation_size=200,
+)
+
+# Set-ups in the page's order, by the name of their folder.
+_TITLES = {"transition1": "Two very different recipes", "transition2": "Two similar recipes"}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One moment of two trainings: of one model, and of two hypotheses."""
+
+    one: Snapshot
+    two: Snapshot
+
+    @property
+    def step(self) -> int:
+        return self.two.step
+
+
+@dataclass(frozen=True)
+class Run:
+    """Both trainings as far as they went.
+
+    Attributes:
+        frames: in the order of their steps, from step 0.
+        steps: how many the run has when complete.
+        tokens: strings whose winner is watched, 0 and 1.
+        chains: which recipe wrote each of them.
+        best_one, best_known: least loss, on the strings the losses are measured on, of one model that sees as far
+            back as this one, and of the recipes themselves; nats per token.
+    """
+
+    frames: tuple[Frame, ...]
+    steps: int
+    tokens: tuple[tuple[int, ...], ...]
+    chains: tuple[int, ...]
+    best_one: float
+    best_known: float
+
+    def at(self, step: float) -> int:
+        """Index of the last frame up to ``step``."""
+        return max(index for index, frame in enumerate(self.frames) if frame.step <= step or index == 0)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One set-up.
+
+    Attributes:
+        average: the recipes averaged by how often they visit a state, which one model tends to.
+        best_one, best_known: as in ``Run``, expected of any strings.
+        measured: ``summary`` of the results file, by number of hypotheses.
+        reachable: largest probability that the frozen output layer of each recorded run can give.
+        live_options, live_model: of trainings on the spot.
+    """
+
+    name: str
+    title: str
+    mixture: MarkovMixture
+    objective: ObjectiveOptions
+    recorded: Run
+    average: tuple[tuple[float, ...], ...]
+    best_one: float
+    best_known: float
+    measured: dict[str, Any]
+    reachable: tuple[float, ...]
+    live_options: LearningOptions = LIVE
+    live_model: ModelOptions = LIVE_MODEL
+
+    def live(self, seed: int) -> Iterator[Run]:
+        """Train now, from a fresh start; each item is the run so far. Close the iterator to stop."""
+        options = replace(self.live_options, objective=self.objective, seed=seed)
+        tokens, chains = evaluation_sequences(self.mixture, options)
+        run = Run(
+            (),
+            options.steps,
+            _tuples(tokens[: options.watched].tolist()),
+            tuple(chains[: options.watched].tolist()),
+            float(visible_predictor_nll(self.mixture, tokens, self.live_model.visible).mean()),
+            float(true_matrices_nll(self.mixture, tokens).min(0).values.mean()),
+        )
+        one, two = (learn(self.mixture, hypotheses, self.live_model, options) for hypotheses in (1, 2))
+        for snapshots in zip(one, two, strict=True):
+            run = replace(run, frames=(*run.frames, Frame(*snapshots)))
+            yield run
+
+
+def load_lessons(folder: Path) -> tuple[Lesson, ...]:
+    """The set-ups recorded in ``folder/<name>/result.json``; those that are missing are left out.
+
+    Raises:
+        ValueError: a file is not what ``python -m training.experiments.markov`` writes.
+    """
+    return tuple(_lesson(name, file) for name, file in lesson_files(folder).items() if file.is_file())
+
+
+def lesson_files(folder: Path) -> dict[str, Path]:
+    """Where ``load_lessons`` looks, by set-up."""
+    return {name: folder / name / "result.json" for name in _TITLES}
+
+
+def _lesson(name: str, file: Path) -> Lesson:
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+        # Of each kind the run with the first seed: none is picked.
+        curves = {run["hypotheses"]: run["curve"] for run in reversed(result["runs"])}
+        learning, known, watched = result["recipe"]["learning"], result["theory"], result["watched"]
+        frames = tuple(
+            Frame(Snapshot.from_dict(first), Snapshot.from_dict(second))
+            for first, second in zip(curves[1], curves[2], strict=True)
+        )
+        return Lesson(
+            name=name,
+            title=_TITLES[name],
+            mixture=MarkovMixture(name, _tuples(result["setup"]["matrices"])),
+            objective=ObjectiveOptions(learning["objective"]["name"], epsilon=learning["objective"]["epsilon"]),
+            recorded=Run(
+                frames,
+                learning["steps"],
+                _tuples(watched["tokens"]),
+                tuple(watched["chains"]),
+                known["on_evaluation_sequences"]["one_model"],
+                known["on_evaluation_sequences"]["true_matrices"],
+            ),
+            average=_tuples(known["average_matrix"]),
+            best_one=known["best_visible_nll"],
+            best_known=known["chain_nll"],
+            measured=result["summary"],
+            reachable=tuple(odds / (1 + odds) for odds in (run["test"]["largest_odds"] for run in result["runs"])),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{file} is not a result of training.experiments.markov: {error!r}") from error
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

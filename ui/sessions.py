@@ -1,0 +1,168 @@
+"""What the page does, without Gradio: run a comparison, stop it, and say what is to be shown."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lora_mcl.types import (
+    AudioCaptionSource,
+    CaptionSource,
+    ColumnSpec,
+    CompareOptions,
+    Comparison,
+    Hearing,
+)
+from ui.columns import comparison_columns, idle_columns
+from ui.diversity import IDLE as NO_DIVERSITY
+from ui.diversity import diversity_html
+from ui.modality import Medium
+
+# The same words at every token, so that a screen reader says them once.
+WRITING = "Writing captions …"
+
+
+@dataclass(frozen=True)
+class View:
+    """What the page shows at one moment, as HTML; ``columns`` is by column id, without the hidden ones."""
+
+    columns: dict[str, str]
+    diversity: str = NO_DIVERSITY
+    status: str = ""
+    running: bool = False
+
+
+@dataclass
+class _Run:
+    """A comparison in progress and the last snapshot of it; nobody looks at an ``abandoned`` one any more."""
+
+    specs: tuple[ColumnSpec, ...]
+    stop: threading.Event = field(default_factory=threading.Event)
+    latest: Comparison | None = None
+    abandoned: bool = False
+
+
+@dataclass
+class _OnTheWay:
+    """Comparisons asked for that have not begun, and how many of them, the oldest, are no longer wanted."""
+
+    asked: int = 0
+    unwanted: int = 0
+
+
+class Studio:
+    """Comparisons for many browser sessions, one at a time in each.
+
+    A session's running comparison stops, within one token, when ``stop`` or ``abandon`` is called for it, when its
+    iterator is closed, or when the session starts another one. One that was asked for but has not begun (it waits
+    for its turn, or the browser's message is on its way) does not begin then.
+    """
+
+    def __init__(self, captioner: CaptionSource | AudioCaptionSource, medium: Medium) -> None:
+        self.captioner = captioner
+        self.medium = medium
+        self._runs: dict[str, _Run] = {}
+        self._on_the_way: dict[str, _OnTheWay] = {}
+        self._lock = threading.Lock()
+
+    def idle(self) -> View:
+        """The page before a comparison."""
+        return View(idle_columns(self.captioner.columns()))
+
+    def hear(self, media: Path, start: float) -> Hearing:
+        """What an audio captioner hears of a sound from second ``start``.
+
+        Raises:
+            LoraMclError: the sound or ``start`` cannot be used.
+        """
+        return self.captioner.hear(media, start)
+
+    def ask(self, session: str) -> None:
+        """Note that the session has asked for a comparison, which will call ``begin``."""
+        with self._lock:
+            self._on_the_way.setdefault(session, _OnTheWay()).asked += 1
+
+    def begin(self, session: str) -> bool:
+        """Whether the comparison that the session asked for longest ago is still wanted."""
+        with self._lock:
+            waiting = self._on_the_way.get(session)
+            if waiting is None:
+                return True
+            unwanted = waiting.unwanted > 0
+            waiting.asked, waiting.unwanted = waiting.asked - 1, waiting.unwanted - unwanted
+            if waiting.asked == 0:
+                del self._on_the_way[session]
+            return not unwanted
+
+    def comparisons(self, media: Path, options: CompareOptions, session: str, start: float = 0) -> Iterator[Comparison]:
+        """The captioner's snapshots, until one is ``done`` or ``stopped``; a sound is heard from second ``start``.
+
+        Raises:
+            LoraMclError: the medium or an option cannot be used.
+        """
+        run = _Run(self.captioner.columns(options))
+        with self._lock:
+            earlier = self._runs.get(session)
+            self._runs[session] = run
+        if earlier:
+            earlier.stop.set()
+        try:
+            with closing(self.captioner.compare(media, options, start=start, should_stop=run.stop.is_set)) as snapshots:
+                for run.latest in snapshots:
+                    if run.abandoned:
+                        return
+                    yield run.latest
+        finally:
+            # Set also when all went well: whatever still holds this flag must not go on.
+            run.stop.set()
+            with self._lock:
+                if self._runs.get(session) is run:
+                    del self._runs[session]
+
+    def views(self, media: Path, options: CompareOptions, session: str, start: float = 0) -> Iterator[View]:
+        """What the page shows while ``comparisons`` runs; the last one is not ``running``."""
+        specs = self.captioner.columns(options)
+        with closing(self.comparisons(media, options, session, start)) as comparisons:
+            for comparison in comparisons:
+                yield self._view(specs, comparison)
+
+    def stop(self, session: str) -> View | None:
+        """Stop the session's comparison; returns what it had written, ``None`` if nothing was running."""
+        run = self._end(session)
+        if run is None:
+            return None
+        return self._view(run.specs, replace(run.latest, stopped=True)) if run.latest else self.idle()
+
+    def abandon(self, session: str) -> None:
+        """Stop the session's comparison, and show no more of it."""
+        run = self._end(session)
+        if run is not None:
+            run.abandoned = True
+
+    def leave(self, session: str) -> None:
+        """The session is over."""
+        self.abandon(session)
+        with self._lock:
+            self._on_the_way.pop(session, None)
+
+    def _end(self, session: str) -> _Run | None:
+        with self._lock:
+            run, waiting = self._runs.get(session), self._on_the_way.get(session)
+            if waiting is not None:
+                waiting.unwanted = waiting.asked
+        if run is not None:
+            run.stop.set()
+        return run
+
+    def _view(self, specs: tuple[ColumnSpec, ...], comparison: Comparison) -> View:
+        columns = comparison_columns(specs, comparison, self.medium.waiting)
+        if comparison.done:
+            part = f" {comparison.window.notice}" if comparison.window else ""
+            status = f"Done in {comparison.seconds:.1f} s.{part}".strip()
+            return View(columns, diversity_html(comparison), status)
+        if comparison.stopped:
+            return View(columns, status=f"Stopped after {comparison.seconds:.1f} s. What had been written stays.")
+        return View(columns, status=WRITING, running=True)
