@@ -38,8 +38,8 @@ from benchmarks.training_baselines import GroupedConvolutionLora, SequentialLora
 from lora_mcl.adapters import LANGUAGE_MODEL_LINEARS, AdapterSpec, AdapterStack
 from lora_mcl.loss import mean_token_nll
 from lora_mcl.objectives import ObjectiveOptions, weighted_loss, winner_takes_all
-from lora_mcl.trainer.batch import IGNORE, Examples
-from lora_mcl.trainer.step import MultipleChoiceLearner, StepOptions
+from lora_mcl.trainer import Batch, MultipleChoiceLearner, StepOptions
+from lora_mcl.trainer.batch import IGNORE_INDEX
 
 WAYS = (
     "sequential",
@@ -83,12 +83,12 @@ class Shape:
             model = LlamaForCausalLM(config)
         return model.to(getattr(torch, self.dtype)).train()
 
-    def examples(self) -> Examples:
+    def examples(self) -> Batch:
         generator = torch.Generator().manual_seed(1)
         ids = torch.randint(self.vocab, (self.batch, self.tokens), generator=generator)
         labels = ids.clone()
-        labels[:, : self.tokens - self.caption] = IGNORE
-        return Examples({"input_ids": ids.to(self.device)}, labels.to(self.device))
+        labels[:, : self.tokens - self.caption] = IGNORE_INDEX
+        return Batch({"input_ids": ids.to(self.device)}, labels.to(self.device))
 
 
 def prepare(way: str, shape: Shape, hypotheses: int) -> Step:
@@ -134,7 +134,7 @@ def whole_nll(model: nn.Module, inputs: dict[str, Tensor], labels: Tensor) -> Te
     return mean_token_nll(model(**inputs, use_cache=False).logits, labels).mean
 
 
-def sequential_loss(model: nn.Module, layers: dict[str, SequentialLora], examples: Examples, hypotheses: int) -> Tensor:
+def sequential_loss(model: nn.Module, layers: dict[str, SequentialLora], examples: Batch, hypotheses: int) -> Tensor:
     losses = []
     for k in range(hypotheses):
         for layer in layers.values():
@@ -145,7 +145,7 @@ def sequential_loss(model: nn.Module, layers: dict[str, SequentialLora], example
 
 
 def grouped_loss(
-    model: nn.Module, layers: dict[str, GroupedConvolutionLora], examples: Examples, hypotheses: int
+    model: nn.Module, layers: dict[str, GroupedConvolutionLora], examples: Batch, hypotheses: int
 ) -> Tensor:
     inputs = {name: value.repeat_interleave(hypotheses, dim=0) for name, value in examples.inputs.items()}
     rows = whole_nll(model, inputs, examples.labels.repeat_interleave(hypotheses, dim=0))
@@ -153,7 +153,7 @@ def grouped_loss(
     return weighted_loss(nll, winner_takes_all(nll))
 
 
-def every_logit_loss(stack: AdapterStack, examples: Examples, hypotheses: int) -> Tensor:
+def every_logit_loss(stack: AdapterStack, examples: Batch, hypotheses: int) -> Tensor:
     repeated = examples.repeat(hypotheses)
     with stack.rows(torch.arange(hypotheses).repeat_interleave(len(examples))):
         nll = whole_nll(stack.model, dict(repeated.inputs), repeated.labels).view(hypotheses, len(examples))

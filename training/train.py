@@ -29,14 +29,13 @@ from lora_mcl.errors import LoraMclError, OptionsError
 from lora_mcl.gate import CaptionGate
 from lora_mcl.gate_init import start_gate
 from lora_mcl.models.base import MediaLanguageModel
-from lora_mcl.trainer.captions import right_padded
-from lora_mcl.trainer.trainer import MultipleChoiceLearner
-from lora_mcl.trainer.zero import configure_deepspeed
+from lora_mcl.trainer import MultipleChoiceLearner
+from lora_mcl.trainer.batch import pad_right
 from training.data import DataError, open_examples
 from training.data.cache import open_cache
 from training.data.collator import ModelCollator, PromptCollator, encode_prompts
 from training.data.visits import CaptionVisits, train_visits, validation_visits
-from training.run.arguments import arguments_of
+from training.run.arguments import arguments_of, configure_deepspeed
 from training.run.config import load_config, plain, to_yaml
 from training.run.finish import save_run
 from training.run.options import START_CAPTIONS, TrainConfig
@@ -49,7 +48,7 @@ CONFIG_FILE = "config.yaml"
 USER_ERROR = 2
 INTERRUPTED = 130
 # What may change between a run's start and its continuation.
-_FREE = ("about", "bundle", "data.workers", "data.max_broken", "training.log_every", "lora_mcl.trainer.checkpoints")
+_FREE = ("about", "bundle", "data.workers", "data.max_broken", "training.log_every", "training.checkpoints")
 
 
 def load_model(config: TrainConfig) -> MediaLanguageModel:
@@ -81,7 +80,7 @@ def attach(config: TrainConfig, media: MediaLanguageModel, visits: Visits) -> Mu
         gate = CaptionGate(vocabulary, len(specs), balance=config.gate.balance, excluded_token_ids=special)
         if config.gate.start == "mixture":
             numbers = range(min(START_CAPTIONS, len(visits)))
-            start_gate(gate, right_padded([visits.words(n) for n in numbers]), torch.Generator().manual_seed(seed))
+            start_gate(gate, pad_right([visits.words(n) for n in numbers]), torch.Generator().manual_seed(seed))
     return MultipleChoiceLearner(media.model, stack, config.objective, gate, config.step)
 
 
@@ -156,7 +155,7 @@ def build(
     else:
         reading = {
             "data_collator": PromptCollator(media),
-            "prompts_of": partial(encode_prompts, media, cache=cache, dropout=data.feature_dropout),
+            "encode_prompts": partial(encode_prompts, media, cache=cache, dropout=data.feature_dropout),
         }
     evaluated = None
     if validation is not None:

@@ -1,4 +1,4 @@
-"""What the assignment did since the last log: winners, entropy, losses, and hypotheses that no longer win."""
+"""Assignment statistics between two logs: wins, entropy, losses, and hypotheses that no longer win."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lora_mcl.trainer.step import MultipleChoiceOutput
 logger = logging.getLogger(__name__)
 
 
-class AssignmentTally:
-    """Sums over steps, kept on the device of the losses so that no step waits for them.
+class AssignmentStats:
+    """Sums over steps, on the device of the losses so that no step waits for them.
 
     Args:
         hypotheses: K.
-        dead_after: warn of a hypothesis that won none of so many examples in a row; never by default.
+        dead_after: warn of a hypothesis that won none of this many examples in a row; never by default.
     """
 
     def __init__(self, hypotheses: int, dead_after: float = inf) -> None:
@@ -30,21 +30,21 @@ class AssignmentTally:
         self._warned: set[int] = set()
         self._warned_of_skipping = False
 
-    def add(self, output: MultipleChoiceOutput) -> None:
-        """Count one step's examples in."""
+    def update(self, output: MultipleChoiceOutput) -> None:
+        """Add one step's examples."""
         valid = output.valid
         count = valid.sum()
         wins = winner_counts(output.weights, valid)
-        zero = torch.zeros_like(output.nll)
-        nll = torch.where(valid, output.nll, zero)
+        nll = torch.where(valid, output.nll, 0.0)  # [K, B]; an example without targets adds nothing
         scalars = [count, (~valid).sum(), assignment_entropy(output.weights, valid) * count, nll.amin(dim=0).sum()]
         sums = torch.cat([torch.stack([value.double() for value in scalars]), wins.double(), nll.sum(dim=1).double()])
         self._sums = sums if self._sums is None else self._sums + sums
+        # [K] examples since the last win: 0 for a hypothesis that won one of these, else as many more as there were.
         since = torch.zeros_like(wins) if self._since_win is None else self._since_win
         self._since_win = torch.where(wins > 0, torch.zeros_like(wins), since + count)
 
-    def take(self, accelerator: Accelerator) -> dict[str, float]:
-        """The figures since the last call, over all processes, and start again.
+    def compute_and_reset(self, accelerator: Accelerator) -> dict[str, float]:
+        """The figures since the last call, over all processes; the sums start again at 0.
 
         ``wins_<k>`` examples whose largest weight is hypothesis k's; ``nll_<k>`` its mean NLL over all examples and
         ``best_nll`` the mean of each example's least, in nats; ``assignment_entropy`` in nats; ``skipped`` examples
@@ -52,6 +52,7 @@ class AssignmentTally:
         """
         if self._sums is None:
             return {}
+        # In the order of ``update``; ``rest`` is K wins, then K sums of NLL.
         count, skipped, entropy, best, *rest = accelerator.reduce(self._sums, "sum").tolist()
         wins, nll = rest[: self.hypotheses], rest[self.hypotheses :]
         self._sums = None
@@ -66,6 +67,7 @@ class AssignmentTally:
         }
 
     def _warn(self, skipped: float, count: float) -> None:
+        """Log examples without targets once, and each hypothesis that no longer wins once until it wins again."""
         if skipped and not self._warned_of_skipping:
             self._warned_of_skipping = True
             logger.warning(

@@ -1,9 +1,7 @@
-"""What the base's training and the adapters' share: a module with few trainable weights, and its Trainer."""
+"""A module with few trainable weights, and a transformers Trainer whose checkpoints hold these alone."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
 import os
 import shutil
@@ -15,61 +13,56 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer
 from transformers.integrations.deepspeed import deepspeed_load_checkpoint
 
-from lora_mcl.trainer.checkpoints import (
-    UNFINISHED,
-    WEIGHTS_NAME,
-    last_checkpoint,
-    publish,
-    rotate,
-)
-from lora_mcl.trainer.distributed import is_shared, whole
+from lora_mcl.trainer.checkpoints import UNFINISHED, WEIGHTS_NAME, last_checkpoint, publish, rotate
+from lora_mcl.trainer.distributed import gather_full_tensor, is_sharded
 
 logger = logging.getLogger(__name__)
 
 
-class Learner(nn.Module):
-    """A module that knows which of its weights train; checkpoints hold these alone."""
+class TrainableModule(nn.Module):
+    """A module of which some weights train and the rest is frozen; checkpoints hold the trainable ones."""
 
-    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+    def trainable_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Name and weight of every parameter with a gradient."""
         return ((name, weight) for name, weight in self.named_parameters() if weight.requires_grad)
 
-    def kept(self) -> dict[str, Tensor]:
-        """The tensors a checkpoint holds, by name; not copies, but where processes share them out: then every process
-        must ask, and gets them whole."""
-        return {name: whole(weight) for name, weight in self.trainable()}
+    def trainable_state_dict(self) -> dict[str, Tensor]:
+        """The tensors of a checkpoint, by name; not copies unless they are sharded: then it is collective, every
+        process must call it, and each gets them in full."""
+        return {name: gather_full_tensor(weight) for name, weight in self.trainable_parameters()}
 
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Copy a checkpoint's tensors in.
+    def load_trainable_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Copy a checkpoint's tensors into the weights.
 
         Raises:
-            RuntimeError: they are other tensors than ``kept``.
+            RuntimeError: its names are not those of ``trainable_state_dict``.
         """
-        own = self.kept()
+        own = self.trainable_state_dict()
         if own.keys() != state.keys():
             raise RuntimeError(f"the checkpoint holds other weights: {sorted(own.keys() ^ state.keys())[:4]}")
-        shared = {name: weight for name, weight in self.trainable() if isinstance(weight, DTensor)}
+        sharded = {name: weight for name, weight in self.trainable_parameters() if isinstance(weight, DTensor)}
         with torch.no_grad():
             for name, tensor in own.items():
-                if name in shared:
-                    weight = shared[name]
-                    given = state[name].to(weight.device)
-                    weight.copy_(distribute_tensor(given, weight.device_mesh, weight.placements))
+                if name in sharded:  # ``tensor`` is a gathered copy: write this process' shard instead
+                    weight = sharded[name]
+                    full = state[name].to(weight.device)
+                    weight.copy_(distribute_tensor(full, weight.device_mesh, weight.placements))
                 else:
                     tensor.copy_(state[name])
 
-    def make_whole(self) -> None:
-        """After training: weights that processes share out become whole in each of them, to be saved as by one."""
-        for name, weight in list(self.trainable()):
-            if is_shared(weight):
+    def unshard(self) -> None:
+        """Replace sharded weights by full ones in every process, after training, so that one process can save them."""
+        for name, weight in list(self.trainable_parameters()):
+            if is_sharded(weight):
                 module, _, own = name.rpartition(".")
-                setattr(self.get_submodule(module), own, nn.Parameter(whole(weight)))
+                setattr(self.get_submodule(module), own, nn.Parameter(gather_full_tensor(weight)))
 
 
-class LearnerTrainer(Trainer):
-    """A transformers Trainer for a ``Learner``: light, atomic checkpoints, and resuming when there is one."""
+class ResumableTrainer(Trainer):
+    """A transformers Trainer for a ``TrainableModule``: small, atomic checkpoints, and resuming when there is one."""
 
     _unfinished: Path | None = None
     """Where a checkpoint is being written, while it is."""
@@ -106,20 +99,20 @@ class LearnerTrainer(Trainer):
         self.accelerator.wait_for_everyone()
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """The learned tensors alone: under FSDP, transformers would gather the frozen base too."""
+        """Save the trainable tensors alone: under FSDP, transformers would gather the frozen base too."""
         self._save(output_dir)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        kept = self.model.kept()  # by every process: see there
+        tensors = self.model.trainable_state_dict()  # collective: by every process
         if not self.args.should_save:  # another process does
             return
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.cpu().contiguous() for name, tensor in kept.items()}
+        state = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
         save_file(state, folder / WEIGHTS_NAME)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        (model or self.model).restore(load_file(os.path.join(resume_from_checkpoint, WEIGHTS_NAME)))
+        (model or self.model).load_trainable_state_dict(load_file(os.path.join(resume_from_checkpoint, WEIGHTS_NAME)))
 
     def _load_best_model(self) -> None:
         # By its step: the folder may have been moved since the checkpoint wrote its path.
@@ -128,60 +121,3 @@ class LearnerTrainer(Trainer):
             deepspeed_load_checkpoint(self.model_wrapped, best)
         else:
             self._load_from_checkpoint(best)
-
-
-def run_parser(description: str, *, steps: int, batch_size: int, learning_rate: float) -> argparse.ArgumentParser:
-    """The options every run takes, with its defaults."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=steps)
-    parser.add_argument("--batch-size", type=int, default=batch_size)
-    parser.add_argument("--learning-rate", type=float, default=learning_rate)
-    parser.add_argument("--seed", type=int, default=0)
-    return parser
-
-
-def write_summary(file: Path, trainer: Trainer, seconds: float, **more: Any) -> None:
-    """Record a finished run's settings and duration (of its last start, if it was resumed), for the cards."""
-    summary = more | {
-        "steps": trainer.args.max_steps,
-        "batch_size": trainer.args.per_device_train_batch_size,
-        "learning_rate": trainer.args.learning_rate,
-        "seed": trainer.args.seed,
-        "seconds": round(seconds, 1),
-    }
-    file.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-
-
-def training_arguments(
-    folder: Path,
-    *,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    weight_decay: float,
-    warmup: float,
-    seed: int,
-    optim: str = "adamw_torch_fused",
-) -> TrainingArguments:
-    """Settings every run here shares: cosine schedule, the dataset's own order, bf16, two checkpoints kept."""
-    return TrainingArguments(
-        output_dir=str(folder),
-        max_steps=steps,
-        per_device_train_batch_size=batch_size,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        warmup_steps=round(warmup * steps),
-        lr_scheduler_type="cosine",
-        optim=optim,
-        max_grad_norm=1.0,
-        seed=seed,
-        train_sampling_strategy="sequential",
-        logging_steps=25,
-        save_steps=250,
-        save_total_limit=2,
-        bf16=True,
-        dataloader_num_workers=1,
-        remove_unused_columns=False,
-        report_to=["tensorboard"],
-        use_cpu=not torch.cuda.is_available(),
-    )

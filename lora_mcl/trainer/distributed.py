@@ -1,7 +1,8 @@
-"""What several processes hold of one thing: weights shared out (DTensors of FSDP2, partitions of DeepSpeed ZeRO-3), and
-parts of a batch."""
+"""Training in several processes: sharded weights (DTensors of FSDP2, partitions of DeepSpeed ZeRO-3), and gathering."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 from torch import Tensor, distributed, nn
@@ -9,26 +10,31 @@ from torch.distributed.tensor import DTensor
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 
-def is_shared(weight: nn.Parameter) -> bool:
-    """Whether this process holds only a part of ``weight``."""
-    return isinstance(weight, DTensor) or _is_partition(weight)
+def under_deepspeed() -> bool:
+    """Whether ``accelerate launch`` started this process for DeepSpeed."""
+    return os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
 
 
-def whole(weight: nn.Parameter) -> Tensor:
-    """The values of a training weight; not a copy unless it is shared out: then every process must ask for it.
+def is_sharded(weight: nn.Parameter) -> bool:
+    """Whether this process holds only a shard of ``weight``."""
+    return isinstance(weight, DTensor) or _is_zero_partition(weight)
+
+
+def gather_full_tensor(weight: nn.Parameter) -> Tensor:
+    """All values of a weight; not a copy unless it is sharded: then it is collective, every process must call it.
 
     Of a ZeRO-3 partition these are the optimizer's master weights, in float32.
     """
     if isinstance(weight, DTensor):
         return weight.detach().full_tensor()
-    if _is_partition(weight):
+    if _is_zero_partition(weight):
         from deepspeed.utils import safe_get_full_fp32_param
 
         return safe_get_full_fp32_param(weight).detach()
     return weight.detach()
 
 
-def _is_partition(weight: nn.Parameter) -> bool:
+def _is_zero_partition(weight: nn.Parameter) -> bool:
     if not is_deepspeed_zero3_enabled():  # deepspeed is optional, and slow to import
         return False
     from deepspeed.runtime.zero.utils import is_zero_param
@@ -36,9 +42,11 @@ def _is_partition(weight: nn.Parameter) -> bool:
     return is_zero_param(weight)
 
 
-def of_every_process(tensor: Tensor) -> Tensor:
-    """[...] -> [P, ...], the tensors of all P processes in the order of their ranks, without gradient; every process
-    must ask, with a tensor of the same shape."""
+def all_gather(tensor: Tensor) -> Tensor:
+    """[...] -> [P, ...], the tensors of all P processes in the order of their ranks, without gradient.
+
+    Collective: every process must call it, with a tensor of the same shape.
+    """
     if not distributed.is_initialized():
         return tensor.detach()[None]
     parts = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]

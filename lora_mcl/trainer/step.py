@@ -1,4 +1,4 @@
-"""The training step of multiple choice learning: score every example under every hypothesis, weigh, learn.
+"""The training step of multiple choice learning: score each example under each hypothesis, assign, compute the loss.
 
 What costs time and memory is K forwards *and* K backwards for each example. Scoring needs no gradient, and most of the
 K losses have little or no weight, so ``StepOptions.backward`` can restrict the backward pass to one hypothesis per
@@ -29,22 +29,22 @@ from lora_mcl.adapters import AdapterStack, hypothesis_rows
 from lora_mcl.errors import OptionsError
 from lora_mcl.gate import Balance, CaptionGate
 from lora_mcl.objectives import ObjectiveOptions, weighted_loss
-from lora_mcl.trainer.base_trainer import Learner
-from lora_mcl.trainer.batch import Examples
-from lora_mcl.trainer.distributed import of_every_process
+from lora_mcl.trainer.base_trainer import TrainableModule
+from lora_mcl.trainer.batch import Batch
+from lora_mcl.trainer.distributed import all_gather
 
 Backward = Literal["all", "sampled", "winner"]
 
 
 @dataclass(frozen=True)
 class StepOptions:
-    """How a training step computes what the objective asks for.
+    """How a training step computes the gradient of the objective.
 
     Attributes:
         backward: which hypotheses each example's loss is differentiated for, see above. "sampled" learns as well for
             the same examples and better for the same time (``docs/experiments.md``), so it is the default.
-        score_with_dropout: whether the scores that decide the assignment feel dropout, as in the paper's code. If
-            not, they take a pass of their own for "all"; the other two have one anyway.
+        score_with_dropout: whether the scores that decide the assignment are computed with dropout, as in the paper's
+            code. If not, they take a pass of their own for "all"; the other two have one anyway.
         hypotheses_per_forward: at most so many hypotheses at a time, all of them by default. Fewer need less memory
             and give the same result; for "all" each part is then computed again in the backward pass.
 
@@ -65,14 +65,14 @@ class StepOptions:
 
 @dataclass(frozen=True)
 class MultipleChoiceOutput:
-    """One step.
+    """Loss, scores and assignment of one batch.
 
     Attributes:
-        loss: what to minimise, a scalar. Its value is always sum_k q_k nll_k (and the gate's loss), averaged; its
+        loss: scalar to minimise. Its value is always sum_k q_k nll_k (and the gate's loss), averaged; its
             gradient is as ``StepOptions.backward`` says.
-        nll: [K, B] mean token NLL of each example under each hypothesis, nats; the scores that decided.
+        nll: [K, B] mean token NLL of each example under each hypothesis, nats; the scores that decided the assignment.
         weights: [K, B] assignment weights q.
-        valid: [B] bool; the others have no target tokens and are left out everywhere.
+        valid: [B] bool: the example has target tokens; the others are left out of every mean.
     """
 
     loss: Tensor
@@ -81,10 +81,11 @@ class MultipleChoiceOutput:
     valid: Tensor
 
 
-class MultipleChoiceLearner(Learner):
-    """Scores every example under every hypothesis and weighs the losses (LoRA-MCL, arXiv 2507.10419).
+class MultipleChoiceLearner(TrainableModule):
+    """K adapters on a frozen model with the multiple choice loss (LoRA-MCL, arXiv 2507.10419).
 
-    Only the adapters and, for the caption gate, the gate train. Ordinary LoRA-MLE is the case K = 1.
+    Only the adapters and, for the caption gate, the gate train. Ordinary LoRA-MLE is the case K = 1. Calling it is one
+    training step's forward: see ``forward``.
 
     Args:
         model: the frozen base with ``stack`` attached.
@@ -94,7 +95,7 @@ class MultipleChoiceLearner(Learner):
         options: how the step is computed.
 
     Raises:
-        OptionsError: the objective wants a gate and there is none.
+        OptionsError: the objective needs a gate and there is none.
     """
 
     accepts_loss_kwargs = True
@@ -136,7 +137,7 @@ class MultipleChoiceLearner(Learner):
             model: any causal language model; frozen, and changed in place.
             hypotheses: K; 1 is ordinary LoRA.
             objective: by default the caption gate with its default options.
-            tokenizer: tells the caption gate which tokens are not words.
+            tokenizer: its special tokens are left out of the caption gate's counts.
             balance: of the caption gate, see there.
             dtype: of the adapters.
             generator: source of the initial draws; the global one by default.
@@ -157,11 +158,11 @@ class MultipleChoiceLearner(Learner):
             ).to(model.device)
         return cls(model, stack, objective, gate, options)
 
-    def kept(self) -> dict[str, Tensor]:
-        """The adapters' and the gate's tensors, the gate's counts included."""
+    def trainable_state_dict(self) -> dict[str, Tensor]:
+        """The adapters' and the gate's tensors, by name, the gate's counts included."""
         gate = {} if self.gate is None else self.gate.state_dict(prefix="gate.")
-        # In this order: the gate's own view of its weights is a part of them where processes share them out.
-        return {name: tensor.detach() for name, tensor in gate.items()} | super().kept()
+        # In this order: where weights are sharded, the gate's state dict holds a shard, super()'s the full tensor.
+        return {name: tensor.detach() for name, tensor in gate.items()} | super().trainable_state_dict()
 
     def activation_checkpointing_enable(
         self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **kwargs: Any
@@ -172,80 +173,87 @@ class MultipleChoiceLearner(Learner):
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
-        """The former name of ``activation_checkpointing_enable``, by which older transformers ask for it."""
+        """The name of ``activation_checkpointing_enable`` in older transformers."""
         self.model.gradient_checkpointing_enable(self._checkpointing(gradient_checkpointing_kwargs), **kwargs)
 
-    def _checkpointing(self, given: dict[str, Any] | None) -> dict[str, Any]:
-        settings = {"use_reentrant": False} | (given or {}) | {"context_fn": self.stack.checkpoint_contexts}
+    def _checkpointing(self, kwargs: dict[str, Any] | None) -> dict[str, Any]:
+        settings = {"use_reentrant": False} | (kwargs or {}) | {"context_fn": self.stack.checkpoint_contexts}
         if settings["use_reentrant"]:
             raise OptionsError("use_reentrant must be False: reentrant checkpoints cannot route adapters")
         return settings
 
-    def nll(self, examples: Examples) -> Tensor:
-        """[K, B] mean token NLL, hypothesis-major, ``hypotheses_per_forward`` at a time."""
-        hypotheses, batch = len(self.stack), len(examples)
-        rows = hypothesis_rows(hypotheses, batch).to(examples.labels.device)
-        parts = rows.split((self.options.hypotheses_per_forward or hypotheses) * batch)
+    def nll(self, batch: Batch) -> Tensor:
+        """[K, B] mean token NLL of each example under each hypothesis, ``hypotheses_per_forward`` at a time."""
+        hypotheses, size = len(self.stack), len(batch)
+        rows = hypothesis_rows(hypotheses, size).to(batch.labels.device)  # [K * B], row k * B + b under adapter k
+        parts = rows.split((self.options.hypotheses_per_forward or hypotheses) * size)
         if len(parts) == 1 or not torch.is_grad_enabled():
-            losses = [self._nll_of_rows(examples, part) for part in parts]
+            losses = [self._nll_of_rows(batch, part) for part in parts]
         else:  # only one part's activations are kept at a time: each is recomputed for its backward
-            losses = [checkpoint(self._nll_of_rows, examples, part, use_reentrant=False) for part in parts]
-        return torch.cat(losses).view(hypotheses, batch)
+            losses = [checkpoint(self._nll_of_rows, batch, part, use_reentrant=False) for part in parts]
+        return torch.cat(losses).view(hypotheses, size)
 
-    def _nll_of_rows(self, examples: Examples, rows: Tensor) -> Tensor:
-        """[R] NLL of ``examples`` repeated as often as fits ``rows`` [R], each row under its own adapter."""
+    def _nll_of_rows(self, batch: Batch, rows: Tensor) -> Tensor:
+        """[R] NLL of ``batch`` repeated R / B times, row r under adapter ``rows[r]``; R is a multiple of B."""
         with self.stack.rows(rows):
-            return examples.repeat(len(rows) // len(examples)).nll(self.model).mean
+            return batch.repeat(len(rows) // len(batch)).nll(self.model).mean
 
     @torch.no_grad()
-    def scores(self, examples: Examples) -> Tensor:
+    def scores(self, batch: Batch) -> Tensor:
         """[K, B] NLL without gradient, to decide the assignment; without dropout if the options say so."""
-        with nullcontext() if self.options.score_with_dropout else _evaluating(self.model):
-            return self.nll(examples)
+        with nullcontext() if self.options.score_with_dropout else _eval_mode(self.model):
+            return self.nll(batch)
 
-    def forward(self, examples: Examples | Callable[[], Examples], step: int, total: int) -> MultipleChoiceOutput:
-        """Score, weigh and (in training mode) prepare the gradient for B examples at ``step`` of ``total``.
+    def forward(self, batch: Batch | Callable[[], Batch], step: int, total: int) -> MultipleChoiceOutput:
+        """Loss of B examples at ``step`` of ``total``, with its gradient in training mode.
 
-        Where processes share out the weights (FSDP), these are whole inside this call only: what reads media through
-        the model's parts is then called here to make the examples.
+        Args:
+            batch: or what makes it, called here. Where weights are sharded (FSDP), they are gathered inside this call
+                only, and making the batch may run parts of the model (a media tower).
         """
-        if not isinstance(examples, Examples):
-            examples = examples()
-        tokens = examples.tokens
-        valid = tokens > 0
-        # Validations may give processes different numbers of batches; there every process minds its own.
-        gather = of_every_process if self.training else None
-        log_gate = self.gate(examples.labels, gather) if self.gate is not None else None
-        # One hypothesis needs no scores to be assigned everything.
-        whole = self.options.backward == "all" or len(self.stack) == 1 or not self.training
-        nll = self.nll(examples) if whole else self.scores(examples)
+        if not isinstance(batch, Batch):
+            batch = batch()
+        num_targets = batch.num_targets  # [B]
+        valid = num_targets > 0
+        # In evaluation, processes may have different numbers of batches, and a collective would wait for ever.
+        gather = all_gather if self.training else None
+        log_gate = self.gate(batch.labels, gather) if self.gate is not None else None  # [K, B]
+
+        # 1. Scores [K, B]. They carry the gradient where all hypotheses are learned from, or none is. A single
+        #    hypothesis needs no scores to be assigned every example.
+        backward_all = self.options.backward == "all" or len(self.stack) == 1 or not self.training
+        nll = self.nll(batch) if backward_all else self.scores(batch)
         scores = nll.detach()
-        if whole and self.training and not self.options.score_with_dropout and len(self.stack) > 1:
-            scores = self.scores(examples)
+        if backward_all and self.training and not self.options.score_with_dropout and len(self.stack) > 1:
+            scores = self.scores(batch)  # a pass of its own: ``nll`` was computed with dropout
+
+        # 2. Assignment weights q [K, B]: constants, no gradient goes through them; each column sums to 1.
         weights = torch.ones_like(scores)
         if len(self.stack) > 1:
-            weights = self.objective.weights(scores, step, total, log_gate, tokens)
+            weights = self.objective.weights(scores, step, total, log_gate, num_targets)
+
+        # 3. Loss sum_k q_k nll_k, averaged over valid examples.
         loss = weighted_loss(nll, weights, valid)
-        if not whole:
-            drawn = self._draw(weights)
-            learned = self._nll_of_rows(examples, drawn)
+        if not backward_all:
+            drawn = self._draw_hypotheses(weights)  # [B]
+            drawn_nll = self._nll_of_rows(batch, drawn)  # [B], row b under the adapter drawn for example b
+            drawn_loss = weighted_loss(drawn_nll[None], torch.ones_like(drawn_nll[None]), valid)
             # The value of the expected loss, for the logs, with the gradient of the drawn one.
-            learned = weighted_loss(learned[None], torch.ones_like(learned[None]), valid)
-            loss = learned + (loss - learned).detach()
+            loss = drawn_loss + (loss - drawn_loss).detach()
         if self.gate is not None and log_gate is not None:
             loss = loss + self.gate.loss(log_gate, weights, valid, gather)
         return MultipleChoiceOutput(loss, scores, weights, valid)
 
-    def _draw(self, weights: Tensor) -> Tensor:
-        """[B] the one hypothesis each example is learned by."""
+    def _draw_hypotheses(self, weights: Tensor) -> Tensor:
+        """[B] the one hypothesis each example is learned by: the likeliest ("winner") or a draw from [K, B]."""
         if self.options.backward == "winner":
             return weights.argmax(dim=0)
-        return torch.multinomial(weights.T, 1).squeeze(1)
+        return torch.multinomial(weights.T, 1).squeeze(1)  # multinomial draws along rows: [B, K] -> [B, 1]
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while, then every module's own mode again."""
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block, then every module's own mode again."""
     in_training = [module for module in model.modules() if module.training]
     for module in in_training:
         module.training = False

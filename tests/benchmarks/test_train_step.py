@@ -11,7 +11,7 @@ from benchmarks.train_step import Shape, summary
 from benchmarks.training_baselines import GroupedConvolutionLora, SequentialLora, replace_linears
 from lora_mcl.adapters import AdapterSpec, AdapterStack
 from lora_mcl.objectives import ObjectiveOptions
-from lora_mcl.trainer.step import MultipleChoiceLearner
+from lora_mcl.trainer import MultipleChoiceLearner
 
 TINY = Shape(layers=1, hidden=32, heads=2, vocab=50, tokens=12, caption=4, batch=2, rank=2)
 K = 3

@@ -1,8 +1,9 @@
 """Batches of visits, in the two forms the Trainer takes.
 
-``PromptCollator`` and ``encode_prompts`` (as ``prompts_of``) run tower and projector once for each example, whatever K,
-and may take the tower's answers from a cache. They are for adapters on the language model alone. Where adapters change
-the tower too, as those of the paper's audio runs do, ``ModelCollator`` makes what the stock model reads, with labels.
+``PromptCollator`` and ``encode_prompts`` (an argument of the Trainer) run tower and projector once for each example,
+for any K, and may take the tower's features from a cache. They are for adapters on the language model alone. Where
+adapters change the tower too, as those of the paper's audio runs do, ``ModelCollator`` makes the stock model's inputs,
+with labels.
 
     cache = open_cache(options.feature_cache, options.feature_cache_gib, media)
     visits = train_visits(examples, options, media, prompt, epochs=1, block=8, seed=0, cache=cache)
@@ -11,7 +12,7 @@ the tower too, as those of the paper's audio runs do, ``ModelCollator`` makes wh
         TrainingArguments("run", remove_unused_columns=False, train_sampling_strategy="sequential"),
         train_dataset=visits,
         data_collator=PromptCollator(media),
-        prompts_of=lambda batch: encode_prompts(media, batch, cache),
+        encode_prompts=lambda batch: encode_prompts(media, batch, cache),
     )
 """
 
@@ -27,8 +28,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel, llava_next, qwen2_audio
 from lora_mcl.models.base import MediaLanguageModel
-from lora_mcl.trainer.batch import IGNORE
-from lora_mcl.trainer.captions import PromptBatch, left_padded, right_padded
+from lora_mcl.trainer.batch import IGNORE_INDEX, PromptBatch, pad_left, pad_right
 from training.data.cache import FeatureCache
 from training.data.visits import Visit
 
@@ -43,7 +43,7 @@ class PromptCollator:
         self._pad = media.pad_token_id
 
     def __call__(self, visits: Sequence[Visit]) -> Batch:
-        ids, mask = left_padded([visit.prompt for visit in visits], value=self._pad)
+        ids, mask = pad_left([visit.prompt for visit in visits], value=self._pad)
         return {
             "captions": _captions(visits),
             "input_ids": ids,
@@ -64,7 +64,7 @@ class ModelCollator:
         captions = [torch.tensor(visit.caption, dtype=torch.long) for visit in visits]
         whole = [torch.cat([visit.prompt, caption]) for visit, caption in zip(visits, captions, strict=True)]
         targets = [
-            torch.cat([torch.full_like(visit.prompt, IGNORE), caption])
+            torch.cat([torch.full_like(visit.prompt, IGNORE_INDEX), caption])
             for visit, caption in zip(visits, captions, strict=True)
         ]
         ones = [torch.ones_like(ids) for ids in whole]
@@ -74,7 +74,7 @@ class ModelCollator:
             "attention_mask": pad_sequence(ones, batch_first=True),
             # Images differ in their number of tiles; everything else is of one shape already.
             **{name: pad_sequence([visit.tensors[name] for visit in visits], batch_first=True) for name in names},
-            "labels": pad_sequence(targets, batch_first=True, padding_value=IGNORE),
+            "labels": pad_sequence(targets, batch_first=True, padding_value=IGNORE_INDEX),
         }
 
 
@@ -127,6 +127,6 @@ def _positions(media: MediaLanguageModel, batch: Batch, row: int) -> Tensor:
 
 
 def _captions(visits: Sequence[Visit]) -> Tensor:
-    captions = right_padded([visit.caption for visit in visits])
+    captions = pad_right([visit.caption for visit in visits])
     # With nothing to learn in the whole batch there is still one column, of no target.
-    return captions.long() if captions.shape[1] else torch.full((len(visits), 1), IGNORE)
+    return captions.long() if captions.shape[1] else torch.full((len(visits), 1), IGNORE_INDEX)

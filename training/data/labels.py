@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lora_mcl.models.base import MediaLanguageModel
-from lora_mcl.trainer.batch import IGNORE
+from lora_mcl.trainer.batch import IGNORE_INDEX
 from training.data.example import DataError
 
 _PROBE = "caption"
@@ -82,7 +82,7 @@ class ChatLabels:
     def example(self, positions: int, caption: str) -> tuple[Tensor, Tensor]:
         """``input_ids`` and ``labels`` [T] of prompt and caption; labels are -100 on the prompt."""
         prompt, target = self.prompt_ids(positions), torch.tensor(self.caption_ids(caption))
-        return torch.cat([prompt, target]), torch.cat([torch.full_like(prompt, IGNORE), target])
+        return torch.cat([prompt, target]), torch.cat([torch.full_like(prompt, IGNORE_INDEX), target])
 
     def _tokens(self, text: str) -> list[int]:
         # As processors do: a template may write the beginning of the sequence itself.

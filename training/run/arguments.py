@@ -1,4 +1,4 @@
-"""``TrainingOptions`` as transformers' ``TrainingArguments``."""
+"""``TrainingOptions`` as transformers' ``TrainingArguments``, and precision under DeepSpeed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from transformers import TrainingArguments
 
 from lora_mcl.errors import OptionsError
-from lora_mcl.trainer.zero import under_deepspeed
+from lora_mcl.trainer.distributed import under_deepspeed
 from training.run.options import TrainConfig
 
 _SCHEDULES = {"cosine": "cosine_with_min_lr", "linear": "linear", "constant": "constant_with_warmup"}
@@ -72,3 +72,25 @@ def arguments_of(config: TrainConfig, steps: int, **more: Any) -> TrainingArgume
         "ddp_find_unused_parameters": False,
     }
     return TrainingArguments(**(settings | evaluated | more))
+
+
+def configure_deepspeed(config: TrainConfig, settings: dict[str, Any], stage: int) -> None:
+    """Put the run's precision into DeepSpeed's settings, before it prepares the model.
+
+    Its own bfloat16 would turn adapters, gate and counts into bfloat16; by autocast they stay float32, as elsewhere.
+
+    Args:
+        settings: of DeepSpeed; changed in place.
+        stage: of ZeRO.
+
+    Raises:
+        OptionsError: the configuration asks for what is not supported with DeepSpeed.
+    """
+    if stage != 3:
+        raise OptionsError(f"DeepSpeed's ZeRO stage must be 3, not {stage}: take zero3.yaml, or ddp.yaml")
+    if config.model.load_in_4bit:
+        raise OptionsError("model.load_in_4bit and DeepSpeed do not go together: take ddp.yaml")
+    if config.data.feature_cache:
+        raise OptionsError("data.feature_cache and DeepSpeed do not go together: take fsdp2.yaml or ddp.yaml")
+    if config.training.precision == "bfloat16":
+        settings["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}

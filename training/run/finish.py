@@ -18,7 +18,7 @@ from lora_mcl.bundle import (
 from lora_mcl.bundle.hub import CARD, model_card
 from lora_mcl.errors import BundleError
 from lora_mcl.models.base import MediaLanguageModel
-from lora_mcl.trainer.save_bundle import save_bundle_of
+from lora_mcl.trainer import save_bundle_of
 from training.run.config import plain
 from training.run.options import TrainConfig
 from training.run.progress import duration, peak_memory
@@ -35,7 +35,7 @@ def save_run(config: TrainConfig, trainer: RunTrainer, media: MediaLanguageModel
     """
     folder = config.output / "bundle"
     summary = summary_of(config, trainer, seconds)
-    trainer.model.make_whole()
+    trainer.model.unshard()
     if trainer.args.should_save:
         (config.output / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         bundle = save_bundle_of(

@@ -11,7 +11,7 @@ from lora_mcl.errors import OptionsError
 from lora_mcl.gate import Balance
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
 from lora_mcl.objectives import ObjectiveOptions
-from lora_mcl.trainer.step import StepOptions
+from lora_mcl.trainer import StepOptions
 from training.data import DataOptions
 
 Modality = Literal["image", "audio"]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lora_mcl.trainer.trainer import Batch, MultipleChoiceTrainer
+from lora_mcl.trainer.trainer import CollatedBatch, MultipleChoiceTrainer
 from training.run.options import TrainConfig
 from training.run.progress import peak_memory
 
@@ -18,7 +18,7 @@ class RunTrainer(MultipleChoiceTrainer):
     positions = 0
     """Positions that this process showed the model in training since it started, counted once whatever K."""
 
-    def compute_loss(self, model: nn.Module, inputs: Batch, *args: Any, **kwargs: Any) -> Any:
+    def compute_loss(self, model: nn.Module, inputs: CollatedBatch, *args: Any, **kwargs: Any) -> Any:
         self.positions += inputs["attention_mask"].numel()
         if "captions" in inputs:  # these follow the prompts that the mask is of
             self.positions += inputs["captions"].numel()

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from lora_mcl.models import ImageLanguageModel
 from lora_mcl.models.base import MediaLanguageModel
-from lora_mcl.trainer.captions import PromptBatch
+from lora_mcl.trainer.batch import PromptBatch
 from training.data import DataError, DataOptions
 from training.embedded.common.base import with_dropout
 
@@ -69,13 +69,13 @@ def scene_visits(options: DataOptions, media: MediaLanguageModel, length: int, b
 
 
 def scene_reading(media: MediaLanguageModel, prompt: str, feature_dropout: float) -> dict[str, Callable]:
-    """``data_collator`` and ``prompts_of`` of the Trainer."""
+    """``data_collator`` and ``encode_prompts`` of the Trainer."""
     if isinstance(media, ImageLanguageModel):
-        from training.embedded.image.batches import VisitCollator, encode_prompts
+        from training.embedded.image import batches
     else:
-        from training.embedded.audio.batches import VisitCollator, encode_prompts
+        from training.embedded.audio import batches
 
-    def prompts_of(batch: dict[str, Any]) -> PromptBatch:
-        return encode_prompts(media.model, with_dropout(batch, feature_dropout, media.model.training))
+    def encode_prompts(batch: dict[str, Any]) -> PromptBatch:
+        return batches.encode_prompts(media.model, with_dropout(batch, feature_dropout, media.model.training))
 
-    return {"data_collator": VisitCollator(media, prompt), "prompts_of": prompts_of}
+    return {"data_collator": batches.VisitCollator(media, prompt), "encode_prompts": encode_prompts}

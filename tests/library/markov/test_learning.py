@@ -15,8 +15,7 @@ from lora_mcl.markov import TRANSITION1, TRANSITION2, LearningOptions, MarkovLea
 from lora_mcl.markov.model import build_model, log_odds_limit
 from lora_mcl.markov.readout import Scores, first_position_matrices, later_matrices, match, score, win_shares
 from lora_mcl.objectives import ObjectiveOptions
-from lora_mcl.trainer.batch import Examples
-from lora_mcl.trainer.step import MultipleChoiceLearner, StepOptions
+from lora_mcl.trainer import Batch, MultipleChoiceLearner, StepOptions
 
 SMALL = ModelOptions(hidden_size=32, rank=8, alpha=8.0, initializer_range=0.1)
 QUICK = LearningOptions(
@@ -155,7 +154,7 @@ def test_the_step_is_that_of_the_trainer(name):
     )
     parameters = [*learner.stack.parameters(), *(learner.gate.parameters() if learner.gate else ())]
     gradients = []
-    for loss in (learner.loss(tokens, 9), trainer(Examples({"input_ids": tokens}, tokens), 9, QUICK.steps).loss):
+    for loss in (learner.loss(tokens, 9), trainer(Batch({"input_ids": tokens}, tokens), 9, QUICK.steps).loss):
         gradients.append((loss.detach(), *torch.autograd.grad(loss, parameters)))
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from peft import LoraConfig
 
+from lora_mcl.trainer import MultipleChoiceLearner, MultipleChoiceTrainer
 from lora_mcl.trainer.checkpoints import UNFINISHED, checkpoint_steps, last_checkpoint, rotate
-from lora_mcl.trainer.trainer import MultipleChoiceLearner, MultipleChoiceTrainer
 from tests.library.trainer.test_trainer import (
     EXACT,
     SOFT,
@@ -75,7 +75,7 @@ MOMENTS = [
     ("torch", "save", 9, 4),
     ("lora_mcl.trainer.checkpoints", "_flush", 20, 4),
     ("lora_mcl.trainer.base_trainer", "rotate", 3, 6),
-    ("lora_mcl.trainer.trainer", "_count", 11, 4),
+    ("lora_mcl.trainer.trainer", "_count_with_targets", 11, 4),
 ]
 
 

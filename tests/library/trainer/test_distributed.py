@@ -38,8 +38,8 @@ def test_two_processes_equal_one(tmp_path):
         train_sampling_strategy="sequential",
     )
     two = load_file(tmp_path / "two.st")
-    assert two.keys() == one.model.kept().keys()
-    for name, tensor in one.model.kept().items():
+    assert two.keys() == one.model.trainable_state_dict().keys()
+    for name, tensor in one.model.trainable_state_dict().items():
         torch.testing.assert_close(two[name], tensor, **CLOSE)
     logs = [entry for entry in one.state.log_history if "loss" in entry]
     expected = [(entry["wins_0"], entry["wins_1"], entry["skipped"]) for entry in logs]

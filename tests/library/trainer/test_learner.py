@@ -1,26 +1,24 @@
-"""Teacher forcing, the multiple-choice learner, resuming, and the stability measure, on tiny random models."""
+"""Teacher forcing, the multiple-choice learner and resuming, on tiny random models."""
 
 from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.data import Dataset
-from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
+from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback, TrainingArguments
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack
 from lora_mcl.errors import OptionsError
 from lora_mcl.gate import CaptionGate
 from lora_mcl.objectives import Anneal, ObjectiveOptions
-from lora_mcl.trainer.base_trainer import training_arguments
-from lora_mcl.trainer.captions import (
+from lora_mcl.trainer import MultipleChoiceLearner, MultipleChoiceTrainer
+from lora_mcl.trainer.batch import (
     PromptBatch,
     caption_nll,
-    left_padded,
-    right_padded,
+    pad_left,
+    pad_right,
     shared_prompt_nll,
 )
-from lora_mcl.trainer.trainer import MultipleChoiceLearner, MultipleChoiceTrainer
-from training.embedded.common.stability import mode_matrix, oracle_nll, stability
 
 VOCAB = 40
 
@@ -41,22 +39,22 @@ def tiny_llama() -> LlamaForCausalLM:
 
 def prompts(lengths: list[int], seed: int = 0) -> PromptBatch:
     generator = torch.Generator().manual_seed(seed)
-    return PromptBatch(*left_padded([torch.randn(n, 32, generator=generator) for n in lengths]))
+    return PromptBatch(*pad_left([torch.randn(n, 32, generator=generator) for n in lengths]))
 
 
 CAPTIONS = [[5, 6, 7, 2], [8, 2], [9, 10, 11, 12, 2]]
 
 
 def test_padding_goes_left_of_prompts_and_right_of_captions():
-    batch, mask = left_padded([torch.tensor([1, 2]), torch.tensor([3])], value=9)
+    batch, mask = pad_left([torch.tensor([1, 2]), torch.tensor([3])], value=9)
     assert batch.tolist() == [[1, 2], [9, 3]]
     assert mask.tolist() == [[1, 1], [0, 1]]
-    assert right_padded([[1], [2, 3]]).tolist() == [[1, -100], [2, 3]]
+    assert pad_right([[1], [2, 3]]).tolist() == [[1, -100], [2, 3]]
 
 
 def test_captions_of_prompts_read_once_have_the_same_nll():
     model, batch = tiny_llama(), prompts([3, 5, 4])
-    sets = [right_padded(CAPTIONS), right_padded([[5], [6, 7, 8, 9, 10, 2], [2]]), right_padded(CAPTIONS[::-1])]
+    sets = [pad_right(CAPTIONS), pad_right([[5], [6, 7, 8, 9, 10, 2], [2]]), pad_right(CAPTIONS[::-1])]
     with torch.no_grad():
         together = shared_prompt_nll(model, batch, sets)
         for nll, captions in zip(together, sets, strict=True):
@@ -65,9 +63,9 @@ def test_captions_of_prompts_read_once_have_the_same_nll():
 
 def test_caption_nll_is_the_models_own_loss_whatever_the_padding():
     model, batch = tiny_llama(), prompts([3, 5, 4])
-    together = caption_nll(model, batch, right_padded(CAPTIONS))
+    together = caption_nll(model, batch, pad_right(CAPTIONS))
     for row, (length, caption) in enumerate(zip([3, 5, 4], CAPTIONS, strict=True)):
-        embeds = batch.embeds[row : row + 1, -length:]
+        embeds = batch.inputs_embeds[row : row + 1, -length:]
         words = model.get_input_embeddings()(torch.tensor([caption]))
         labels = torch.tensor([[-100] * length + caption])
         loss = model(inputs_embeds=torch.cat([embeds, words], 1), labels=labels).loss
@@ -87,7 +85,7 @@ def learner(objective: ObjectiveOptions, hypotheses: int, seed: int = 1) -> Mult
 
 
 def test_all_hypotheses_in_one_forward_are_each_alone():
-    module, batch, captions = learner(ObjectiveOptions("wta"), 3), prompts([3, 5, 4]), right_padded(CAPTIONS)
+    module, batch, captions = learner(ObjectiveOptions("wta"), 3), prompts([3, 5, 4]), pad_right(CAPTIONS)
     nll = module.nll(batch.with_captions(module.model, captions))
     assert nll.shape == (3, 3)
     for k in range(3):
@@ -96,7 +94,7 @@ def test_all_hypotheses_in_one_forward_are_each_alone():
 
 
 def test_one_hypothesis_is_ordinary_likelihood_training():
-    module, batch, captions = learner(ObjectiveOptions("wta"), 1), prompts([3, 5, 4]), right_padded(CAPTIONS)
+    module, batch, captions = learner(ObjectiveOptions("wta"), 1), prompts([3, 5, 4]), pad_right(CAPTIONS)
     output = module(batch.with_captions(module.model, captions), 0, 10)
     assert torch.allclose(output.loss, output.nll.mean())
     assert output.weights.tolist() == [[1, 1, 1]]
@@ -104,7 +102,7 @@ def test_one_hypothesis_is_ordinary_likelihood_training():
 
 def test_winner_takes_all_moves_only_winners():
     module, batch = learner(ObjectiveOptions("wta"), 3), prompts([3])
-    output = module(batch.with_captions(module.model, right_padded(CAPTIONS[:1])), 0, 10)
+    output = module(batch.with_captions(module.model, pad_right(CAPTIONS[:1])), 0, 10)
     output.loss.backward()
     winner = int(output.nll[:, 0].argmin())
     layer = next(iter(module.stack.layers.values()))
@@ -148,16 +146,27 @@ def collate(numbers: list[int]) -> dict:
 def trained(folder: Path, *, stop_after: int | None = None) -> MultipleChoiceLearner:
     objective = ObjectiveOptions("caption-gate", temperature=Anneal(0.3, 0.05, 0.7))
     module = learner(objective, 2)
-    arguments = training_arguments(
-        folder, steps=6, batch_size=4, learning_rate=1e-2, weight_decay=0.0, warmup=0.2, seed=0
+    arguments = TrainingArguments(
+        str(folder),
+        max_steps=6,
+        per_device_train_batch_size=4,
+        learning_rate=1e-2,
+        warmup_steps=1,
+        lr_scheduler_type="cosine",
+        train_sampling_strategy="sequential",
+        save_steps=3,
+        logging_steps=2,
+        bf16=True,
+        remove_unused_columns=False,
+        report_to=[],
+        use_cpu=True,
     )
-    arguments.save_steps, arguments.logging_steps, arguments.report_to = 3, 2, []
     trainer = MultipleChoiceTrainer(
         module,
         arguments,
         train_dataset=Examples(),
         data_collator=collate,
-        prompts_of=lambda batch: PromptBatch(batch["prompt"], torch.ones(batch["prompt"].shape[:2])),
+        encode_prompts=lambda batch: PromptBatch(batch["prompt"], torch.ones(batch["prompt"].shape[:2])),
     )
     if stop_after is not None:
         trainer.add_callback(StopAfter(stop_after))
@@ -166,9 +175,9 @@ def trained(folder: Path, *, stop_after: int | None = None) -> MultipleChoiceLea
 
 
 def test_an_interrupted_run_resumes_to_the_same_weights(tmp_path):
-    whole = trained(tmp_path / "whole").kept()
+    whole = trained(tmp_path / "whole").trainable_state_dict()
     trained(tmp_path / "cut", stop_after=4)
-    resumed = trained(tmp_path / "cut").kept()
+    resumed = trained(tmp_path / "cut").trainable_state_dict()
     assert whole.keys() == resumed.keys()
     assert any(name.startswith("gate.") for name in whole)
     for name, tensor in whole.items():
@@ -177,21 +186,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(tmp_path):
 
 def test_a_checkpoint_of_other_weights_is_refused():
     module = learner(ObjectiveOptions("wta"), 2)
-    state = module.kept()
+    state = module.trainable_state_dict()
     state.pop(next(iter(state)))
     with pytest.raises(RuntimeError, match="other weights"):
-        module.restore(state)
-
-
-def test_stability_by_hand():
-    # Two hypotheses, two modes, four media; hypothesis 0 wins 3 of 4 of mode 0 and 1 of 4 of mode 1.
-    first = torch.tensor([[1.0, 1, 1, 3], [3, 3, 3, 1]])
-    nll = torch.stack([first, torch.full((2, 4), 2.0)])
-    result = stability(nll)
-    assert result.main == (0, 1)
-    assert result.share == (0.75, 0.75)
-    assert result.win_share == ((0.75, 0.25), (0.25, 0.75))
-    assert result.distinct
-    assert result.entropy == pytest.approx(0.562335)
-    assert mode_matrix(nll) == [[1.5, 2.5], [2.0, 2.0]]
-    assert oracle_nll(nll) == pytest.approx((1 * 3 + 2 + 2 * 3 + 1) / 8)
+        module.load_trainable_state_dict(state)

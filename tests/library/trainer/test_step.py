@@ -11,8 +11,7 @@ from lora_mcl.errors import OptionsError
 from lora_mcl.gate import CaptionGate
 from lora_mcl.loss import mean_token_nll
 from lora_mcl.objectives import Anneal, ObjectiveOptions
-from lora_mcl.trainer.batch import Examples
-from lora_mcl.trainer.step import MultipleChoiceLearner, StepOptions
+from lora_mcl.trainer import Batch, MultipleChoiceLearner, StepOptions
 
 VOCAB = 40
 WARM = Anneal(2.0, 2.0)  # soft weights even for random models
@@ -26,7 +25,7 @@ OBJECTIVES = {
 BACKWARDS = ["all", "sampled", "winner"]
 # Three examples: prompts of 2, 3 and 2 tokens, captions of 4, 2 and 3.
 LABELS = torch.tensor([[-100, -100, 5, 6, 7, 2], [-100, -100, -100, 8, 2, -100], [-100, -100, 9, 10, 2, -100]])
-EXAMPLES = Examples(
+EXAMPLES = Batch(
     {
         "input_ids": torch.tensor([[3, 4, 5, 6, 7, 2], [4, 4, 3, 8, 2, 0], [3, 3, 9, 10, 2, 0]]),
         "attention_mask": torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 0]]),
@@ -63,7 +62,7 @@ def gradients(module, examples=EXAMPLES, step=3):
     module.zero_grad()
     output = module(examples, step, 10)
     output.loss.backward()
-    return output, {name: weight.grad.clone() for name, weight in module.trainable()}
+    return output, {name: weight.grad.clone() for name, weight in module.trainable_parameters()}
 
 
 def assert_same(one, two, **tolerance):
@@ -80,7 +79,7 @@ def test_the_sampled_gradient_is_unbiased(objective):
     mean = {name: torch.zeros_like(gradient) for name, gradient in expected.items()}
     total = 0.0
     for draw in itertools.product(range(3), repeat=3):
-        module._draw = lambda weights, draw=draw: torch.tensor(draw)
+        module._draw_hypotheses = lambda weights, draw=draw: torch.tensor(draw)
         output, drawn = gradients(module)
         torch.testing.assert_close(output.weights, whole.weights)
         torch.testing.assert_close(output.loss, whole.loss)  # the logged value does not depend on the draw
@@ -95,10 +94,10 @@ def test_the_sampled_gradient_is_unbiased(objective):
 def test_draws_follow_the_weights():
     weights = torch.tensor([[0.5, 0.0, 0.1], [0.3, 1.0, 0.1], [0.2, 0.0, 0.8]])
     module = learner(backward="sampled")
-    draws = torch.stack([module._draw(weights) for _ in range(4000)])
+    draws = torch.stack([module._draw_hypotheses(weights) for _ in range(4000)])
     frequencies = torch.stack([(draws == k).float().mean(dim=0) for k in range(3)])
     assert (frequencies - weights).abs().max() < 4 * (0.25 / 4000) ** 0.5
-    assert learner(backward="winner")._draw(weights).tolist() == [0, 1, 2]
+    assert learner(backward="winner")._draw_hypotheses(weights).tolist() == [0, 1, 2]
 
 
 def test_the_winner_alone_is_exact_for_winner_takes_all():
@@ -113,7 +112,7 @@ def test_the_winner_alone_is_exact_for_winner_takes_all():
 def test_only_the_adapters_that_learn_move_and_the_base_stays(backward):
     module = learner("wta", 4, backward=backward)
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    optimizer = torch.optim.SGD([weight for _, weight in module.trainable()], lr=0.1)
+    optimizer = torch.optim.SGD([weight for _, weight in module.trainable_parameters()], lr=0.1)
     output, moved = gradients(module)
     optimizer.step()
     winners = set(output.nll.argmin(dim=0).tolist())
@@ -121,7 +120,7 @@ def test_only_the_adapters_that_learn_move_and_the_base_stays(backward):
     for name, gradient in moved.items():
         assert {k for k in range(4) if gradient[k].any()} == winners, name
     changed = {name for name, tensor in module.state_dict().items() if not tensor.equal(before[name])}
-    assert changed == set(moved) == {name for name, _ in module.trainable()}
+    assert changed == set(moved) == {name for name, _ in module.trainable_parameters()}
     assert all(name.endswith(("lora_A", "lora_B")) for name in changed)
 
 
@@ -237,10 +236,10 @@ def test_without_its_gate_the_caption_gate_objective_is_annealed(backward):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_examples_without_targets_change_nothing(objective, backward):
     module = learner(objective, backward=backward)
-    module._draw = lambda weights: weights.argmax(dim=0)
-    masked = Examples(EXAMPLES.inputs, LABELS.clone().index_fill_(0, torch.tensor([1]), -100))
+    module._draw_hypotheses = lambda weights: weights.argmax(dim=0)
+    masked = Batch(EXAMPLES.inputs, LABELS.clone().index_fill_(0, torch.tensor([1]), -100))
     kept = torch.tensor([0, 2])
-    only = Examples({name: value[kept] for name, value in EXAMPLES.inputs.items()}, LABELS[kept])
+    only = Batch({name: value[kept] for name, value in EXAMPLES.inputs.items()}, LABELS[kept])
     output, some = gradients(module, masked)
     expected, others = gradients(module, only)
     assert output.valid.tolist() == [True, False, True]
@@ -259,7 +258,7 @@ def test_steps_are_finite_at_extreme_temperatures_and_without_any_target(objecti
         OBJECTIVES[objective].name, temperature=extreme, temperature_scale=scale, beta=3.0
     )
     for labels in (LABELS, torch.full_like(LABELS, -100)):
-        output, some = gradients(module, Examples(EXAMPLES.inputs, labels))
+        output, some = gradients(module, Batch(EXAMPLES.inputs, labels))
         assert output.loss.isfinite() and all(gradient.isfinite().all() for gradient in some.values())
         torch.testing.assert_close(output.weights.sum(dim=0), torch.ones(3))
     assert output.loss == 0 and not any(gradient.any() for gradient in some.values())
@@ -304,9 +303,9 @@ def test_a_model_spread_over_devices_is_known_to_be():
 
 def test_batches_that_cannot_be_learned_from_are_refused():
     with pytest.raises(OptionsError, match="the batch has no labels"):
-        Examples.from_batch({"input_ids": LABELS})
+        Batch.from_collated({"input_ids": LABELS})
     with pytest.raises(OptionsError, match="'names' in the batch is a list"):
-        Examples.from_batch({"input_ids": LABELS, "labels": LABELS, "names": ["a"]})
+        Batch.from_collated({"input_ids": LABELS, "labels": LABELS, "names": ["a"]})
     module = learner("wta", 2)
     with pytest.raises(OptionsError, match="needs a gate"):
         MultipleChoiceLearner(module.model, module.stack, OBJECTIVES["caption-gate"])

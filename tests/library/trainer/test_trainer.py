@@ -21,8 +21,7 @@ from transformers import (
 from lora_mcl.bundle import load_bundle
 from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.objectives import Anneal, ObjectiveOptions
-from lora_mcl.trainer.save_bundle import save_bundle_of
-from lora_mcl.trainer.trainer import MultipleChoiceLearner, MultipleChoiceTrainer, StepOptions
+from lora_mcl.trainer import MultipleChoiceLearner, MultipleChoiceTrainer, StepOptions, save_bundle_of
 
 VOCAB = 40
 CONFIG = LoraConfig(r=2, lora_alpha=4, target_modules="all-linear")
@@ -97,7 +96,7 @@ def trained(folder, objective=SOFT, *, data=None, callbacks=(), dropout=0.0, res
 
 
 def assert_same_weights(one, two, **tolerance):
-    first, second = one.model.kept(), two.model.kept()
+    first, second = one.model.trainable_state_dict(), two.model.trainable_state_dict()
     assert first.keys() == second.keys()
     for name, tensor in first.items():
         torch.testing.assert_close(tensor, second[name], msg=lambda text, name=name: f"{name}: {text}", **tolerance)
@@ -206,15 +205,15 @@ def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, objective, option
     assert resumed.state.global_step == 8
     assert_same_weights(whole, resumed, **EXACT)
     saved = load_file(tmp_path / "cut" / "checkpoint-3" / "model.safetensors")
-    assert saved.keys() == whole.model.kept().keys()
-    assert any(not tensor.equal(saved[name]) for name, tensor in whole.model.kept().items())
+    assert saved.keys() == whole.model.trainable_state_dict().keys()
+    assert any(not tensor.equal(saved[name]) for name, tensor in whole.model.trainable_state_dict().items())
 
 
 def test_bfloat16_training_keeps_float32_adapters(tmp_path):
     trainer = trained(tmp_path, bf16=True, options=StepOptions("sampled"), max_steps=24, learning_rate=0.05)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert losses[-1] < losses[0] - 0.2
-    assert {weight.dtype for _, weight in trainer.model.trainable()} == {torch.float32}
+    assert {weight.dtype for _, weight in trainer.model.trainable_parameters()} == {torch.float32}
 
 
 def test_logs_say_what_the_assignment_does_and_reach_tensorboard(tmp_path):
@@ -239,7 +238,7 @@ def test_examples_without_targets_are_counted_and_warned_of_once(tmp_path, caplo
     assert [entry["skipped"] for entry in trainer.state.log_history if "loss" in entry] == [6, 0, 0]
     warnings = [record.getMessage() for record in caplog.records]
     assert len([text for text in warnings if text.startswith("6 of 8 examples had no target token")]) == 1
-    assert all(tensor.isfinite().all() for tensor in trainer.model.kept().values())
+    assert all(tensor.isfinite().all() for tensor in trainer.model.trainable_state_dict().values())
 
 
 def test_a_hypothesis_that_stops_winning_is_warned_of_once(tmp_path, caplog):
@@ -263,7 +262,7 @@ def test_evaluation_reports_the_papers_test_loss(tmp_path):
     )
     metrics = trainer.evaluate()
     with torch.no_grad():
-        output = learner.eval()(trainer._examples(collate(examples(10, masked=(3,)))), 0, 1)
+        output = learner.eval()(trainer._make_batch(collate(examples(10, masked=(3,)))), 0, 1)
     nll = output.nll[:, output.valid]
     assert metrics["eval_loss"] == pytest.approx(nll.amin(dim=0).mean().item(), rel=1e-5)
     assert [metrics[f"eval_nll_{k}"] for k in range(3)] == pytest.approx(nll.mean(dim=1).tolist(), rel=1e-5)
@@ -302,8 +301,8 @@ def test_the_named_optimizer_is_used_and_the_gate_learns_faster(tmp_path):
     ("changes", "options", "message"),
     [
         ({"label_smoothing_factor": 0.1}, {}, "label_smoothing_factor"),
-        ({}, {"examples_of": id}, "remove_unused_columns=False"),
-        ({"remove_unused_columns": False}, {"examples_of": id, "prompts_of": id}, "not both"),
+        ({}, {"prepare_batch": id}, "remove_unused_columns=False"),
+        ({"remove_unused_columns": False}, {"prepare_batch": id, "encode_prompts": id}, "not both"),
     ],
 )
 def test_contradictions_are_refused(tmp_path, changes, options, message):

@@ -18,7 +18,7 @@ if __name__ == "__main__":
         ddp_backend="gloo",
     )
     if trainer.args.should_save:
-        save_file({name: tensor.contiguous() for name, tensor in trainer.model.kept().items()}, out)
+        save_file({name: tensor.contiguous() for name, tensor in trainer.model.trainable_state_dict().items()}, out)
         logs = [entry for entry in trainer.state.log_history if "loss" in entry]
         print("LOGS", [(entry["wins_0"], entry["wins_1"], entry["skipped"]) for entry in logs])
     trainer.accelerator.wait_for_everyone()

@@ -11,7 +11,7 @@ from accelerate.utils import DistributedType
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
-from lora_mcl.trainer.distributed import is_shared
+from lora_mcl.trainer.distributed import is_sharded
 from training import train as program
 from training.run.config import load_config
 from training.run.options import TrainConfig
@@ -40,7 +40,7 @@ class Partitioned(TrainerCallback):
 
     def on_step_begin(self, args, state, control, model, **kwargs):
         if state.global_step == state.max_steps - 1:
-            away = [name for name, weight in model.named_parameters() if is_shared(weight) and not weight.numel()]
+            away = [name for name, weight in model.named_parameters() if is_sharded(weight) and not weight.numel()]
             say("PARTITIONED", *(any(part in name for name in away) for part in ("lora_A", "base")))
             weights = {weight.dtype for weight in model.parameters() if weight.requires_grad}
             say("AUTOCAST", *seen, *weights)

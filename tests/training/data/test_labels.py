@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, processors, tra
 from transformers import LlavaNextImageProcessorPil, LlavaNextProcessor, PreTrainedTokenizerFast
 
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
-from lora_mcl.trainer.batch import IGNORE
+from lora_mcl.trainer.batch import IGNORE_INDEX
 from tests.conftest import IMAGE_SIDE, PATCH_SIDE, tiny_model
 from tests.library.models.test_qwen2_audio_hub import CHAT_TEMPLATE as QWEN2_AUDIO_PUBLISHED
 from tests.support.tiny_audio import chirp, tiny_audio_model, tiny_audio_processor
@@ -98,8 +98,8 @@ def audio_model(template: str | None = None) -> AudioLanguageModel:
 def rows(media, labels: ChatLabels, positions: int, caption: str) -> list[tuple[str, bool]]:
     """Of each token its text and whether it is a target."""
     ids, targets = labels.example(positions, caption)
-    assert targets[targets != IGNORE].equal(ids[targets != IGNORE])
-    return list(zip(media.tokenizer.convert_ids_to_tokens(ids), (targets != IGNORE).tolist(), strict=True))
+    assert targets[targets != IGNORE_INDEX].equal(ids[targets != IGNORE_INDEX])
+    return list(zip(media.tokenizer.convert_ids_to_tokens(ids), (targets != IGNORE_INDEX).tolist(), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_qwen2_audio(template):
     samples = chirp(0.8)
     prompt = media.inputs(samples, "Describe the sound.")["input_ids"][0]
     ids, targets = labels.example(20, "A dog barks twice.")
-    assert ids[: len(prompt)].equal(prompt) and (targets[: len(prompt)] == IGNORE).all()
+    assert ids[: len(prompt)].equal(prompt) and (targets[: len(prompt)] == IGNORE_INDEX).all()
     decode = media.tokenizer.decode
     assert decode(prompt) == (
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
@@ -142,7 +142,7 @@ def test_qwen2_audio(template):
         "<|im_start|>assistant\n"
     )
     written = targets[len(prompt) :]
-    assert (written != IGNORE).all() and decode(written) == "A dog barks twice.<|im_end|>"
+    assert (written != IGNORE_INDEX).all() and decode(written) == "A dog barks twice.<|im_end|>"
     # Token by token what the processor makes of the whole conversation, up to the end of the turn.
     turn = media.conversation(samples, "Describe the sound.")
     answered = [*turn, {"role": "assistant", "content": [{"type": "text", "text": "A dog barks twice."}]}]
@@ -154,8 +154,8 @@ def test_qwen2_audio(template):
 def test_the_embedded_template_gives_what_the_embedded_models_were_trained_on():
     media = image_model(EMBEDDED)
     ids, targets = ChatLabels(media, "Caption:").example(PLACES, "A cat.")
-    assert media.tokenizer.decode(ids[: -int((targets != IGNORE).sum())]).endswith("Caption:\n")
-    assert media.tokenizer.decode(targets[targets != IGNORE]) == "A cat.</s>"
+    assert media.tokenizer.decode(ids[: -int((targets != IGNORE_INDEX).sum())]).endswith("Caption:\n")
+    assert media.tokenizer.decode(targets[targets != IGNORE_INDEX]) == "A cat.</s>"
 
 
 @pytest.mark.filterwarnings(r"ignore:.*invalid escape sequence")

@@ -15,8 +15,7 @@ from transformers import TrainingArguments
 from lora_mcl.errors import OptionsError
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
 from lora_mcl.objectives import ObjectiveOptions
-from lora_mcl.trainer.batch import Examples
-from lora_mcl.trainer.trainer import MultipleChoiceLearner, MultipleChoiceTrainer
+from lora_mcl.trainer import Batch, MultipleChoiceLearner, MultipleChoiceTrainer
 from tests.library.models.test_llava_next import clip_base
 from tests.support.tiny_audio import chirp, tone
 from training.data import DataError, DataOptions, open_examples
@@ -76,7 +75,7 @@ def test_both_forms_of_a_batch_and_the_cache_give_the_same_likelihood(media, fol
     assert len(visits) == 9
     prompts, model = batch_of(visits, PromptCollator(media)), batch_of(visits, ModelCollator(media))
     with torch.no_grad():
-        stock = Examples.from_batch(model).nll(media.model)
+        stock = Batch.from_collated(model).nll(media.model)
     ours = nll_of_prompts(media, prompts)
     torch.testing.assert_close(ours.mean, stock.mean, **CLOSE)
     assert ours.tokens.equal(stock.tokens)
@@ -101,13 +100,15 @@ def test_a_share_of_what_the_tower_says_is_hidden_in_training_only(media, folder
     visits = validation_visits(open_examples(options), options, media, "Describe.", cache=cache)
     batch = batch_of(visits, PromptCollator(media))
     with torch.no_grad():
-        plain = encode_prompts(media, batch, cache).embeds
-        assert encode_prompts(media, batch, cache, dropout=0.5).embeds.equal(plain)
+        plain = encode_prompts(media, batch, cache).inputs_embeds
+        assert encode_prompts(media, batch, cache, dropout=0.5).inputs_embeds.equal(plain)
         media.model.train()
-        hidden = encode_prompts(media, batch, cache, dropout=0.5).embeds
+        hidden = encode_prompts(media, batch, cache, dropout=0.5).inputs_embeds
         media.model.eval()
         # What is kept for later is whole.
-        assert encode_prompts(media, batch_of(visits, PromptCollator(media)), cache).embeds.allclose(plain, atol=1e-6)
+        assert encode_prompts(media, batch_of(visits, PromptCollator(media)), cache).inputs_embeds.allclose(
+            plain, atol=1e-6
+        )
     assert not hidden.equal(plain) and hidden.shape == plain.shape
 
 
@@ -124,7 +125,7 @@ def test_images_of_several_tiles(tmp_path):
     ours = nll_of_prompts(media, first, cache)
     plain = validation_visits(open_examples(options), options, media, "Caption:")
     with torch.no_grad():
-        stock = Examples.from_batch(batch_of(plain, ModelCollator(media))).nll(media.model)
+        stock = Batch.from_collated(batch_of(plain, ModelCollator(media))).nll(media.model)
     torch.testing.assert_close(ours.mean, stock.mean, **CLOSE)
     again = batch_of(visits, PromptCollator(media))
     assert all(again["cached"])
@@ -321,7 +322,10 @@ def test_the_trainer_learns_from_a_folder_with_a_broken_file(media, folder, tmp_
     learner = MultipleChoiceLearner.attach(fresh.model, config, 2, relaxed)
     cache = open_cache(options.feature_cache, 1, fresh) if form == "prompts" else None
     if form == "prompts":
-        more = {"prompts_of": lambda batch: encode_prompts(fresh, batch, cache), "data_collator": PromptCollator(fresh)}
+        more = {
+            "encode_prompts": lambda batch: encode_prompts(fresh, batch, cache),
+            "data_collator": PromptCollator(fresh),
+        }
     else:
         more = {"data_collator": ModelCollator(fresh)}
     trainer = MultipleChoiceTrainer(

@@ -24,7 +24,7 @@ def trained(folder, base, media, training, **sections):
     trainer, _ = program.build(run)
     trainer.train_or_resume()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return trainer.model.kept(), losses, trainer.model.model.is_activation_checkpointing
+    return trainer.model.trainable_state_dict(), losses, trainer.model.model.is_activation_checkpointing
 
 
 @pytest.mark.parametrize("backward", ["all", "sampled"])

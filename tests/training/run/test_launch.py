@@ -13,10 +13,10 @@ import yaml
 
 from lora_mcl.bundle import load_bundle
 from lora_mcl.errors import OptionsError
-from lora_mcl.trainer.zero import configure_deepspeed
 from tests.support.captioned_files import config, picture_folder
 from tests.support.paths import ROOT
 from tests.training.run.test_train_distributed import config_file, learned
+from training.run.arguments import configure_deepspeed
 
 
 def launch(name, processes, *command):

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from lora_mcl.models.qwen2_audio import AudioLanguageModel
-from lora_mcl.trainer.base_trainer import run_parser, training_arguments, write_summary
 from training.embedded.audio.annotation.solo_clips import heard
 from training.embedded.audio.build_base import save_half
 from training.embedded.audio.features import UNTRAINED_DIR
@@ -23,6 +22,7 @@ from training.embedded.audio.visits import Visit, open_stream
 from training.embedded.audio.world.lexicon import Clause, load_lexicon
 from training.embedded.common.alignment import AlignmentLearner, AlignmentTrainer, naming_matrix
 from training.embedded.common.packages import BUILD_DIR
+from training.embedded.common.run import run_parser, training_arguments, write_summary
 
 ALIGNED_DIR = BUILD_DIR / "audio" / "aligned"
 CHECKPOINTS_DIR = BUILD_DIR / "audio" / "align-checkpoints"

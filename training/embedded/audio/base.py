@@ -14,13 +14,13 @@ import time
 import torch
 
 from lora_mcl.models.qwen2_audio import AudioLanguageModel
-from lora_mcl.trainer.base_trainer import run_parser, training_arguments, write_summary
 from training.embedded.audio.align import ALIGNED_DIR
 from training.embedded.audio.batches import VisitCollator, encode_prompts
 from training.embedded.audio.build_base import save_half
 from training.embedded.audio.visits import open_stream
 from training.embedded.common.base import BaseLearner, BaseTrainer, load_for_training
 from training.embedded.common.packages import BUILD_DIR
+from training.embedded.common.run import run_parser, training_arguments, write_summary
 
 BASE_DIR = BUILD_DIR / "audio" / "base"
 CHECKPOINTS_DIR = BUILD_DIR / "audio" / "base-checkpoints"

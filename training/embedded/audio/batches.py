@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from lora_mcl.models.qwen2_audio import AudioLanguageModel, embed_prompt
-from lora_mcl.trainer.captions import PromptBatch, left_padded, right_padded
+from lora_mcl.trainer.batch import PromptBatch, pad_left, pad_right
 
 if TYPE_CHECKING:
     from training.embedded.audio.visits import Visit
@@ -34,11 +34,11 @@ class VisitCollator:
 
         def padded(texts: Sequence[str]) -> Tensor:
             ids = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-            return right_padded([[*caption, tokenizer.eos_token_id] for caption in ids])
+            return pad_right([[*caption, tokenizer.eos_token_id] for caption in ids])
 
         captions = padded([visit.caption for visit in visits])
         others = zip(*(visit.others for visit in visits), strict=True)
-        ids, mask = left_padded([self._ids(visit.num_samples) for visit in visits], value=self.media.pad_token_id)
+        ids, mask = pad_left([self._ids(visit.num_samples) for visit in visits], value=self.media.pad_token_id)
         return {
             "features": [visit.features for visit in visits],
             "input_ids": ids,

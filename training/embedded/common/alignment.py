@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
-from lora_mcl.trainer.base_trainer import Learner, LearnerTrainer
+from lora_mcl.trainer.base_trainer import ResumableTrainer, TrainableModule
 
 
 def naming_matrix(names: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> Tensor:
@@ -29,7 +29,7 @@ def naming_matrix(names: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizer
     return matrix / matrix.sum(1, keepdim=True)
 
 
-class AlignmentLearner(Learner):
+class AlignmentLearner(TrainableModule):
     """Projector and token embeddings, trained to name what the positions of a medium show.
 
     Args:
@@ -79,6 +79,6 @@ class AlignmentLearner(Learner):
         return what, where
 
 
-class AlignmentTrainer(LearnerTrainer):
+class AlignmentTrainer(ResumableTrainer):
     def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], *args: Any, **kwargs: Any) -> Tensor:
         return model(**inputs)

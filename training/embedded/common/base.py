@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lora_mcl.models.base import MediaLanguageModel
-from lora_mcl.trainer.base_trainer import Learner, LearnerTrainer
-from lora_mcl.trainer.captions import PromptBatch, caption_nll, shared_prompt_nll
+from lora_mcl.trainer.base_trainer import ResumableTrainer, TrainableModule
+from lora_mcl.trainer.batch import PromptBatch, caption_nll, shared_prompt_nll
 
 Media = TypeVar("Media", bound=MediaLanguageModel)
 
@@ -32,7 +32,7 @@ def with_dropout(batch: dict[str, Any], share: float, training: bool) -> dict[st
     return batch | {"features": [nn.functional.dropout(one, share, training) for one in batch["features"]]}
 
 
-class BaseLearner(Learner):
+class BaseLearner(TrainableModule):
     """Everything but the tower trains, on one caption of each medium or on several.
 
     Args:
@@ -62,6 +62,6 @@ class BaseLearner(Learner):
         return torch.stack(shared_prompt_nll(self.model, prompts, captions)).mean()
 
 
-class BaseTrainer(LearnerTrainer):
+class BaseTrainer(ResumableTrainer):
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
         return model(**inputs)

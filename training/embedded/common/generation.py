@@ -10,7 +10,7 @@ import torch
 from lora_mcl.adapters import AdapterStack
 from lora_mcl.decoding import ColumnRequest, Engine, LogitRules
 from lora_mcl.models.base import EncodedPrompt, MediaLanguageModel
-from lora_mcl.trainer.captions import left_padded
+from lora_mcl.trainer.batch import pad_left
 
 MEDIA_AT_ONCE = 20
 
@@ -28,7 +28,7 @@ def generate(
     rules = LogitRules(forbidden_token_ids=media.forbidden_token_ids)
     for start in range(0, len(inputs), MEDIA_AT_ONCE):
         encoded = [media.encode(one, prompt) for one in inputs[start : start + MEDIA_AT_ONCE]]
-        embeds, mask = left_padded([one.inputs_embeds[0] for one in encoded])
+        embeds, mask = pad_left([one.inputs_embeds[0] for one in encoded])
         placed = [
             ColumnRequest(f"{number}/{request.id}", request.adapter, request.strategy, medium=number)
             for number in range(len(encoded))

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lora_mcl.adapters import AdapterStack, hypothesis_rows
-from lora_mcl.trainer.captions import PromptBatch, shared_prompt_nll
+from lora_mcl.trainer.batch import PromptBatch, shared_prompt_nll
 
 BATCH = 20
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from lora_mcl.models.llava_next import ImageLanguageModel
-from lora_mcl.trainer.base_trainer import run_parser, training_arguments, write_summary
 from training.embedded.common.alignment import AlignmentLearner, AlignmentTrainer, naming_matrix
 from training.embedded.common.packages import BUILD_DIR
+from training.embedded.common.run import run_parser, training_arguments, write_summary
 from training.embedded.image.build_base import save_half
 from training.embedded.image.features import UNTRAINED_DIR
 from training.embedded.image.stream import open_stream

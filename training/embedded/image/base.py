@@ -12,9 +12,9 @@ import time
 import torch
 
 from lora_mcl.models.llava_next import ImageLanguageModel
-from lora_mcl.trainer.base_trainer import run_parser, training_arguments, write_summary
 from training.embedded.common.base import BaseLearner, BaseTrainer, load_for_training
 from training.embedded.common.packages import BUILD_DIR
+from training.embedded.common.run import run_parser, training_arguments, write_summary
 from training.embedded.image.align import ALIGNED_DIR
 from training.embedded.image.batches import VisitCollator, encode_prompts
 from training.embedded.image.build_base import save_half

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lora_mcl.models.llava_next import ImageLanguageModel, embed_prompt
-from lora_mcl.trainer.captions import PromptBatch, left_padded, right_padded
+from lora_mcl.trainer.batch import PromptBatch, pad_left, pad_right
 from training.embedded.image.visits import Visit
 
 Batch = dict[str, Any]
@@ -28,13 +28,13 @@ class VisitCollator:
     def __call__(self, visits: Sequence[Visit]) -> Batch:
         tokenizer = self.media.tokenizer
         captions = tokenizer([visit.caption for visit in visits], add_special_tokens=False)["input_ids"]
-        ids, mask = left_padded([self._ids(visit.image_size) for visit in visits], value=self.media.pad_token_id)
+        ids, mask = pad_left([self._ids(visit.image_size) for visit in visits], value=self.media.pad_token_id)
         return {
             "features": [visit.patches for visit in visits],
             "image_sizes": torch.tensor([visit.image_size for visit in visits]),
             "input_ids": ids,
             "attention_mask": mask,
-            "captions": right_padded([[*caption, tokenizer.eos_token_id] for caption in captions]),
+            "captions": pad_right([[*caption, tokenizer.eos_token_id] for caption in captions]),
         }
 
     def _ids(self, image_size: tuple[int, int]) -> Tensor:

@@ -18,8 +18,7 @@ from lora_mcl.markov.model import build_model
 from lora_mcl.markov.readout import match, score, win_shares
 from lora_mcl.markov.theory import true_matrices_nll
 from lora_mcl.objectives import Anneal, ObjectiveOptions
-from lora_mcl.trainer.batch import Examples
-from lora_mcl.trainer.step import MultipleChoiceLearner
+from lora_mcl.trainer import Batch, MultipleChoiceLearner
 from training.experiments.ablations.variants import (
     ALL,
     CLEAN,
@@ -115,7 +114,7 @@ def train(name: str, arm: Arm, seed: int, steps: int) -> Run:
         started = time.perf_counter()
         tokens = sample(BATCH, arm.shares, data).tokens
         optimizer.zero_grad()
-        learner(Examples({"input_ids": tokens}, tokens), step, steps).loss.backward()
+        learner(Batch({"input_ids": tokens}, tokens), step, steps).loss.backward()
         optimizer.step()
         schedule.step()
         seconds += time.perf_counter() - started

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lora_mcl.gate import Balance
 from lora_mcl.objectives import ObjectiveOptions
-from lora_mcl.trainer.step import StepOptions
+from lora_mcl.trainer import StepOptions
 from training.run.options import GateStart
 
 SAME, START, SHARES, SURPLUS, DROPOUT = (

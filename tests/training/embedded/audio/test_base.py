@@ -15,7 +15,7 @@ from transformers import Qwen2AudioEncoder, Qwen2AudioForConditionalGeneration, 
 
 from lora_mcl.bundle import load_bundle
 from lora_mcl.models.qwen2_audio import AudioLanguageModel
-from lora_mcl.trainer.captions import caption_nll
+from lora_mcl.trainer.batch import caption_nll
 from tests.support.paths import ROOT
 from training.embedded.audio import (
     align,
@@ -197,10 +197,10 @@ def test_all_annotators_caption_a_clip_that_is_read_once(untrained):
     ]
     assert loss.item() == pytest.approx(torch.stack(apart).mean().item(), abs=1e-5) and len(apart) == 3
     loss.backward()
-    shared = {name: weight.grad.clone() for name, weight in learner.trainable()}
+    shared = {name: weight.grad.clone() for name, weight in learner.trainable_parameters()}
     learner.zero_grad()
     torch.stack(apart).mean().backward()
-    assert all(torch.allclose(weight.grad, shared[name], atol=1e-6) for name, weight in learner.trainable())
+    assert all(torch.allclose(weight.grad, shared[name], atol=1e-6) for name, weight in learner.trainable_parameters())
 
 
 def test_shares_must_sum_to_one_and_features_must_be_there(tmp_path, monkeypatch):
@@ -249,7 +249,7 @@ def alignment_learner(folder):
 def test_alignment_learns_what_is_heard_among_noise(untrained):
     learner = alignment_learner(untrained).train()
     directions = torch.randn(2, 32)
-    optimizer = torch.optim.Adam([weight for _, weight in learner.trainable()], lr=3e-3)
+    optimizer = torch.optim.Adam([weight for _, weight in learner.trainable_parameters()], lr=3e-3)
 
     def batch(generator):
         """One telling position of ten, somewhere where the sound may be heard."""
@@ -269,7 +269,7 @@ def test_alignment_learns_what_is_heard_among_noise(untrained):
     tokens, medium, sounds, here, place = batch(generator)
     assert learner(tokens, medium, sounds, here, place).item() < 0.3 * first
     assert (learner.scores(tokens, medium, here)[0].argmax(1) == sounds).float().mean() > 0.9
-    assert not any("audio_tower" in name for name, _ in learner.trainable())
+    assert not any("audio_tower" in name for name, _ in learner.trainable_parameters())
 
 
 def test_alignment_of_nothing_known_is_zero_with_a_gradient(untrained):

@@ -85,6 +85,6 @@ def test_naming_the_right_thing_in_the_right_slot_costs_least(learner):
 
 
 def test_only_projector_and_embeddings_learn(learner):
-    names = {name for name, _ in learner.trainable()}
+    names = {name for name, _ in learner.trainable_parameters()}
     projector = "model.model.multi_modal_projector.weight"
     assert names == {"scale", "presence.weight", "presence.bias", projector, "model.embeddings.weight"}
