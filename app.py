@@ -24,21 +24,21 @@ from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_
 from lora_mcl.captioner import Captioner
 from lora_mcl.decoding.options import Acceleration
 from lora_mcl.errors import BundleError, LoraMclError, OptionsError
-from ui.about import About, about_bundle, about_embedded, about_embedded_audio
 from ui.events import QUEUE_SIZE
 from ui.examples import load_examples
-from ui.markov_runs import load_lessons
-from ui.modality import AUDIO, IMAGE, Medium
+from ui.markov_runs import load_demos
+from ui.modality import AUDIO, IMAGE, ModalityText
+from ui.model_info import ModelInfo, bundle_info, embedded_info
 from ui.page import build_page
-from ui.tab import Desk
-from ui.theme import STYLE, studio_theme
+from ui.tab import Tab
+from ui.theme import STYLE, page_theme
 from ui.zero_gpu import Lease, ZeroGpuCaptioner
 
 ROOT = Path(__file__).resolve().parent
 EXAMPLES = ROOT / "assets" / "examples"
 RESULTS = ROOT / "assets" / "results"
 MAX_FILE_SIZE = "40mb"
-# In place of a bundle: this medium gets no tab.
+# In place of a bundle: this modality gets no tab.
 NO_MODEL = "none"
 USER_ERROR = 2
 
@@ -49,7 +49,7 @@ _SWITCHES = {"1": "--", "true": "--", "0": "--no-", "false": "--no-"}
 
 @dataclass(frozen=True)
 class Settings:
-    """What to serve (a bundle folder or Hub id for each medium, or None) and where; port None takes a free one.
+    """What to serve (a bundle folder or Hub id for each modality, or None) and where; port None takes a free one.
 
     ``dtype``, ``device_map``, ``load_in_4bit``, ``acceleration`` are for bundles that do not come with the repository;
     ``lease`` is for ZeroGPU.
@@ -113,24 +113,24 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
         help="on a GPU, run steps as CUDA graphs, or compile them first (default off)",
     )
     lease = Lease()
-    zero_gpu = parser.add_argument_group("ZeroGPU", "how many seconds of a GPU a comparison asks for (app_zero_gpu.py)")
+    zero_gpu = parser.add_argument_group("ZeroGPU", "how many seconds of a GPU a comparison requests (app_zero_gpu.py)")
     zero_gpu.add_argument("--lease-start", type=float, default=lease.start, metavar="SECONDS", help="before any token")
     zero_gpu.add_argument("--lease-per-token", type=float, default=lease.per_token, metavar="SECONDS", help="for each")
-    asked = sys.argv[1:] if arguments is None else arguments
-    # In front of the arguments, so that those win, and checked like them.
-    given = vars(parser.parse_args([*_arguments_in(environment, parser), *asked]))
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # The environment's options come first, so that the command line's win; both are checked alike.
+    args = vars(parser.parse_args([*_environment_arguments(environment, parser), *arguments]))
     try:
-        given["lease"] = Lease(given.pop("lease_start"), given.pop("lease_per_token"))
+        args["lease"] = Lease(args.pop("lease_start"), args.pop("lease_per_token"))
     except OptionsError as error:
         parser.error(str(error))
     for name in ("image_model", "audio_model"):
-        given[name] = None if given[name] == NO_MODEL else given[name]
-    if given["image_model"] is None and given["audio_model"] is None:
+        args[name] = None if args[name] == NO_MODEL else args[name]
+    if args["image_model"] is None and args["audio_model"] is None:
         parser.error("there is nothing to serve without --image-model and --audio-model")
-    return Settings(**given)
+    return Settings(**args)
 
 
-def _arguments_in(environment: Mapping[str, str], parser: argparse.ArgumentParser) -> list[str]:
+def _environment_arguments(environment: Mapping[str, str], parser: argparse.ArgumentParser) -> list[str]:
     """The options ``_BY_NAME`` that the environment sets, as arguments."""
     arguments = []
     for option in _BY_NAME:
@@ -147,48 +147,48 @@ def _arguments_in(environment: Mapping[str, str], parser: argparse.ArgumentParse
     return arguments
 
 
-def build_desks(settings: Settings, gpu: Callable[..., Any] | None = None) -> list[Desk]:
-    """Load each medium's captioner and examples.
+def load_tabs(settings: Settings, gpu: Callable[..., Any] | None = None) -> list[Tab]:
+    """Load each modality's captioner and examples.
 
     Args:
         gpu: ``spaces.GPU``, where comparisons borrow a GPU from ZeroGPU.
 
     Raises:
-        BundleError: a bundle cannot be loaded, or is one for the other medium.
+        BundleError: a bundle cannot be loaded, or is one for the other modality.
     """
     sources = ((IMAGE, settings.image_model), (AUDIO, settings.audio_model))
-    return [_desk(medium, source, settings, gpu) for medium, source in sources if source is not None]
+    return [_load_tab(modality, source, settings, gpu) for modality, source in sources if source is not None]
 
 
-def _desk(medium: Medium, source: str, settings: Settings, gpu: Callable[..., Any] | None) -> Desk:
+def _load_tab(modality: ModalityText, source: str, settings: Settings, gpu: Callable[..., Any] | None) -> Tab:
     bundle = load_bundle(source)
-    if bundle.modality != medium.name:
-        raise BundleError(f"{bundle.name} is no bundle for --{medium.name}-model: its modality is {bundle.modality}.")
-    how: dict[str, Any] = {}
+    if bundle.modality != modality.name:
+        raise BundleError(f"{bundle.name} is no bundle for --{modality.name}-model: its modality is {bundle.modality}.")
+    loading: dict[str, Any] = {}
     if bundle.folder.resolve() not in (EMBEDDED_BUNDLE, EMBEDDED_AUDIO_BUNDLE):
         dtype = None if settings.dtype is None else getattr(torch, settings.dtype)
-        how = {
+        loading = {
             "dtype": dtype,
             "device_map": settings.device_map,
             "load_in_4bit": settings.load_in_4bit,
             "acceleration": settings.acceleration,
         }
-    captioner = Captioner.load(bundle, **how)
-    answering = captioner if gpu is None else ZeroGpuCaptioner(captioner, medium, gpu, settings.lease)
-    return Desk(medium, answering, load_examples(EXAMPLES / medium.name), about(captioner))
+    captioner = Captioner.load(bundle, **loading)
+    source_captioner = captioner if gpu is None else ZeroGpuCaptioner(captioner, modality, gpu, settings.lease)
+    return Tab(modality, source_captioner, load_examples(EXAMPLES / modality.name), model_info(captioner))
 
 
-def about(captioner: Captioner) -> About:
-    """The page's note on what the loaded model can and cannot do."""
+def model_info(captioner: Captioner) -> ModelInfo:
+    """What the loaded model can and cannot do."""
     bundle = captioner.bundle
     if bundle.folder.resolve() == EMBEDDED_BUNDLE:
-        return about_embedded(bundle.training, RESULTS / "image.json")
+        return embedded_info(IMAGE, bundle.training, RESULTS / "image.json")
     if bundle.folder.resolve() == EMBEDDED_AUDIO_BUNDLE:
-        return about_embedded_audio(bundle.training, RESULTS / "audio.json")
-    return about_bundle(bundle.name)
+        return embedded_info(AUDIO, bundle.training, RESULTS / "audio.json")
+    return bundle_info(bundle.name)
 
 
-def launch(page: gr.Blocks, desks: Sequence[Desk], host: str, port: int | None) -> str:
+def launch(page: gr.Blocks, tabs: Sequence[Tab], host: str, port: int | None) -> str:
     """Serve the page and return its address; everything that would call out to the network is off."""
     page.queue(max_size=QUEUE_SIZE)
     _, address, _ = page.launch(
@@ -197,10 +197,10 @@ def launch(page: gr.Blocks, desks: Sequence[Desk], host: str, port: int | None) 
         share=False,
         quiet=True,
         prevent_thread_lock=True,
-        theme=studio_theme(),
+        theme=page_theme(),
         css_paths=STYLE,
         max_file_size=MAX_FILE_SIZE,
-        allowed_paths=sorted({str(example.file.parent) for desk in desks for example in desk.examples}),
+        allowed_paths=sorted({str(example.file.parent) for tab in tabs for example in tab.examples}),
         footer_links=["api"],
         # Visitors' pictures and recordings are nobody's history, and there is nothing to watch for strangers.
         run_history=False,
@@ -215,13 +215,13 @@ def main(arguments: Sequence[str] | None = None, gpu: Callable[..., Any] | None 
     """Load the model and serve until interrupted; 2 when the model or an address cannot be used."""
     settings = settings_from(arguments, os.environ)
     try:
-        desks = build_desks(settings, gpu)
-        page = build_page(desks, load_lessons(RESULTS / "markov"))
+        tabs = load_tabs(settings, gpu)
+        page = build_page(tabs, load_demos(RESULTS / "markov"))
     except LoraMclError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return USER_ERROR
     try:
-        address = launch(page, desks, settings.host, settings.port)
+        address = launch(page, tabs, settings.host, settings.port)
     except OSError as error:
         print(f"app.py: cannot serve on {settings.host}, port {settings.port}: {error}", file=sys.stderr)
         return USER_ERROR

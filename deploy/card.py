@@ -1,4 +1,4 @@
-"""What a Space is told about itself: its README with front matter, its requirements, what git keeps in LFS."""
+"""The files that configure a Space: README with front matter, requirements, .gitattributes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from huggingface_hub import SpaceCardData
 MARK = "<!-- Assembled by: python -m deploy.space -->"
 PAPER = "2507.10419"
 PYTHON_VERSION = "3.12"
-# Spaces installs gradio[oauth,mcp] of ``sdk_version`` beside the requirements, in one resolution. The mcp extra wants
+# Spaces installs gradio[oauth,mcp] of ``sdk_version`` with the requirements, in one resolution. The mcp extra wants
 # an older pydantic than the one pinned here, so of these packages the SDK chooses the versions.
 SDK_INSTALLS = ("gradio", "gradio_client", "fastapi", "starlette", "pydantic", "uvicorn")
 # The Hub takes no binary file, and none above 10 MB, outside LFS.
@@ -88,12 +88,12 @@ def attributes() -> str:
     return "".join(f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES)
 
 
-def readme(hardware: Hardware, sdk_version: str, media: Sequence[str], models: Sequence[str]) -> str:
+def readme(hardware: Hardware, sdk_version: str, modalities: Sequence[str], models: Sequence[str]) -> str:
     """The Space's README.md.
 
     Args:
         sdk_version: of Gradio.
-        media: of the embedded models that come with it, "image" and "audio".
+        modalities: of the embedded models that come with it, "image" and "audio".
         models: Hub ids of bundles and base models that it loads, if any.
     """
     front = SpaceCardData(
@@ -113,8 +113,8 @@ def readme(hardware: Hardware, sdk_version: str, media: Sequence[str], models: S
         models=list(models) or None,
         tags=["lora-mcl", "multiple-choice-learning", "captioning", f"arxiv:{PAPER}"],
     )
-    embedded = " and ".join(f"`{medium}`" for medium in media)
-    parts = [
+    embedded = " and ".join(f"`{modality}`" for modality in modalities)
+    sections = [
         f"---\n{front.to_yaml()}\n---",
         MARK,
         "# LoRA-MCL Studio",
@@ -130,4 +130,4 @@ def readme(hardware: Hardware, sdk_version: str, media: Sequence[str], models: S
         "A private bundle needs a secret `HF_TOKEN` that may read it. Code: Apache-2.0 (`LICENSE`, `NOTICE`); the "
         "examples are credited one by one in `assets/examples/*/examples.json`.",
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(sections) + "\n"

@@ -19,40 +19,40 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 from deploy.card import HARDWARE, MARK, SpaceError, attributes, pins, readme, requirements
 from lora_mcl.bundle import BUNDLE_FILE, load_bundle
 from lora_mcl.errors import BundleError
-from ui.markov_runs import lesson_files
+from ui.markov_runs import demo_files
 
 ROOT = Path(__file__).resolve().parent.parent
-MEDIA = ("image", "audio")
+MODALITIES = ("image", "audio")
 _SOURCES = (".py", ".css")
 _KEPT = ".git"
 
 
-def embedded_media(root: Path) -> tuple[str, ...]:
-    """The media for which a checkout has an embedded model.
+def embedded_modalities(root: Path) -> tuple[str, ...]:
+    """The modalities for which a checkout has an embedded model.
 
     Raises:
         SpaceError: there is none at all, or one cannot be loaded.
     """
     found = []
-    for medium in MEDIA:
-        bundle = root / "assets" / "bundles" / medium
+    for modality in MODALITIES:
+        bundle = root / "assets" / "bundles" / modality
         if not (bundle / BUNDLE_FILE).is_file():
             continue
         try:
             base = load_bundle(bundle).base_location()
         except BundleError as error:
-            raise SpaceError(f"assets/bundles/{medium}: {error}") from error
-        expected = root / "assets" / "models" / medium
+            raise SpaceError(f"assets/bundles/{modality}: {error}") from error
+        expected = root / "assets" / "models" / modality
         if not isinstance(base, Path) or base.resolve() != expected.resolve():
-            raise SpaceError(f"assets/bundles/{medium}: its base is {base}, not assets/models/{medium}.")
-        found.append(medium)
+            raise SpaceError(f"assets/bundles/{modality}: its base is {base}, not assets/models/{modality}.")
+        found.append(modality)
     if not found:
         raise SpaceError(f"There is no bundle in {root / 'assets' / 'bundles'}: the checkout is not complete.")
     return tuple(found)
 
 
-def space_files(root: Path, media: Sequence[str], app_file: str) -> tuple[Path, ...]:
-    """What the page is made of, as paths below ``root``; sources, and of each medium its model and examples.
+def space_files(root: Path, modalities: Sequence[str], app_file: str) -> tuple[Path, ...]:
+    """What the page is made of, as paths below ``root``; sources, and of each modality its model and examples.
 
     Raises:
         SpaceError: something is missing.
@@ -61,11 +61,11 @@ def space_files(root: Path, media: Sequence[str], app_file: str) -> tuple[Path, 
     for package in ("lora_mcl", "ui"):
         wanted += [file for file in _below(root / package) if file.suffix in _SOURCES]
     results = root / "assets" / "results"
-    for medium in media:
+    for modality in modalities:
         for kind in ("models", "bundles", "examples"):
-            wanted += _below(root / "assets" / kind / medium)
-        wanted += [file for file in (results / f"{medium}.json",) if file.is_file()]
-    wanted += [file for file in lesson_files(results / "markov").values() if file.is_file()]
+            wanted += _below(root / "assets" / kind / modality)
+        wanted += [file for file in (results / f"{modality}.json",) if file.is_file()]
+    wanted += [file for file in demo_files(results / "markov").values() if file.is_file()]
     for file in wanted:
         if not file.is_file():
             raise SpaceError(f"There is no {file}: the checkout is not complete.")
@@ -99,14 +99,14 @@ def assemble(out: Path, hardware: str = "cpu-basic", models: Sequence[str] = (),
         except HFValidationError as error:
             raise SpaceError(f"--model {model} is no Hub id (owner/name): {error}") from None
     former = _entries(out)
-    media = embedded_media(root)
+    modalities = embedded_modalities(root)
     repository = pins((root / "requirements.txt").read_text(encoding="utf-8"))
     texts = {
-        "README.md": readme(kind, repository["gradio"], media, models),
+        "README.md": readme(kind, repository["gradio"], modalities, models),
         "requirements.txt": requirements(repository, kind),
         ".gitattributes": attributes(),
     }
-    files = space_files(root, media, kind.app_file)
+    files = space_files(root, modalities, kind.app_file)
     out.parent.mkdir(parents=True, exist_ok=True)
     # Whole before anything of the former one goes.
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:

@@ -1,4 +1,4 @@
-"""What an audio desk has besides: the recorder and player, the picture of what the model hears, the choice of part."""
+"""The audio tab's own components: recorder and player, log-mel picture of the model's input, choice of start."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ _WIDEST = 1000
 
 
 @dataclass(frozen=True)
-class Listening:
-    """The components of an audio desk that say which part of a sound is heard."""
+class AudioControls:
+    """The components that show which part of a sound the model gets, and choose its start."""
 
     start: gr.Slider
-    hearing: gr.HTML
+    view: gr.HTML
 
     def outputs(self) -> list[Any]:
-        return [self.hearing, self.start]
+        return [self.view, self.start]
 
     def idle(self) -> dict[Any, Any]:
-        """Before there is a sound."""
-        return {self.hearing: "", self.start: gr.Slider(value=0, visible=False)}
+        """Updates without a sound."""
+        return {self.view: "", self.start: gr.Slider(value=0, visible=False)}
 
     def refused(self, message: str) -> dict[Any, Any]:
-        """When the sound cannot be used."""
-        return {**self.idle(), self.hearing: notice_html(message)}
+        """Updates for a sound that cannot be used."""
+        return {**self.idle(), self.view: notice_html(message)}
 
-    def heard(self, hearing: Hearing) -> dict[Any, Any]:
-        """The picture of a new sound, and the choice of its part if it is longer than the model hears."""
+    def loaded(self, hearing: Hearing) -> dict[Any, Any]:
+        """Updates for a new sound: its picture and, if it is longer than the model's input, the choice of start."""
         window = hearing.window
-        # The last choice still leaves the model as much as it can hear.
+        # At the latest start the model still gets a full window.
         latest = round(window.duration - (window.end - window.start), 1)
         choice = gr.Slider(value=0, maximum=latest, visible=True) if window.cut else gr.Slider(value=0, visible=False)
-        return {self.hearing: hearing_html(hearing), self.start: choice}
+        return {self.view: audio_view_html(hearing), self.start: choice}
 
 
 def recorder() -> gr.Audio:
-    """Where a sound is given and played."""
+    """The component that takes and plays a sound."""
     return gr.Audio(
         label="Your sound",
         type="filepath",
@@ -56,13 +56,13 @@ def recorder() -> gr.Audio:
         buttons=[],
         waveform_options=gr.WaveformOptions(waveform_color="#8f877d", waveform_progress_color="#0068a8"),
         elem_id="audio-media",
-        elem_classes="medium",
+        elem_classes="media-input",
     )
 
 
-def listening() -> Listening:
-    """The picture and the choice, both empty."""
-    hearing = html("", elem_id="audio-hearing")
+def audio_controls() -> AudioControls:
+    """The picture and the choice of start, both empty."""
+    view = html("", elem_id="audio-view")
     start = gr.Slider(
         0,
         1,
@@ -75,10 +75,10 @@ def listening() -> Listening:
         buttons=[],
         elem_id="audio-start",
     )
-    return Listening(start, hearing)
+    return AudioControls(start, view)
 
 
-def hearing_html(hearing: Hearing) -> str:
+def audio_view_html(hearing: Hearing) -> str:
     """The log-mel picture with its axes in words, and the notice if the sound was cut."""
     window = hearing.window
     notice = notice_html(window.notice) if window.cut else ""
@@ -87,7 +87,7 @@ def hearing_html(hearing: Hearing) -> str:
         "upwards, and what is louder is stronger"
     )
     return (
-        '<figure class="hearing"><figcaption><b>What the model hears</b> '
+        '<figure class="audio-view"><figcaption><b>What the model hears</b> '
         "<span>time to the right, pitch upwards, louder is stronger</span></figcaption>"
         f'<img class="log-mel" src="{log_mel_uri(hearing.log_mel)}" alt="{alt}">'
         f'<div class="seconds"><span>{window.start:.1f} s</span><span>{window.end:.1f} s</span></div>'
@@ -96,7 +96,7 @@ def hearing_html(hearing: Hearing) -> str:
 
 
 def notice_html(message: str) -> str:
-    """A line that screen readers say."""
+    """A line that screen readers announce."""
     return f'<p class="notice" role="status">{escape(message)}</p>'
 
 

@@ -19,7 +19,7 @@ def idle_columns(specs: tuple[ColumnSpec, ...]) -> dict[str, str]:
 
 
 def comparison_columns(specs: tuple[ColumnSpec, ...], comparison: Comparison, waiting: str) -> dict[str, str]:
-    """Every column as far as the comparison is, by column id; ``waiting`` is said before the first word."""
+    """Every column of a comparison in progress, by column id; ``waiting`` is the text before the first word."""
     return {
         spec.id: _column_html(spec, index, _state(comparison, result), result, waiting)
         for index, (spec, result) in enumerate(zip(specs, comparison.columns, strict=True))
@@ -80,13 +80,13 @@ def _note(state: State, provisional: bool, waiting: str) -> str:
 
 
 def _figures(hypothesis: bool, result: ColumnResult | None, note: str) -> str:
-    parts = [note] if note else []
+    components = [note] if note else []
     if result is not None and result.captions:
-        parts.append(f"{result.seconds:.1f} s")
+        components.append(f"{result.seconds:.1f} s")
         if hypothesis and len(result.captions) == 1:
             (caption,) = result.captions
-            parts += [f"{caption.tokens} tokens", _log_prob(caption)]
-    return " · ".join(parts)
+            components += [f"{caption.tokens} tokens", _log_prob(caption)]
+    return " · ".join(components)
 
 
 def _log_prob(caption: Caption) -> str:

@@ -27,7 +27,7 @@ _MEASURES = (
 
 
 def diversity_html(comparison: Comparison) -> str:
-    """Diversity of the hypotheses' best captions beside that of as many captions of each baseline."""
+    """Diversity of the hypotheses' best captions, and of as many captions of each baseline."""
     hypotheses = tuple(
         column.captions[0].text for column in comparison.columns if column.method == "hypothesis" and column.captions
     )

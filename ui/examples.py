@@ -22,7 +22,7 @@ class Example:
 
     Attributes:
         title: a word or two under the thumbnail.
-        alt: what is to be seen or heard, for people who cannot see or hear it.
+        alt: description of the picture or sound, for screen readers.
         credit: who made it and under which licence.
     """
 

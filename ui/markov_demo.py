@@ -11,12 +11,12 @@ from typing import Any
 import gradio as gr
 
 from ui.html import html
-from ui.markov_runs import Lesson, Run
+from ui.markov_runs import MarkovDemo, Run
 from ui.markov_view import board_html, figures_html, recipes_html
 
 _PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 # One live training at a time: they share the processor with the captions.
-_TRAINING = {"concurrency_limit": 1, "concurrency_id": "lesson"}
+_TRAINING = {"concurrency_limit": 1, "concurrency_id": "demo"}
 # Seconds between the frames of a played run.
 _PAUSE = 0.12
 # The same words at every step, so that a screen reader says them once; the slider shows the step.
@@ -25,13 +25,13 @@ PLAYING, TRAINING = "Playing …", "Training …"
 # On a phone the drawings are below the buttons: go there when they begin to move.
 _STATUS_JS = f"""
 watch('value', () => {{
-  const board = element.closest('[role=tabpanel]').querySelector('.lesson');
+  const board = element.closest('[role=tabpanel]').querySelector('.demo');
   const moving = ['{PLAYING}', '{TRAINING}'].includes(props.value);
   if (moving && board.getBoundingClientRect().top > innerHeight) board.scrollIntoView();
 }});
 """
 
-_INTRO = """<div class="lesson-intro"><p class="lead">Two hidden recipes write strings of beads, ○ and ●. The computer
+_INTRO = """<div class="demo-intro"><p class="lead">Two hidden recipes write strings of beads, ○ and ●. The computer
 sees the strings and is never told which recipe wrote which. <b>One model</b> can only learn the average of the recipes,
 which nobody uses. <b>Two hypotheses</b> come apart, because each string teaches only the one that already explains it
 better: each finds a recipe. Captions are strings too, and their hidden recipes are the ways to describe a picture.</p>
@@ -43,18 +43,18 @@ won. Statisticians call this pair of steps EM, expectation and maximisation: eac
 lead grows until every hypothesis has a recipe of its own.</p></section>"""
 
 
-def build_how_it_works(lessons: Sequence[Lesson]) -> None:
-    """Lay the tab out and wire it; to be called inside its tab, with at least one lesson."""
-    by_name = {lesson.name: lesson for lesson in lessons}
-    first = lessons[0]
+def build_markov_tab(demos: Sequence[MarkovDemo]) -> None:
+    """Lay the tab out and wire it; to be called inside its tab, with at least one demo."""
+    by_name = {demo.name: demo for demo in demos}
+    first = demos[0]
     html(_INTRO)
-    with gr.Row(elem_classes="desk"):
+    with gr.Row(elem_classes="inputs"):
         with gr.Column(min_width=300):
             setup = gr.Radio(
-                [(lesson.title, lesson.name) for lesson in lessons],
+                [(demo.title, demo.name) for demo in demos],
                 value=first.name,
                 label="Set-up",
-                elem_id="lesson-setup",
+                elem_id="markov-setup",
             )
             recipes = html(recipes_html(first))
         with gr.Column(min_width=300):
@@ -65,17 +65,17 @@ def build_how_it_works(lessons: Sequence[Lesson]) -> None:
                 step=1,
                 label="Training step",
                 info="Drag to go back to the beginning",
-                elem_id="lesson-step",
+                elem_id="markov-step",
             )
             with gr.Row(elem_classes="actions"):
-                play = gr.Button("Play", min_width=80, elem_id="lesson-play")
-                train = gr.Button("Train live", variant="primary", min_width=140, elem_id="lesson-train")
-                stop = gr.Button("Stop", interactive=False, min_width=80, scale=0, elem_id="lesson-stop")
+                play = gr.Button("Play", min_width=80, elem_id="markov-play")
+                train = gr.Button("Train live", variant="primary", min_width=140, elem_id="markov-train")
+                stop = gr.Button("Stop", interactive=False, min_width=80, scale=0, elem_id="markov-stop")
             status = html(
                 "",
                 html_template='<p role="status">${value}</p>',
                 js_on_load=_STATUS_JS,
-                elem_id="lesson-status",
+                elem_id="markov-status",
                 elem_classes="status",
             )
     board = html(board_html(first, first.recorded, first.recorded.steps))
@@ -94,32 +94,32 @@ def build_how_it_works(lessons: Sequence[Lesson]) -> None:
         return {play: on, train: on, stop: _off(), status: text}
 
     def show(name: str, run: Run, at: float) -> dict[Any, Any]:
-        return {step: gr.Slider(maximum=run.steps, value=at), board: board_html(_lesson(by_name, name), run, at)}
+        return {step: gr.Slider(maximum=run.steps, value=at), board: board_html(_demo(by_name, name), run, at)}
 
     def choose(name: Any) -> dict[Any, Any]:
-        lesson = _lesson(by_name, name)
+        demo = _demo(by_name, name)
         return {
-            **show(name, lesson.recorded, lesson.recorded.steps),
+            **show(name, demo.recorded, demo.recorded.steps),
             **resting(""),
             live: None,
-            recipes: recipes_html(lesson),
-            figures: figures_html(lesson),
+            recipes: recipes_html(demo),
+            figures: figures_html(demo),
         }
 
     def move(name: Any, run: Run | None, at: Any) -> str:
-        lesson = _lesson(by_name, name)
-        return board_html(lesson, run or lesson.recorded, _number(at))
+        demo = _demo(by_name, name)
+        return board_html(demo, run or demo.recorded, _number(at))
 
     def play_run(name: Any, run: Run | None) -> Iterator[dict[Any, Any]]:
-        run = run or _lesson(by_name, name).recorded
+        run = run or _demo(by_name, name).recorded
         for frame in run.frames:
             yield show(name, run, frame.step)
             time.sleep(_PAUSE)
         yield resting("")
 
     def train_live(name: Any) -> Iterator[dict[Any, Any]]:
-        lesson, seed, started = _lesson(by_name, name), random.randrange(1_000_000), time.perf_counter()
-        with closing(lesson.live(seed)) as runs:
+        demo, seed, started = _demo(by_name, name), random.randrange(1_000_000), time.perf_counter()
+        with closing(demo.live(seed)) as runs:
             for run in runs:
                 yield {**show(name, run, run.frames[-1].step), status: TRAINING, live: run}
         seconds = time.perf_counter() - started
@@ -144,11 +144,11 @@ def build_how_it_works(lessons: Sequence[Lesson]) -> None:
     _connect_endpoints(by_name, setup, step)
 
 
-def _connect_endpoints(by_name: dict[str, Lesson], setup: gr.Radio, step: gr.Slider) -> None:
+def _connect_endpoints(by_name: dict[str, MarkovDemo], setup: gr.Radio, step: gr.Slider) -> None:
     """Offer the recorded runs and live training to other programs."""
 
     def markov_step(setup: Any, step: Any) -> dict[str, Any]:
-        """One moment of the recorded Markov experiment: one model beside two hypotheses.
+        """One moment of the recorded Markov experiment: one model and two hypotheses.
 
         Args:
             setup: transition1 or transition2.
@@ -157,8 +157,8 @@ def _connect_endpoints(by_name: dict[str, Lesson], setup: gr.Radio, step: gr.Sli
         Returns:
             Loss, matrices and winners of one model and of two hypotheses, see lora_mcl.markov.Snapshot.
         """
-        lesson = _lesson(by_name, setup)
-        return _moment(lesson, lesson.recorded, lesson.recorded.at(_number(step)))
+        demo = _demo(by_name, setup)
+        return _moment(demo, demo.recorded, demo.recorded.at(_number(step)))
 
     def markov_train(setup: Any, seed: Any = 0) -> Iterator[dict[str, Any]]:
         """Train one model and two hypotheses on a Markov mixture, at a small size.
@@ -170,10 +170,10 @@ def _connect_endpoints(by_name: dict[str, Lesson], setup: gr.Radio, step: gr.Sli
         Returns:
             The moments that the training comes to, one after the other.
         """
-        lesson = _lesson(by_name, setup)
-        with closing(lesson.live(int(_number(seed)))) as runs:
+        demo = _demo(by_name, setup)
+        with closing(demo.live(int(_number(seed)))) as runs:
             for run in runs:
-                yield _moment(lesson, run, len(run.frames) - 1)
+                yield _moment(demo, run, len(run.frames) - 1)
 
     seed = gr.Number(0, label="Seed", precision=0, visible=False)
     shared = {"preprocess": False}
@@ -185,10 +185,10 @@ def _connect_endpoints(by_name: dict[str, Lesson], setup: gr.Radio, step: gr.Sli
     )
 
 
-def _moment(lesson: Lesson, run: Run, index: int) -> dict[str, Any]:
+def _moment(demo: MarkovDemo, run: Run, index: int) -> dict[str, Any]:
     frame = run.frames[index]
     return {
-        "setup": lesson.name,
+        "setup": demo.name,
         "step": frame.step,
         "steps": run.steps,
         "one_model": frame.one.to_dict(),
@@ -196,7 +196,7 @@ def _moment(lesson: Lesson, run: Run, index: int) -> dict[str, Any]:
     }
 
 
-def _lesson(by_name: dict[str, Lesson], name: Any) -> Lesson:
+def _demo(by_name: dict[str, MarkovDemo], name: Any) -> MarkovDemo:
     if not isinstance(name, str) or name not in by_name:
         raise gr.Error(f"setup must be one of {', '.join(by_name)}.", print_exception=False)
     return by_name[name]

@@ -67,8 +67,8 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """One set-up.
+class MarkovDemo:
+    """One set-up of the Markov experiment, with its recorded run.
 
     Attributes:
         average: the recipes averaged by how often they visit a state, which one model tends to.
@@ -109,21 +109,21 @@ class Lesson:
             yield run
 
 
-def load_lessons(folder: Path) -> tuple[Lesson, ...]:
+def load_demos(folder: Path) -> tuple[MarkovDemo, ...]:
     """The set-ups recorded in ``folder/<name>/result.json``; those that are missing are left out.
 
     Raises:
         ValueError: a file is not what ``python -m training.experiments.markov`` writes.
     """
-    return tuple(_lesson(name, file) for name, file in lesson_files(folder).items() if file.is_file())
+    return tuple(_demo(name, file) for name, file in demo_files(folder).items() if file.is_file())
 
 
-def lesson_files(folder: Path) -> dict[str, Path]:
-    """Where ``load_lessons`` looks, by set-up."""
+def demo_files(folder: Path) -> dict[str, Path]:
+    """Where ``load_demos`` looks, by set-up."""
     return {name: folder / name / "result.json" for name in _TITLES}
 
 
-def _lesson(name: str, file: Path) -> Lesson:
+def _demo(name: str, file: Path) -> MarkovDemo:
     try:
         result = json.loads(file.read_text(encoding="utf-8"))
         # Of each kind the run with the first seed: none is picked.
@@ -133,7 +133,7 @@ def _lesson(name: str, file: Path) -> Lesson:
             Frame(Snapshot.from_dict(first), Snapshot.from_dict(second))
             for first, second in zip(curves[1], curves[2], strict=True)
         )
-        return Lesson(
+        return MarkovDemo(
             name=name,
             title=_TITLES[name],
             mixture=MarkovMixture(name, _tuples(result["setup"]["matrices"])),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from ui.markov_runs import Lesson, Run
+from ui.markov_runs import MarkovDemo, Run
 
 RECIPES = "ABCDEFGH"
 # What the single model and the two hypotheses are called, and their class in style.css.
@@ -19,44 +19,44 @@ _WIDE, _HIGH, _LEFT, _BOTTOM = 330, 200, 34, 30  # of the curves
 _BEAD = 10
 
 
-def board_html(lesson: Lesson, run: Run, step: float) -> str:
+def board_html(demo: MarkovDemo, run: Run, step: float) -> str:
     """The three drawings for the last recorded moment up to ``step``."""
     index = run.at(step)
     frame = run.frames[index]
     return (
-        f'<div class="lesson" data-step="{frame.step}">'
+        f'<div class="demo" data-step="{frame.step}">'
         f'<section class="card"><h3>Which hypothesis wins each string?</h3>{_strings(run, index)}</section>'
-        f'<section class="card"><h3>What has each learned?</h3>{_map(lesson, run, index)}</section>'
+        f'<section class="card"><h3>What has each learned?</h3>{_map(demo, run, index)}</section>'
         f'<section class="card"><h3>How well do they predict the next bead?</h3>{_curves(run, index)}</section>'
         "</div>"
     )
 
 
-def recipes_html(lesson: Lesson) -> str:
+def recipes_html(demo: MarkovDemo) -> str:
     """The two recipes in words."""
     items = "".join(
         f"<li><b>Recipe {RECIPES[z]}</b>: after ○ comes ● in {_percent(matrix[0][1])} of cases, "
         f"after ● again ● in {_percent(matrix[1][1])}.</li>"
-        for z, matrix in enumerate(lesson.mixture.matrices)
+        for z, matrix in enumerate(demo.mixture.matrices)
     )
     return f'<ul class="recipes">{items}</ul>'
 
 
-def figures_html(lesson: Lesson) -> str:
+def figures_html(demo: MarkovDemo) -> str:
     """The measured figures of the recorded set-up, folded away."""
-    one, two, name = lesson.measured["1"], lesson.measured["2"], escape(lesson.name)
+    one, two, name = demo.measured["1"], demo.measured["2"], escape(demo.name)
     runs = f"mean of {two['seeds']} runs: " if two["seeds"] > 1 else ""
-    needed = max(p for matrix in lesson.mixture.matrices for row in matrix for p in row)
+    needed = max(p for matrix in demo.mixture.matrices for row in matrix for p in row)
     limit = (
         f" No adapter can do better: a recipe needs {needed:.0%}, and the output layers of the frozen models give at "
-        f"most {min(lesson.reachable):.0%} to {max(lesson.reachable):.0%}."
-        if max(lesson.reachable) < needed
+        f"most {min(demo.reachable):.0%} to {max(demo.reachable):.0%}."
+        if max(demo.reachable) < needed
         else ""
     )
     return f"""<details class="guide"><summary>The figures behind this</summary><dl>
 <dt>Prediction loss</dt><dd>On new strings, {runs}{one["loss"]["mean"]:.3f} nats per bead
-for one model, {two["loss"]["mean"]:.3f} for the better of two hypotheses. The least possible is {lesson.best_one:.3f}
-for one model that sees nine beads, and {lesson.best_known:.3f} for who knows the recipe.</dd>
+for one model, {two["loss"]["mean"]:.3f} for the better of two hypotheses. The least possible is {demo.best_one:.3f}
+for one model that sees nine beads, and {demo.best_known:.3f} for who knows the recipe.</dd>
 <dt>Winner</dt><dd>The hypothesis that explains a string best is the one that speaks for its recipe in
 {two["accuracy"]["mean"]:.1%} of them.</dd>
 <dt>Recipes found</dt><dd>The chances that the two hypotheses learned are off those of the recipes by at most
@@ -105,21 +105,21 @@ def _beads(tokens: Sequence[int]) -> str:
     )
 
 
-def _map(lesson: Lesson, run: Run, index: int) -> str:
+def _map(demo: MarkovDemo, run: Run, index: int) -> str:
     """A point for each model: across its chance of ● after ○, up its chance of ● after ●; and where it came from."""
     shapes = [_grid()]
-    for z, matrix in enumerate(lesson.mixture.matrices):
+    for z, matrix in enumerate(demo.mixture.matrices):
         x, y = _place(matrix)
         shapes.append(
             f'<circle class="target" cx="{x}" cy="{y}" r="11"/>'
             f'<text class="name" x="{x + 16}" y="{y + 4}">{RECIPES[z]}</text>'
         )
-    x, y = _place(lesson.average)
+    x, y = _place(demo.average)
     shapes.append(
         f'<rect class="target" x="{x - 10}" y="{y - 10}" width="20" height="20"/>'
         f'<text class="soft" x="{x - 14}" y="{y + 3}" text-anchor="end">average</text>'
     )
-    said = []
+    values = []
     for number, (name, style) in enumerate(_MODELS):
         trail = [_place(_matrix(run, past, number)) for past in range(index + 1)]
         x, y = trail[-1]
@@ -129,14 +129,14 @@ def _map(lesson: Lesson, run: Run, index: int) -> str:
         dot = dot or f'<circle cx="{x}" cy="{y}" r="7"/>'
         shapes.append(f'<g class="{style}"><polyline points="{points}"/>{dot}{label}</g>')
         matrix = _matrix(run, index, number)
-        said.append(f"{name}: ● after ○ {_percent(matrix[0][1])}, after ● {_percent(matrix[1][1])}.")
+        values.append(f"{name}: ● after ○ {_percent(matrix[0][1])}, after ● {_percent(matrix[1][1])}.")
     legend = (
         '<p class="legend"><span class="single"><i class="square"></i>one model</span>'
         '<span class="accent-0"><i></i>hypothesis 1</span><span class="accent-1"><i></i>hypothesis 2</span></p>'
     )
     size = f"{_MAP_LEFT + _SIDE + 16} {_MAP_TOP + _SIDE + 20}"
     return (
-        f'<svg class="map" role="img" aria-label="{" ".join(said)}" viewBox="0 0 {size}">'
+        f'<svg class="map" role="img" aria-label="{" ".join(values)}" viewBox="0 0 {size}">'
         f'{"".join(shapes)}</svg>{legend}<p class="note">Across: how often ● follows ○. Up: how often ● follows ●. '
         "Rings mark the recipes, the dashed square their average.</p>"
     )
@@ -197,13 +197,13 @@ def _curves(run: Run, index: int) -> str:
             f'<circle cx="{x}" cy="{y}" r="4"/></g>'
         )
     one, two = losses[0][index], losses[1][index]
-    said = f"At step {run.frames[index].step}: one model {one:.3f}, the better hypothesis {two:.3f} nats per bead."
+    label = f"At step {run.frames[index].step}: one model {one:.3f}, the better hypothesis {two:.3f} nats per bead."
     legend = (
         f'<p class="legend"><span class="single"><i class="line"></i>one model {one:.3f}</span>'
         f'<span class="pair"><i class="line"></i>the better of two hypotheses {two:.3f}</span></p>'
     )
     return (
-        f'<svg class="curves" role="img" aria-label="{said}" viewBox="0 0 {_WIDE} {_HIGH}">{"".join(shapes)}</svg>'
+        f'<svg class="curves" role="img" aria-label="{label}" viewBox="0 0 {_WIDE} {_HIGH}">{"".join(shapes)}</svg>'
         f"{legend}"
         '<p class="note">Prediction loss in nats per bead, lower is better. Dashed: the least loss possible for one '
         "model, and for who knows the recipe.</p>"

@@ -1,4 +1,4 @@
-"""The two media a page can caption, in the page's words."""
+"""The two modalities that the page can caption, with the words it uses for them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Medium:
-    """How one kind of medium is called on the page.
+class ModalityText:
+    """Name and wording of a modality.
 
     Attributes:
-        name: ``image`` or ``audio``; the captioner's ``modality``, and the start of its widgets' ids.
+        name: ``image`` or ``audio``; the bundle's ``modality``, and the prefix of the tab's element ids.
         tab: the tab's title.
-        noun: what a visitor calls one of them.
-        waiting: what a column says before its first word.
-        missing: what is said when there is nothing to caption.
-        own: the line of the guide on what happens to a visitor's files.
+        noun: what a visitor calls one input.
+        waiting: status of a column before its first word.
+        missing: error when there is no input.
+        own: the guide's heading for what happens to a visitor's files.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Medium:
     own: str
 
 
-IMAGE = Medium(
+IMAGE = ModalityText(
     name="image",
     tab="Image",
     noun="picture",
@@ -34,7 +34,7 @@ IMAGE = Medium(
     missing="Choose a picture first: upload or paste one, or click an example.",
     own="Pictures",
 )
-AUDIO = Medium(
+AUDIO = ModalityText(
     name="audio",
     tab="Audio",
     noun="sound",
@@ -42,8 +42,3 @@ AUDIO = Medium(
     missing="Choose a sound first: upload or record one, or click an example.",
     own="Recordings",
 )
-
-
-def medium_of(modality: str) -> Medium:
-    """The medium that a captioner of ``modality`` takes; ``KeyError`` if there is none."""
-    return {IMAGE.name: IMAGE, AUDIO.name: AUDIO}[modality]

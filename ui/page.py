@@ -1,4 +1,4 @@
-"""The Gradio page: its title, and its tabs."""
+"""The Gradio page: a title and tabs."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from collections.abc import Sequence
 
 import gradio as gr
 
-from ui.about import header_html
+from ui.header import header_html
 from ui.html import html
-from ui.markov_demo import build_how_it_works
-from ui.markov_runs import Lesson
-from ui.tab import Desk, build_desk
+from ui.markov_demo import build_markov_tab
+from ui.markov_runs import MarkovDemo
+from ui.tab import Tab, build_tab
 
 # Uploads are deleted when they are this old, looked for this often; in seconds.
 UPLOAD_AGE, UPLOAD_CHECK = 3600, 600
 
 
-def build_page(desks: Sequence[Desk], lessons: Sequence[Lesson] = ()) -> gr.Blocks:
-    """The page, with a tab for each desk, one for each medium at most, and one that explains with ``lessons``."""
+def build_page(tabs: Sequence[Tab], demos: Sequence[MarkovDemo] = ()) -> gr.Blocks:
+    """The page: one tab for each of ``tabs``, and "How it works" if there are ``demos``."""
     with gr.Blocks(title="LoRA-MCL Studio", analytics_enabled=False, delete_cache=(UPLOAD_CHECK, UPLOAD_AGE)) as page:
-        html(header_html([desk.medium for desk in desks], _num_hypotheses(desks)))
+        html(header_html([tab.modality for tab in tabs], _num_hypotheses(tabs)))
         with gr.Tabs(elem_classes="studio-tabs"):
-            for desk in desks:
-                with gr.Tab(desk.medium.tab, id=desk.medium.name):
-                    build_desk(page, desk)
-            if lessons:
+            for tab in tabs:
+                with gr.Tab(tab.modality.tab, id=tab.modality.name):
+                    build_tab(page, tab)
+            if demos:
                 with gr.Tab("How it works", id="how-it-works"):
-                    build_how_it_works(lessons)
+                    build_markov_tab(demos)
     return page
 
 
-def _num_hypotheses(desks: Sequence[Desk]) -> int:
-    """What the title counts: the first desk's, should they differ."""
-    return sum(spec.method == "hypothesis" for spec in desks[0].captioner.columns())
+def _num_hypotheses(tabs: Sequence[Tab]) -> int:
+    """Number in the title: the first tab's, should they differ."""
+    return sum(spec.method == "hypothesis" for spec in tabs[0].captioner.columns())

@@ -1,4 +1,4 @@
-"""What the page does, without Gradio: run a comparison, stop it, and say what is to be shown."""
+"""Comparisons of many browser sessions, without Gradio: start, stop, and what the page shows of each."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from lora_mcl.types import (
 from ui.columns import comparison_columns, idle_columns
 from ui.diversity import IDLE as NO_DIVERSITY
 from ui.diversity import diversity_html
-from ui.modality import Medium
+from ui.modality import ModalityText
 
-# The same words at every token, so that a screen reader says them once.
+# The same words at every token, so that a screen reader announces them once.
 WRITING = "Writing captions …"
 
 
@@ -37,7 +37,7 @@ class View:
 
 @dataclass
 class _Run:
-    """A comparison in progress and the last snapshot of it; nobody looks at an ``abandoned`` one any more."""
+    """A comparison in progress and its last snapshot; of an ``abandoned`` one nothing more is shown."""
 
     specs: tuple[ColumnSpec, ...]
     stop: threading.Event = field(default_factory=threading.Event)
@@ -53,7 +53,7 @@ class _OnTheWay:
     unwanted: int = 0
 
 
-class Studio:
+class Sessions:
     """Comparisons for many browser sessions, one at a time in each.
 
     A session's running comparison stops, within one token, when ``stop`` or ``abandon`` is called for it, when its
@@ -61,9 +61,9 @@ class Studio:
     for its turn, or the browser's message is on its way) does not begin then.
     """
 
-    def __init__(self, captioner: CaptionSource | AudioCaptionSource, medium: Medium) -> None:
+    def __init__(self, captioner: CaptionSource | AudioCaptionSource, modality: ModalityText) -> None:
         self.captioner = captioner
-        self.medium = medium
+        self.modality = modality
         self._runs: dict[str, _Run] = {}
         self._on_the_way: dict[str, _OnTheWay] = {}
         self._lock = threading.Lock()
@@ -72,8 +72,8 @@ class Studio:
         """The page before a comparison."""
         return View(idle_columns(self.captioner.columns()))
 
-    def hear(self, media: Path, start: float) -> Hearing:
-        """What an audio captioner hears of a sound from second ``start``.
+    def audio_view(self, media: Path, start: float) -> Hearing:
+        """The audio captioner's input for a sound from second ``start``.
 
         Raises:
             LoraMclError: the sound or ``start`` cannot be used.
@@ -98,10 +98,10 @@ class Studio:
             return not unwanted
 
     def comparisons(self, media: Path, options: CompareOptions, session: str, start: float = 0) -> Iterator[Comparison]:
-        """The captioner's snapshots, until one is ``done`` or ``stopped``; a sound is heard from second ``start``.
+        """The captioner's snapshots, until one is ``done`` or ``stopped``; ``start`` is in seconds of a sound.
 
         Raises:
-            LoraMclError: the medium or an option cannot be used.
+            LoraMclError: the input or an option cannot be used.
         """
         run = _Run(self.captioner.columns(options))
         with self._lock:
@@ -158,7 +158,7 @@ class Studio:
         return run
 
     def _view(self, specs: tuple[ColumnSpec, ...], comparison: Comparison) -> View:
-        columns = comparison_columns(specs, comparison, self.medium.waiting)
+        columns = comparison_columns(specs, comparison, self.modality.waiting)
         if comparison.done:
             part = f" {comparison.window.notice}" if comparison.window else ""
             status = f"Done in {comparison.seconds:.1f} s.{part}".strip()

@@ -1,4 +1,4 @@
-"""A tab of the page: one captioner, the medium it is given, and the columns in which it answers."""
+"""A captioning tab of the page: input, settings, and one column per way of decoding."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 import gradio as gr
 
 from lora_mcl.types import AudioCaptionSource, CaptionSource, CompareOptions
-from ui.about import About, about_html, guide_html
-from ui.audio_view import listening, log_mel_uri, recorder
+from ui.audio_view import audio_controls, log_mel_uri, recorder
 from ui.endpoints import connect_endpoint
-from ui.events import Parts, connect
+from ui.events import Components, connect
 from ui.examples import Example, Thumbnail, gallery_html, thumbnail_uri
+from ui.header import guide_html
 from ui.html import html
-from ui.modality import IMAGE, Medium
-from ui.sessions import WRITING, Studio
+from ui.modality import IMAGE, ModalityText
+from ui.model_info import ModelInfo, model_info_html
+from ui.sessions import WRITING, Sessions
 from ui.settings import SETTINGS, upper_bound
 
 _EXAMPLES_JS = """
@@ -25,7 +26,7 @@ element.addEventListener('click', (event) => {
 });
 """
 
-# On a phone the columns are far below the medium: go there when they begin to fill.
+# On a phone the columns are far below the input: scroll to them when they begin to fill.
 _STATUS_JS = f"""
 watch('value', () => {{
   const board = element.closest('[role=tabpanel]').querySelector('.board');
@@ -35,53 +36,53 @@ watch('value', () => {{
 
 
 @dataclass(frozen=True)
-class Desk:
-    """What a tab is made of.
+class Tab:
+    """One captioning tab.
 
     Attributes:
-        medium: what its captioner takes.
+        modality: what its captioner takes.
         examples: media to try, of that kind.
-        about: what the captioner's model can and cannot do.
+        info: what the captioner's model can and cannot do.
     """
 
-    medium: Medium
+    modality: ModalityText
     captioner: CaptionSource | AudioCaptionSource
     examples: tuple[Example, ...]
-    about: About
+    info: ModelInfo
 
 
-def build_desk(page: gr.Blocks, desk: Desk) -> None:
-    """Lay a desk out and wire it; to be called inside its tab. Its widgets' ids begin with the medium's name."""
-    captioner, medium = desk.captioner, desk.medium
-    studio = Studio(captioner, medium)
-    # The sampling column too, which shows only where samples are asked for.
+def build_tab(page: gr.Blocks, tab: Tab) -> None:
+    """Build a tab's components and events, inside its ``gr.Tab``; element ids begin with the modality's name."""
+    captioner, modality = tab.captioner, tab.modality
+    sessions = Sessions(captioner, modality)
+    # With the sampling column, which is visible only if num_samples is above 0.
     defaults = captioner.defaults
     specs = captioner.columns(replace(defaults, num_samples=max(1, defaults.num_samples)))
-    idle = studio.idle()
-    with gr.Row(elem_classes="desk"):
+    idle = sessions.idle()
+    with gr.Row(elem_classes="inputs"):
         with gr.Column(min_width=300):
-            media = _picture() if medium == IMAGE else recorder()
-            listens = None if medium == IMAGE else listening()
+            media = _picture() if modality == IMAGE else recorder()
+            controls = None if modality == IMAGE else audio_controls()
             with gr.Row(elem_classes="actions"):
-                go = gr.Button("Compare captions", variant="primary", elem_id=f"{medium.name}-compare")
-                stop = gr.Button("Stop", interactive=False, min_width=90, scale=0, elem_id=f"{medium.name}-stop")
+                compare = gr.Button("Compare captions", variant="primary", elem_id=f"{modality.name}-compare")
+                stop = gr.Button("Stop", interactive=False, min_width=90, scale=0, elem_id=f"{modality.name}-stop")
             status = html(
                 "",
                 html_template='<p role="status">${value}</p>',
                 js_on_load=_STATUS_JS,
-                elem_id=f"{medium.name}-status",
+                elem_id=f"{modality.name}-status",
                 elem_classes="status",
             )
-            with gr.Accordion("Settings", open=False, elem_id=f"{medium.name}-settings"):
-                settings = _sliders(medium, defaults)
+            with gr.Accordion("Settings", open=False, elem_id=f"{modality.name}-settings"):
+                settings = _sliders(modality, defaults)
         with gr.Column(min_width=300):
             gallery = html(
-                gallery_html(desk.examples, _thumbnails(desk)),
+                gallery_html(tab.examples, _thumbnails(tab)),
                 js_on_load=_EXAMPLES_JS,
-                visible=bool(desk.examples),
-                elem_id=f"{medium.name}-examples",
+                visible=bool(tab.examples),
+                elem_id=f"{modality.name}-examples",
             )
-            html(about_html(desk.about))
+            html(model_info_html(tab.info))
     with gr.Row(elem_classes="board"):
         columns = {
             spec.id: html(
@@ -90,17 +91,17 @@ def build_desk(page: gr.Blocks, desk: Desk) -> None:
             for spec in specs
         }
     diversity = html(idle.diversity)
-    html(guide_html(specs, medium))
-    parts = Parts(media, settings, go, stop, status, gallery, columns, diversity, listens)
-    connect(page, studio, desk.examples, parts)
-    connect_endpoint(studio, parts)
+    html(guide_html(specs, modality))
+    components = Components(media, settings, compare, stop, status, gallery, columns, diversity, controls)
+    connect(page, sessions, tab.examples, components)
+    connect_endpoint(sessions, components)
 
 
-def _thumbnails(desk: Desk) -> list[Thumbnail]:
-    """Pictures themselves or, of a sound, what the model hears of it."""
-    if desk.medium == IMAGE:
-        return [Thumbnail(thumbnail_uri(example.file)) for example in desk.examples]
-    return [Thumbnail(log_mel_uri(desk.captioner.hear(example.file).log_mel), "log-mel") for example in desk.examples]
+def _thumbnails(tab: Tab) -> list[Thumbnail]:
+    """Small copies of pictures, or log-mel pictures of sounds."""
+    if tab.modality == IMAGE:
+        return [Thumbnail(thumbnail_uri(example.file)) for example in tab.examples]
+    return [Thumbnail(log_mel_uri(tab.captioner.hear(example.file).log_mel), "log-mel") for example in tab.examples]
 
 
 def _picture() -> gr.Image:
@@ -114,11 +115,11 @@ def _picture() -> gr.Image:
         alt_text="The picture to be captioned",
         buttons=["fullscreen"],
         elem_id="image-media",
-        elem_classes="medium",
+        elem_classes="media-input",
     )
 
 
-def _sliders(medium: Medium, defaults: CompareOptions) -> dict[str, Any]:
+def _sliders(modality: ModalityText, defaults: CompareOptions) -> dict[str, Any]:
     return {
         setting.name: gr.Slider(
             setting.low,
@@ -127,7 +128,7 @@ def _sliders(medium: Medium, defaults: CompareOptions) -> dict[str, Any]:
             step=setting.step,
             label=setting.label,
             info=setting.info,
-            elem_id=f"{medium.name}-{setting.name}",
+            elem_id=f"{modality.name}-{setting.name}",
         )
         for setting in SETTINGS
     }

@@ -12,7 +12,7 @@ _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "Liber
 _MONO = ("ui-monospace", "SF Mono", "Cascadia Mono", "Liberation Mono", "monospace")
 
 
-def studio_theme() -> gr.themes.Base:
+def page_theme() -> gr.themes.Base:
     """Ink on warm paper, and its night version; colour is left to the columns."""
     return gr.themes.Base(primary_hue="stone", neutral_hue="stone", font=_SANS, font_mono=_MONO, radius_size="sm").set(
         body_background_fill="#faf9f6",

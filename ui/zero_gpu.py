@@ -24,12 +24,12 @@ from lora_mcl.types import (
     Media,
     never,
 )
-from ui.modality import AUDIO, Medium
+from ui.modality import AUDIO, ModalityText
 
 
 @dataclass(frozen=True)
 class Lease:
-    """How long a GPU is asked for: the shorter, the sooner it comes, and the more a visitor's daily quota allows.
+    """Duration of a GPU request: shorter ones are admitted sooner, and use less of a visitor's daily quota.
 
     Attributes:
         start: seconds to bring the weights onto the GPU and to read the prompt.
@@ -62,14 +62,14 @@ class ZeroGpuCaptioner:
     def __init__(
         self,
         captioner: CaptionSource | AudioCaptionSource,
-        medium: Medium,
+        modality: ModalityText,
         gpu: Callable[..., Any],
         lease: Lease | None = None,
     ) -> None:
-        """Wrap ``captioner``, which takes ``medium``; ``gpu`` is ``spaces.GPU``, to be called before the launch."""
+        """Wrap ``captioner``, which takes ``modality``; ``gpu`` is ``spaces.GPU``, to be called before the launch."""
         lease = lease or Lease()
         self._captioner = captioner
-        self._medium = medium
+        self._modality = modality
 
         def seconds(media: Media, options: CompareOptions, start: float) -> int:
             return lease.seconds(options)
@@ -99,7 +99,7 @@ class ZeroGpuCaptioner:
         return self._captioner.columns(options)
 
     def hear(self, media: Media, start: float = 0.0) -> Hearing:
-        """What an audio captioner hears of a sound, for which no GPU is needed."""
+        """The audio captioner's input for a sound; needs no GPU."""
         return self._captioner.hear(media, start)
 
     def compare(
@@ -110,13 +110,13 @@ class ZeroGpuCaptioner:
         start: float = 0.0,
         should_stop: Callable[[], bool] = never,
     ) -> Iterator[Comparison]:
-        """Like ``Captioner.compare``; a file that cannot be used is refused before any GPU is asked for.
+        """Like ``Captioner.compare``; a file that cannot be used is refused before a GPU is requested.
 
         Raises:
             MediaError: at once, if the image or sound cannot be used.
             OptionsError: if ``start`` is not within the sound, or not 0 for an image.
         """
-        if self._medium == AUDIO:
+        if self._modality == AUDIO:
             self.hear(media, start)
         else:
             load_image(media)

@@ -18,7 +18,7 @@ from training.experiments.markov.card import (
     passages,
 )
 from training.experiments.markov.setups import PAPER_SETUPS, RECIPES, random_setup
-from ui.markov_runs import load_lessons
+from ui.markov_runs import load_demos
 
 LOSS = {"transition1": 0.507, "transition2": 0.553}
 BEST_ONE = {"transition1": 0.536, "transition2": 0.587}
@@ -120,7 +120,7 @@ def test_the_document_says_what_the_results_say():
 
 
 def test_the_page_can_show_them():
-    lessons = load_lessons(ROOT / "assets" / "results" / "markov")
+    lessons = load_demos(ROOT / "assets" / "results" / "markov")
     assert [lesson.name for lesson in lessons] == ["transition1", "transition2"]
     for lesson in lessons:
         assert lesson.recorded.frames[0].step == 0 and lesson.recorded.frames[-1].step == lesson.recorded.steps

@@ -27,12 +27,12 @@ from tests.support.fake_captioner import (
     SAMPLES,
     FakeCaptioner,
 )
-from ui.about import About
 from ui.examples import load_examples
 from ui.modality import IMAGE
+from ui.model_info import ModelInfo
 from ui.page import build_page
 from ui.settings import SETTINGS
-from ui.tab import Desk
+from ui.tab import Tab
 from ui.zero_gpu import Lease
 
 # Gradio's own statistics of its queue, computed with pandas after every event.
@@ -41,7 +41,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
 ]
 
-ABOUT = About(can="It can count to three.", cannot="It cannot count to four.")
+ABOUT = ModelInfo(can="It can count to three.", cannot="It cannot count to four.")
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +49,11 @@ def serve(tmp_path_factory):
     """Serve a captioner; returns the address. Everything is closed at the end."""
     pages = []
 
-    def start(captioner, medium=IMAGE) -> str:
-        desks = [Desk(medium, captioner, (), ABOUT)]
-        page = build_page(desks)
+    def start(captioner, modality=IMAGE) -> str:
+        tabs = [Tab(modality, captioner, (), ABOUT)]
+        page = build_page(tabs)
         pages.append(page)
-        return app.launch(page, desks, "127.0.0.1", None)
+        return app.launch(page, tabs, "127.0.0.1", None)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
@@ -196,7 +196,7 @@ def test_the_embedded_bundle_answers(serve, picture):
     captioner = app.Captioner.load(EMBEDDED_BUNDLE)
     final = client_of(serve(captioner)).predict(image=handle_file(str(picture)), api_name="/compare_image")
     assert all(column["captions"][0]["text"] for column in final["columns"])
-    assert app.about(captioner).can
+    assert app.model_info(captioner).can
 
 
 NOT_PICTURES = {
@@ -253,7 +253,7 @@ def test_uploads_have_a_limit(client, tmp_path):
 
 def test_a_refusal_of_the_server_keeps_its_words_and_frees_the_page(picture):
     failing = FakeCaptioner(failure=gr.Error("Your quota is used up."))
-    page = build_page([Desk(IMAGE, failing, (), ABOUT)])
+    page = build_page([Tab(IMAGE, failing, (), ABOUT)])
     (compare,) = (event.fn for event in page.fns.values() if event.name == "compare")
     values = [getattr(failing.defaults, setting.name) for setting in SETTINGS]
     shown = []

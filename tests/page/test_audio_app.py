@@ -1,4 +1,4 @@
-"""The audio desk's server: which bundles it takes, its endpoint through gradio_client, its messages."""
+"""The audio tab's server: which bundles it takes, its endpoint through gradio_client, its messages."""
 
 import json
 
@@ -12,10 +12,10 @@ import app
 from lora_mcl.errors import BundleError
 from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner, FakeCaptioner
 from tests.support.tiny_audio import tone
-from ui.about import About, about_embedded_audio
 from ui.modality import AUDIO, IMAGE
+from ui.model_info import ModelInfo, embedded_info
 from ui.page import build_page
-from ui.tab import Desk
+from ui.tab import Tab
 
 # Gradio's own statistics of its queue, computed with pandas after every event.
 pytestmark = [
@@ -23,17 +23,17 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
 ]
 
-ABOUT = About(can="It hears.", cannot="It does not sing.")
+ABOUT = ModelInfo(can="It hears.", cannot="It does not sing.")
 
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory):
-    """Serve desks; returns a client. Everything is closed at the end."""
+    """Serve tabs; returns a client. Everything is closed at the end."""
     pages = []
 
-    def start(*desks: Desk) -> Client:
-        pages.append(build_page(desks))
-        return Client(app.launch(pages[-1], desks, "127.0.0.1", None), verbose=False)
+    def start(*tabs: Tab) -> Client:
+        pages.append(build_page(tabs))
+        return Client(app.launch(pages[-1], tabs, "127.0.0.1", None), verbose=False)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
@@ -49,8 +49,8 @@ def captioner() -> FakeAudioCaptioner:
 
 @pytest.fixture(scope="module")
 def client(serve, captioner) -> Client:
-    """Both desks, as the page has them."""
-    return serve(Desk(IMAGE, FakeCaptioner(), (), ABOUT), Desk(AUDIO, captioner, (), ABOUT))
+    """Both tabs, as the page has them."""
+    return serve(Tab(IMAGE, FakeCaptioner(), (), ABOUT), Tab(AUDIO, captioner, (), ABOUT))
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def strongest(samples: np.ndarray) -> float:
 
 
 def test_the_real_captioner_answers(serve, clip, tiny_audio_captioner):
-    client = serve(Desk(AUDIO, tiny_audio_captioner, (), ABOUT))
+    client = serve(Tab(AUDIO, tiny_audio_captioner, (), ABOUT))
     final = client.predict(audio=handle_file(str(clip)), api_name="/compare_audio")
     (*_, direct) = tiny_audio_captioner.compare(clip)
     assert [c["captions"] for c in final["columns"]] == [c["captions"] for c in direct.to_dict()["columns"]]
@@ -136,29 +136,29 @@ def settings(**models) -> app.Settings:
 
 
 def test_a_desk_for_each_model(tiny_bundle, tiny_audio_bundle):
-    both = app.build_desks(settings(image_model=str(tiny_bundle), audio_model=str(tiny_audio_bundle)))
-    assert [(desk.medium, desk.captioner.name) for desk in both] == [(IMAGE, "bundle"), (AUDIO, "audio-bundle")]
-    (only,) = app.build_desks(settings(audio_model=str(tiny_audio_bundle)))
-    assert only.medium == AUDIO and "audio-bundle" in only.about.can
+    both = app.load_tabs(settings(image_model=str(tiny_bundle), audio_model=str(tiny_audio_bundle)))
+    assert [(tab.modality, tab.captioner.name) for tab in both] == [(IMAGE, "bundle"), (AUDIO, "audio-bundle")]
+    (only,) = app.load_tabs(settings(audio_model=str(tiny_audio_bundle)))
+    assert only.modality == AUDIO and "audio-bundle" in only.info.can
 
 
 def test_a_bundle_of_the_other_medium_is_refused(tiny_bundle, tiny_audio_bundle, capsys):
     with pytest.raises(BundleError, match="bundle is no bundle for --audio-model: its modality is image"):
-        app.build_desks(settings(audio_model=str(tiny_bundle)))
+        app.load_tabs(settings(audio_model=str(tiny_bundle)))
     assert app.main(["--image-model", str(tiny_audio_bundle)]) == app.USER_ERROR
     assert "audio-bundle is no bundle for --image-model" in capsys.readouterr().err
 
 
 def test_how_large_models_are_held(tiny_audio_bundle):
     placed = app.Settings(None, str(tiny_audio_bundle), "127.0.0.1", None, dtype="bfloat16", device_map="cpu")
-    (desk,) = app.build_desks(placed)
-    assert str(desk.captioner._model.model.dtype) == "torch.bfloat16"
+    (tab,) = app.load_tabs(placed)
+    assert str(tab.captioner._model.model.dtype) == "torch.bfloat16"
 
 
 def test_what_is_said_of_the_embedded_model_is_what_was_measured(tmp_path):
     results = tmp_path / "audio.json"
     training = {"sounds": 90, "backgrounds": 12}
-    before = about_embedded_audio(training, results)
+    before = embedded_info(AUDIO, training, results)
     assert "90 everyday sounds and 12 backgrounds" in before.can and "%" not in before.can
 
     def split(recall, families):
@@ -167,7 +167,7 @@ def test_what_is_said_of_the_embedded_model_is_what_was_measured(tmp_path):
         return {"captioned": 1000, "generation": {"caption-gate": {"best": best, "mean": mean}}}
 
     results.write_text(json.dumps({"test": split(0.25, 0.5), "seen": split(0.75, 0.8)}))
-    said = about_embedded_audio(training, results).can
+    said = embedded_info(AUDIO, training, results).can
     assert "On 1,000 clips" in said and "named 25% of the sounds, and the kind (an animal, a machine …) of 50%" in said
     assert "mixed anew, 75% and 80%." in said
     assert "60% said nothing wrong of new recordings, and 90% of those that it knows." in said

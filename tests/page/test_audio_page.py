@@ -23,11 +23,11 @@ from tests.support.browsing import (
 )
 from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner, FakeCaptioner
 from tests.support.tiny_audio import tone
-from ui.about import About
 from ui.examples import load_examples
 from ui.modality import AUDIO, IMAGE
+from ui.model_info import ModelInfo
 from ui.page import build_page
-from ui.tab import Desk
+from ui.tab import Tab
 
 pytestmark = [
     pytest.mark.browser,
@@ -88,13 +88,13 @@ def address(captioner, tmp_path_factory):
         soundfile.write(folder / f"{title}.flac", tone(hertz, 1.5), 16_000)
         entries.append({"file": f"{title}.flac", "title": title, "alt": f"A {title} tone", "credit": "Us"})
     (folder / "examples.json").write_text(json.dumps(entries))
-    about = About(can="It hears.", cannot="It does not sing.")
-    desks = [
-        Desk(IMAGE, FakeCaptioner(), (), about),
-        Desk(AUDIO, captioner, load_examples(folder), about),
+    about = ModelInfo(can="It hears.", cannot="It does not sing.")
+    tabs = [
+        Tab(IMAGE, FakeCaptioner(), (), about),
+        Tab(AUDIO, captioner, load_examples(folder), about),
     ]
-    page = build_page(desks)
-    yield app.launch(page, desks, "127.0.0.1", None)
+    page = build_page(tabs)
+    yield app.launch(page, tabs, "127.0.0.1", None)
     page.close(verbose=False)
 
 
@@ -128,10 +128,10 @@ def strongest(samples: np.ndarray) -> float:
 def test_an_upload_is_shown_and_fills_every_column(visit, address, clip, tmp_path):
     page = visit(address)
     expect_state(page, "idle")
-    expect(page.locator("#audio-hearing img")).to_have_count(0)
+    expect(page.locator("#audio-view img")).to_have_count(0)
     upload(page, clip)
-    expect(page.locator("#audio-hearing img")).to_be_visible()
-    expect(page.locator("#audio-hearing .seconds")).to_have_text("0.0 s0.8 s")
+    expect(page.locator("#audio-view img")).to_be_visible()
+    expect(page.locator("#audio-view .seconds")).to_have_text("0.0 s0.8 s")
     expect(page.locator("#audio-media")).to_contain_text("0:01")
     expect(page.locator("#audio-start")).to_be_hidden()
     page.click("#audio-compare")
@@ -146,18 +146,16 @@ def test_an_upload_is_shown_and_fills_every_column(visit, address, clip, tmp_pat
 def test_a_long_sound_is_cut_with_a_notice_and_a_choice(visit, address, captioner, long_clip, tmp_path):
     page = visit(address)
     upload(page, long_clip)
-    expect(page.locator("#audio-hearing .notice")).to_have_text(
-        "The model hears second 0.0 to 2.0 of this sound's 4.0."
-    )
-    first = page.locator("#audio-hearing img").get_attribute("src")
+    expect(page.locator("#audio-view .notice")).to_have_text("The model hears second 0.0 to 2.0 of this sound's 4.0.")
+    first = page.locator("#audio-view img").get_attribute("src")
     page.click("#audio-compare")
     expect_state(page, "done")
     expect(page.locator("#audio-status")).to_contain_text("second 0.0 to 2.0 of this sound's 4.0")
     assert strongest(captioner.heard) == pytest.approx(300, abs=1)
     assert page.locator("#audio-start input[type=range]").get_attribute("max") == "2"
     set_number(page, "#audio-start", 2)
-    expect(page.locator("#audio-hearing .notice")).to_contain_text("second 2.0 to 4.0")
-    assert page.locator("#audio-hearing img").get_attribute("src") != first
+    expect(page.locator("#audio-view .notice")).to_contain_text("second 2.0 to 4.0")
+    assert page.locator("#audio-view img").get_attribute("src") != first
     expect_state(page, "idle")
     page.click("#audio-compare")
     expect_state(page, "done")
@@ -171,7 +169,7 @@ def test_a_recording_is_captioned(visit, address, captioner):
     page.get_by_role("button", name="Record", exact=True).click()
     page.wait_for_timeout(1_500)
     page.get_by_role("button", name="Stop", exact=True).first.click()
-    expect(page.locator("#audio-hearing img")).to_be_visible()
+    expect(page.locator("#audio-view img")).to_be_visible()
     page.click("#audio-compare")
     expect_state(page, "done")
     assert 0.5 < len(captioner.heard) / 16_000 < 2.01
@@ -187,7 +185,7 @@ def test_a_click_on_an_example_compares_it(visit, address, captioner, long_clip,
     expect_state(page, "done")
     assert strongest(captioner.heard) == pytest.approx(3_000, abs=1) and len(captioner.heard) == 24_000
     expect(page.locator("#audio-start")).to_be_hidden()
-    expect(page.locator("#audio-hearing .seconds")).to_have_text("0.0 s1.5 s")
+    expect(page.locator("#audio-view .seconds")).to_have_text("0.0 s1.5 s")
     pace(0.6)
     page.get_by_role("button", name="A Low tone").click()
     expect_state(page, "writing")
@@ -196,7 +194,7 @@ def test_a_click_on_an_example_compares_it(visit, address, captioner, long_clip,
     # A sound taken away takes its captions and its picture along.
     page.locator("#audio-media").get_by_role("button", name="Clear").click()
     expect_state(page, "idle")
-    expect(page.locator("#audio-hearing img")).to_have_count(0)
+    expect(page.locator("#audio-view img")).to_have_count(0)
 
 
 def test_what_is_wrong_is_said(visit, address, tmp_path):
@@ -205,7 +203,7 @@ def test_what_is_wrong_is_said(visit, address, tmp_path):
     expect(page.locator("#audio-status")).to_contain_text("Choose a sound first")
     soundfile.write(tmp_path / "still.wav", np.zeros(16_000), 16_000)
     upload(page, tmp_path / "still.wav")
-    expect(page.locator("#audio-hearing .notice")).to_contain_text("still.wav is silent")
+    expect(page.locator("#audio-view .notice")).to_contain_text("still.wav is silent")
     page.click("#audio-compare")
     expect(page.locator("#audio-status")).to_contain_text("still.wav is silent")
     expect(page.locator("#audio-compare")).to_be_enabled()
@@ -218,7 +216,7 @@ def test_what_is_wrong_is_said(visit, address, tmp_path):
 def test_dark_and_phone(visit, address, long_clip, tmp_path, name, query, width):
     page = visit(address + query, width=width)
     upload(page, long_clip)
-    expect(page.locator("#audio-hearing img")).to_be_visible()
+    expect(page.locator("#audio-view img")).to_be_visible()
     page.click("#audio-compare")
     expect_state(page, "done")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -230,7 +228,7 @@ def test_dark_and_phone(visit, address, long_clip, tmp_path, name, query, width)
 def test_everything_has_a_name(visit, address, clip):
     page = visit(address)
     upload(page, clip)
-    expect(page.locator("#audio-hearing img")).to_be_visible()
+    expect(page.locator("#audio-view img")).to_be_visible()
     unnamed = page.evaluate(
         """() => [...document.querySelectorAll('button, input, img')]
         .filter((e) => e.offsetParent && !(e.innerText || e.alt || e.title || e.getAttribute('aria-label')
@@ -241,11 +239,11 @@ def test_everything_has_a_name(visit, address, clip):
 
 
 def test_a_real_captioner_on_the_page(visit, tiny_captioner, tiny_audio_captioner, clip):
-    desks = [Desk(IMAGE, tiny_captioner, (), app.about(tiny_captioner))]
-    desks.append(Desk(AUDIO, tiny_audio_captioner, (), app.about(tiny_audio_captioner)))
-    page = build_page(desks)
+    tabs = [Tab(IMAGE, tiny_captioner, (), app.model_info(tiny_captioner))]
+    tabs.append(Tab(AUDIO, tiny_audio_captioner, (), app.model_info(tiny_audio_captioner)))
+    page = build_page(tabs)
     try:
-        shown = visit(app.launch(page, desks, "127.0.0.1", None))
+        shown = visit(app.launch(page, tabs, "127.0.0.1", None))
         upload(shown, clip)
         shown.click("#audio-compare")
         expect_state(shown, "done")

@@ -23,12 +23,12 @@ from tests.support.browsing import (
 from tests.support.fake_captioner import FakeCaptioner
 from training.experiments.markov.__main__ import run_setup
 from training.experiments.markov.setups import PAPER_SETUPS
-from ui.about import About
-from ui.markov_runs import LIVE, Lesson, load_lessons
+from ui.markov_runs import LIVE, MarkovDemo, load_demos
 from ui.markov_view import board_html, figures_html, recipes_html
 from ui.modality import IMAGE
+from ui.model_info import ModelInfo
 from ui.page import build_page
-from ui.tab import Desk
+from ui.tab import Tab
 
 # Gradio's own statistics of its queue, computed with pandas after every event.
 pytestmark = [
@@ -42,8 +42,8 @@ TINY = LearningOptions(
 
 
 @dataclass(frozen=True)
-class Watched(Lesson):
-    """A lesson whose live training waits for a permit at each moment; ``ends``: after how many each run ended."""
+class Watched(MarkovDemo):
+    """A demo whose live training waits for a permit at each moment; ``ends``: after how many each run ended."""
 
     permits: threading.Semaphore = None
     ends: list[int] = None
@@ -69,45 +69,45 @@ def recordings(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def lessons(recordings):
+def demos(recordings):
     live = replace(TINY, watched=8)
-    return tuple(replace(lesson, live_options=live) for lesson in load_lessons(recordings))
+    return tuple(replace(demo, live_options=live) for demo in load_demos(recordings))
 
 
 @pytest.fixture(scope="module")
-def watched(lessons):
-    """The first lesson, whose live training can be held up."""
-    fields = {name: getattr(lessons[0], name) for name in Lesson.__dataclass_fields__}
-    fields["live_options"] = replace(lessons[0].live_options, steps=12, evaluate_every=1)
+def watched(demos):
+    """The first demo, whose live training can be held up."""
+    fields = {name: getattr(demos[0], name) for name in MarkovDemo.__dataclass_fields__}
+    fields["live_options"] = replace(demos[0].live_options, steps=12, evaluate_every=1)
     return Watched(**fields, permits=threading.Semaphore(0), ends=[])
 
 
 @pytest.fixture(scope="module")
-def address(lessons, watched):
-    desks = [Desk(IMAGE, FakeCaptioner(), (), About(can="", cannot=""))]
-    page = build_page(desks, (watched, lessons[1]))
-    yield app.launch(page, desks, "127.0.0.1", None)
+def address(demos, watched):
+    tabs = [Tab(IMAGE, FakeCaptioner(), (), ModelInfo(can="", cannot=""))]
+    page = build_page(tabs, (watched, demos[1]))
+    yield app.launch(page, tabs, "127.0.0.1", None)
     page.close(verbose=False)
 
 
-def test_recordings_are_read(recordings, lessons, tmp_path):
-    assert [lesson.name for lesson in lessons] == ["transition1", "transition2"]
-    first = lessons[0]
+def test_recordings_are_read(recordings, demos, tmp_path):
+    assert [demo.name for demo in demos] == ["transition1", "transition2"]
+    first = demos[0]
     assert first.mixture == PAPER_SETUPS["transition1"].mixture
-    assert lessons[1].objective.name == "relaxed" and lessons[1].objective.epsilon == 0.1
+    assert demos[1].objective.name == "relaxed" and demos[1].objective.epsilon == 0.1
     assert [frame.step for frame in first.recorded.frames] == [0, 2, 4, 6] and first.recorded.steps == 6
     assert len(first.recorded.tokens) == len(first.recorded.chains) == len(first.recorded.frames[0].two.winners) == 8
     assert [first.recorded.at(step) for step in (0, 1, 2, 3.9, 6, 99)] == [0, 0, 1, 1, 3, 3]
-    assert load_lessons(tmp_path) == ()
+    assert load_demos(tmp_path) == ()
     bad = tmp_path / "transition1" / "result.json"
     bad.parent.mkdir()
     bad.write_text(json.dumps({"runs": []}))
     with pytest.raises(ValueError, match="is not a result of training.experiments.markov"):
-        load_lessons(tmp_path)
+        load_demos(tmp_path)
 
 
-def test_a_live_run_grows_and_can_be_closed(lessons):
-    runs = lessons[0].live(seed=3)
+def test_a_live_run_grows_and_can_be_closed(demos):
+    runs = demos[0].live(seed=3)
     first, second = next(runs), next(runs)
     assert [frame.step for frame in second.frames] == [0, 2] and second.frames[0] == first.frames[0]
     assert first.steps == 6 and first.frames[0].one.nll == pytest.approx(first.frames[0].two.nll[:1])
@@ -116,22 +116,22 @@ def test_a_live_run_grows_and_can_be_closed(lessons):
     assert LIVE.steps * LIVE.batch_size < 5000, "visitors wait for it"
 
 
-def test_the_drawings_show_what_was_measured(lessons):
-    lesson, run = lessons[0], lessons[0].recorded
+def test_the_drawings_show_what_was_measured(demos):
+    demo, run = demos[0], demos[0].recorded
     last = replace(run.frames[-1].two, later=(((0.8, 0.2), (0.9, 0.1)), ((0.2, 0.8), (0.25, 0.75))), winners=(1, 0) * 4)
-    shown = board_html(lesson, replace(run, frames=(*run.frames[:-1], replace(run.frames[-1], two=last))), 6)
+    shown = board_html(demo, replace(run, frames=(*run.frames[:-1], replace(run.frames[-1], two=last))), 6)
     assert 'data-step="6"' in shown
     targets = re.findall(r'class="target" cx="([\d.]+)" cy="([\d.]+)"', shown)
     dots = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="7"', shown)
     assert dots == targets and len(dots) == 2, "hypotheses that have found the recipes lie in their rings"
     assert "Hypothesis 1: ● after ○ 20%, after ● 10%." in shown
     assert re.findall(r'badge accent-\d">(\d)<', shown) == ["2", "1"] * 4
-    assert "nothing to win yet" in board_html(lesson, run, 0)
+    assert "nothing to win yet" in board_html(demo, run, 0)
     beads = re.findall(r'aria-label="([●○]+)"', shown)
     assert beads == ["".join("○●"[token] for token in tokens) for tokens in run.tokens]
-    assert "after ○ comes ● in 20% of cases" in recipes_html(lesson)
-    one = lesson.measured["1"]["loss"]["mean"]
-    assert f"{one:.3f} nats per bead" in figures_html(lesson) and "mean of 1 runs" not in figures_html(lesson)
+    assert "after ○ comes ● in 20% of cases" in recipes_html(demo)
+    one = demo.measured["1"]["loss"]["mean"]
+    assert f"{one:.3f} nats per bead" in figures_html(demo) and "mean of 1 runs" not in figures_html(demo)
 
 
 def test_other_programs_can_ask(address, watched):
@@ -154,15 +154,15 @@ def test_a_visitor_watches_and_trains(address, watched, chromium, tmp_path):
     with browsing() as playwright, visiting(start_browser(playwright, chromium)) as visit:
         page = visit(address, width=390)
         page.get_by_role("tab", name="How it works").click()
-        board = page.locator(".lesson")
+        board = page.locator(".demo")
         expect(board).to_have_attribute("data-step", "6")
-        slider = page.locator("#lesson-step input[type=number]")
+        slider = page.locator("#markov-step input[type=number]")
         slider.fill("0")
         slider.press("Tab")
         expect(board).to_have_attribute("data-step", "0")
-        page.click("#lesson-play")
+        page.click("#markov-play")
         expect(board).to_have_attribute("data-step", "6")
-        expect(page.locator("#lesson-play")).to_be_enabled()
+        expect(page.locator("#markov-play")).to_be_enabled()
         page.get_by_label("Two similar recipes").check()
         expect(page.locator(".recipes")).to_contain_text("in 70% of cases")
         page.get_by_label("Two very different recipes").check()
@@ -170,24 +170,24 @@ def test_a_visitor_watches_and_trains(address, watched, chromium, tmp_path):
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
         watched.permits.release(3)
-        page.click("#lesson-train")
+        page.click("#markov-train")
         expect(board).to_have_attribute("data-step", "2")
-        expect(page.locator("#lesson-status")).to_contain_text("Training")
-        expect(page.locator("#lesson-train")).to_be_disabled()
-        page.click("#lesson-stop")
-        expect(page.locator("#lesson-status")).to_contain_text("Stopped after step 2")
+        expect(page.locator("#markov-status")).to_contain_text("Training")
+        expect(page.locator("#markov-train")).to_be_disabled()
+        page.click("#markov-stop")
+        expect(page.locator("#markov-status")).to_contain_text("Stopped after step 2")
         watched.permits.release()  # what was being computed comes to nothing
         wait_until(lambda: len(watched.ends) == 1)
         expect(board).to_have_attribute("data-step", "2")
 
         watched.permits.release(13)
-        page.click("#lesson-train")
-        expect(page.locator("#lesson-status")).to_contain_text("Trained in")
+        page.click("#markov-train")
+        expect(page.locator("#markov-status")).to_contain_text("Trained in")
         expect(board).to_have_attribute("data-step", "12")
         screenshot(page, "how-it-works", tmp_path)
 
         watched.permits.release(1)
-        page.click("#lesson-train")
+        page.click("#markov-train")
         expect(board).to_have_attribute("data-step", "0")
         page.close()
 

@@ -29,11 +29,11 @@ from tests.support.fake_captioner import (
     SAMPLES,
     FakeCaptioner,
 )
-from ui.about import About
 from ui.examples import load_examples
 from ui.modality import IMAGE
+from ui.model_info import ModelInfo
 from ui.page import build_page
-from ui.tab import Desk
+from ui.tab import Tab
 
 pytestmark = [
     pytest.mark.browser,
@@ -72,9 +72,9 @@ def address(captioner, tmp_path_factory):
         entries.append({"file": f"{title}.png", "title": title, "alt": f"Only {title}", "credit": "Us"})
     (folder / "examples.json").write_text(json.dumps(entries))
     examples = load_examples(folder)
-    desks = [Desk(IMAGE, captioner, examples, About(can="It counts.", cannot="It does not sing."))]
-    page = build_page(desks)
-    yield app.launch(page, desks, "127.0.0.1", None)
+    tabs = [Tab(IMAGE, captioner, examples, ModelInfo(can="It counts.", cannot="It does not sing."))]
+    page = build_page(tabs)
+    yield app.launch(page, tabs, "127.0.0.1", None)
     page.close(verbose=False)
 
 
@@ -320,7 +320,7 @@ def test_everything_has_a_name(visit, address):
 def test_what_a_model_writes_is_text(visit, tmp_path, picture):
     attack = "<img src=x onerror=alert(1)> ${1+1} {{this}} `&amp;"
     hostile = FakeCaptioner(hypotheses=((f"<b>{attack}", attack, attack), HYPOTHESES[0]))
-    page = build_page([Desk(IMAGE, hostile, (), About(can="<i>x</i>", cannot=""))])
+    page = build_page([Tab(IMAGE, hostile, (), ModelInfo(can="<i>x</i>", cannot=""))])
     try:
         shown = visit(app.launch(page, [], "127.0.0.1", None))
         expect(shown.locator("h1")).to_have_text("One model, two ways of answering")
@@ -339,10 +339,10 @@ def test_a_real_captioner_on_the_page(visit, tiny_captioner, picture, tmp_path):
     examples = load_examples(app.EXAMPLES / "image")
     if (EMBEDDED_BUNDLE / "bundle.json").is_file():
         captioner = app.Captioner.load(EMBEDDED_BUNDLE)
-    desks = [Desk(IMAGE, captioner, examples, app.about(captioner))]
-    page = build_page(desks)
+    tabs = [Tab(IMAGE, captioner, examples, app.model_info(captioner))]
+    page = build_page(tabs)
     try:
-        shown = visit(app.launch(page, desks, "127.0.0.1", None))
+        shown = visit(app.launch(page, tabs, "127.0.0.1", None))
         upload(shown, examples[0].file if examples else picture)
         shown.click("#image-compare")
         for spec in captioner.columns():

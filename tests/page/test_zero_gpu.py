@@ -12,7 +12,7 @@ from lora_mcl.types import CompareOptions
 from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner, FakeCaptioner
 from tests.support.paths import ROOT
 from ui.modality import AUDIO, IMAGE
-from ui.sessions import Studio
+from ui.sessions import Sessions
 from ui.zero_gpu import Lease, ZeroGpuCaptioner
 
 FAKES = ROOT / "tests/support/fakes"
@@ -26,8 +26,8 @@ def leases(tmp_path, monkeypatch) -> Path:
     return file
 
 
-def on_gpu(captioner, medium=IMAGE, lease=None) -> ZeroGpuCaptioner:
-    return ZeroGpuCaptioner(captioner, medium, runpy.run_path(str(FAKES / "spaces.py"))["GPU"], lease)
+def on_gpu(captioner, modality=IMAGE, lease=None) -> ZeroGpuCaptioner:
+    return ZeroGpuCaptioner(captioner, modality, runpy.run_path(str(FAKES / "spaces.py"))["GPU"], lease)
 
 
 def test_a_lease_grows_with_the_longest_caption():
@@ -119,11 +119,11 @@ def test_the_last_snapshot_stays_complete_when_stop_comes_too_late(leases, pictu
 
 def test_the_pages_stop_reaches_the_gpu(leases, picture):
     captioner = FakeCaptioner()
-    studio = Studio(on_gpu(captioner), IMAGE)
-    comparisons = studio.comparisons(picture, CompareOptions(), "visitor")
+    sessions = Sessions(on_gpu(captioner), IMAGE)
+    comparisons = sessions.comparisons(picture, CompareOptions(), "visitor")
     for _ in range(3):
         next(comparisons)
-    studio.stop("visitor")
+    sessions.stop("visitor")
     assert [c.stopped for c in comparisons] == [True]
     assert captioner.closed == 1 and captioner.steps <= 3
 
