@@ -44,8 +44,8 @@ from benchmarks.measuring import Stopwatch, peak_memory, spread
 from lora_mcl import Captioner
 from lora_mcl.adapters import GroupedLoraLinear
 from lora_mcl.bundle.bundle import EMBEDDED_BUNDLE
-from lora_mcl.decoding import LogitRules
-from lora_mcl.decoding.trunk import decoder_layers, decoder_of
+from lora_mcl.decoding import LogitsOptions
+from lora_mcl.decoding.shared_layers import decoder_layers, decoder_of
 from training.embedded.common.tables import filled
 from training.paths import ASSETS, ROOT
 
@@ -110,8 +110,10 @@ def breakdown(subject: Subject, warm_up: int = 1) -> dict[str, Any]:
         way.lockstep()
     parts = {}
     prompt, search = subject.encode(), "search and bookkeeping"
-    rules = LogitRules(forbidden_token_ids=subject.forbidden_token_ids)
-    events = way.engine.decode(prompt, way.requests, max_new_tokens=subject.max_new_tokens, rules=rules)
+    logits_options = LogitsOptions(forbidden_token_ids=subject.forbidden_token_ids)
+    events = way.engine.decode(
+        prompt, way.requests, max_new_tokens=subject.max_new_tokens, logits_options=logits_options
+    )
     layers = decoder_layers(decoder_of(subject.model))
     grouped = {id(layer.base) for layer in way.stack.layers.values()}
 

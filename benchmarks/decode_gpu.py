@@ -44,7 +44,7 @@ from transformers import (
 
 from lora_mcl.adapters import BASE_ROW, AdapterSpec, AdapterStack
 from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, Engine, EngineOptions, Greedy
-from lora_mcl.decoding.trunk import decoder_layers, decoder_of
+from lora_mcl.decoding.shared_layers import decoder_layers, decoder_of
 from lora_mcl.models import EncodedPrompt
 
 ACCELERATIONS = ("off", "cuda-graph", "compile")
@@ -217,7 +217,7 @@ def measure(model: PreTrainedModel, positions: int, size: Size, speed: float, ki
         one = torch.randn(1, positions, size.hidden, device=device, dtype=dtype)
         prompt = EncodedPrompt(one, torch.ones(1, positions, dtype=torch.long, device=device))
         many = EncodedPrompt(one.expand(rows, -1, -1), prompt.attention_mask.expand(rows, -1))
-        plain = [ColumnRequest(str(row), BASE_ROW, Greedy(), medium=row) for row in range(rows)]
+        plain = [ColumnRequest(str(row), BASE_ROW, Greedy(), prompt=row) for row in range(rows)]
         cases[name] = {"rows": rows}
         for kind in kinds:
             options = EngineOptions(acceleration=kind)

@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessor, LogitsP
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack
 from lora_mcl.bundle.bundle import EMBEDDED_BUNDLE, load_bundle
-from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, Engine, Greedy, LogitRules, Prompt
+from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, Engine, Greedy, LogitsOptions, Prompt
 from lora_mcl.models import EncodedPrompt, ImageLanguageModel
 from training.paths import ASSETS
 
@@ -253,7 +253,7 @@ def run_engine(
         subject.encode(),
         requests,
         max_new_tokens=subject.max_new_tokens,
-        rules=LogitRules(forbidden_token_ids=subject.forbidden_token_ids),
+        logits_options=LogitsOptions(forbidden_token_ids=subject.forbidden_token_ids),
     )
     for event in events:
         first = first or time.perf_counter()

@@ -21,12 +21,12 @@ from lora_mcl.decoding import (
     BeamSearch,
     Candidate,
     ColumnRequest,
+    DecodingStrategy,
     DiverseBeamSearch,
     Engine,
     EngineOptions,
     Greedy,
-    LogitRules,
-    Strategy,
+    LogitsOptions,
 )
 from lora_mcl.decoding.options import Acceleration
 from lora_mcl.errors import BundleError, MediaError, OptionsError
@@ -258,7 +258,7 @@ class Captioner:
                 prompt,
                 self._requests(options),
                 max_new_tokens=options.max_new_tokens,
-                rules=LogitRules(
+                logits_options=LogitsOptions(
                     repetition_penalty=options.repetition_penalty,
                     min_new_tokens=options.min_new_tokens,
                     forbidden_token_ids=self._model.forbidden_token_ids,
@@ -292,7 +292,7 @@ class Captioner:
             self._turn.release()
 
     def _requests(self, options: CompareOptions) -> list[ColumnRequest]:
-        hypothesis: Strategy = Greedy()
+        hypothesis: DecodingStrategy = Greedy()
         if options.hypothesis_beams > 1:
             hypothesis = BeamSearch(
                 options.hypothesis_beams, num_return_sequences=1, length_penalty=options.length_penalty
@@ -304,17 +304,17 @@ class Captioner:
             options.diversity_penalty,
             length_penalty=options.length_penalty,
         )
-        baselines: list[tuple[str, Strategy]] = [("beam", beam), ("diverse-beam", diverse)]
+        baselines: list[tuple[str, DecodingStrategy]] = [("beam", beam), ("diverse-beam", diverse)]
         if options.num_samples:
             baselines.append(("sampling", options.sampling(options.num_samples)))
         *hypotheses, baseline = self._adapters()
         own_prompt = len(hypotheses) if self._columns_hear_apart else 0
         return [
             *(
-                ColumnRequest(f"hypothesis-{k}", adapter, hypothesis, medium=k if self._columns_hear_apart else 0)
+                ColumnRequest(f"hypothesis-{k}", adapter, hypothesis, prompt=k if self._columns_hear_apart else 0)
                 for k, adapter in enumerate(hypotheses)
             ),
-            *(ColumnRequest(id, baseline, strategy, medium=own_prompt) for id, strategy in baselines),
+            *(ColumnRequest(id, baseline, strategy, prompt=own_prompt) for id, strategy in baselines),
         ]
 
     def _caption(self, candidate: Candidate) -> Caption:

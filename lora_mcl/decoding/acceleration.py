@@ -1,4 +1,4 @@
-"""Choosing between live rows and a static step, and falling back with a reason."""
+"""The choice between live rows and a static step; where the latter is not possible, the reason is logged."""
 
 from __future__ import annotations
 
@@ -7,46 +7,52 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedModel
 
+from lora_mcl.adapters import AdapterStack
+from lora_mcl.decoding.decode_state import DecodeState
 from lora_mcl.decoding.options import EngineOptions
-from lora_mcl.decoding.prefill import AdapterRows, Prefill, Source
-from lora_mcl.decoding.rows import LiveRows
+from lora_mcl.decoding.prefill import Prefill, Prefix
+from lora_mcl.decoding.shared_layers import decoder_of
 from lora_mcl.decoding.shared_prompt import can_share_prompts
-from lora_mcl.decoding.static import Shape, StaticRows, StaticStep
-from lora_mcl.decoding.trunk import decoder_of
+from lora_mcl.decoding.static import StaticDecodeState, StaticShape, StaticStep
 
 logger = logging.getLogger(__name__)
 
 
 class Accelerator:
-    """Gives a decode its rows; keeps the step of the last shape ready for the next request."""
+    """Makes the decode state of a request; keeps the step of the last shape for the next request."""
 
-    def __init__(self, model: PreTrainedModel, stack: AdapterRows | None, options: EngineOptions) -> None:
+    def __init__(self, model: PreTrainedModel, stack: AdapterStack | None, options: EngineOptions) -> None:
         self._model = model
         self._stack = stack
         self._options = options
         self._step: StaticStep | None = None
         self._off = options.acceleration == "off"
 
-    def rows(
-        self, prefill: Prefill, sources: Sequence[Source], num_rows: Sequence[int], max_new_tokens: int
-    ) -> LiveRows | StaticRows:
-        """The rows that continue a prefill; source ``s`` has ``num_rows[s]`` at most."""
+    def start(
+        self, prefill: Prefill, prefixes: Sequence[Prefix], max_rows: Sequence[int], max_new_tokens: int
+    ) -> DecodeState | StaticDecodeState:
+        """The state that continues a prefill of S prefixes; prefix ``s`` has at most ``max_rows[s]`` rows."""
         if not self._off:
-            step = self._static_step(prefill, sources, num_rows, max_new_tokens)
+            step = self._static_step(prefill, prefixes, max_rows, max_new_tokens)
             if step is not None:
-                return StaticRows(step, prefill)
-        return LiveRows(self._model, self._stack, prefill, sources, share_prompts=self._options.share_prompts)
+                return StaticDecodeState(step, prefill)
+        return DecodeState(self._model, self._stack, prefill, prefixes, share_prompts=self._options.share_prompts)
 
     def _static_step(
-        self, prefill: Prefill, sources: Sequence[Source], num_rows: Sequence[int], max_new_tokens: int
+        self, prefill: Prefill, prefixes: Sequence[Prefix], max_rows: Sequence[int], max_new_tokens: int
     ) -> StaticStep | None:
-        adapters = tuple(source.adapter for source in sources)
-        length = prefill.mask.shape[1]
-        shape = Shape(tuple(num_rows), adapters, prefill.media, prefill.trunk_depth, length, max_new_tokens)
+        shape = StaticShape(
+            rows=tuple(max_rows),
+            adapters=tuple(prefix.adapter for prefix in prefixes),
+            prompt_of=prefill.prompt_of,
+            num_shared_layers=prefill.num_shared_layers,
+            prompt_capacity=prefill.mask.shape[1],
+            written_capacity=max_new_tokens,
+        )
         if self._step is not None and self._step.in_use:
             logger.warning("Decoding without acceleration: another decode of this engine is going on.")
             return None
-        if self._step is not None and self._step.shape.holds(shape):
+        if self._step is not None and self._step.shape.fits(shape):
             return self._step
         if reason := self._obstacle():
             return self._give_up(reason)
@@ -59,7 +65,7 @@ class Accelerator:
             if self._options.acceleration != "static" and prefill.logits.is_cuda:
                 step.record()
         except Exception as error:
-            # Whatever a compiler or a driver has to say, captions can be written without them.
+            # Any error of a compiler or a driver: decoding works without them.
             first_line = str(error).strip().split("\n")[0]
             return self._give_up(f"{type(error).__name__}: {first_line}")
         self._step = step

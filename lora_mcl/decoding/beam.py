@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from lora_mcl.decoding.options import EarlyStopping, check_beams
-from lora_mcl.decoding.strategy import Candidate, Move, SearchContext, strip_eos
+from lora_mcl.decoding.token_decoder import Candidate, DecodeContext, NextTokens, strip_eos
 
 
 @dataclass(frozen=True)
 class BeamSearch:
     """Beam search with the semantics of transformers 5's ``generate(num_beams=B, num_return_sequences=B)``.
 
-    The rules apply to the log-probabilities; beams are ranked by the sum of what results, over the generated
-    length to the power ``length_penalty``.
+    The logits processor applies to the log-probabilities; beams are ranked by the sum of the processed ones, over
+    the generated length to the power ``length_penalty``.
 
     Attributes:
         num_beams: beams kept at each step. One beam is greedy decoding: the search ends with its only beam.
@@ -42,12 +42,12 @@ class BeamSearch:
 
     @property
     def num_rows(self) -> int:
-        """The most rows a search has."""
+        """The most rows that its decoder has at a time."""
         return self.num_beams
 
-    def search(self, context: SearchContext) -> BeamSearchRun:
-        """Start a search."""
-        return BeamSearchRun(self, context)
+    def token_decoder(self, context: DecodeContext) -> BeamSearchDecoder:
+        """A new decoder with these options."""
+        return BeamSearchDecoder(self, context)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Continuation:
 
 @dataclass(frozen=True)
 class Ranking:
-    """How finished sequences are ranked, and when a search may end."""
+    """How finished sequences are ranked, and when a beam search may end."""
 
     length_penalty: float
     early_stopping: EarlyStopping
@@ -155,10 +155,10 @@ def expand(beams: Sequence[Beam], scores: Tensor, log_probs: Tensor, keep: int) 
     return continuations
 
 
-class BeamSearchRun:
-    """Beam search at work: one row per open beam."""
+class BeamSearchDecoder:
+    """A beam search in progress: one row per open beam."""
 
-    def __init__(self, options: BeamSearch, context: SearchContext) -> None:
+    def __init__(self, options: BeamSearch, context: DecodeContext) -> None:
         self._context = context
         self._num_beams = options.num_beams
         self._num_return_sequences = options.num_return_sequences or options.num_beams
@@ -169,10 +169,10 @@ class BeamSearchRun:
         self._length = 0
         self.finished = False
 
-    def advance(self, logits: Tensor, log_probs: Tensor) -> Move:
+    def update(self, logits: Tensor, log_probs: Tensor) -> NextTokens:
         """Extend the beams by one token; logits and log_probs are [open beams, V]."""
         context = self._context
-        scores = context.rules(log_probs, [beam.tokens for beam in self._open])
+        scores = context.logits_processor(log_probs, [beam.tokens for beam in self._open])
         keep = num_continuations(self._num_beams, context.eos_token_ids)
         continuations = expand(self._open, scores, log_probs, keep)
         self._length += 1
@@ -190,8 +190,8 @@ class BeamSearchRun:
         self._open = [continuation.beam for continuation in still_open]
         self.finished = not still_open or self._ranking.is_settled(self._best, self._open[0].total, self._length)
         if self.finished:
-            return Move((), ())
-        return Move([c.token for c in still_open], [c.parent for c in still_open])
+            return NextTokens((), ())
+        return NextTokens([c.token for c in still_open], [c.parent for c in still_open])
 
     def candidates(self) -> tuple[Candidate, ...]:
         """The finished candidates; until the search is finished, the open beams compete with them."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from lora_mcl.decoding.beam import (
     Beam,
     BeamSearch,
-    BeamSearchRun,
+    BeamSearchDecoder,
     BestCandidates,
     Continuation,
     Ranking,
@@ -19,7 +19,7 @@ from lora_mcl.decoding.beam import (
     num_continuations,
 )
 from lora_mcl.decoding.options import EarlyStopping, check_beams, check_finite, check_whole
-from lora_mcl.decoding.strategy import Candidate, Move, SearchContext
+from lora_mcl.decoding.token_decoder import Candidate, DecodeContext, NextTokens
 from lora_mcl.errors import OptionsError
 
 
@@ -27,7 +27,7 @@ from lora_mcl.errors import OptionsError
 class DiverseBeamSearch:
     """Diverse beam search with Hamming diversity (Vijayakumar et al. 2018, "Diverse Beam Search", section 4).
 
-    The beams are split into groups. At each step the groups move one after the other, and a token's
+    The beams are split into groups. At each step the groups choose one after the other, and a token's
     log-probability is lowered by ``diversity_penalty`` for every beam of an earlier group that has just
     chosen it. The penalties stay in the ranking score. The semantics are those of transformers 4.51.3
     (``generate(num_beam_groups=G)``; transformers 5 has no diverse beam search); one group is BeamSearch.
@@ -62,22 +62,22 @@ class DiverseBeamSearch:
 
     @property
     def num_rows(self) -> int:
-        """The most rows a search has."""
+        """The most rows that its decoder has at a time."""
         return self.num_beams
 
-    def search(self, context: SearchContext) -> DiverseBeamSearchRun | BeamSearchRun:
-        """Start a search."""
+    def token_decoder(self, context: DecodeContext) -> DiverseBeamSearchDecoder | BeamSearchDecoder:
+        """A new decoder with these options."""
         if self.num_beam_groups == 1:
             return BeamSearch(
                 self.num_beams, self.num_return_sequences, self.length_penalty, self.early_stopping
-            ).search(context)
-        return DiverseBeamSearchRun(self, context)
+            ).token_decoder(context)
+        return DiverseBeamSearchDecoder(self, context)
 
 
 class BeamGroup:
     """The beams of one group.
 
-    Two details are those of transformers 4.51.3, not of 5 (BeamSearchRun): whether the group is done is
+    Two details are those of transformers 4.51.3, not of 5 (BeamSearchDecoder): whether the group is done is
     judged by the best continuation, even one that has just ended; and the beams that ``max_new_tokens`` cuts
     are results only of a group that was not done at that very step.
     """
@@ -89,7 +89,7 @@ class BeamGroup:
         self.open = [Beam()]
         self.done = False
 
-    def advance(self, scores: Tensor, log_probs: Tensor) -> list[Continuation]:
+    def update(self, scores: Tensor, log_probs: Tensor) -> list[Continuation]:
         """Extend the open beams by one token; scores and log_probs are [open beams, V].
 
         Returns the continuations chosen, parents counted within the group.
@@ -119,10 +119,10 @@ class BeamGroup:
         return by_score([*self._best.items, *still_open])[: self._size]
 
 
-class DiverseBeamSearchRun:
-    """Diverse beam search at work: one row per open beam, group after group."""
+class DiverseBeamSearchDecoder:
+    """A diverse beam search in progress: one row per open beam, group after group."""
 
-    def __init__(self, options: DiverseBeamSearch, context: SearchContext) -> None:
+    def __init__(self, options: DiverseBeamSearch, context: DecodeContext) -> None:
         self._context = context
         self._diversity_penalty = options.diversity_penalty
         self._num_return_sequences = options.num_return_sequences or options.num_beams
@@ -137,7 +137,7 @@ class DiverseBeamSearchRun:
         """Whether every group is done."""
         return all(group.done for group in self._groups)
 
-    def advance(self, logits: Tensor, log_probs: Tensor) -> Move:
+    def update(self, logits: Tensor, log_probs: Tensor) -> NextTokens:
         """Extend every group by one token; logits and log_probs are [open beams of all groups, V]."""
         chosen: list[int] = []
         tokens: list[int] = []
@@ -149,14 +149,14 @@ class DiverseBeamSearchRun:
                 continue
             first = self._first_rows[index]
             rows = log_probs[first : first + len(group.open)]
-            scores = self._context.rules(self._penalised(rows, chosen), [beam.tokens for beam in group.open])
-            continuations = group.advance(scores, rows)
+            scores = self._context.logits_processor(self._penalised(rows, chosen), [beam.tokens for beam in group.open])
+            continuations = group.update(scores, rows)
             chosen += [continuation.token for continuation in continuations]
             if not group.done:
                 self._first_rows[index] = len(tokens)
                 tokens += [continuation.token for continuation in continuations]
                 parents += [first + continuation.parent for continuation in continuations]
-        return Move(tokens, parents)
+        return NextTokens(tokens, parents)
 
     def candidates(self) -> tuple[Candidate, ...]:
         """The best candidates of all groups; provisional until the search is finished."""

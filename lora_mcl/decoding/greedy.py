@@ -1,4 +1,4 @@
-"""Greedy decoding: the most probable next token, always."""
+"""Greedy decoding: always the most probable next token."""
 
 from __future__ import annotations
 
@@ -6,43 +6,43 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lora_mcl.decoding.strategy import Candidate, Move, SearchContext, strip_eos
+from lora_mcl.decoding.token_decoder import Candidate, DecodeContext, NextTokens, strip_eos
 
 
 @dataclass(frozen=True)
 class Greedy:
     """Take the best token at each step, as transformers' ``generate(do_sample=False)`` does.
 
-    The rules apply to the logits. The score is the log-probability.
+    The logits processor applies to the logits. The score is the log-probability.
     """
 
     @property
     def num_rows(self) -> int:
-        """The most rows a search has."""
+        """The most rows that its decoder has at a time."""
         return 1
 
-    def search(self, context: SearchContext) -> GreedySearch:
-        """Start a search."""
-        return GreedySearch(context)
+    def token_decoder(self, context: DecodeContext) -> GreedyDecoder:
+        """A new decoder with these options."""
+        return GreedyDecoder(context)
 
 
-class GreedySearch:
-    """Greedy decoding at work: one row."""
+class GreedyDecoder:
+    """A greedy decode in progress: one row."""
 
-    def __init__(self, context: SearchContext) -> None:
+    def __init__(self, context: DecodeContext) -> None:
         self._context = context
         self._tokens: tuple[int, ...] = ()
         self._log_prob = 0.0
         self.finished = False
 
-    def advance(self, logits: Tensor, log_probs: Tensor) -> Move:
+    def update(self, logits: Tensor, log_probs: Tensor) -> NextTokens:
         """Append the best token; logits and log_probs are [1, V]."""
-        token = int(self._context.rules(logits, [self._tokens])[0].argmax())
+        token = int(self._context.logits_processor(logits, [self._tokens])[0].argmax())
         self._tokens += (token,)
         self._log_prob += float(log_probs[0, token])
         ended = token in self._context.eos_token_ids
         self.finished = ended or len(self._tokens) == self._context.max_new_tokens
-        return Move((), ()) if self.finished else Move((token,), (0,))
+        return NextTokens((), ()) if self.finished else NextTokens((token,), (0,))
 
     def candidates(self) -> tuple[Candidate, ...]:
         """The sequence so far."""

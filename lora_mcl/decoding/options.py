@@ -17,8 +17,8 @@ class EngineOptions:
     """How the engine runs the model; none of it changes what is decoded.
 
     Attributes:
-        share_prompts: keep one copy of a prompt's keys and values for all rows that continue it. Models that
-            cannot read them so (sliding windows, attention of their own) copy them, whatever is said here.
+        share_prompts: keep one copy of a prompt's keys and values for all rows that continue it. For models that
+            cannot attend to it (sliding windows, attention of their own) it is copied in any case.
         acceleration: "cuda-graph" records a step once and replays it; "compile" compiles it with torch.compile,
             and records that where there is CUDA. Both cost time at the first request of a shape and keep their
             buffers between requests. "static" is what both build on, fixed shapes and addresses, and gains nothing

@@ -1,4 +1,4 @@
-"""Sampling: captions drawn at random from the model, or from the likelier part of it."""
+"""Sampling: captions drawn at random from the model's distribution, or from its likelier part."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from lora_mcl.decoding.options import check_finite, check_whole
-from lora_mcl.decoding.strategy import Candidate, Move, SearchContext, strip_eos
+from lora_mcl.decoding.token_decoder import Candidate, DecodeContext, NextTokens, strip_eos
 from lora_mcl.errors import OptionsError
 
 
@@ -24,8 +24,9 @@ from lora_mcl.errors import OptionsError
 class Sampling:
     """Draw ``num_samples`` independent sequences, as transformers' ``generate(do_sample=True)`` draws each.
 
-    The rules apply to the logits, then temperature, top-k, top-p and typical-p in this order. With the defaults this
-    is ancestral sampling. Candidates come in the order they are drawn in; their score is the log-probability.
+    The logits processor applies to the logits, then temperature, top-k, top-p and typical-p in this order. With the
+    defaults this is ancestral sampling. Candidates come in the order they are drawn in; their score is the
+    log-probability.
 
     Attributes:
         num_samples: sequences to draw.
@@ -35,7 +36,7 @@ class Sampling:
             al. 2020); 1 for all.
         typical_p: draw from the tokens whose surprise is nearest to the expected one and that together have this
             probability (locally typical sampling, Meister et al. 2023); 1 for all.
-        seed: same seed, same draws, whatever else is decoded beside; see ``sample_seeds``.
+        seed: same seed, same draws, independent of the other columns; see ``sample_seeds``.
 
     Raises:
         OptionsError: a value is out of range.
@@ -66,21 +67,21 @@ class Sampling:
 
     @property
     def num_rows(self) -> int:
-        """The most rows a search has."""
+        """The most rows that its decoder has at a time."""
         return self.num_samples
 
-    def search(self, context: SearchContext) -> SamplingRun:
-        """Start a search."""
-        return SamplingRun(self, context)
+    def token_decoder(self, context: DecodeContext) -> SamplingDecoder:
+        """A new decoder with these options."""
+        return SamplingDecoder(self, context)
 
 
 def sample_seeds(seed: int, num_samples: int) -> list[int]:
-    """What seeds the generator of each sample: a sample does not depend on how many are drawn beside it."""
+    """Seeds of the samples' generators: a sample does not depend on how many others are drawn."""
     return [int(np.random.SeedSequence([seed, i]).generate_state(1)[0]) for i in range(num_samples)]
 
 
 def warpers(options: Sampling) -> list[LogitsProcessor]:
-    """What transforms the scores [R, V] before a token is drawn, in transformers' order."""
+    """Warpers of the scores [R, V] before a token is drawn, in transformers' order."""
     chosen: list[LogitsProcessor] = []
     if options.temperature != 1:
         chosen.append(TemperatureLogitsWarper(float(options.temperature)))
@@ -102,13 +103,13 @@ class Sample:
     finished: bool = False
 
 
-class SamplingRun:
-    """Sampling at work: one row per unfinished sample."""
+class SamplingDecoder:
+    """A sampling decode in progress: one row per unfinished sample."""
 
-    def __init__(self, options: Sampling, context: SearchContext) -> None:
+    def __init__(self, options: Sampling, context: DecodeContext) -> None:
         self._context = context
         self._warpers = warpers(options)
-        # On the CPU whatever the model's device, so that the draws are the same everywhere.
+        # On the CPU, not on the model's device, so that the draws are the same everywhere.
         seeds = sample_seeds(options.seed, options.num_samples)
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._samples = [Sample()] * options.num_samples
@@ -120,7 +121,7 @@ class SamplingRun:
         """Whether every sample is."""
         return not self._rows
 
-    def advance(self, logits: Tensor, log_probs: Tensor) -> Move:
+    def update(self, logits: Tensor, log_probs: Tensor) -> NextTokens:
         """Draw the next token of every unfinished sample; logits and log_probs are [unfinished samples, V]."""
         context = self._context
         probabilities = self._probabilities(logits).cpu()
@@ -143,7 +144,7 @@ class SamplingRun:
                 tokens.append(token)
                 parents.append(row)
         self._rows = going_on
-        return Move(tokens, parents)
+        return NextTokens(tokens, parents)
 
     def candidates(self) -> tuple[Candidate, ...]:
         """The samples as far as they are drawn, in order."""
@@ -156,9 +157,9 @@ class SamplingRun:
         )
 
     def _probabilities(self, logits: Tensor) -> Tensor:
-        """[rows, V] what the next tokens are drawn from."""
+        """[rows, V] distribution of the next tokens."""
         tokens = {row: self._samples[index].tokens for index, row in self._rows.items()}
-        scores = self._context.rules(logits, [tokens[row] for row in range(len(logits))])
+        scores = self._context.logits_processor(logits, [tokens[row] for row in range(len(logits))])
         for warper in self._warpers:
             # These do not look at the tokens before.
             scores = warper(None, scores)

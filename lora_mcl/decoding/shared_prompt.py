@@ -1,8 +1,8 @@
-"""One copy of a prompt's keys and values, however many rows continue it.
+"""Attention and cache for prompts whose keys and values are held once, however many rows continue them.
 
-A request may hold dozens of rows (beams, groups, samples) on a handful of prompts: one for each distinct medium
-and adapter. The prompt of a picture is thousands of positions long, what a row has written a few dozen. So a row
-owns only the states of what it wrote, and attention reads the prompt's states for all the rows that share them
+A request may have dozens of rows (beams, groups, samples) on a handful of prefixes: one per distinct prompt and
+adapter. The prompt of a picture is thousands of positions long, a caption a few dozen. So a row
+owns only the states of the tokens that it generated, and attention reads a prompt's states for all its rows
 together: the rows' queries become the queries of one batch entry. Reordering beams then moves a few positions
 instead of thousands. (The idea is Hydragen's, Juravsky et al. 2024.) The result is ordinary attention: one softmax
 over the scores of both parts.
@@ -10,11 +10,9 @@ over the scores of both parts.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -24,102 +22,38 @@ from transformers import AttentionInterface, Cache, DynamicCache, PreTrainedMode
 from transformers.cache_utils import DynamicLayer
 
 from lora_mcl.decoding.prefill import Prefill
+from lora_mcl.decoding.prefix_groups import PrefixGroups
 
 ATTENTION = "shared_prompt"
 """Name under which transformers finds the attention function below."""
 
-# What some models ask of their attention function that this one does not do.
+# Arguments of some models' attention that this function does not implement.
 _FOREIGN_ARGUMENTS = ("softcap", "position_bias", "s_aux")
 
 
 @dataclass(frozen=True)
-class Run:
-    """Consecutive prompts that equally many rows continue.
-
-    Attributes:
-        prompts: positions of the prompts.
-        rows: positions of their rows, once rows are sorted by prompt: those of one prompt side by side.
-    """
-
-    prompts: slice
-    rows: slice
-
-    def seat(self, rows: Tensor) -> Tensor:
-        """Let the rows of a prompt share one batch entry: [prompts * G, heads, n, E] to [prompts, heads, G * n, E]."""
-        count, (_, heads, _, size) = self.prompts.stop - self.prompts.start, rows.shape
-        return rows.view(count, -1, *rows.shape[1:]).transpose(1, 2).reshape(count, heads, -1, size)
-
-    def unseat(self, seated: Tensor, n: int) -> Tensor:
-        """The way back: [prompts, heads, G * n, E] to [prompts * G, heads, n, E]."""
-        count, heads, _, size = seated.shape
-        return seated.view(count, heads, -1, n, size).transpose(1, 2).reshape(-1, heads, n, size)
-
-
-@dataclass(frozen=True)
-class Seating:
-    """Which prompt each of R rows continues.
-
-    Attributes:
-        runs: all prompts, in their order.
-        order: [R] the rows sorted by prompt; None where they are sorted as they come.
-        back: [R] where each row is in that order.
-    """
-
-    runs: tuple[Run, ...]
-    order: Tensor | None = None
-    back: Tensor | None = None
-
-    @classmethod
-    def of(cls, prompts: Sequence[int]) -> Seating:
-        """Row ``i`` continues prompt ``prompts[i]``; every prompt is continued by some row."""
-        order = sorted(range(len(prompts)), key=prompts.__getitem__)
-        sizes = list(Counter(sorted(prompts)).values())
-        runs, prompt, row = [], 0, 0
-        for size, group in groupby(sizes):
-            count = len(list(group))
-            runs.append(Run(slice(prompt, prompt + count), slice(row, row + count * size)))
-            prompt, row = prompt + count, row + count * size
-        if order == list(range(len(prompts))):
-            return cls(tuple(runs))
-        back = sorted(range(len(order)), key=order.__getitem__)
-        return cls(tuple(runs), torch.tensor(order), torch.tensor(back))
-
-    def to(self, device: torch.device) -> Seating:
-        """The same on ``device``."""
-        return self if self.order is None else Seating(self.runs, self.order.to(device), self.back.to(device))
-
-    def product(self, rows: Tensor, prompts: Tensor) -> Tensor:
-        """Multiply every row by its prompt's matrix: [R, heads, n, E] and [S, heads, E, F] to [R, heads, n, F]."""
-        n = rows.shape[2]
-        rows = rows if self.order is None else rows.index_select(0, self.order)
-        parts = [run.unseat(run.seat(rows[run.rows]) @ prompts[run.prompts], n) for run in self.runs]
-        products = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return products if self.back is None else products.index_select(0, self.back)
-
-
-@dataclass(frozen=True)
-class SharedStates:
+class SharedKV:
     """The keys or the values of one layer, as the attention function gets them.
 
     Attributes:
-        prompt: [S, heads, P, D] states of the prompts.
-        own: [R, heads, T, D] states of what the rows have written.
-        seating: which prompt each row continues.
-        bias: fp32, to be broadcast over [R, 1, 1, P + T] scores, minus infinity on what must not be seen; None
-            where a row sees all of both.
+        prompt: [S, heads, P, E] states of the prompts.
+        own: [R, heads, T, E] states of the tokens that the rows have generated.
+        groups: the prompt that each row continues.
+        bias: fp32 [R, 1, 1, P + T], minus infinity on masked positions, 0 elsewhere; None where a row sees all
+            of both.
     """
 
     prompt: Tensor
     own: Tensor
-    seating: Seating
+    groups: PrefixGroups
     bias: Tensor | None = None
 
 
 def shared_prompt_attention(
     module: nn.Module,
     query: Tensor,
-    key: SharedStates,
-    value: SharedStates,
+    key: SharedKV,
+    value: SharedKV,
     attention_mask: None,
     scaling: float | None = None,
     **arguments: Any,
@@ -127,13 +61,13 @@ def shared_prompt_attention(
     """Attention of one new token per row; see transformers' ``AttentionInterface``.
 
     Args:
-        query: [R, query heads, 1, D]; grouped-query attention where there are more than key heads.
+        query: [R, query heads, 1, E]; grouped-query attention where there are more than key heads.
 
     Returns:
-        [R, 1, query heads, D], and no attention weights.
+        [R, 1, query heads, E], and no attention weights.
 
     Raises:
-        ValueError: the model asks for a kind of attention that this function does not compute.
+        ValueError: the model needs a kind of attention that this function does not compute.
     """
     for name in _FOREIGN_ARGUMENTS:
         if arguments.get(name) is not None:
@@ -143,51 +77,53 @@ def shared_prompt_attention(
             )
     rows, query_heads, _, size = query.shape
     heads, length = key.prompt.shape[1:3]
+    # The n = query_heads / heads queries that share a key head stand where the one new position did: [R, heads, n, E].
     query = query.view(rows, heads, query_heads // heads, size)
-    # Both parts in one softmax, scaled and normalised in fp32 as the usual kernels do.
-    scores = torch.cat([key.seating.product(query, key.prompt.mT), query @ key.own.mT], dim=-1).float()
+    # [R, heads, n, P] and [R, heads, n, T] in one softmax, scaled and normalised in fp32 as the usual kernels do.
+    scores = torch.cat([key.groups.product(query, key.prompt.mT), query @ key.own.mT], dim=-1).float()
     scores = scores * (size**-0.5 if scaling is None else scaling)
     if key.bias is not None:
         scores = scores + key.bias
     weights = scores.softmax(dim=-1).to(query.dtype)
-    answer = value.seating.product(weights[..., :length], value.prompt) + weights[..., length:] @ value.own
-    return answer.reshape(rows, 1, query_heads, -1), None
+    output = value.groups.product(weights[..., :length], value.prompt) + weights[..., length:] @ value.own
+    return output.reshape(rows, 1, query_heads, -1), None
 
 
 AttentionInterface.register(ATTENTION, shared_prompt_attention)
 
 
 class SharedPromptLayer(DynamicLayer):
-    """One layer's cache: what the rows write grows in here, beside the prompts' states."""
+    """One layer's cache: prompts [S, heads, P, E] stay, the rows' own states [R, heads, T, E] grow by one per step."""
 
     def __init__(self, prompt: DynamicLayer) -> None:
         """Take over the states of a prefill, which is left empty."""
         super().__init__()
         self.prompt_keys: Tensor | None = prompt.keys
         self.prompt_values: Tensor | None = prompt.values
-        self._seating: Seating | None = None
+        self._groups: PrefixGroups | None = None
         self._prompt_bias: Tensor | None = None
         prompt.reset()
 
-    def seat(self, seating: Seating, prompt_bias: Tensor | None) -> None:
-        """Say which prompt each row continues; ``prompt_bias`` [R, 1, 1, P] is as in SharedStates."""
+    def set_groups(self, groups: PrefixGroups, prompt_bias: Tensor | None) -> None:
+        """Set the prompt that each row continues; ``prompt_bias`` [R, 1, 1, P] masks the padding of the prompts."""
         device = self.prompt_keys.device
-        self._seating = seating.to(device)
+        self._groups = groups.to(device)
         self._prompt_bias = None if prompt_bias is None else prompt_bias.to(device)
 
     def keep_prompts(self, index: Tensor) -> None:
-        """Drop the prompts that are not in ``index``, and renumber the others in its order."""
+        """Drop the prompts that are not in ``index``; prompt ``index[i]`` becomes prompt ``i``."""
         index = index.to(self.prompt_keys.device)
         self.prompt_keys = self.prompt_keys.index_select(0, index)
         self.prompt_values = self.prompt_values.index_select(0, index)
 
-    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[SharedStates, SharedStates]:
-        """Append one position of every row."""
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[SharedKV, SharedKV]:
+        """Append one position of every row [R, heads, 1, E]."""
         keys, values = super().update(key_states, value_states)
+        # A row sees all of its own tokens: zeros for them after the prompt's bias.
         bias = None if self._prompt_bias is None else functional.pad(self._prompt_bias, (0, keys.shape[2]))
         return (
-            SharedStates(self.prompt_keys, keys, self._seating, bias),
-            SharedStates(self.prompt_values, values, self._seating),
+            SharedKV(self.prompt_keys, keys, self._groups, bias),
+            SharedKV(self.prompt_values, values, self._groups),
         )
 
     def reset(self) -> None:
@@ -218,65 +154,65 @@ def attending_to_shared_prompts(decoder: PreTrainedModel) -> Iterator[None]:
         decoder.config._attn_implementation = before
 
 
-class SharedPrompts:
-    """The states of rows that share their prompts; see ``rows.States``."""
+class SharedPromptCache:
+    """The KV cache of rows that share their prompts; see ``decode_state.KVCache``."""
 
     def __init__(self, decoder: PreTrainedModel, prefill: Prefill) -> None:
-        """Take over a prefill; the rows start as its sources, with nothing of their own."""
+        """Take over a prefill; there is one row per prefix at first, with nothing of its own."""
         self._decoder = decoder
         layers = [SharedPromptLayer(layer) for layer in prefill.cache.layers]
         self.cache = Cache(layers=layers)
-        self._media = prefill.media
+        self._prompt_of = prefill.prompt_of
         self._bias = None
         if not bool(prefill.mask.all()):
-            nothing = torch.zeros(prefill.mask.shape, device=prefill.mask.device)
-            self._bias = nothing.masked_fill(~prefill.mask, -torch.inf)[:, None, None]
-        # In the trunk a source's prompt is its medium's; above it, it is its own.
-        depth, sources = prefill.trunk_depth, tuple(range(len(prefill.media)))
-        self._levels = [_Level(layers[:depth], prefill.media), _Level(layers[depth:], sources)]
-        self._seat(sources)
+            zeros = torch.zeros(prefill.mask.shape, device=prefill.mask.device)
+            self._bias = zeros.masked_fill(~prefill.mask, -torch.inf)[:, None, None]  # [B, 1, 1, P]
+        # A shared layer has one prompt row per prompt [B]; a layer above has one per prefix [S].
+        shared, prefixes = prefill.num_shared_layers, tuple(range(len(prefill.prompt_of)))
+        self._layer_groups = [_LayerGroup(layers[:shared], prefill.prompt_of), _LayerGroup(layers[shared:], prefixes)]
+        self._set_prefixes(prefixes)
 
-    def select(self, parents: Tensor, sources: Sequence[int]) -> None:
-        """See ``rows.States``."""
-        self.cache.reorder_cache(parents)
-        self._seat(sources)
+    def reorder(self, beam_idx: Tensor, prefixes: Sequence[int]) -> None:
+        """See KVCache: moves the few positions that the rows own; prompts are only regrouped."""
+        self.cache.reorder_cache(beam_idx)
+        self._set_prefixes(prefixes)
 
     def mask(self) -> None:
-        """No mask: a row sees all of its prompt and all it has written."""
+        """No mask: the bias of the layers masks the padding of prompts."""
         return None
 
     def attention(self) -> AbstractContextManager[None]:
-        """See ``rows.States``."""
+        """See KVCache."""
         return attending_to_shared_prompts(self._decoder)
 
-    def _seat(self, sources: Sequence[int]) -> None:
-        bias = None if self._bias is None else self._bias[[self._media[source] for source in sources]]
-        for level in self._levels:
-            level.seat(sources, bias)
+    def _set_prefixes(self, prefixes: Sequence[int]) -> None:
+        bias = None if self._bias is None else self._bias[[self._prompt_of[prefix] for prefix in prefixes]]
+        for group in self._layer_groups:
+            group.set_prefixes(prefixes, bias)
 
 
-class _Level:
-    """The layers whose prompts are the same ones."""
+class _LayerGroup:
+    """Layers whose prompt rows are the same: the shared layers, or those above."""
 
-    def __init__(self, layers: list[SharedPromptLayer], prompt_of: Sequence[int]) -> None:
-        """``prompt_of`` is the prompt of each source: its row in these layers."""
+    def __init__(self, layers: list[SharedPromptLayer], prompt_row_of: Sequence[int]) -> None:
+        """``prompt_row_of`` [S] is the prompt row of each prefix in these layers."""
         self._layers = layers
-        self._prompt_of = prompt_of
-        self._held = sorted(set(prompt_of))
-        self._seated: list[int] = []
+        self._prompt_row_of = prompt_row_of
+        self._held = sorted(set(prompt_row_of))  # the prompt rows that the layers still hold, in their order
+        self._current: list[int] = []
 
-    def seat(self, sources: Sequence[int], bias: Tensor | None) -> None:
-        """Let row ``i`` continue the prompt of source ``sources[i]``; prompts nobody continues are dropped."""
-        prompts = [self._prompt_of[source] for source in sources]
-        if prompts == self._seated:
+    def set_prefixes(self, prefixes: Sequence[int], bias: Tensor | None) -> None:
+        """Set the prefix of every row [R]; prompts that no row continues are dropped."""
+        prompt_rows = [self._prompt_row_of[prefix] for prefix in prefixes]
+        if prompt_rows == self._current:
             return
-        self._seated = prompts
-        live = sorted(set(prompts))
+        self._current = prompt_rows
+        live = sorted(set(prompt_rows))
         if live != self._held:
             index = torch.tensor([self._held.index(prompt) for prompt in live])
             for layer in self._layers:
                 layer.keep_prompts(index)
             self._held = live
-        seating = Seating.of([live.index(prompt) for prompt in prompts])
+        groups = PrefixGroups.of([live.index(prompt) for prompt in prompt_rows])
         for layer in self._layers:
-            layer.seat(seating, bias)
+            layer.set_groups(groups, bias)

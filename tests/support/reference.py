@@ -6,7 +6,7 @@ import warnings
 
 from transformers import PreTrainedModel
 
-from lora_mcl.decoding import LogitRules
+from lora_mcl.decoding import LogitsOptions
 from tests.support.tiny_decoders import EmbeddedPrompt
 
 
@@ -15,7 +15,7 @@ def generate(
     prompt: EmbeddedPrompt,
     eos: tuple[int, ...],
     max_new_tokens: int,
-    rules: LogitRules,
+    logits_options: LogitsOptions,
     **options,
 ) -> tuple[list[list[int]], list[float] | None]:
     """transformers' generated tokens, without padding and end of sequence, and the scores of its beams."""
@@ -28,9 +28,9 @@ def generate(
             max_new_tokens=max_new_tokens,
             eos_token_id=list(eos) or None,
             pad_token_id=0,
-            repetition_penalty=rules.repetition_penalty,
-            min_new_tokens=rules.min_new_tokens or None,
-            suppress_tokens=list(rules.forbidden_token_ids) or None,
+            repetition_penalty=logits_options.repetition_penalty,
+            min_new_tokens=logits_options.min_new_tokens or None,
+            suppress_tokens=list(logits_options.forbidden_token_ids) or None,
             return_dict_in_generate=True,
             output_scores=True,
             **{"do_sample": False, **options},

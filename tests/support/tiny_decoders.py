@@ -28,8 +28,8 @@ from transformers import (
 )
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack
-from lora_mcl.decoding import Candidate, ColumnRequest, Engine, LogitRules
-from lora_mcl.decoding.rules import NO_RULES
+from lora_mcl.decoding import Candidate, ColumnRequest, Engine, LogitsOptions
+from lora_mcl.decoding.logits_processor import DEFAULT_LOGITS_OPTIONS
 from tests.support.fixtures.make_diverse_beam import PAD_TOKEN_ID, VOCAB_SIZE, fill_weights, tiny_llama
 
 TEXT = {
@@ -188,11 +188,11 @@ def decode(
     prompt: EmbeddedPrompt,
     requests: list[ColumnRequest],
     max_new_tokens: int,
-    rules: LogitRules = NO_RULES,
+    logits_options: LogitsOptions = DEFAULT_LOGITS_OPTIONS,
 ) -> Decoded:
     """Run a decode to its end."""
     columns: dict[str, tuple[Candidate, ...]] = {}
-    events = list(engine.decode(prompt, requests, max_new_tokens=max_new_tokens, rules=rules))
+    events = list(engine.decode(prompt, requests, max_new_tokens=max_new_tokens, logits_options=logits_options))
     for event in events:
         columns.update(event.columns)
     assert events[-1].done and not events[-1].stopped

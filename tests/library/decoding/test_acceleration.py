@@ -8,7 +8,7 @@ import torch
 
 from lora_mcl.adapters import BASE_ROW
 from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, EngineOptions, Greedy, Sampling
-from lora_mcl.decoding.static import Shape
+from lora_mcl.decoding.static import StaticShape
 from lora_mcl.errors import OptionsError
 from tests.library.decoding.test_shared_prompt import stack_on
 from tests.support.tiny_decoders import (
@@ -36,7 +36,7 @@ def accelerated(engine, acceleration="static", **options):
 
 
 def columns_on(media: int) -> list[ColumnRequest]:
-    return [replace(r, medium=medium, id=f"{r.id}-{medium}") for medium in range(media) for r in PAGE]
+    return [replace(r, prompt=medium, id=f"{r.id}-{medium}") for medium in range(media) for r in PAGE]
 
 
 @pytest.mark.parametrize("layers", [(0, 1), (1,)], ids=["all layers", "upper layer"])
@@ -76,13 +76,19 @@ def test_every_step_has_the_same_rows_and_is_built_once():
 
 
 def test_which_step_serves_which_request():
-    shape = Shape((1, 3), (0, 2), (0, 0), 0, prompt=100, written=20)
+    shape = StaticShape((1, 3), (0, 2), (0, 0), 0, prompt_capacity=100, written_capacity=20)
     rounded = shape.rounded()
-    assert (rounded.prompt, rounded.written) == (256, 32)
-    assert rounded.holds(shape) and rounded.holds(replace(shape, prompt=256)) and shape.rounded().holds(rounded)
-    for change in ({"prompt": 257}, {"written": 33}, {"rows": (1, 2)}, {"adapters": (0, 1)}, {"media": (0, 1)}):
-        assert not rounded.holds(replace(shape, **change))
-    assert not rounded.holds(replace(shape, trunk_depth=1))
+    assert (rounded.prompt_capacity, rounded.written_capacity) == (256, 32)
+    assert rounded.fits(shape) and rounded.fits(replace(shape, prompt_capacity=256)) and shape.rounded().fits(rounded)
+    for change in (
+        {"prompt_capacity": 257},
+        {"written_capacity": 33},
+        {"rows": (1, 2)},
+        {"adapters": (0, 1)},
+        {"prompt_of": (0, 1)},
+    ):
+        assert not rounded.fits(replace(shape, **change))
+    assert not rounded.fits(replace(shape, num_shared_layers=1))
 
 
 def test_a_second_decode_at_the_same_time_goes_without(caplog):

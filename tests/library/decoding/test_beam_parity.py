@@ -7,7 +7,7 @@ import torch
 
 from lora_mcl.adapters import BASE_ROW
 from lora_mcl.decoding import BeamSearch, ColumnRequest, Greedy
-from lora_mcl.decoding.rules import NO_RULES
+from lora_mcl.decoding.logits_processor import DEFAULT_LOGITS_OPTIONS
 from tests.support.reference import generate
 from tests.support.tiny_decoders import (
     DECODERS,
@@ -31,7 +31,7 @@ def assert_beams_equal(model, prompt, strategy, eos, max_new_tokens) -> tuple[in
         prompt,
         eos,
         max_new_tokens,
-        NO_RULES,
+        DEFAULT_LOGITS_OPTIONS,
         num_beams=strategy.num_beams,
         num_return_sequences=strategy.num_return_sequences or strategy.num_beams,
         length_penalty=strategy.length_penalty,
@@ -100,7 +100,7 @@ def test_each_adapter_equals_generate_under_that_adapter(num_beams, name):
     for column in columns:
         with stack.rows(torch.full((num_beams,), column.adapter)):
             tokens, scores = generate(
-                model, prompt, (3,), 10, NO_RULES, num_beams=num_beams, num_return_sequences=num_beams
+                model, prompt, (3,), 10, DEFAULT_LOGITS_OPTIONS, num_beams=num_beams, num_return_sequences=num_beams
             )
         candidates = decoded.columns[column.id]
         assert [list(candidate.tokens) for candidate in candidates] == tokens

@@ -5,16 +5,18 @@ import math
 import pytest
 import torch
 
-from lora_mcl.decoding import BeamSearch, DiverseBeamSearch, Greedy, LogitRules, SearchContext
-from lora_mcl.decoding.rules import NO_RULES, BoundRules
+from lora_mcl.decoding import BeamSearch, DecodeContext, DiverseBeamSearch, Greedy, LogitsOptions
+from lora_mcl.decoding.logits_processor import DEFAULT_LOGITS_OPTIONS, LogitsProcessor
 from lora_mcl.errors import LoraMclError, OptionsError
 
 A, B, C, EOS = range(4)
 
 
-def context(max_new_tokens: int = 5, rules: LogitRules = NO_RULES, eos: tuple[int, ...] = (EOS,)) -> SearchContext:
-    bound = BoundRules(rules, eos, torch.device("cpu"))
-    return SearchContext(bound, eos, pad_token_id=9, max_new_tokens=max_new_tokens)
+def context(
+    max_new_tokens: int = 5, logits_options: LogitsOptions = DEFAULT_LOGITS_OPTIONS, eos: tuple[int, ...] = (EOS,)
+) -> DecodeContext:
+    bound = LogitsProcessor(logits_options, eos, torch.device("cpu"))
+    return DecodeContext(bound, eos, pad_token_id=9, max_new_tokens=max_new_tokens)
 
 
 def scores(*rows: dict[int, float], vocab_size: int = 10) -> torch.Tensor:
@@ -26,41 +28,41 @@ def scores(*rows: dict[int, float], vocab_size: int = 10) -> torch.Tensor:
     return table.log()
 
 
-def advance(search, *rows: dict[int, float]):
+def update(decoder, *rows: dict[int, float]):
     table = scores(*rows)
-    return search.advance(table, table)
+    return decoder.update(table, table)
 
 
 def test_greedy_takes_the_best_token_until_the_end_of_sequence():
-    search = Greedy().search(context())
-    move = advance(search, {A: 0.3, B: 0.6})
-    assert (move.tokens, move.parents) == ((B,), (0,))
-    assert not search.finished and not search.candidates()[0].finished
-    assert advance(search, {EOS: 0.5, A: 0.4}).tokens == ()
-    (candidate,) = search.candidates()
-    assert search.finished and candidate.finished
+    decoder = Greedy().token_decoder(context())
+    chosen = update(decoder, {A: 0.3, B: 0.6})
+    assert (chosen.tokens, chosen.beam_idx) == ((B,), (0,))
+    assert not decoder.finished and not decoder.candidates()[0].finished
+    assert update(decoder, {EOS: 0.5, A: 0.4}).tokens == ()
+    (candidate,) = decoder.candidates()
+    assert decoder.finished and candidate.finished
     assert candidate.tokens == (B,) and candidate.length == 2
     assert candidate.log_prob == pytest.approx(math.log(0.6) + math.log(0.5))
     assert candidate.mean_log_prob == pytest.approx(candidate.log_prob / 2)
 
 
 def test_greedy_is_cut_at_max_new_tokens():
-    search = Greedy().search(context(max_new_tokens=2))
-    advance(search, {A: 0.9})
-    advance(search, {B: 0.9})
-    (candidate,) = search.candidates()
-    assert search.finished and candidate.finished
+    decoder = Greedy().token_decoder(context(max_new_tokens=2))
+    update(decoder, {A: 0.9})
+    update(decoder, {B: 0.9})
+    (candidate,) = decoder.candidates()
+    assert decoder.finished and candidate.finished
     assert candidate.tokens == (A, B) and candidate.length == 2
 
 
 def test_beam_search_keeps_the_best_sums_and_names_their_parents():
-    search = BeamSearch(2, length_penalty=0.0).search(context())
-    move = advance(search, {A: 0.6, B: 0.4})
-    assert (list(move.tokens), list(move.parents)) == ([A, B], [0, 0])
+    decoder = BeamSearch(2, length_penalty=0.0).token_decoder(context())
+    chosen = update(decoder, {A: 0.6, B: 0.4})
+    assert (list(chosen.tokens), list(chosen.beam_idx)) == ([A, B], [0, 0])
     # A is better so far, but what follows B is surer: both survivors continue row 1.
-    move = advance(search, {A: 0.3, B: 0.3, C: 0.3}, {A: 0.52, C: 0.48})
-    assert (list(move.tokens), list(move.parents)) == ([A, C], [1, 1])
-    first, second = search.candidates()
+    chosen = update(decoder, {A: 0.3, B: 0.3, C: 0.3}, {A: 0.52, C: 0.48})
+    assert (list(chosen.tokens), list(chosen.beam_idx)) == ([A, C], [1, 1])
+    first, second = decoder.candidates()
     assert (first.tokens, second.tokens) == ((B, A), (B, C))
     assert first.score == pytest.approx(math.log(0.4 * 0.52))
     assert first.log_prob == pytest.approx(first.score)
@@ -68,29 +70,29 @@ def test_beam_search_keeps_the_best_sums_and_names_their_parents():
 
 
 def test_beam_search_ends_when_no_open_beam_can_win():
-    search = BeamSearch(2, length_penalty=0.0).search(context())
-    advance(search, {EOS: 0.6, A: 0.4})
-    assert search.candidates()[0].tokens == ()
-    assert [candidate.finished for candidate in search.candidates()] == [True, False]
-    move = advance(search, {EOS: 0.9, B: 0.1}, {EOS: 1e-9})
-    assert search.finished and move.tokens == ()
-    assert [candidate.tokens for candidate in search.candidates()] == [(), (A,)]
-    assert search.candidates()[1].log_prob == pytest.approx(math.log(0.4 * 0.9))
+    decoder = BeamSearch(2, length_penalty=0.0).token_decoder(context())
+    update(decoder, {EOS: 0.6, A: 0.4})
+    assert decoder.candidates()[0].tokens == ()
+    assert [candidate.finished for candidate in decoder.candidates()] == [True, False]
+    chosen = update(decoder, {EOS: 0.9, B: 0.1}, {EOS: 1e-9})
+    assert decoder.finished and chosen.tokens == ()
+    assert [candidate.tokens for candidate in decoder.candidates()] == [(), (A,)]
+    assert decoder.candidates()[1].log_prob == pytest.approx(math.log(0.4 * 0.9))
 
 
 @pytest.mark.parametrize("strategy", [BeamSearch(2, early_stopping="never"), DiverseBeamSearch(4, 2, 0.0)], ids=str)
 def test_beams_stay_open_though_a_caption_may_end_in_many_ways(strategy):
-    search = strategy.search(context(eos=(EOS, 4, 5)))
-    move = advance(search, {EOS: 0.3, 4: 0.25, 5: 0.2, A: 0.15, B: 0.1})
-    assert list(move.tokens) == [A, B] * (strategy.num_beams // 2)
+    decoder = strategy.token_decoder(context(eos=(EOS, 4, 5)))
+    chosen = update(decoder, {EOS: 0.3, 4: 0.25, 5: 0.2, A: 0.15, B: 0.1})
+    assert list(chosen.tokens) == [A, B] * (strategy.num_beams // 2)
 
 
 def test_one_beam_is_greedy():
     steps = [{A: 0.5, EOS: 0.4}, {B: 0.7, EOS: 0.3}, {EOS: 0.6, A: 0.4}]
-    greedy, beam = Greedy().search(context()), BeamSearch(1).search(context())
+    greedy, beam = Greedy().token_decoder(context()), BeamSearch(1).token_decoder(context())
     for probabilities in steps:
-        advance(greedy, probabilities)
-        advance(beam, probabilities)
+        update(greedy, probabilities)
+        update(beam, probabilities)
         assert greedy.finished == beam.finished
         assert greedy.candidates()[0].tokens == beam.candidates()[0].tokens
         assert greedy.candidates()[0].log_prob == pytest.approx(beam.candidates()[0].log_prob)
@@ -98,50 +100,50 @@ def test_one_beam_is_greedy():
 
 
 def test_a_small_vocabulary_leaves_fewer_beams():
-    rules = LogitRules(forbidden_token_ids=(C, 4, 5, 6, 7, 8, 9))
-    search = BeamSearch(4).search(context(rules=rules, max_new_tokens=1))
-    advance(search, {A: 0.5, B: 0.3, EOS: 0.2})
-    assert [candidate.tokens for candidate in search.candidates()] == [(A,), (B,), ()]
+    logits_options = LogitsOptions(forbidden_token_ids=(C, 4, 5, 6, 7, 8, 9))
+    decoder = BeamSearch(4).token_decoder(context(logits_options=logits_options, max_new_tokens=1))
+    update(decoder, {A: 0.5, B: 0.3, EOS: 0.2})
+    assert [candidate.tokens for candidate in decoder.candidates()] == [(A,), (B,), ()]
 
 
 def test_groups_of_diverse_beam_search_avoid_each_others_tokens():
-    search = DiverseBeamSearch(2, 2, diversity_penalty=1.0).search(context())
-    move = advance(search, {A: 0.6, B: 0.3, C: 0.1})
-    assert (list(move.tokens), list(move.parents)) == ([A, B], [0, 0])
+    decoder = DiverseBeamSearch(2, 2, diversity_penalty=1.0).token_decoder(context())
+    chosen = update(decoder, {A: 0.6, B: 0.3, C: 0.1})
+    assert (list(chosen.tokens), list(chosen.beam_idx)) == ([A, B], [0, 0])
     # The second group pays 1 nat for C, and takes it all the same: nothing else is near.
-    move = advance(search, {C: 0.9}, {C: 0.9})
-    assert (list(move.tokens), list(move.parents)) == ([C, C], [0, 1])
-    first, second = search.candidates()
+    chosen = update(decoder, {C: 0.9}, {C: 0.9})
+    assert (list(chosen.tokens), list(chosen.beam_idx)) == ([C, C], [0, 1])
+    first, second = decoder.candidates()
     assert first.score == pytest.approx(math.log(0.6 * 0.9) / 2)
     assert second.score == pytest.approx((math.log(0.3 * 0.9) - 1.0) / 2)
     assert second.log_prob == pytest.approx(math.log(0.3 * 0.9))  # the model's own, without the penalty
 
 
 def test_groups_end_one_by_one_and_leave_their_rows():
-    search = DiverseBeamSearch(2, 2, diversity_penalty=0.5, early_stopping=True).search(context())
-    advance(search, {A: 0.6, B: 0.4})
-    move = advance(search, {EOS: 0.9, C: 0.1}, {C: 0.9})
-    assert (list(move.tokens), list(move.parents)) == ([C], [1])
-    assert not search.finished
-    assert advance(search, {EOS: 0.9}).tokens == []
-    assert search.finished
-    assert {candidate.tokens for candidate in search.candidates()} == {(A,), (B, C)}
+    decoder = DiverseBeamSearch(2, 2, diversity_penalty=0.5, early_stopping=True).token_decoder(context())
+    update(decoder, {A: 0.6, B: 0.4})
+    chosen = update(decoder, {EOS: 0.9, C: 0.1}, {C: 0.9})
+    assert (list(chosen.tokens), list(chosen.beam_idx)) == ([C], [1])
+    assert not decoder.finished
+    assert update(decoder, {EOS: 0.9}).tokens == []
+    assert decoder.finished
+    assert {candidate.tokens for candidate in decoder.candidates()} == {(A,), (B, C)}
 
 
 @pytest.mark.parametrize(
-    ("rules", "tokens", "expected"),
+    ("logits_options", "tokens", "expected"),
     [
-        (LogitRules(), (0, 1), [2.0, -1.0, 0.5]),
-        (LogitRules(repetition_penalty=2.0), (), [2.0, -1.0, 0.5]),
-        (LogitRules(repetition_penalty=2.0), (0, 1, 0), [1.0, -2.0, 0.5]),
-        (LogitRules(forbidden_token_ids=(0,)), (), [-math.inf, -1.0, 0.5]),
-        (LogitRules(min_new_tokens=2), (0,), [2.0, -1.0, -math.inf]),
-        (LogitRules(min_new_tokens=2), (0, 0), [2.0, -1.0, 0.5]),
+        (LogitsOptions(), (0, 1), [2.0, -1.0, 0.5]),
+        (LogitsOptions(repetition_penalty=2.0), (), [2.0, -1.0, 0.5]),
+        (LogitsOptions(repetition_penalty=2.0), (0, 1, 0), [1.0, -2.0, 0.5]),
+        (LogitsOptions(forbidden_token_ids=(0,)), (), [-math.inf, -1.0, 0.5]),
+        (LogitsOptions(min_new_tokens=2), (0,), [2.0, -1.0, -math.inf]),
+        (LogitsOptions(min_new_tokens=2), (0, 0), [2.0, -1.0, 0.5]),
     ],
 )
-def test_rules_by_hand(rules, tokens, expected):
+def test_rules_by_hand(logits_options, tokens, expected):
     given = torch.tensor([[2.0, -1.0, 0.5]])
-    assert BoundRules(rules, (2,), torch.device("cpu"))(given, [tokens]).tolist() == [expected]
+    assert LogitsProcessor(logits_options, (2,), torch.device("cpu"))(given, [tokens]).tolist() == [expected]
     assert given.tolist() == [[2.0, -1.0, 0.5]]
 
 
@@ -158,11 +160,11 @@ def test_rules_by_hand(rules, tokens, expected):
         (lambda: DiverseBeamSearch(4, 3, 0.5), "num_beam_groups must divide num_beams: 3 does not divide 4"),
         (lambda: DiverseBeamSearch(2, 4, 0.5), "num_beam_groups must divide num_beams: 4 does not divide 2"),
         (lambda: DiverseBeamSearch(4, 2, -0.5), "diversity_penalty must be a finite number of at least 0"),
-        (lambda: LogitRules(repetition_penalty=0.0), "repetition_penalty must be above 0"),
-        (lambda: LogitRules(min_new_tokens=-1), "min_new_tokens must be a whole number of at least 0"),
-        (lambda: LogitRules(forbidden_token_ids=[1]), "forbidden_token_ids must be a tuple"),
-        (lambda: LogitRules(forbidden_token_ids=(1, -2)), "forbidden_token_ids must hold token ids"),
-        (lambda: LogitRules(forbidden_token_ids=(1, 1)), "forbidden_token_ids names a token twice"),
+        (lambda: LogitsOptions(repetition_penalty=0.0), "repetition_penalty must be above 0"),
+        (lambda: LogitsOptions(min_new_tokens=-1), "min_new_tokens must be a whole number of at least 0"),
+        (lambda: LogitsOptions(forbidden_token_ids=[1]), "forbidden_token_ids must be a tuple"),
+        (lambda: LogitsOptions(forbidden_token_ids=(1, -2)), "forbidden_token_ids must hold token ids"),
+        (lambda: LogitsOptions(forbidden_token_ids=(1, 1)), "forbidden_token_ids names a token twice"),
     ],
 )
 def test_options_are_refused_with_the_reason(make, message):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lora_mcl.adapters import BASE_ROW
-from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, LogitRules
+from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, LogitsOptions
 from tests.support.fixtures.make_diverse_beam import prompt_embeds, settings, tiny_llama
 from tests.support.paths import ROOT
 from tests.support.tiny_decoders import (
@@ -29,10 +29,10 @@ def answer(case: dict, strategy: DiverseBeamSearch | BeamSearch):
     model = model_of_seed(case["seed"])
     embeds = prompt_embeds(model, case["seed"])
     prompt = EmbeddedPrompt(embeds, torch.ones(embeds.shape[:2], dtype=torch.long))
-    rules = LogitRules(case["repetition_penalty"], case["min_new_tokens"])
+    logits_options = LogitsOptions(case["repetition_penalty"], case["min_new_tokens"])
     engine = engine_of(model, None, tuple(case["eos_token_ids"]))
     column = ColumnRequest("dbs", BASE_ROW, strategy)
-    return decode(engine, prompt, [column], case["max_new_tokens"], rules).columns["dbs"]
+    return decode(engine, prompt, [column], case["max_new_tokens"], logits_options).columns["dbs"]
 
 
 def strategy_of(case: dict) -> DiverseBeamSearch:

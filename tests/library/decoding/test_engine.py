@@ -14,7 +14,7 @@ from lora_mcl.decoding import (
     Engine,
     EngineOptions,
     Greedy,
-    LogitRules,
+    LogitsOptions,
     Sampling,
 )
 from lora_mcl.errors import OptionsError
@@ -57,14 +57,16 @@ def counted(model: torch.nn.Module) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen2-sliding", "llava-next", "qwen2-audio"])
-@pytest.mark.parametrize("rules", [LogitRules(), LogitRules(1.3, 3, (1, 8))], ids=["free", "rules"])
-def test_each_column_of_a_mixed_request_is_what_it_is_alone(name, rules):
+@pytest.mark.parametrize(
+    "logits_options", [LogitsOptions(), LogitsOptions(1.3, 3, (1, 8))], ids=["free", "constrained"]
+)
+def test_each_column_of_a_mixed_request_is_what_it_is_alone(name, logits_options):
     model = DECODERS[name](2)
     engine = engine_of(model, random_stack(model, (2, 4, 3, 6)), EOS)
     prompt = prompt_of(model, 9)
-    together = decode(engine, prompt, PAGE, 12, rules)
+    together = decode(engine, prompt, PAGE, 12, logits_options)
     for request in PAGE:
-        alone = decode(engine, prompt, [request], 12, rules)
+        alone = decode(engine, prompt, [request], 12, logits_options)
         assert_same(together.columns[request.id], alone.columns[request.id])
     assert len({together.columns[f"hypothesis-{k}"][0].tokens for k in range(3)}) == 3
 
@@ -150,11 +152,11 @@ def test_in_bfloat16_columns_are_what_they_are_alone(name):
     stack = None if name == "gpt2" else random_stack(model, (2, 4, 3, 6))
     engine = engine_of(model, stack, EOS)
     prompt = prompt_of(model, 9, 5)
-    columns = [replace(r, id=f"{r.id}-{m}", medium=m, adapter=r.adapter if stack else -1) for m in (0, 1) for r in PAGE]
+    columns = [replace(r, id=f"{r.id}-{m}", prompt=m, adapter=r.adapter if stack else -1) for m in (0, 1) for r in PAGE]
     together = decode(engine, prompt, columns, 8).columns
     same = []
     for column in columns:
-        alone = decode(engine, row_of(prompt, column.medium), [replace(column, medium=0)], 8).columns[column.id]
+        alone = decode(engine, row_of(prompt, column.prompt), [replace(column, prompt=0)], 8).columns[column.id]
         for ours, theirs in zip(together[column.id], alone, strict=True):
             same.append(ours.tokens == theirs.tokens)
             assert not same[-1] or ours.log_prob == pytest.approx(theirs.log_prob, abs=0.3)
@@ -177,9 +179,9 @@ def test_log_prob_is_the_models_own_whatever_the_rules_and_penalties(name, dtype
     model = DECODERS[name](0).to(dtype)
     prompt = prompt_of(model, 6)
     columns = [ColumnRequest(r.id, BASE_ROW, r.strategy) for r in PAGE]
-    rules = LogitRules(repetition_penalty=1.5, min_new_tokens=3, forbidden_token_ids=(2,))
+    logits_options = LogitsOptions(repetition_penalty=1.5, min_new_tokens=3, forbidden_token_ids=(2,))
     ended = 0
-    for candidates in decode(engine_of(model, None, (3,)), prompt, columns, 10, rules).columns.values():
+    for candidates in decode(engine_of(model, None, (3,)), prompt, columns, 10, logits_options).columns.values():
         for candidate in candidates:
             is_ended = candidate.length > len(candidate.tokens)
             ended += is_ended
@@ -278,46 +280,48 @@ def test_requests_that_do_not_fit_are_refused_before_anything_runs():
     prompt = prompt_of(model, 5, 3)
     greedy = Greedy()
     cases = [
-        (stack, [], 5, LogitRules(), "at least one column"),
+        (stack, [], 5, LogitsOptions(), "at least one column"),
         (
             stack,
             [ColumnRequest("a", 0, greedy), ColumnRequest("a", 1, greedy)],
             5,
-            LogitRules(),
+            LogitsOptions(),
             "distinct ids",
         ),
-        (stack, [ColumnRequest("a", 2, greedy)], 5, LogitRules(), "asks for adapter 2, but there are 2"),
-        (stack, [ColumnRequest("a", -2, greedy)], 5, LogitRules(), "asks for adapter -2"),
-        (None, [ColumnRequest("a", 0, greedy)], 5, LogitRules(), "asks for adapter 0, but there are 0"),
+        (stack, [ColumnRequest("a", 2, greedy)], 5, LogitsOptions(), "asks for adapter 2, but there are 2"),
+        (stack, [ColumnRequest("a", -2, greedy)], 5, LogitsOptions(), "asks for adapter -2"),
+        (None, [ColumnRequest("a", 0, greedy)], 5, LogitsOptions(), "asks for adapter 0, but there are 0"),
         (
             stack,
-            [ColumnRequest("a", 0, greedy, medium=2)],
+            [ColumnRequest("a", 0, greedy, prompt=2)],
             5,
-            LogitRules(),
-            "asks for medium 2, but there are 2",
+            LogitsOptions(),
+            "asks for prompt 2, but there are 2",
         ),
-        (stack, [ColumnRequest("a", 0, greedy)], 0, LogitRules(), "max_new_tokens must be"),
-        (stack, [ColumnRequest("a", 0, greedy)], 5, LogitRules(min_new_tokens=6), "6 > 5"),
-        (stack, [ColumnRequest("a", 0, greedy)], 5, LogitRules(forbidden_token_ids=(3,)), "end-of-sequence"),
+        (stack, [ColumnRequest("a", 0, greedy)], 0, LogitsOptions(), "max_new_tokens must be"),
+        (stack, [ColumnRequest("a", 0, greedy)], 5, LogitsOptions(min_new_tokens=6), "6 > 5"),
+        (stack, [ColumnRequest("a", 0, greedy)], 5, LogitsOptions(forbidden_token_ids=(3,)), "end-of-sequence"),
         (
             stack,
             [ColumnRequest("a", 0, greedy)],
             5,
-            LogitRules(forbidden_token_ids=(1, VOCAB_SIZE)),
+            LogitsOptions(forbidden_token_ids=(1, VOCAB_SIZE)),
             rf"which has {VOCAB_SIZE}: \[{VOCAB_SIZE}\] are not",
         ),
         (
             stack,
             [ColumnRequest("a", 0, greedy)],
             5,
-            LogitRules(min_new_tokens=1, forbidden_token_ids=(*range(3), *range(4, VOCAB_SIZE))),
+            LogitsOptions(min_new_tokens=1, forbidden_token_ids=(*range(3), *range(4, VOCAB_SIZE))),
             "leave no token that may come next",
         ),
-        (stack, [ColumnRequest("a", 0, greedy)], 125, LogitRules(), "5 positions and 125 new.*can be 124 at most"),
+        (stack, [ColumnRequest("a", 0, greedy)], 125, LogitsOptions(), "5 positions and 125 new.*can be 124 at most"),
     ]
-    for adapters, requests, max_new_tokens, rules, message in cases:
+    for adapters, requests, max_new_tokens, logits_options, message in cases:
         with pytest.raises(OptionsError, match=message):
-            engine_of(model, adapters).decode(prompt, requests, max_new_tokens=max_new_tokens, rules=rules)
+            engine_of(model, adapters).decode(
+                prompt, requests, max_new_tokens=max_new_tokens, logits_options=logits_options
+            )
     right_padded = EmbeddedPrompt(prompt.inputs_embeds, prompt.attention_mask.flip(1))
     with pytest.raises(OptionsError, match="padded at their left"):
         engine_of(model, stack).decode(right_padded, [ColumnRequest("a", 0, greedy)], max_new_tokens=5)
@@ -330,9 +334,9 @@ def test_requests_that_do_not_fit_are_refused_before_anything_runs():
 @pytest.mark.parametrize("strategy", [Greedy(), BeamSearch(3), DiverseBeamSearch(4, 2, 0.7), Sampling(2)], ids=str)
 def test_where_all_but_the_end_is_forbidden_captions_are_empty(strategy):
     model = DECODERS["llama"](0)
-    rules = LogitRules(forbidden_token_ids=(*range(3), *range(4, VOCAB_SIZE)))
+    logits_options = LogitsOptions(forbidden_token_ids=(*range(3), *range(4, VOCAB_SIZE)))
     column = ColumnRequest("a", BASE_ROW, strategy)
-    candidates = decode(engine_of(model, None, (3,)), prompt_of(model, 5), [column], 6, rules).columns["a"]
+    candidates = decode(engine_of(model, None, (3,)), prompt_of(model, 5), [column], 6, logits_options).columns["a"]
     assert candidates and all(candidate.tokens == () and candidate.finished for candidate in candidates)
 
 
@@ -340,7 +344,7 @@ def test_where_all_but_the_end_is_forbidden_captions_are_empty(strategy):
 def test_a_caption_may_reach_the_models_last_position(name):
     model = DECODERS[name](0)
     prompt = prompt_of(model, 120, 117)
-    column = ColumnRequest("a", BASE_ROW, Greedy(), medium=1)
+    column = ColumnRequest("a", BASE_ROW, Greedy(), prompt=1)
     (candidate,) = decode(engine_of(model, None, ()), prompt, [column], 12).columns["a"]
     assert candidate.length == 12
     with pytest.raises(OptionsError, match="can be 12 at most"):

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from lora_mcl.adapters import BASE_ROW
-from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, Greedy, LogitRules, Sampling
+from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, Greedy, LogitsOptions, Sampling
 from lora_mcl.decoding.sampling import sample_seeds
 from lora_mcl.models import AudioLanguageModel
 from tests.support.reference import generate
@@ -22,12 +22,12 @@ from tests.support.tiny_decoders import (
     prompt_of,
 )
 
-RULES = {
-    "none": LogitRules(),
-    "repetition": LogitRules(repetition_penalty=1.4),
-    "min length": LogitRules(min_new_tokens=6),
-    "forbidden": LogitRules(forbidden_token_ids=(1, 8, 20)),
-    "all": LogitRules(repetition_penalty=0.8, min_new_tokens=4, forbidden_token_ids=(2, 7)),
+LOGITS_OPTIONS = {
+    "none": LogitsOptions(),
+    "repetition": LogitsOptions(repetition_penalty=1.4),
+    "min length": LogitsOptions(min_new_tokens=6),
+    "forbidden": LogitsOptions(forbidden_token_ids=(1, 8, 20)),
+    "all": LogitsOptions(repetition_penalty=0.8, min_new_tokens=4, forbidden_token_ids=(2, 7)),
 }
 ENDS = {
     "none": (5, 13, 24, 29),
@@ -52,18 +52,18 @@ REQUEST = [
 ]
 
 
-@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("setting", LOGITS_OPTIONS)
 @pytest.mark.parametrize("name", DECODERS)
-def test_a_mixed_request_equals_generate(name, rules):
+def test_a_mixed_request_equals_generate(name, setting):
     ended = 0
     for seed in (1, 2):
         model = DECODERS[name](seed)
-        prompt, eos = prompt_of(model, 8, seed=seed), ENDS[rules]
+        prompt, eos = prompt_of(model, 8, seed=seed), ENDS[setting]
         engine = engine_of(model, None, eos)
-        mixed = decode(engine, prompt, REQUEST, LENGTH, RULES[rules]).columns
+        mixed = decode(engine, prompt, REQUEST, LENGTH, LOGITS_OPTIONS[setting]).columns
 
         def reference(model=model, prompt=prompt, eos=eos, **options):
-            return generate(model, prompt, eos, LENGTH, RULES[rules], **options)
+            return generate(model, prompt, eos, LENGTH, LOGITS_OPTIONS[setting], **options)
 
         assert [list(candidate.tokens) for candidate in mixed["greedy"]] == reference()[0]
         for id, strategy in BEAMS.items():
@@ -79,7 +79,7 @@ def test_a_mixed_request_equals_generate(name, rules):
             torch.manual_seed(sample_seed)
             assert [list(candidate.tokens)] == reference(do_sample=True, **SAMPLED)[0]
         # transformers 5 has no diverse beam search: alone, ours equals stored answers of transformers 4.
-        alone = decode(engine, prompt, [REQUEST[-2]], LENGTH, RULES[rules]).columns
+        alone = decode(engine, prompt, [REQUEST[-2]], LENGTH, LOGITS_OPTIONS[setting]).columns
         assert_same(mixed["diverse-beam"], alone["diverse-beam"])
         ended += sum(len(candidate.tokens) < LENGTH for candidates in mixed.values() for candidate in candidates)
     assert ended > 0
@@ -97,7 +97,7 @@ def test_sounds_in_one_padded_call_equal_the_stock_model_one_by_one(tmp_path):
         functional.pad(p.inputs_embeds, (0, 0, max(lengths) - n, 0)) for p, n in zip(prompts, lengths, strict=True)
     ]
     mask = torch.tensor([[0] * (max(lengths) - n) + [1] * n for n in lengths])
-    columns = [replace(request, medium=m, id=f"{request.id}-{m}") for m in (0, 1) for request in REQUEST]
+    columns = [replace(request, prompt=m, id=f"{request.id}-{m}") for m in (0, 1) for request in REQUEST]
     engine = engine_of(model, None, audio.eos_token_ids)
     decoded = decode(engine, EmbeddedPrompt(torch.cat(padded), mask), columns, 8).columns
     for medium, clip in enumerate(clips):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lora_mcl.adapters import BASE_ROW
-from lora_mcl.decoding import BeamSearch, ColumnRequest, Greedy, LogitRules, Sampling, SearchContext
-from lora_mcl.decoding.rules import NO_RULES, BoundRules
+from lora_mcl.decoding import BeamSearch, ColumnRequest, DecodeContext, Greedy, LogitsOptions, Sampling
+from lora_mcl.decoding.logits_processor import DEFAULT_LOGITS_OPTIONS, LogitsProcessor
 from lora_mcl.decoding.sampling import sample_seeds
 from lora_mcl.errors import OptionsError
 from tests.support.reference import generate
@@ -23,16 +23,18 @@ from tests.support.tiny_decoders import (
 A, B, C, D, EOS = range(5)
 
 
-def context(max_new_tokens: int = 1, rules: LogitRules = NO_RULES) -> SearchContext:
-    return SearchContext(BoundRules(rules, (EOS,), torch.device("cpu")), (EOS,), 9, max_new_tokens)
+def context(max_new_tokens: int = 1, logits_options: LogitsOptions = DEFAULT_LOGITS_OPTIONS) -> DecodeContext:
+    return DecodeContext(LogitsProcessor(logits_options, (EOS,), torch.device("cpu")), (EOS,), 9, max_new_tokens)
 
 
-def first_tokens(options: dict, probabilities: list[float], count: int = 400, rules: LogitRules = NO_RULES) -> Counter:
+def first_tokens(
+    options: dict, probabilities: list[float], count: int = 400, logits_options: LogitsOptions = DEFAULT_LOGITS_OPTIONS
+) -> Counter:
     """How often each token comes first in ``count`` samples."""
     log_probs = torch.tensor([probabilities]).log()
-    search = Sampling(count, **options).search(context(rules=rules))
-    assert search.advance(log_probs, log_probs).tokens == []
-    return Counter(sample.tokens[0] for sample in search.candidates())
+    decoder = Sampling(count, **options).token_decoder(context(logits_options=logits_options))
+    assert decoder.update(log_probs, log_probs).tokens == []
+    return Counter(sample.tokens[0] for sample in decoder.candidates())
 
 
 @pytest.mark.parametrize(
@@ -63,23 +65,23 @@ def test_what_is_drawn_and_how_often(options, kept):
 
 
 def test_the_rules_come_before_the_draw():
-    drawn = first_tokens({"top_k": 1}, [0.45, 0.3, 0.15, 0.1], rules=LogitRules(forbidden_token_ids=(A,)))
+    drawn = first_tokens({"top_k": 1}, [0.45, 0.3, 0.15, 0.1], logits_options=LogitsOptions(forbidden_token_ids=(A,)))
     assert set(drawn) == {B}
 
 
 def test_log_prob_is_the_models_own_and_samples_end_one_by_one():
-    search = Sampling(6, temperature=3.0, seed=5).search(context(max_new_tokens=4))
+    decoder = Sampling(6, temperature=3.0, seed=5).token_decoder(context(max_new_tokens=4))
     probabilities = torch.tensor([[0.4, 0.1, 0.1, 0.1, 0.3]])
     rows = 1
     for _ in range(4):
         table = probabilities.expand(rows, -1).log()
-        move = search.advance(table, table)
-        assert all(parent < rows for parent in move.parents)
-        rows = len(move.tokens)
-    assert search.finished and rows == 0
-    lengths = {candidate.length for candidate in search.candidates()}
+        chosen = decoder.update(table, table)
+        assert all(parent < rows for parent in chosen.beam_idx)
+        rows = len(chosen.tokens)
+    assert decoder.finished and rows == 0
+    lengths = {candidate.length for candidate in decoder.candidates()}
     assert 4 in lengths and len(lengths) > 1
-    for candidate in search.candidates():
+    for candidate in decoder.candidates():
         tokens = [*candidate.tokens, *([EOS] if candidate.length > len(candidate.tokens) else [])]
         assert candidate.finished and candidate.score == candidate.log_prob
         assert candidate.log_prob == pytest.approx(float(probabilities.log()[0, tokens].sum()), abs=1e-5)
@@ -123,15 +125,15 @@ def test_samples_equal_generate(name, options):
     """Beside beams, under rules, with several ends: every sample is what generate draws with its seed."""
     model = DECODERS[name](2)
     prompt = prompt_of(model, 6)
-    rules = LogitRules(repetition_penalty=1.2, min_new_tokens=2, forbidden_token_ids=(1, 8))
+    logits_options = LogitsOptions(repetition_penalty=1.2, min_new_tokens=2, forbidden_token_ids=(1, 8))
     columns = [
         ColumnRequest("beam", BASE_ROW, BeamSearch(3)),
         ColumnRequest("samples", BASE_ROW, Sampling(4, seed=3, **options)),
     ]
-    samples = decode(engine_of(model, None, (3, 11)), prompt, columns, 12, rules).columns["samples"]
+    samples = decode(engine_of(model, None, (3, 11)), prompt, columns, 12, logits_options).columns["samples"]
     for candidate, seed in zip(samples, sample_seeds(3, 4), strict=True):
         torch.manual_seed(seed)
-        drawn, _ = generate(model, prompt, (3, 11), 12, rules, do_sample=True, **{"top_k": 0, **options})
+        drawn, _ = generate(model, prompt, (3, 11), 12, logits_options, do_sample=True, **{"top_k": 0, **options})
         assert [list(candidate.tokens)] == drawn
     assert len({candidate.tokens for candidate in samples}) > 1
 

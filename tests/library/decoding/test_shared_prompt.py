@@ -1,4 +1,4 @@
-"""Shared prompts and the shared trunk: ordinary attention, fewer states, fewer rows, the same answers."""
+"""Shared prompts and shared layers: ordinary attention, fewer cached states, fewer rows, the same answers."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,18 +11,17 @@ from transformers.cache_utils import DynamicLayer
 
 from lora_mcl.adapters import BASE_ROW
 from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, EngineOptions, Greedy, Sampling
-from lora_mcl.decoding.prefill import Source, prefill
-from lora_mcl.decoding.rows import LiveRows
-from lora_mcl.decoding.rules import NO_RULES
+from lora_mcl.decoding.decode_state import DecodeState
+from lora_mcl.decoding.logits_processor import DEFAULT_LOGITS_OPTIONS
+from lora_mcl.decoding.prefill import Prefix, prefill
+from lora_mcl.decoding.prefix_groups import EqualGroups, PrefixGroups
+from lora_mcl.decoding.shared_layers import decoder_layers, decoder_of, num_shared_layers
 from lora_mcl.decoding.shared_prompt import (
-    Run,
-    Seating,
+    SharedKV,
     SharedPromptLayer,
-    SharedStates,
     can_share_prompts,
     shared_prompt_attention,
 )
-from lora_mcl.decoding.trunk import decoder_layers, decoder_of, trunk_depth
 from tests.support.reference import generate
 from tests.support.tiny_decoders import (
     DECODERS,
@@ -38,11 +37,13 @@ from tests.support.tiny_decoders import (
 LAYOUTS = [[0, 1, 2], [0, 0, 0], [0, 1, 1, 2, 2, 2], [0, 1, 2, 2, 2], [2, 0, 2, 1, 1], [1, 0, 1, 0]]
 
 
-def test_a_seating_by_hand():
-    assert Seating.of([0, 1, 2, 2]) == Seating((Run(slice(0, 2), slice(0, 2)), Run(slice(2, 3), slice(2, 4))))
-    mixed = Seating.of([1, 0, 1])
-    assert mixed.runs == (Run(slice(0, 1), slice(0, 1)), Run(slice(1, 2), slice(1, 3)))
-    assert mixed.order.tolist() == [1, 0, 2] and mixed.back.tolist() == [1, 0, 2]
+def test_prefix_groups_by_hand():
+    assert PrefixGroups.of([0, 1, 2, 2]) == PrefixGroups(
+        (EqualGroups(slice(0, 2), slice(0, 2)), EqualGroups(slice(2, 3), slice(2, 4)))
+    )
+    mixed = PrefixGroups.of([1, 0, 1])
+    assert mixed.runs == (EqualGroups(slice(0, 1), slice(0, 1)), EqualGroups(slice(1, 2), slice(1, 3)))
+    assert mixed.order.tolist() == [1, 0, 2] and mixed.inverse.tolist() == [1, 0, 2]
 
 
 @pytest.mark.parametrize("prompts", LAYOUTS, ids=str)
@@ -51,7 +52,7 @@ def test_a_product_with_each_rows_own_prompt(prompts):
     rows = torch.randn(len(prompts), 2, 3, 4, generator=generator)
     matrices = torch.randn(max(prompts) + 1, 2, 4, 5, generator=generator)
     expected = torch.stack([row @ matrices[prompt] for row, prompt in zip(rows, prompts, strict=True)])
-    torch.testing.assert_close(Seating.of(prompts).product(rows, matrices), expected)
+    torch.testing.assert_close(PrefixGroups.of(prompts).product(rows, matrices), expected)
 
 
 @pytest.mark.parametrize("prompts", LAYOUTS, ids=str)
@@ -71,12 +72,12 @@ def test_attention_on_shared_prompts_is_ordinary_attention(prompts, heads, dtype
     padding = torch.arange(length) < torch.tensor([2, 0, 4][:count])[:, None]
     bias = torch.zeros(rows, 1, 1, length + written)
     bias[..., :length].masked_fill_(padding[prompts][:, None, None], -torch.inf)
-    seating = Seating.of(prompts)
+    groups = PrefixGroups.of(prompts)
     answer, _ = shared_prompt_attention(
         torch.nn.Module(),
         query,
-        SharedStates(prompt_keys, keys, seating, bias),
-        SharedStates(prompt_values, values, seating),
+        SharedKV(prompt_keys, keys, groups, bias),
+        SharedKV(prompt_values, values, groups),
         None,
         scaling=0.3,
     )
@@ -92,7 +93,7 @@ def test_attention_on_shared_prompts_is_ordinary_attention(prompts, heads, dtype
 
 
 def test_a_kind_of_attention_that_is_not_computed_is_refused():
-    states = SharedStates(torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 1, 4), Seating.of([0]))
+    states = SharedKV(torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 1, 4), PrefixGroups.of([0]))
     with pytest.raises(ValueError, match=r"Module uses softcap.*share_prompts=False"):
         shared_prompt_attention(torch.nn.Module(), torch.zeros(1, 1, 1, 4), states, states, None, softcap=50.0)
 
@@ -142,7 +143,7 @@ def test_sharing_changes_no_answer(name):
     model = DECODERS[name](1)
     stack = stack_on(model, 0, 1)
     prompt = prompt_of(model, 4, 9)
-    columns = [replace(r, medium=medium, id=f"{r.id}-{medium}") for medium in (1, 0) for r in PAGE]
+    columns = [replace(r, prompt=medium, id=f"{r.id}-{medium}") for medium in (1, 0) for r in PAGE]
     sharing = engine_of(model, stack, (3, 11, 27))
     copying = replace(sharing, options=EngineOptions(share_prompts=False))
     shared, copied = (decode(engine, prompt, columns, 12).columns for engine in (sharing, copying))
@@ -152,9 +153,9 @@ def test_sharing_changes_no_answer(name):
 
 def scores_of(model: torch.nn.Module, prompt, tokens: list[int], share_prompts: bool) -> torch.Tensor:
     """[T, V] log-probabilities after each of ``tokens``, whatever the model would have written."""
-    sources = [Source(0, BASE_ROW)]
-    read = prefill(model, None, prompt.inputs_embeds, prompt.attention_mask, sources)
-    rows = LiveRows(model, None, read, sources, share_prompts=share_prompts)
+    prefixes = [Prefix(0, BASE_ROW)]
+    read = prefill(model, None, prompt.inputs_embeds, prompt.attention_mask, prefixes)
+    rows = DecodeState(model, None, read, prefixes, share_prompts=share_prompts)
     return torch.cat([rows.step([token], [0]) for token in tokens]).log_softmax(dim=-1)
 
 
@@ -207,12 +208,12 @@ def test_the_models_own_attention_is_put_back(implementation):
 @pytest.mark.parametrize("share_prompts", [True, False])
 @pytest.mark.parametrize("lengths", [(8,), (5, 9, 7)], ids=str)
 @pytest.mark.parametrize("name", DECODERS)
-def test_the_trunk_is_read_once_for_each_medium(name, lengths, share_prompts):
+def test_the_shared_layers_are_read_once_for_each_medium(name, lengths, share_prompts):
     model = DECODERS[name](3)
     engine = replace(engine_of(model, stack_on(model, 1), (3, 11)), options=EngineOptions(share_prompts))
     prompt = prompt_of(model, *lengths)
-    columns = [replace(r, medium=m, id=f"{r.id}-{m}") for m in range(len(lengths)) for r in PAGE[::2]]
-    assert trunk_depth(decoder_layers(decoder_of(model))) == 1
+    columns = [replace(r, prompt=m, id=f"{r.id}-{m}") for m in range(len(lengths)) for r in PAGE[::2]]
+    assert num_shared_layers(decoder_layers(decoder_of(model))) == 1
     with rows_of_layers(model) as (rows, caches):
         together = decode(engine, prompt, columns, 10).columns
     assert isinstance(caches[0].layers[0], DynamicLayer)
@@ -220,12 +221,12 @@ def test_the_trunk_is_read_once_for_each_medium(name, lengths, share_prompts):
     assert rows[0][1:] == rows[1][1:]
     for column in columns:
         with rows_of_layers(model) as (rows, _):
-            alone = decode(engine, row_of(prompt, column.medium), [replace(column, medium=0)], 10).columns
+            alone = decode(engine, row_of(prompt, column.prompt), [replace(column, prompt=0)], 10).columns
         assert [layer[0] for layer in rows] == [1, 1]
         assert_same(together[column.id], alone[column.id])
 
 
-def test_the_trunks_states_are_held_once_for_each_medium():
+def test_the_states_of_shared_layers_are_held_once_for_each_medium():
     model = DECODERS["llama"](3)
     engine = engine_of(model, stack_on(model, 1), ())
     with rows_of_layers(model) as (_, caches):
@@ -235,7 +236,7 @@ def test_the_trunks_states_are_held_once_for_each_medium():
         assert [layer.prompt_keys.shape[0] for layer in caches[-1].layers] == [1, 4]
 
 
-def test_on_a_shared_trunk_each_adapter_equals_generate():
+def test_on_shared_layers_each_adapter_equals_generate():
     model = DECODERS["llama"](0)
     stack = stack_on(model, 1)
     prompt = prompt_of(model, 7)
@@ -243,13 +244,13 @@ def test_on_a_shared_trunk_each_adapter_equals_generate():
     decoded = decode(engine_of(model, stack), prompt, columns, 10).columns
     for column in columns:
         with stack.rows(torch.full((2,), column.adapter)):
-            tokens, _ = generate(model, prompt, (3,), 10, NO_RULES, num_beams=2, num_return_sequences=2)
+            tokens, _ = generate(model, prompt, (3,), 10, DEFAULT_LOGITS_OPTIONS, num_beams=2, num_return_sequences=2)
         assert [list(candidate.tokens) for candidate in decoded[column.id]] == tokens
     assert len({candidates[0].tokens for candidates in decoded.values()}) == 4
 
 
-def test_adapters_on_the_first_layer_leave_no_trunk():
+def test_adapters_on_the_first_layer_leave_no_shared_layers():
     model = DECODERS["llama"](0)
     random_stack(model, (2,))
-    assert trunk_depth(decoder_layers(decoder_of(model))) == 0
-    assert trunk_depth(decoder_layers(decoder_of(DECODERS["llama"](0)))) == 1  # none at all: all but the last layer
+    assert num_shared_layers(decoder_layers(decoder_of(model))) == 0
+    assert num_shared_layers(decoder_layers(decoder_of(DECODERS["llama"](0)))) == 1  # no adapter

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from lora_mcl.adapters import AdapterStack
-from lora_mcl.decoding import ColumnRequest, Engine, LogitRules
+from lora_mcl.decoding import ColumnRequest, Engine, LogitsOptions
 from lora_mcl.models.base import EncodedPrompt, MediaLanguageModel
 from lora_mcl.trainer.batch import pad_left
 
@@ -25,18 +25,20 @@ def generate(
 ) -> Iterator[dict[str, list[str]]]:
     """For each medium (a picture, a clip's samples), every column's captions, best first; several media at once."""
     engine = Engine(media.model, stack, media.eos_token_ids, media.pad_token_id)
-    rules = LogitRules(forbidden_token_ids=media.forbidden_token_ids)
+    logits_options = LogitsOptions(forbidden_token_ids=media.forbidden_token_ids)
     for start in range(0, len(inputs), MEDIA_AT_ONCE):
         encoded = [media.encode(one, prompt) for one in inputs[start : start + MEDIA_AT_ONCE]]
         embeds, mask = pad_left([one.inputs_embeds[0] for one in encoded])
         placed = [
-            ColumnRequest(f"{number}/{request.id}", request.adapter, request.strategy, medium=number)
+            ColumnRequest(f"{number}/{request.id}", request.adapter, request.strategy, prompt=number)
             for number in range(len(encoded))
             for request in requests
         ]
         columns: dict[str, Any] = {}
         with torch.inference_mode():
-            for event in engine.decode(EncodedPrompt(embeds, mask), placed, max_new_tokens=max_new_tokens, rules=rules):
+            for event in engine.decode(
+                EncodedPrompt(embeds, mask), placed, max_new_tokens=max_new_tokens, logits_options=logits_options
+            ):
                 columns |= event.columns
         for number in range(len(encoded)):
             yield {

@@ -1,7 +1,7 @@
-"""What a decoding strategy is: frozen options that start a search, which moves on the scores of its rows.
+"""The interface of a decoding strategy: frozen options that start a TokenDecoder, which chooses the next tokens.
 
-There is no model here. The engine shows a search the next-token scores of its rows; the search answers with
-the tokens to append and the row that each continuation extends.
+There is no model here. At each step the engine passes the next-token logits of a decoder's rows; the decoder returns
+the tokens to append and, for each, the row that it continues.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from lora_mcl.decoding.rules import BoundRules
+from lora_mcl.decoding.logits_processor import LogitsProcessor
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Candidate:
     Attributes:
         tokens: generated token ids, without the end-of-sequence token.
         log_prob: sum of the model's own log-probabilities (nats) of the generated tokens, end-of-sequence
-            included: no rule, penalty or length normalisation in it.
-        score: what the strategy ranks its candidates by, higher is better.
+            included: without logits processing, penalties or length normalisation.
+        score: the strategy's ranking score, higher is better.
         finished: nothing will be appended: the sequence ended, or reached ``max_new_tokens``.
-        length: generated tokens, end-of-sequence included: what ``log_prob`` sums over.
+        length: generated tokens, end-of-sequence included: the number of terms of ``log_prob``.
     """
 
     tokens: tuple[int, ...]
@@ -41,56 +41,56 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Move:
-    """What a search does with its rows: row ``i`` becomes what row ``parents[i]`` was, then ``tokens[i]``.
+class NextTokens:
+    """The next rows of a decoder: row ``i`` is the former row ``beam_idx[i]`` followed by ``tokens[i]``.
 
-    Rows that nobody names as parent are dropped; a finished search answers with no row at all.
+    Rows that are not in ``beam_idx`` are dropped; a finished decoder returns no rows.
     """
 
     tokens: Sequence[int]
-    parents: Sequence[int]
+    beam_idx: Sequence[int]
 
 
 @dataclass(frozen=True)
-class SearchContext:
-    """What a search needs to know of the model and of the request.
+class DecodeContext:
+    """What a decoder needs to know of the model and of the request.
 
     Attributes:
-        rules: applied to the scores before tokens are chosen.
+        logits_processor: applied to the scores before tokens are chosen.
         eos_token_ids: tokens that end a sequence.
-        pad_token_id: what a finished sequence is padded with.
+        pad_token_id: padding of finished sequences.
         max_new_tokens: sequences are cut at this many tokens.
     """
 
-    rules: BoundRules
+    logits_processor: LogitsProcessor
     eos_token_ids: tuple[int, ...]
     pad_token_id: int
     max_new_tokens: int
 
 
-class Search(Protocol):
-    """A strategy at work on one prompt. It starts with one row, the prompt's."""
+class TokenDecoder(Protocol):
+    """A decode of one column in progress. It starts with one row, the prompt's."""
 
     @property
     def finished(self) -> bool:
         """Whether the candidates are final."""
 
-    def advance(self, logits: Tensor, log_probs: Tensor) -> Move:
+    def update(self, logits: Tensor, log_probs: Tensor) -> NextTokens:
         """Choose the next tokens from ``logits`` and their log-softmax ``log_probs``, both fp32 [rows, V]."""
 
     def candidates(self) -> tuple[Candidate, ...]:
         """The candidates, best first where the strategy ranks them: provisional until ``finished``."""
 
 
-class Strategy(Protocol):
-    """Frozen options of a way of decoding."""
+class DecodingStrategy(Protocol):
+    """Frozen options of a decoding strategy."""
 
     @property
     def num_rows(self) -> int:
-        """The most rows a search has at a time."""
+        """The most rows that its decoder has at a time."""
 
-    def search(self, context: SearchContext) -> Search:
-        """Start a search."""
+    def token_decoder(self, context: DecodeContext) -> TokenDecoder:
+        """A new decoder with these options."""
 
 
 def strip_eos(tokens: tuple[int, ...], eos_token_ids: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
-"""The shared trunk: layers below every adapter read a prompt once, not once per hypothesis.
+"""Shared layers: the layers below every adapter process a prompt once, not once per hypothesis.
 
-Where adapters touch only the layers from m on (``AdapterSpec.layers_to_transform``), all hypotheses compute the
-same thing below m. A prefill may then enter the model with one row per medium, and only become one row per medium
-and adapter at layer m.
+Where adapters are on the layers from m on only (``AdapterSpec.layers_to_transform``), all hypotheses have the same
+hidden states below m. A prefill may then enter the model with one row per prompt [B, T, D], and only become one row
+per prefix (prompt and adapter) [S, T, D] at layer m.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def decoder_layers(decoder: PreTrainedModel) -> nn.ModuleList | None:
     return lists[0] if len(lists) == 1 else None
 
 
-def trunk_depth(layers: nn.ModuleList | None) -> int:
+def num_shared_layers(layers: nn.ModuleList | None) -> int:
     """Number of first layers that carry no adapter; at least one layer is left above."""
     if layers is None:
         return 0
@@ -42,30 +42,31 @@ def trunk_depth(layers: nn.ModuleList | None) -> int:
 
 
 @contextmanager
-def branching_at(layers: nn.ModuleList, depth: int, media: Tensor) -> Iterator[None]:
-    """Inside the block, layers from ``depth`` on get row ``media[s]`` of what they are called with, for every s.
+def expanding_rows_at(layers: nn.ModuleList, depth: int, prompt_of: Tensor) -> Iterator[None]:
+    """Inside the block, row ``s`` of the layers from ``depth`` on gets row ``prompt_of[s]`` of the layers below.
 
     Args:
-        depth: index of the first layer that does.
-        media: [S] indices of the B rows that enter the model.
+        depth: index of the first layer with the new rows.
+        prompt_of: [S] indices of the B rows that enter the model.
     """
-    num_media = int(media.max()) + 1
+    num_prompts = int(prompt_of.max()) + 1
 
-    def branch(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return tuple(map(branch, value))
+    def expand(value: Any) -> Any:
+        if isinstance(value, tuple):  # cosines and sines of rotary embeddings, say
+            return tuple(map(expand, value))
         # One row serves all by broadcasting; a vector (positions of the cache, say) has no rows.
-        is_batch = isinstance(value, Tensor) and value.ndim > 1 and value.shape[0] == num_media > 1
-        return value.index_select(0, media) if is_batch else value
+        is_batch = isinstance(value, Tensor) and value.ndim > 1 and value.shape[0] == num_prompts > 1
+        return value.index_select(0, prompt_of) if is_batch else value
 
     def first(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         hidden, *others = args
-        return (hidden.index_select(0, media), *map(branch, others)), {k: branch(v) for k, v in kwargs.items()}
+        # [B, T, D] -> [S, T, D]
+        return (hidden.index_select(0, prompt_of), *map(expand, others)), {k: expand(v) for k, v in kwargs.items()}
 
     def later(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-        # The hidden states come from the layer below and have their rows already.
+        # The hidden states come from the layer below and have S rows already; mask and positions still have B.
         hidden, *others = args
-        return (hidden, *map(branch, others)), {k: branch(v) for k, v in kwargs.items()}
+        return (hidden, *map(expand, others)), {k: expand(v) for k, v in kwargs.items()}
 
     hooks = [
         layer.register_forward_pre_hook(later if index else first, with_kwargs=True)

@@ -1,4 +1,4 @@
-"""Rules on which tokens may come next: repetition, minimum length, forbidden tokens."""
+"""Constraints and penalties on the next token: repetition, minimum length, forbidden tokens."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lora_mcl.errors import OptionsError
 
 
 @dataclass(frozen=True)
-class LogitRules:
-    """What every column of a request must obey.
+class LogitsOptions:
+    """Constraints and penalties that all columns of a request share.
 
     Attributes:
         repetition_penalty: divides the positive scores, multiplies the negative ones, of tokens already
@@ -38,35 +38,36 @@ class LogitRules:
         check_token_ids("forbidden_token_ids", self.forbidden_token_ids)
 
 
-NO_RULES = LogitRules()
+DEFAULT_LOGITS_OPTIONS = LogitsOptions()
 
 
-class BoundRules:
-    """LogitRules bound to a model's end-of-sequence tokens and device, ready to be applied at every step."""
+class LogitsProcessor:
+    """LogitsOptions with a model's end-of-sequence tokens and device, applied at every step."""
 
-    def __init__(self, rules: LogitRules, eos_token_ids: Sequence[int], device: torch.device) -> None:
-        self._penalty = rules.repetition_penalty
-        self._min_new_tokens = rules.min_new_tokens
-        forbidden = torch.tensor(rules.forbidden_token_ids, dtype=torch.long, device=device)
+    def __init__(self, options: LogitsOptions, eos_token_ids: Sequence[int], device: torch.device) -> None:
+        self._penalty = options.repetition_penalty
+        self._min_new_tokens = options.min_new_tokens
+        forbidden = torch.tensor(options.forbidden_token_ids, dtype=torch.long, device=device)
         eos = torch.tensor(eos_token_ids, dtype=torch.long, device=device)
         self._forbidden = forbidden
         self._forbidden_or_eos = torch.cat([forbidden, eos])
 
     def __call__(self, scores: Tensor, tokens: Sequence[tuple[int, ...]]) -> Tensor:
-        """Apply the rules.
+        """Apply the options.
 
         Args:
             scores: [R, V] scores of the next token: logits, or log-probabilities (beams), as the strategy
                 has them. The repetition penalty depends on which, as in transformers.
-            tokens: what each of the R rows has generated so far; all rows have the same length.
+            tokens: the tokens that each of the R rows has generated so far; all rows have the same length.
 
         Returns:
             [R, V] new scores, minus infinity where a token may not come next; ``scores`` is not changed.
         """
         length = len(tokens[0])
         if self._penalty != 1.0 and length > 0:
-            seen = torch.tensor(tokens, dtype=torch.long, device=scores.device)
+            seen = torch.tensor(tokens, dtype=torch.long, device=scores.device)  # [R, length]
             picked = scores.gather(1, seen)
+            # A token that was generated twice is written twice with the same value: it is penalised once.
             scores = scores.scatter(1, seen, torch.where(picked < 0, picked * self._penalty, picked / self._penalty))
         banned = self._forbidden_or_eos if length < self._min_new_tokens else self._forbidden
         return scores.index_fill(1, banned, -torch.inf) if banned.numel() else scores
