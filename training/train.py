@@ -31,10 +31,10 @@ from lora_mcl.gate_init import start_gate
 from lora_mcl.models.base import MediaLanguageModel
 from lora_mcl.trainer import MultipleChoiceLearner
 from lora_mcl.trainer.batch import pad_right
-from training.data import DataError, open_examples
+from training.data import DataError, load_examples
 from training.data.cache import open_cache
 from training.data.collator import ModelCollator, PromptCollator, encode_prompts
-from training.data.visits import CaptionVisits, train_visits, validation_visits
+from training.data.dataset import CaptionDataset, train_dataset, validation_dataset
 from training.run.arguments import arguments_of, configure_deepspeed
 from training.run.config import load_config, plain, to_yaml
 from training.run.finish import save_run
@@ -43,7 +43,7 @@ from training.run.progress import RunCallback
 from training.run.run_trainer import RunTrainer, out_of_memory_advice
 from training.run.scenes import SceneVisits, scene_reading, scene_visits
 
-Visits = CaptionVisits | SceneVisits
+TrainDataset = CaptionDataset | SceneVisits
 CONFIG_FILE = "config.yaml"
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -54,7 +54,7 @@ _FREE = ("about", "bundle", "data.workers", "data.max_broken", "training.log_eve
 def load_model(config: TrainConfig) -> MediaLanguageModel:
     """The frozen base, on the CPU: the Trainer moves it (in 4 bits, it is loaded to this process' GPU)."""
     options = config.model
-    media = options.kind.load(
+    model = options.kind.load(
         options.base,
         revision=options.revision,
         dtype=getattr(torch, options.dtype),
@@ -63,51 +63,52 @@ def load_model(config: TrainConfig) -> MediaLanguageModel:
         chat_template=options.chat_template,
     )
     if not torch.cuda.is_available():  # on sequences as short as the embedded models', a quarter faster
-        media.model.set_attn_implementation("eager")
-    return media
+        model.model.set_attn_implementation("eager")
+    return model
 
 
-def attach(config: TrainConfig, media: MediaLanguageModel, visits: Visits) -> MultipleChoiceLearner:
+def attach(config: TrainConfig, model: MediaLanguageModel, dataset: TrainDataset) -> MultipleChoiceLearner:
     """New adapters on the base, and the caption gate if the objective has one."""
     seed = config.training.seed
     torch.manual_seed(seed)
     specs = config.adapters.specs()
-    stack = AdapterStack.attach(media.model, specs, generator=torch.Generator().manual_seed(seed))
+    stack = AdapterStack.attach(model.model, specs, generator=torch.Generator().manual_seed(seed))
     gate = None
     if config.objective.needs_gate and len(specs) > 1:
-        vocabulary = media.model.get_input_embeddings().num_embeddings
-        special = [token for token in media.tokenizer.all_special_ids if token < vocabulary]
+        vocabulary = model.model.get_input_embeddings().num_embeddings
+        special = [token for token in model.tokenizer.all_special_ids if token < vocabulary]
         gate = CaptionGate(vocabulary, len(specs), balance=config.gate.balance, excluded_token_ids=special)
         if config.gate.start == "mixture":
-            numbers = range(min(START_CAPTIONS, len(visits)))
-            start_gate(gate, pad_right([visits.words(n) for n in numbers]), torch.Generator().manual_seed(seed))
-    return MultipleChoiceLearner(media.model, stack, config.objective, gate, config.step)
+            numbers = range(min(START_CAPTIONS, len(dataset)))
+            start_gate(gate, pad_right([dataset.caption_ids(n) for n in numbers]), torch.Generator().manual_seed(seed))
+    return MultipleChoiceLearner(model.model, stack, config.objective, gate, config.step)
 
 
-def adapts_media(media: MediaLanguageModel, stack: AdapterStack) -> bool:
+def adapts_media(model: MediaLanguageModel, stack: AdapterStack) -> bool:
     """Whether adapters change the tower or the projector: media are then encoded once per hypothesis."""
-    return any(name.startswith(media.media_modules) for name in stack.layers)
+    return any(name.startswith(model.media_modules) for name in stack.layers)
 
 
-def steps_of(config: TrainConfig, epoch: int | None, block: int) -> int:
-    """Steps of ``block`` examples that the run takes.
+def steps_of(config: TrainConfig, epoch_length: int | None, step_size: int) -> int:
+    """The number of steps of the run.
 
     Args:
-        epoch: visits of an epoch; None where there is no such thing.
+        epoch_length: samples of an epoch; None for data without end.
+        step_size: samples of a step, over all processes.
 
     Raises:
-        OptionsError: there is none, or not one step is filled.
+        OptionsError: epochs of data without end, or not enough samples for one step.
     """
     options = config.training
     if options.steps is not None:
         return options.steps
-    if epoch is None:
+    if epoch_length is None:
         raise OptionsError(f"data of kind {config.data.kind} have no end: give training.steps")
     assert options.epochs is not None
-    steps = options.epochs * epoch // block
+    steps = options.epochs * epoch_length // step_size
     if steps < 1:
         raise OptionsError(
-            f"{options.epochs * epoch} visits do not fill one step of {block} examples: lower "
+            f"{options.epochs * epoch_length} examples do not fill one step of {step_size}: lower "
             "training.batch_size or training.accumulation, or train for more epochs"
         )
     return steps
@@ -126,42 +127,44 @@ def build(
         LoraMclError: something is missing, or options contradict each other.
     """
     options, data, prompt = config.training, config.data, config.model.prompt
-    if data.medium is None:
-        data = replace(data, medium=config.model.modality)
+    if data.modality is None:
+        data = replace(data, modality=config.model.modality)
     scenes = data.kind == "scenes"
     # Before any weights are read: a wrong path should not cost minutes.
-    examples = [] if scenes else open_examples(data)
-    validation = open_examples(data, "validation") if data.validates else None
+    examples = [] if scenes else load_examples(data)
+    validation = load_examples(data, "validation") if data.validates else None
     world = arguments_of(config, 1, **arguments).world_size
-    media = load_model(config)
-    cache = open_cache(data.feature_cache, data.feature_cache_gib, media, config.model.revision, processes=world)
-    block = options.batch_size * options.accumulation * world
-    visits: Visits
+    model = load_model(config)
+    cache = open_cache(data.feature_cache, data.feature_cache_gib, model, config.model.revision, processes=world)
+    step_size = options.batch_size * options.accumulation * world
+    dataset: TrainDataset
     if scenes:
-        steps = steps_of(config, None, block)
-        visits = scene_visits(data, media, steps * block, block, options.seed + 1)
+        steps = steps_of(config, None, step_size)
+        dataset = scene_visits(data, model, steps * step_size, step_size, options.seed + 1)
     else:
-        visits = train_visits(examples, data, media, prompt, epochs=1, block=block, seed=options.seed, cache=cache)
-        steps = steps_of(config, visits.epoch_length, block)
-        visits.length = steps * block
-    learner = attach(config, media, visits)
-    if adapts_media(media, learner.stack):
+        dataset = train_dataset(
+            examples, data, model, prompt, epochs=1, batch_size=step_size, seed=options.seed, cache=cache
+        )
+        steps = steps_of(config, dataset.epoch_length, step_size)
+        dataset.length = steps * step_size
+    learner = attach(config, model, dataset)
+    if adapts_media(model, learner.stack):
         if scenes or cache is not None or data.feature_dropout:
             wrong = "kind scenes" if scenes else "feature_dropout" if data.feature_dropout else "feature_cache"
             raise OptionsError(f"data.{wrong} is of no use here: adapters.target_modules change the media tower")
-        reading: dict[str, Any] = {"data_collator": ModelCollator(media)}
+        collation: dict[str, Any] = {"data_collator": ModelCollator(model)}
     elif scenes:
-        reading = scene_reading(media, prompt, data.feature_dropout)
+        collation = scene_reading(model, prompt, data.feature_dropout)
     else:
-        reading = {
-            "data_collator": PromptCollator(media),
-            "encode_prompts": partial(encode_prompts, media, cache=cache, dropout=data.feature_dropout),
+        collation = {
+            "data_collator": PromptCollator(model),
+            "encode_prompts": partial(encode_prompts, model, cache=cache, dropout=data.feature_dropout),
         }
-    evaluated = None
+    eval_dataset = None
     if validation is not None:
-        # Several processes share a validation evenly; one needs no filling.
-        multiple = options.batch_size * world if world > 1 else 1
-        evaluated = validation_visits(validation, data, media, prompt, multiple=multiple, cache=cache)
+        # Several processes split a validation evenly; one needs no filling.
+        multiple_of = options.batch_size * world if world > 1 else 1
+        eval_dataset = validation_dataset(validation, data, model, prompt, multiple_of=multiple_of, cache=cache)
     own: list[TrainerCallback] = [RunCallback(options.save_every, data.validates)]
     if options.patience is not None:
         own.append(EarlyStoppingCallback(options.patience))
@@ -169,16 +172,16 @@ def build(
         learner,
         arguments_of(config, steps, **arguments),
         gate_learning_rate=config.gate.learning_rate,
-        train_dataset=visits,
-        eval_dataset=evaluated,
+        train_dataset=dataset,
+        eval_dataset=eval_dataset,
         callbacks=[*own, *callbacks],
-        **reading,
+        **collation,
     )
     if trainer.is_deepspeed_enabled:
         plugin = trainer.accelerator.state.deepspeed_plugin
         configure_deepspeed(config, plugin.deepspeed_config, plugin.zero_stage)
     trainer.remove_callback(PrinterCallback)
-    return trainer, media
+    return trainer, model
 
 
 def remember(config: TrainConfig) -> None:
@@ -214,7 +217,7 @@ def train(config: TrainConfig, callbacks: Sequence[TrainerCallback] = (), **argu
     Raises:
         LoraMclError: with a message for the user.
     """
-    trainer, media = build(config, callbacks, **arguments)
+    trainer, model = build(config, callbacks, **arguments)
     if trainer.args.should_save:
         remember(config)
     trainer.accelerator.wait_for_everyone()
@@ -227,7 +230,7 @@ def train(config: TrainConfig, callbacks: Sequence[TrainerCallback] = (), **argu
         raise DataError(
             str(error).strip().splitlines()[-1].removeprefix(f"{DataError.__module__}.DataError: ")
         ) from error
-    folder = save_run(config, trainer, media, time.perf_counter() - started)
+    folder = save_run(config, trainer, model, time.perf_counter() - started)
     trainer.accelerator.end_training()  # a process that leaves its group unannounced may be aborted
     return folder
 

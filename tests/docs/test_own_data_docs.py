@@ -12,9 +12,9 @@ from PIL import Image
 from lora_mcl.bundle import load_bundle
 from lora_mcl.cli import _parser
 from tests.support.paths import ROOT
-from training.data import DataOptions, open_examples
+from training.data import DataOptions, load_examples
 from training.data.__main__ import main as look
-from training.data.opening import READERS
+from training.data.loading import READERS
 from training.train import main as train
 
 GUIDE = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
@@ -72,7 +72,7 @@ def test_the_code_of_the_guide(tmp_path, tiny_base, monkeypatch):
 def test_the_table_of_the_guide_is_one(tmp_path):
     pictures(tmp_path / "my-photos")
     (tmp_path / "my-photos" / "captions.csv").write_text(block("file_name,caption"), encoding="utf-8")
-    (example,) = open_examples(DataOptions("folder", str(tmp_path / "my-photos")))
+    (example,) = load_examples(DataOptions("folder", str(tmp_path / "my-photos")))
     assert example.captions == ("A dog runs on the beach.", "Un chien court, sur la plage.")
 
 

@@ -1,11 +1,11 @@
-"""What adapters learn from: media with reference captions, read from wherever they lie, as batches for the Trainer.
+"""Training data: media with reference captions, from folders, tables, published data sets and the Hub.
 
 options = DataOptions(kind="folder", path="my-photos", validation_share=0.1)
-train, validation = open_examples(options), open_examples(options, "validation")
+train, validation = load_examples(options), load_examples(options, "validation")
 """
 
 from training.data.example import DataError, Example
-from training.data.opening import open_examples
+from training.data.loading import load_examples
 from training.data.options import DataOptions
 
-__all__ = ["DataError", "DataOptions", "Example", "open_examples"]
+__all__ = ["DataError", "DataOptions", "Example", "load_examples"]

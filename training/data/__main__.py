@@ -4,7 +4,7 @@
     python -m training.data captions.csv --media sounds
     python -m training.data TextCaps_0.1_train.json --kind coco --media train_images --limit 500
 
-Exit status: 0 when every medium can be decoded, 1 when some cannot, 2 when the data cannot be opened.
+Exit status: 0 when all media can be decoded, 1 when some cannot, 2 when the data cannot be opened.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lora_mcl.audio import MAX_SECONDS, listen
 from lora_mcl.errors import LoraMclError, MediaError
 from lora_mcl.images import load_image, modality_of
 from training.data.example import Example
-from training.data.opening import open_examples
+from training.data.loading import load_examples
 from training.data.options import DataOptions, Kind
 from training.data.preprocess import as_file
 
@@ -30,7 +30,7 @@ SAMPLING_RATE = 16_000
 
 
 def broken(examples: Sequence[Example]) -> Iterator[tuple[Example, str]]:
-    """Decode every medium, and yield those that cannot be, with the reason."""
+    """Media that cannot be decoded, with the reason."""
     seen = set()
     for example in examples:
         if example.media in seen:
@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("path", help="a folder, a CSV, TSV, JSONL or JSON file, or a Hugging Face dataset")
     made.add_argument("--kind", choices=get_args(Kind), help="by default folder for a folder, table for a file")
     made.add_argument("--media", default="", help="folder that file names are relative to")
-    made.add_argument("--medium", choices=("image", "audio"))
+    made.add_argument("--modality", choices=("image", "audio"))
     made.add_argument("--max-missing", type=int, default=0, help="named files that need not be there")
     made.add_argument("--limit", type=int, default=0, help="only the first so many media")
     return made
@@ -86,11 +86,11 @@ def main(words: Sequence[str] | None = None) -> int:
             kind=given.kind or ("folder" if Path(given.path).is_dir() else "table"),
             path=given.path,
             media=given.media,
-            medium=given.medium,
+            modality=given.modality,
             max_missing=given.max_missing,
             limit=given.limit,
         )
-        examples = open_examples(options)
+        examples = load_examples(options)
     except LoraMclError as error:
         print(error, file=sys.stderr)
         return 2

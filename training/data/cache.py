@@ -1,6 +1,6 @@
-"""The frozen tower's answers on disk: from the second epoch on, neither files are decoded nor the tower is run.
+"""A cache of the frozen tower's features on disk: from the second epoch on, no file is decoded and no tower is run.
 
-An answer is found by the contents of the medium's file and by what made it: the base, its revision, the tower's data
+Features are found by the contents of the media file and by what made them: the base, its revision, the tower's data
 type and weights, and the processor's settings. So a cache serves several runs and is never wrong, and it may be deleted
 at any time. It never grows beyond its limit: what does not fit is computed again each time.
 """
@@ -24,38 +24,38 @@ from training.data.example import Example
 
 logger = logging.getLogger(__name__)
 
-_ENDING = ".safetensors"
-_VALUES = 16
-"""So many values of each of the tower's tensors tell whether it is the same tower."""
+_SUFFIX = ".safetensors"
+_VALUES_PER_WEIGHT = 16
+"""So many values of each of the tower's weights identify the tower."""
 
 
 class FeatureCache:
-    """A folder of answers, one file each.
+    """A folder of features, one file for each image or sound.
 
     Args:
         folder: made if it is not there.
-        limit: bytes that all answers in the folder may take.
-        made_by: see ``made_by``.
+        limit: bytes that all files in the folder may take.
+        fingerprint: see ``fingerprint``.
         processes: processes that write to the folder at once; each may fill an equal part of what is free now.
 
     Raises:
         OptionsError: the folder cannot be written to.
     """
 
-    def __init__(self, folder: str | Path, limit: int, made_by: str, *, processes: int = 1) -> None:
-        self.folder, self._made_by = Path(folder).expanduser(), made_by
+    def __init__(self, folder: str | Path, limit: int, fingerprint: str, *, processes: int = 1) -> None:
+        self.folder, self._fingerprint = Path(folder).expanduser(), fingerprint
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder):
                 pass
         except OSError as error:
             raise OptionsError(f"feature_cache {self.folder} cannot be written to: {error.strerror}") from error
-        taken = sum(file.stat().st_size for file in self.folder.glob(f"*/*{_ENDING}"))
-        self._free = max(0, limit - taken) // processes
+        used = sum(file.stat().st_size for file in self.folder.glob(f"*/*{_SUFFIX}"))
+        self._free = max(0, limit - used) // processes
         self._full = False
 
     def key(self, example: Example) -> str:
-        """Where the answer to a medium is kept.
+        """The name of the features of an example's media.
 
         Raises:
             OSError: its file cannot be read.
@@ -66,11 +66,11 @@ class FeatureCache:
                 content = hashlib.file_digest(file, "sha256")
         else:
             content = hashlib.sha256(example.media.read())
-        content.update(self._made_by.encode())
+        content.update(self._fingerprint.encode())
         return content.hexdigest()
 
     def get(self, key: str) -> dict[str, Tensor] | None:
-        """The answer, if there is one; one that cannot be read is removed."""
+        """The features, if they are cached; a file that cannot be read is removed."""
         try:
             with safe_open(self._file(key), "pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
@@ -80,12 +80,12 @@ class FeatureCache:
             self._file(key).unlink(missing_ok=True)
             return None
 
-    def put(self, key: str, answer: dict[str, Tensor]) -> bool:
-        """Keep an answer, if it fits; return whether it is kept. A file is there as a whole or not at all."""
+    def put(self, key: str, features: dict[str, Tensor]) -> bool:
+        """Cache features if they fit; returns whether they are cached. A file is there as a whole or not at all."""
         file = self._file(key)
         if file.exists():
             return True
-        content = save({name: tensor.detach().cpu().contiguous() for name, tensor in answer.items()})
+        content = save({name: tensor.detach().cpu().contiguous() for name, tensor in features.items()})
         if len(content) > self._free:
             if not self._full:
                 logger.warning("feature cache %s is full: what is not in it is computed each time", self.folder)
@@ -105,21 +105,21 @@ class FeatureCache:
         return True
 
     def _file(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key}{_ENDING}"
+        return self.folder / key[:2] / f"{key}{_SUFFIX}"
 
 
-def made_by(media: MediaLanguageModel, revision: str | None = None) -> str:
-    """What a tower's answers depend on beside the medium, as text."""
-    processor = media.processor
-    settings = processor.image_processor if media.medium == "image" else processor.feature_extractor
-    config = media.model.config
-    tower = media.model.get_submodule(media.media_modules[0])
+def fingerprint(model: MediaLanguageModel, revision: str | None = None) -> str:
+    """Everything that features depend on except the media, as text."""
+    processor = model.processor
+    settings = processor.image_processor if model.medium == "image" else processor.feature_extractor
+    config = model.model.config
+    tower = model.model.get_submodule(model.media_modules[0])
     values = hashlib.sha256()
     for name, weight in sorted(tower.state_dict().items()):
         values.update(name.encode())
-        values.update(weight.flatten()[:_VALUES].float().cpu().numpy().tobytes())
+        values.update(weight.flatten()[:_VALUES_PER_WEIGHT].float().cpu().numpy().tobytes())
     facts = {
-        "base": media.model.name_or_path,
+        "base": model.model.name_or_path,
         "revision": revision,
         "dtype": str(tower.dtype),
         "tower": values.hexdigest(),
@@ -130,18 +130,18 @@ def made_by(media: MediaLanguageModel, revision: str | None = None) -> str:
 
 
 def open_cache(
-    folder: str, gib: float, media: MediaLanguageModel, revision: str | None = None, *, processes: int = 1
+    folder: str, gib: float, model: MediaLanguageModel, revision: str | None = None, *, processes: int = 1
 ) -> FeatureCache | None:
-    """The cache that ``DataOptions`` ask for, or None for an empty folder name.
+    """The cache of ``DataOptions``, or None for an empty folder name.
 
     Raises:
         OptionsError: the folder cannot be written to, or the tower is not frozen or carries adapters.
     """
     if not folder:
         return None
-    tower = media.model.get_submodule(media.media_modules[0])
+    tower = model.model.get_submodule(model.media_modules[0])
     if any(weight.requires_grad for weight in tower.parameters()):
         raise OptionsError(
             "feature_cache: the media tower learns or carries adapters, so its answers change: leave it out"
         )
-    return FeatureCache(folder, round(gib * 2**30), made_by(media, revision), processes=processes)
+    return FeatureCache(folder, round(gib * 2**30), fingerprint(model, revision), processes=processes)

@@ -1,4 +1,4 @@
-"""One medium with its reference captions."""
+"""An example: an image or sound with its reference captions."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class DataError(LoraMclError):
 
 
 class StoredMedia(Protocol):
-    """A medium that is not a file of its own, such as a row of a dataset."""
+    """Media that are no file of their own, such as a cell of a dataset."""
 
     @property
     def name(self) -> str:
-        """What messages call it; its ending tells the format, where it has one."""
+        """For messages; its ending shows the format, where it has one."""
 
     def read(self) -> bytes:
         """The encoded file.
@@ -43,13 +43,13 @@ class StoredMedia(Protocol):
 
 @dataclass(frozen=True)
 class Example:
-    """One medium with its captions.
+    """An image or sound with its captions.
 
     Attributes:
-        media: an image or sound file, decoded only when it is visited.
+        media: an image or sound file, decoded only when a batch is made.
         captions: its reference captions, at least one, none empty.
         mode: which way of describing these captions follow (a language, an annotator), if known; for measuring only,
-            no training code reads it. A medium described in several modes is several examples.
+            no training code reads it. Media described in several modes are several examples.
     """
 
     media: Path | StoredMedia
@@ -62,12 +62,12 @@ class Example:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """For messages."""
         return str(self.media) if isinstance(self.media, Path) else self.media.name
 
 
 def group_captions(rows: Sequence[tuple[Path | StoredMedia, Sequence[str], str | None]], where: str) -> list[Example]:
-    """Examples from (media, captions, mode) rows: rows of one medium and mode are one example; empty captions are
+    """Examples from (media, captions, mode) rows: rows of the same media and mode are one example; empty captions are
     left out, and media that have no other counted in a warning."""
     groups: dict[tuple[Path | StoredMedia, str | None], list[str]] = {}
     for media, captions, mode in rows:

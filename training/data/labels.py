@@ -1,4 +1,4 @@
-"""From a prompt and a caption to tokens, as the processor's chat template lays them out, and which of them are targets.
+"""Input ids and labels of a prompt and a caption, laid out by the processor's chat template; captions are the targets.
 
 The prompt's tokens are exactly those that the model is given when it captions; the targets are what it should then
 write: the caption, and the token that ends the assistant's turn. That token is taken from the template where it
@@ -25,61 +25,61 @@ class ChatLabels:
     """Tokens of one prompt with any caption.
 
     Args:
-        media: the model whose processor is used.
+        model: whose processor is used.
         prompt: the instruction.
 
     Raises:
         DataError: the chat template does not lay out an answer after the prompt.
-        OptionsError: the prompt contains the placeholder of the medium.
+        OptionsError: the prompt contains the media placeholder token.
     """
 
-    def __init__(self, media: MediaLanguageModel, prompt: str) -> None:
-        self._tokenizer = media.tokenizer
-        turn = media.conversation("", prompt)
-        template = media.processor.apply_chat_template
+    def __init__(self, model: MediaLanguageModel, prompt: str) -> None:
+        self._tokenizer = model.tokenizer
+        turn = model.conversation("", prompt)
+        template = model.processor.apply_chat_template
         self.prompt_text: str = template(turn, add_generation_prompt=True)
         answered = template([*turn, _assistant(_PROBE)])
         self._lead, found, after = answered.removeprefix(self.prompt_text).partition(_PROBE)
         if not answered.startswith(self.prompt_text) or not found or self._lead.strip():
             raise DataError(
-                f"The chat template of {media.model.name_or_path} does not let an answer follow its prompt: it makes "
+                f"The chat template of {model.model.name_or_path} does not let an answer follow its prompt: it makes "
                 f"{self.prompt_text!r} of the prompt, and {answered!r} with the answer {_PROBE!r}"
             )
         self._prompt = self._tokens(self.prompt_text)
-        self._placeholder = self._tokenizer.convert_tokens_to_ids(media.placeholder)
+        self._placeholder = self._tokenizer.convert_tokens_to_ids(model.placeholder)
         added = self._tokenizer.added_tokens_decoder.items()
         self._special = {one.content for _, one in added if one.special} - {self._tokenizer.unk_token}
         first = self._tokenizer(after.strip(), add_special_tokens=False)["input_ids"][:1]
-        ends = media.eos_token_ids
+        ends = model.eos_token_ids
         own = self._tokenizer.eos_token_id
         self.end = first[0] if first and first[0] in ends else own if own in ends else ends[0]
 
     def prompt_ids(self, positions: int) -> Tensor:
-        """The prompt's tokens [P], with ``positions`` placeholders for the medium."""
+        """The prompt's tokens [P], with ``positions`` media placeholders."""
         spread = [[one] * positions if one == self._placeholder else [one] for one in self._prompt]
         return torch.tensor([token for tokens in spread for token in tokens])
 
     def caption_ids(self, caption: str) -> list[int]:
-        """The targets: the caption's tokens as they follow the prompt, and the end."""
+        """The targets: the caption's tokens as they follow the prompt, and the end token."""
         answer = self._lead + caption
-        whole, own = self._tokens(self.prompt_text + answer), len(self._prompt)
-        # A tokenizer that joins the prompt's last characters with the answer's first would teach a prompt that decoding
-        # never gives: then the answer is tokenized by itself.
-        together = whole[:own] == self._prompt
-        ids = whole[own:] if together else self._tokenizer(answer, add_special_tokens=False)["input_ids"]
+        joined, prompt_length = self._tokens(self.prompt_text + answer), len(self._prompt)
+        # A tokenizer may merge the prompt's last characters with the answer's first into one token. Decoding starts
+        # after the prompt and never produces it: then the answer is tokenized by itself.
+        is_prefix = joined[:prompt_length] == self._prompt
+        ids = joined[prompt_length:] if is_prefix else self._tokenizer(answer, add_special_tokens=False)["input_ids"]
         return [*ids, self.end]
 
-    def check(self, caption: str) -> None:
-        """Refuse a caption that would give the model a special token to read and write.
+    def check_caption(self, caption: str) -> None:
+        """Refuse a caption whose text holds a special token, which would be tokenized as one.
 
         Raises:
-            DataError: it does.
+            DataError: it holds one.
         """
         for word in self._special:
             if word in caption:
                 raise DataError(f"The caption {caption!r} contains {word!r}, which the model takes for a command")
 
-    def example(self, positions: int, caption: str) -> tuple[Tensor, Tensor]:
+    def input_ids_and_labels(self, positions: int, caption: str) -> tuple[Tensor, Tensor]:
         """``input_ids`` and ``labels`` [T] of prompt and caption; labels are -100 on the prompt."""
         prompt, target = self.prompt_ids(positions), torch.tensor(self.caption_ids(caption))
         return torch.cat([prompt, target]), torch.cat([torch.full_like(prompt, IGNORE_INDEX), target])

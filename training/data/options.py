@@ -1,4 +1,4 @@
-"""Where the examples are and how they are read: the ``data`` section of a training configuration."""
+"""Where the training data are and how they are read: the ``data`` section of a configuration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lora_mcl.errors import OptionsError
 from lora_mcl.types import Modality
 
 Kind = Literal["folder", "table", "audiocaps", "clotho", "coco", "hub", "scenes"]
-CaptionsPerVisit = Literal["one", "all"]
+CaptionsPerEpoch = Literal["one", "all"]
 Split = Literal["train", "validation"]
 
 _AUDIO_KINDS, _IMAGE_KINDS = ("audiocaps", "clotho"), ("coco",)
@@ -17,12 +17,12 @@ _AUDIO_KINDS, _IMAGE_KINDS = ("audiocaps", "clotho"), ("coco",)
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Examples, and how they are visited.
+    """The source of the examples, and how they are read.
 
     Attributes:
         kind: how captions are stored.
-            ``folder``: media files with captions beside them, ``dog.jpg`` and ``dog.txt`` with one caption a line, or
-            a ``captions`` or ``metadata`` table (``.csv``, ``.tsv``, ``.jsonl``) in the folder.
+            ``folder``: media files and text files of the same names, ``dog.jpg`` and ``dog.txt`` with one caption a
+            line, or a ``captions`` or ``metadata`` table (``.csv``, ``.tsv``, ``.jsonl``) in the folder.
             ``table``: a CSV, TSV or JSONL file with a media file and captions in each row.
             ``audiocaps``, ``clotho``: their CSV files and a folder of sounds.
             ``coco``: JSON in the form of COCO captions or of TextCaps, and a folder of images.
@@ -31,22 +31,23 @@ class DataOptions:
             ``training.embedded.image.features`` or ``training.embedded.audio.features`` cached.
         path: the folder, the table, the CSV or JSON file, or the dataset (its id, or a folder that holds it).
         media: folder that file names are relative to; by default the one that holds the captions. Not for ``hub``.
-        medium: ``image`` or ``audio``; by default what the kind or the files' endings say.
+        modality: ``image`` or ``audio``; by default what the kind or the files' endings say.
         media_column, caption_columns, mode_column: names in a table or dataset; by default the usual ones that are
             there (``file_name``, ``path``, ``image``, ``caption``, ``caption_1``, ``mode``, ...).
         subset, split, validation_split, revision: of a ``hub`` dataset.
         validation_path, validation_media: another folder, table, ... to validate on, of the same kind.
-        validation_share: or the share of the media that is kept from training and validated on; the same ones always.
+        validation_share: or the share of the media that is used for validation in place of training; always the same
+            ones.
         limit: read at most so many media, the first ones; 0 for all.
-        captions_per_visit: ``one``: an epoch visits each medium once, with one of its captions drawn anew; ``all``:
-            once with each of its captions. Validation always takes all.
-        max_missing: media that a table names and that are not there are left out up to this number.
+        captions_per_epoch: ``one``: an epoch has each example once, with one of its captions drawn anew; ``all``: once
+            with each of its captions. Validation always takes all.
+        max_missing: files that a table names and that are not there are left out up to this number.
         max_broken: media that cannot be decoded are skipped up to this number, which each process counts for itself.
-        bucket_by_length: put media of like length in a batch, so that little is padding.
+        bucket_by_length: put examples of like length in a batch, so that there is little padding.
         workers: processes that decode; 0 to decode in the training process.
-        feature_cache: folder where the frozen media tower's answers are kept for the next epoch; empty for none.
+        feature_cache: folder where the frozen media tower's features are cached for the next epoch; empty for none.
         feature_cache_gib: it never grows beyond this, in GiB.
-        feature_dropout: share of the tower's answer that is hidden in every training step, against memorising a few
+        feature_dropout: share of the tower's features that is zeroed in every training step, against memorising a few
             media. For adapters on the language model alone.
         mode_shares: of ``scenes``: how often each annotator captions; equally often by default.
 
@@ -57,7 +58,7 @@ class DataOptions:
     kind: Kind
     path: str
     media: str = ""
-    medium: Modality | None = None
+    modality: Modality | None = None
     media_column: str = ""
     caption_columns: tuple[str, ...] = ()
     mode_column: str = ""
@@ -69,7 +70,7 @@ class DataOptions:
     validation_media: str = ""
     validation_share: float = 0.0
     limit: int = 0
-    captions_per_visit: CaptionsPerVisit = "one"
+    captions_per_epoch: CaptionsPerEpoch = "one"
     max_missing: int = 0
     max_broken: int = 10
     bucket_by_length: bool = True
@@ -84,13 +85,13 @@ class DataOptions:
             raise OptionsError(f"kind must be one of {', '.join(get_args(Kind))}; got {self.kind!r}")
         if not self.path:
             raise OptionsError(f"path is empty: say where the {self.kind} data are")
-        if self.medium not in (None, "image", "audio"):
-            raise OptionsError(f"medium must be image or audio; got {self.medium!r}")
+        if self.modality not in (None, "image", "audio"):
+            raise OptionsError(f"modality must be image or audio; got {self.modality!r}")
         own: Modality | None = "audio" if self.kind in _AUDIO_KINDS else "image" if self.kind in _IMAGE_KINDS else None
-        if own is not None and self.medium not in (None, own):
-            raise OptionsError(f"{self.kind} data are of medium {own}, not {self.medium}")
-        if self.captions_per_visit not in get_args(CaptionsPerVisit):
-            raise OptionsError(f"captions_per_visit must be one or all; got {self.captions_per_visit!r}")
+        if own is not None and self.modality not in (None, own):
+            raise OptionsError(f"{self.kind} data are of modality {own}, not {self.modality}")
+        if self.captions_per_epoch not in get_args(CaptionsPerEpoch):
+            raise OptionsError(f"captions_per_epoch must be one or all; got {self.captions_per_epoch!r}")
         for name in ("max_missing", "max_broken", "workers", "limit"):
             if getattr(self, name) < 0:
                 raise OptionsError(f"{name} must not be negative; got {getattr(self, name)}")
@@ -110,7 +111,7 @@ class DataOptions:
         self._check_belonging()
 
     def _check_belonging(self) -> None:
-        """Refuse options that the kind does not read: they would be ignored without a word."""
+        """Refuse options that the kind does not read: they would be ignored silently."""
         hub, columns, scenes = self.kind == "hub", self.kind in ("hub", "table", "folder"), self.kind == "scenes"
         misplaced = {
             "media": bool(self.media) and (hub or scenes),
@@ -125,7 +126,7 @@ class DataOptions:
             "mode_shares": bool(self.mode_shares) and not scenes,
             "validation_path": bool(self.validation_path) and scenes,
             "validation_share": bool(self.validation_share) and scenes,
-            "captions_per_visit": self.captions_per_visit != "one" and scenes,
+            "captions_per_epoch": self.captions_per_epoch != "one" and scenes,
             "limit": bool(self.limit) and scenes,
             "feature_cache": bool(self.feature_cache) and scenes,
         }

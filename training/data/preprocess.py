@@ -1,4 +1,4 @@
-"""From a medium to what the model's tower reads of it, by the same road as when captioning."""
+"""Media to the inputs of the model's tower, by the same code as when captioning."""
 
 from __future__ import annotations
 
@@ -27,67 +27,67 @@ from training.data.example import Example
 logger = logging.getLogger(__name__)
 
 POSITIONS_PER_SECOND = 25
-"""Of sound, in Qwen2-Audio's language model."""
+"""That a second of sound takes in Qwen2-Audio's language model."""
 _PROMPT = "prompt"
 
 
 @dataclass(frozen=True)
 class MediaInputs:
-    """One medium, ready for the model.
+    """The tower's inputs for one image or sound.
 
     Attributes:
         tensors: the model's arguments without their batch axis. Images: ``pixel_values`` [tiles, 3, S, S] and
             ``image_sizes`` [2]; sounds: ``input_features`` [M, F] and ``feature_attention_mask`` [F].
-        positions: how many positions it takes in the language model.
+        positions: that the media take in the language model.
     """
 
     tensors: dict[str, Tensor]
     positions: int
 
 
-def read_media(media: MediaLanguageModel, example: Example) -> MediaInputs:
-    """Decode a medium. Of a sound that is longer than the model hears, the beginning is taken.
+def load_media_inputs(model: MediaLanguageModel, example: Example) -> MediaInputs:
+    """Decode an example's media. Of a sound longer than the model's window, the beginning is taken.
 
     Raises:
         MediaError: it cannot be decoded, or is silent.
     """
     with as_file(example) as path:
-        if isinstance(media, ImageLanguageModel):
-            return _inputs(media, load_image(path))
-        assert isinstance(media, AudioLanguageModel)
-        samples, _ = listen(path, 0, sampling_rate=media.sampling_rate, max_seconds=media.max_seconds)
-        return _inputs(media, samples)
+        if isinstance(model, ImageLanguageModel):
+            return _inputs(model, load_image(path))
+        assert isinstance(model, AudioLanguageModel)
+        samples, _ = listen(path, 0, sampling_rate=model.sampling_rate, max_seconds=model.max_seconds)
+        return _inputs(model, samples)
 
 
-def blank(media: MediaLanguageModel) -> MediaInputs:
-    """A medium that stands where one could not be decoded: a small white image, or a moment of silence."""
-    if isinstance(media, ImageLanguageModel):
-        side = media.model.config.vision_config.image_size
-        return _inputs(media, Image.new("RGB", (side, side), "white"))
-    assert isinstance(media, AudioLanguageModel)
-    return _inputs(media, np.zeros(round(MIN_SECONDS * media.sampling_rate), np.float32))
+def blank_inputs(model: MediaLanguageModel) -> MediaInputs:
+    """Inputs in place of media that could not be decoded: a small white image, or a moment of silence."""
+    if isinstance(model, ImageLanguageModel):
+        side = model.model.config.vision_config.image_size
+        return _inputs(model, Image.new("RGB", (side, side), "white"))
+    assert isinstance(model, AudioLanguageModel)
+    return _inputs(model, np.zeros(round(MIN_SECONDS * model.sampling_rate), np.float32))
 
 
-def _inputs(media: MediaLanguageModel, medium: Image.Image | np.ndarray) -> MediaInputs:
-    inputs = media.inputs(medium, _PROMPT)
-    placeholder = media.tokenizer.convert_tokens_to_ids(media.placeholder)
+def _inputs(model: MediaLanguageModel, media: Image.Image | np.ndarray) -> MediaInputs:
+    inputs = model.inputs(media, _PROMPT)
+    placeholder = model.tokenizer.convert_tokens_to_ids(model.placeholder)
     positions = int((inputs.pop("input_ids") == placeholder).sum())
     inputs.pop("attention_mask")
     return MediaInputs({name: values[0] for name, values in inputs.items()}, positions)
 
 
-def without_weights(media: MediaLanguageModel) -> MediaLanguageModel:
-    """The same model with its processor but no weights: what prepares media, light enough to be sent to workers."""
+def without_weights(model: MediaLanguageModel) -> MediaLanguageModel:
+    """The same model with its processor but no weights: all the dataset needs, and small to pickle for workers."""
     with torch.device("meta"):
-        model = media.model_class(media.model.config)
-    model.generation_config = media.model.generation_config
-    model.name_or_path = media.model.name_or_path
-    return type(media)(model, media.processor)
+        empty = model.model_class(model.model.config)
+    empty.generation_config = model.model.generation_config
+    empty.name_or_path = model.model.name_or_path
+    return type(model)(empty, model.processor)
 
 
 @contextmanager
 def as_file(example: Example) -> Iterator[Path]:
-    """The medium as a file: its own, or one that is there for as long as it is read."""
+    """An example's media as a file: its own, or a temporary one inside the block."""
     if isinstance(example.media, Path):
         yield example.media
         return
@@ -97,19 +97,19 @@ def as_file(example: Example) -> Iterator[Path]:
         yield path
 
 
-def about_how_long(media: MediaLanguageModel, example: Example) -> int:
-    """Roughly how many positions a medium takes, from its file's header; 0 where that cannot be read, or where the
-    medium is no file."""
+def estimate_positions(model: MediaLanguageModel, example: Example) -> int:
+    """Roughly how many positions an example's media take, from the file's header; 0 where that cannot be read, or where
+    it is no file."""
     if not isinstance(example.media, Path):
         return 0
-    if isinstance(media, ImageLanguageModel):
-        return _image_positions(media, example.media)
-    assert isinstance(media, AudioLanguageModel)
-    return round(min(_seconds(example.media), media.max_seconds) * POSITIONS_PER_SECOND)
+    if isinstance(model, ImageLanguageModel):
+        return _image_positions(model, example.media)
+    assert isinstance(model, AudioLanguageModel)
+    return round(min(_seconds(example.media), model.max_seconds) * POSITIONS_PER_SECOND)
 
 
-def _image_positions(media: ImageLanguageModel, path: Path) -> int:
-    config = media.model.config
+def _image_positions(model: ImageLanguageModel, path: Path) -> int:
+    config = model.model.config
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size

@@ -27,7 +27,7 @@ from training.run.run_trainer import RunTrainer
 SUMMARY_FILE = "summary.json"
 
 
-def save_run(config: TrainConfig, trainer: RunTrainer, media: MediaLanguageModel, seconds: float) -> Path:
+def save_run(config: TrainConfig, trainer: RunTrainer, model: MediaLanguageModel, seconds: float) -> Path:
     """Write bundle, card and summary of a finished run, print the summary, and return the bundle's folder.
 
     Args:
@@ -47,7 +47,7 @@ def save_run(config: TrainConfig, trainer: RunTrainer, media: MediaLanguageModel
             prompt=config.model.prompt,
             chat_template=config.model.chat_template,
             labels=config.bundle.labels or None,
-            tokenizer=media.tokenizer,
+            tokenizer=model.tokenizer,
             training=summary,
         )
         if config.bundle.baseline is not None:

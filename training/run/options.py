@@ -42,7 +42,7 @@ class ModelOptions:
 
     Attributes:
         base: folder or Hub id (with ``revision``).
-        prompt: the instruction given with every medium, in training and in the app.
+        prompt: the instruction given with all media, in training and in the app.
         chat_template: Jinja text in place of the processor's own.
         dtype: of the frozen weights; adapters are float32.
         load_in_4bit: hold the language model in 4 bits (needs bitsandbytes and a GPU).
@@ -207,5 +207,5 @@ class TrainConfig:
             raise OptionsError(f"bundle.labels: give one per hypothesis, {hypotheses}; got {labels}")
         if self.training.patience is not None and not self.data.validates:
             raise OptionsError("training.patience needs a validation: data.validation_path or data.validation_share")
-        if self.data.medium not in (None, self.model.modality):
-            raise OptionsError(f"data.medium is {self.data.medium} and model.modality {self.model.modality}")
+        if self.data.modality not in (None, self.model.modality):
+            raise OptionsError(f"data.modality is {self.data.modality} and model.modality {self.model.modality}")

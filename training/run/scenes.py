@@ -30,8 +30,8 @@ class SceneVisits(Dataset):
 
     broken: tuple[str, ...] = ()
 
-    def __init__(self, visits: Dataset, media: MediaLanguageModel) -> None:
-        self.visits, self._tokenizer = visits, media.tokenizer
+    def __init__(self, visits: Dataset, model: MediaLanguageModel) -> None:
+        self.visits, self._tokenizer = visits, model.tokenizer
 
     def __len__(self) -> int:
         return len(self.visits)
@@ -39,12 +39,12 @@ class SceneVisits(Dataset):
     def __getitem__(self, number: int) -> Any:
         return self.visits[number]
 
-    def words(self, number: int) -> list[int]:
+    def caption_ids(self, number: int) -> list[int]:
         """The tokens of a visit's caption, without the end."""
         return self._tokenizer(self.visits[number].caption, add_special_tokens=False)["input_ids"]
 
 
-def scene_visits(options: DataOptions, media: MediaLanguageModel, length: int, block: int, seed: int) -> SceneVisits:
+def scene_visits(options: DataOptions, model: MediaLanguageModel, length: int, block: int, seed: int) -> SceneVisits:
     """``length`` visits of the scenes whose features lie in the folder ``options.path``.
 
     Args:
@@ -53,7 +53,7 @@ def scene_visits(options: DataOptions, media: MediaLanguageModel, length: int, b
     Raises:
         DataError: there are none, or ``mode_shares`` are not one per annotator.
     """
-    if isinstance(media, ImageLanguageModel):
+    if isinstance(model, ImageLanguageModel):
         from training.embedded.image.captions.grammar import MODES
         from training.embedded.image.stream import adapters_stream
     else:
@@ -62,20 +62,20 @@ def scene_visits(options: DataOptions, media: MediaLanguageModel, length: int, b
     if options.mode_shares and len(options.mode_shares) != len(MODES):
         raise DataError(f"mode_shares: give one for each of {', '.join(MODES)}; got {len(options.mode_shares)}")
     try:
-        visits = adapters_stream(media, Path(options.path), length, block, seed, options.mode_shares or None)
+        visits = adapters_stream(model, Path(options.path), length, block, seed, options.mode_shares or None)
     except FileNotFoundError as error:
         raise DataError(f"{options.path}: {error}") from error
-    return SceneVisits(visits, media)
+    return SceneVisits(visits, model)
 
 
-def scene_reading(media: MediaLanguageModel, prompt: str, feature_dropout: float) -> dict[str, Callable]:
+def scene_reading(model: MediaLanguageModel, prompt: str, feature_dropout: float) -> dict[str, Callable]:
     """``data_collator`` and ``encode_prompts`` of the Trainer."""
-    if isinstance(media, ImageLanguageModel):
+    if isinstance(model, ImageLanguageModel):
         from training.embedded.image import batches
     else:
         from training.embedded.audio import batches
 
     def encode_prompts(batch: dict[str, Any]) -> PromptBatch:
-        return batches.encode_prompts(media.model, with_dropout(batch, feature_dropout, media.model.training))
+        return batches.encode_prompts(model.model, with_dropout(batch, feature_dropout, model.model.training))
 
-    return {"data_collator": batches.VisitCollator(media, prompt), "encode_prompts": encode_prompts}
+    return {"data_collator": batches.VisitCollator(model, prompt), "encode_prompts": encode_prompts}

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 
 from tests.conftest import TEXTS
 from tests.support.tiny_audio import byte_tokenizer
-from training.data import DataError, DataOptions, open_examples
+from training.data import DataError, DataOptions, load_examples
 from training.data import bilingual as program
 from training.data.bilingual import BilingualOptions, main, make_bilingual
 
@@ -116,7 +116,7 @@ def test_a_real_translator_through_to_examples(tmp_path, translator, picture, ca
     words = [str(tmp_path / "in.json"), str(tmp_path / "out.json"), "--model", str(translator), "--mode", "x"]
     assert main([*words, "--beams", "2", "--share", "0.75"]) == 0
     assert capsys.readouterr().out.endswith("out.json: 3 annotations translated\n")
-    examples = open_examples(DataOptions("coco", str(tmp_path / "out.json"), media=str(tmp_path)))
+    examples = load_examples(DataOptions("coco", str(tmp_path / "out.json"), media=str(tmp_path)))
     assert len(examples) == 4
     rows = json.loads((tmp_path / "out.json").read_text())["annotations"]
     assert [row.get("mode") for row in rows].count("x") == 3

@@ -95,11 +95,11 @@ def audio_model(template: str | None = None) -> AudioLanguageModel:
     return AudioLanguageModel(tiny_audio_model(len(processor.tokenizer)), processor)
 
 
-def rows(media, labels: ChatLabels, positions: int, caption: str) -> list[tuple[str, bool]]:
+def rows(model, labels: ChatLabels, positions: int, caption: str) -> list[tuple[str, bool]]:
     """Of each token its text and whether it is a target."""
-    ids, targets = labels.example(positions, caption)
+    ids, targets = labels.input_ids_and_labels(positions, caption)
     assert targets[targets != IGNORE_INDEX].equal(ids[targets != IGNORE_INDEX])
-    return list(zip(media.tokenizer.convert_ids_to_tokens(ids), (targets != IGNORE_INDEX).tolist(), strict=True))
+    return list(zip(model.tokenizer.convert_ids_to_tokens(ids), (targets != IGNORE_INDEX).tolist(), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -113,29 +113,29 @@ def rows(media, labels: ChatLabels, positions: int, caption: str) -> list[tuple[
 )
 @pytest.mark.filterwarnings(r"ignore:.*invalid escape sequence")
 def test_llava_next(template, before, after):
-    media = image_model(template)
-    labels = ChatLabels(media, "Describe.")
+    model = image_model(template)
+    labels = ChatLabels(model, "Describe.")
     expected = [(token, False) for token in ["<s>", *before, *["<image>"] * PLACES]]
-    got = rows(media, labels, PLACES, "A red cat.")
+    got = rows(model, labels, PLACES, "A red cat.")
     start, end = len(expected), got.index(("▁A", True))
     assert got[:start] == expected
     # The pieces of "Describe." are the tokenizer's affair; its letters are not.
     assert "".join(token for token, _ in got[start:end]) == "".join(after)
     assert not any(target for _, target in got[start:end])
     assert got[end:] == [("▁A", True), ("▁red", True), ("▁cat.", True), ("</s>", True)]
-    prompt = media.inputs(Image.new("RGB", (40, 40)), "Describe.")["input_ids"][0]
+    prompt = model.inputs(Image.new("RGB", (40, 40)), "Describe.")["input_ids"][0]
     assert labels.prompt_ids(PLACES).equal(prompt)
 
 
 @pytest.mark.parametrize("template", [None, QWEN2_AUDIO_PUBLISHED], ids=["transformers'", "published"])
 def test_qwen2_audio(template):
-    media = audio_model(template)
-    labels = ChatLabels(media, "Describe the sound.")
+    model = audio_model(template)
+    labels = ChatLabels(model, "Describe the sound.")
     samples = chirp(0.8)
-    prompt = media.inputs(samples, "Describe the sound.")["input_ids"][0]
-    ids, targets = labels.example(20, "A dog barks twice.")
+    prompt = model.inputs(samples, "Describe the sound.")["input_ids"][0]
+    ids, targets = labels.input_ids_and_labels(20, "A dog barks twice.")
     assert ids[: len(prompt)].equal(prompt) and (targets[: len(prompt)] == IGNORE_INDEX).all()
-    decode = media.tokenizer.decode
+    decode = model.tokenizer.decode
     assert decode(prompt) == (
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
         f"<|im_start|>user\nAudio 1: <|audio_bos|>{'<|AUDIO|>' * 20}<|audio_eos|>\nDescribe the sound.<|im_end|>\n"
@@ -144,36 +144,36 @@ def test_qwen2_audio(template):
     written = targets[len(prompt) :]
     assert (written != IGNORE_INDEX).all() and decode(written) == "A dog barks twice.<|im_end|>"
     # Token by token what the processor makes of the whole conversation, up to the end of the turn.
-    turn = media.conversation(samples, "Describe the sound.")
+    turn = model.conversation(samples, "Describe the sound.")
     answered = [*turn, {"role": "assistant", "content": [{"type": "text", "text": "A dog barks twice."}]}]
-    whole = media.processor.apply_chat_template(answered, tokenize=True, return_dict=True, return_tensors="pt")
+    whole = model.processor.apply_chat_template(answered, tokenize=True, return_dict=True, return_tensors="pt")
     whole = whole["input_ids"][0]
     assert ids.equal(whole[: len(ids)]) and decode(whole[len(ids) :]) == "\n"
 
 
 def test_the_embedded_template_gives_what_the_embedded_models_were_trained_on():
-    media = image_model(EMBEDDED)
-    ids, targets = ChatLabels(media, "Caption:").example(PLACES, "A cat.")
-    assert media.tokenizer.decode(ids[: -int((targets != IGNORE_INDEX).sum())]).endswith("Caption:\n")
-    assert media.tokenizer.decode(targets[targets != IGNORE_INDEX]) == "A cat.</s>"
+    model = image_model(EMBEDDED)
+    ids, targets = ChatLabels(model, "Caption:").input_ids_and_labels(PLACES, "A cat.")
+    assert model.tokenizer.decode(ids[: -int((targets != IGNORE_INDEX).sum())]).endswith("Caption:\n")
+    assert model.tokenizer.decode(targets[targets != IGNORE_INDEX]) == "A cat.</s>"
 
 
 @pytest.mark.filterwarnings(r"ignore:.*invalid escape sequence")
-@pytest.mark.parametrize("media", [image_model(VICUNA), image_model(MISTRAL), audio_model()], ids=["v", "m", "q"])
+@pytest.mark.parametrize("model", [image_model(VICUNA), image_model(MISTRAL), audio_model()], ids=["v", "m", "q"])
 @pytest.mark.parametrize("caption", ["Été: «\u00a0là\u00a0»!", "(laughs) 3 cats", "é", "\N{CAT} asleep", "...and then"])
-def test_any_caption_comes_back_from_its_targets(media, caption):
-    labels = ChatLabels(media, "Describe.")
+def test_any_caption_comes_back_from_its_targets(model, caption):
+    labels = ChatLabels(model, "Describe.")
     *ids, end = labels.caption_ids(caption)
-    assert end in media.eos_token_ids
-    assert media.text(ids) == caption
+    assert end in model.eos_token_ids
+    assert model.text(ids) == caption
     # What follows the prompt is what the tokenizer makes of both together.
     both = torch.cat([labels.prompt_ids(1), torch.tensor(ids)])
-    assert media.tokenizer.decode(both).endswith(caption)
+    assert model.tokenizer.decode(both).endswith(caption)
 
 
 def test_captions_and_templates_that_are_refused():
     labels = ChatLabels(audio_model(), "Describe.")
     with pytest.raises(DataError, match=r"'A <\|im_end\|> b' contains '<\|im_end\|>'"):
-        labels.check("A <|im_end|> b")
+        labels.check_caption("A <|im_end|> b")
     with pytest.raises(DataError, match=r"does not let an answer follow its prompt: it makes .* 'caption'"):
         ChatLabels(audio_model("{% for m in messages %}<{{ m['role'] }}><|AUDIO|>prompt{% endfor %}"), "Describe.")

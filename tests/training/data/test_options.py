@@ -11,9 +11,9 @@ from training.data import DataOptions
     [
         ({"kind": "directory"}, "kind must be one of folder, table"),
         ({"path": ""}, "path is empty: say where the folder data are"),
-        ({"medium": "video"}, "medium must be image or audio; got 'video'"),
-        ({"kind": "clotho", "medium": "image"}, "clotho data are of medium audio, not image"),
-        ({"captions_per_visit": "two"}, "captions_per_visit must be one or all; got 'two'"),
+        ({"modality": "video"}, "modality must be image or audio; got 'video'"),
+        ({"kind": "clotho", "modality": "image"}, "clotho data are of modality audio, not image"),
+        ({"captions_per_epoch": "two"}, "captions_per_epoch must be one or all; got 'two'"),
         ({"max_broken": -1}, "max_broken must not be negative; got -1"),
         ({"workers": -1}, "workers must not be negative"),
         ({"validation_share": 1.0}, "validation_share must be at least 0 and below 1"),
@@ -31,7 +31,7 @@ from training.data import DataOptions
             r"mode_shares must not be negative, nor all 0; got \[0.5, -0.5\]",
         ),
         ({"kind": "scenes", "validation_share": 0.1}, "validation_share has no meaning for kind scenes"),
-        ({"kind": "scenes", "captions_per_visit": "all"}, "captions_per_visit has no meaning for kind scenes"),
+        ({"kind": "scenes", "captions_per_epoch": "all"}, "captions_per_epoch has no meaning for kind scenes"),
         ({"kind": "scenes", "feature_cache": "x"}, "feature_cache has no meaning for kind scenes"),
     ],
 )

@@ -7,7 +7,7 @@ import datasets
 import pytest
 
 from lora_mcl.errors import MediaError
-from training.data import DataError, DataOptions, Example, open_examples
+from training.data import DataError, DataOptions, Example, load_examples
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -29,17 +29,17 @@ def test_audiocaps(tmp_path):
     touch(tmp_path, "clips/a/vfY_TJq7n_U_130.wav", "clips/YtdWhHV3X25Q.flac", "clips/98582.wav")
     options = DataOptions("audiocaps", str(tmp_path / "train.csv"), media=str(tmp_path / "clips"))
     clips = tmp_path / "clips"
-    assert open_examples(options) == [
+    assert load_examples(options) == [
         Example(clips / "a" / "vfY_TJq7n_U_130.wav", ("Rustling occurs, ducks quack and water splashes",)),
         Example(clips / "YtdWhHV3X25Q.flac", ("An audience gives applause", "People clap")),
         Example(clips / "98582.wav", ("A train horn",)),
     ]
     (clips / "98582.wav").unlink()
     with pytest.raises(DataError, match="names 1 files of 3 that are not there, among them -0Gj8-vB1q4_30"):
-        open_examples(options)
+        load_examples(options)
     (tmp_path / "other.csv").write_text("file_name,caption\na.wav,A dog\n")
     with pytest.raises(DataError, match="is no AudioCaps: no youtube_id in number 1"):
-        open_examples(DataOptions("audiocaps", str(tmp_path / "other.csv")))
+        load_examples(DataOptions("audiocaps", str(tmp_path / "other.csv")))
 
 
 def test_clotho(tmp_path):
@@ -51,7 +51,7 @@ def test_clotho(tmp_path):
     options = DataOptions(
         "clotho", str(tmp_path / "clotho_captions_development.csv"), media=str(tmp_path / "development")
     )
-    (example,) = open_examples(options)
+    (example,) = load_examples(options)
     assert example.media == tmp_path / "development" / "Distorted AM Radio noise.wav"
     assert example.captions == ("A muddled noise, loud.", "B", "C", "D", "E")
     for path, media, message in [
@@ -60,7 +60,7 @@ def test_clotho(tmp_path):
         ("development", "development", "is a folder: path is the file that holds the captions"),
     ]:
         with pytest.raises(DataError, match=message):
-            open_examples(DataOptions("clotho", str(tmp_path / path), media=str(tmp_path / media)))
+            load_examples(DataOptions("clotho", str(tmp_path / path), media=str(tmp_path / media)))
 
 
 def test_coco(tmp_path):
@@ -77,7 +77,7 @@ def test_coco(tmp_path):
     (tmp_path / "captions.json").write_text(json.dumps(content))
     touch(tmp_path, "COCO_train2014_9.jpg", "COCO_train2014_25.jpg")
     options = DataOptions("coco", str(tmp_path / "captions.json"))
-    assert open_examples(options) == [
+    assert load_examples(options) == [
         Example(tmp_path / "COCO_train2014_25.jpg", ("A giraffe.", "A tall animal")),
         Example(tmp_path / "COCO_train2014_9.jpg", ("Food in boxes.",)),
         Example(tmp_path / "COCO_train2014_25.jpg", ("Une girafe.",), "fr"),
@@ -85,10 +85,10 @@ def test_coco(tmp_path):
     del content["images"][0]
     (tmp_path / "captions.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match="1 annotations are of images it does not list, such as 9"):
-        open_examples(options)
+        load_examples(options)
     (tmp_path / "captions.json").write_text('{"captions": []}')
     with pytest.raises(DataError, match="neither of COCO .* nor of TextCaps .*; it has captions"):
-        open_examples(options)
+        load_examples(options)
 
 
 def test_textcaps(tmp_path):
@@ -102,7 +102,7 @@ def test_textcaps(tmp_path):
     touch(tmp_path, "train_images/c0b4a7.jpg", "train_images/f00d.jpg")
     images = tmp_path / "train_images"
     options = DataOptions("coco", str(tmp_path / "TextCaps_0.1_train.json"), media=str(images))
-    assert open_examples(options) == [
+    assert load_examples(options) == [
         Example(images / "c0b4a7.jpg", ("A sign.", "STOP.", "Red.")),
         Example(images / "f00d.jpg", ("A menu.",)),
     ]
@@ -129,15 +129,15 @@ def saved(tmp_path) -> Path:
 
 def test_a_dataset_with_an_audio_column(saved):
     options = DataOptions("hub", str(saved), validation_split="dev")
-    first, second, third = open_examples(options)
+    first, second, third = load_examples(options)
     assert (first.captions, first.mode, first.media.read()) == (("A dog.", "A pet."), "en", b"RIFF")
     assert (second.captions, second.mode, second.media.read()) == (("Rain.",), None, b"never decoded here")
     assert third.name == f"{saved} (train), row 2"
     with pytest.raises(MediaError, match=r"row 2 holds no audio"):
         third.media.read()
-    (only,) = open_examples(options, "validation")
+    (only,) = load_examples(options, "validation")
     assert only.name == f"{saved} (dev), row 0"
-    assert len(open_examples(DataOptions("hub", str(saved), limit=2))) == 2
+    assert len(load_examples(DataOptions("hub", str(saved), limit=2))) == 2
 
 
 def test_a_folder_of_parquet_with_an_image_column(tmp_path, monkeypatch, picture):
@@ -148,8 +148,8 @@ def test_a_folder_of_parquet_with_an_image_column(tmp_path, monkeypatch, picture
     whole = datasets.Dataset.from_dict(rows, features=datasets.Features(types))
     whole.to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
     with pytest.raises(DataError, match=r"2 columns of type Image or Audio; it has image \(Image\), .*media_column"):
-        open_examples(DataOptions("hub", str(tmp_path / "data")))
-    (example,) = open_examples(DataOptions("hub", str(tmp_path / "data"), media_column="image"))
+        load_examples(DataOptions("hub", str(tmp_path / "data")))
+    (example,) = load_examples(DataOptions("hub", str(tmp_path / "data"), media_column="image"))
     assert example.captions == ("A red circle.",) and example.media.read() == picture.read_bytes()
 
 
@@ -157,8 +157,8 @@ def test_datasets_that_are_wrong(saved, tmp_path):
     for options, message in [
         (DataOptions("hub", str(tmp_path / "nowhere")), "The dataset .*nowhere cannot be loaded"),
         (DataOptions("hub", str(saved), split="test"), "has no split 'test'; it has train, dev"),
-        (DataOptions("hub", str(saved), medium="image"), "no column of type Image; it has audio"),
+        (DataOptions("hub", str(saved), modality="image"), "no column of type Image; it has audio"),
         (DataOptions("hub", str(saved), caption_columns=("words",)), "no column 'words'; its columns are audio, text"),
     ]:
         with pytest.raises(DataError, match=message):
-            open_examples(options)
+            load_examples(options)

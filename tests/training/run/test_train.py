@@ -54,7 +54,7 @@ def test_sounds_with_adapters_on_the_tower_too(tmp_path, tiny_audio_base, sounds
         "audio",
         adapters={"target_modules": ["q_proj", "k_proj", "v_proj"], "dropout": 0.1},
         objective={"name": "relaxed", "epsilon": 0.05},
-        data={"captions_per_visit": "all"},
+        data={"captions_per_epoch": "all"},
     )
     bundle = program.train(run)
     adapted = json.loads((bundle / "hypotheses" / "0" / "adapter_config.json").read_text())["target_modules"]

@@ -21,7 +21,7 @@ def read_folder(options: DataOptions) -> list[Example]:
     """Read all media of the folder, and of those in it, that have captions.
 
     Raises:
-        DataError: there is no such folder, or it holds no medium of one kind with a caption.
+        DataError: there is no such folder, or it holds no captioned media of one modality.
     """
     folder = existing(options.path, "folder")
     if not folder.is_dir():
@@ -34,7 +34,7 @@ def read_folder(options: DataOptions) -> list[Example]:
     for name in ("media_column", "caption_columns", "mode_column"):
         if getattr(options, name):
             raise DataError(f"{name} is set, but {folder} holds no table ({', '.join(TABLES)})")
-    files = media_files(existing(options.media, "media folder") if options.media else folder, options.medium)
+    files = media_files(existing(options.media, "media folder") if options.media else folder, options.modality)
     root = Path(options.media).expanduser() if options.media else folder
     texts = {file: folder / file.relative_to(root).with_suffix(".txt") for file in files}
     silent = [file for file in files if not texts[file].is_file()]
@@ -50,24 +50,24 @@ def read_folder(options: DataOptions) -> list[Example]:
     return group_captions(rows[: options.limit or None], str(folder))
 
 
-def media_files(folder: Path, medium: Modality | None) -> list[Path]:
+def media_files(folder: Path, modality: Modality | None) -> list[Path]:
     """All files of one kind in a folder and those in it, sorted; hidden ones left out.
 
     Raises:
-        DataError: there are none, or of both kinds and ``medium`` does not say which.
+        DataError: there are none, or of both kinds and ``modality`` does not say which.
     """
     hidden = (
         path for path in folder.rglob("*") if any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     files = sorted(set(folder.rglob("*")) - set(hidden))
     found = {kind: [file for file in files if file.suffix.lower() in endings] for kind, endings in ENDINGS.items()}
-    if medium is None and found["image"] and found["audio"]:
+    if modality is None and found["image"] and found["audio"]:
         raise DataError(
-            f"{folder} holds {len(found['image'])} images and {len(found['audio'])} sounds: set medium to one of them"
+            f"{folder} holds {len(found['image'])} images and {len(found['audio'])} sounds: set modality to one of them"
         )
-    chosen = found[medium] if medium else found["image"] or found["audio"]
+    chosen = found[modality] if modality else found["image"] or found["audio"]
     if not chosen:
-        kinds: Sequence[Modality] = [medium] if medium else list(ENDINGS)
+        kinds: Sequence[Modality] = [modality] if modality else list(ENDINGS)
         endings = ", ".join(sorted(ending for kind in kinds for ending in ENDINGS[kind]))
         raise DataError(f"{folder} holds no {' or '.join(kinds)} files ({endings})")
     return chosen

@@ -21,7 +21,7 @@ _SAVED = ("state.json", "dataset_dict.json")
 
 @dataclass(frozen=True)
 class HubMedia:
-    """The medium of a dataset's row, read when it is visited.
+    """The media of a dataset's row, read when a batch is made.
 
     Attributes:
         source: the dataset's name.
@@ -49,7 +49,7 @@ class HubMedia:
 
 
 def read_hub(options: DataOptions) -> list[Example]:
-    """Read one split of a dataset; the medium's column is found by its type, captions by the usual names.
+    """Read one split of a dataset; the media column is found by its type, captions by the usual names.
 
     Raises:
         DataError: the dataset cannot be loaded, has no such split, or not the columns.
@@ -99,7 +99,7 @@ def _media_column(rows: Dataset, options: DataOptions) -> tuple[str, Any]:
     import datasets
 
     kinds: dict[Modality, Any] = {"image": datasets.Image, "audio": datasets.Audio}
-    wanted = tuple(kinds.values()) if options.medium is None else (kinds[options.medium],)
+    wanted = tuple(kinds.values()) if options.modality is None else (kinds[options.modality],)
     found = [name for name, feature in rows.features.items() if isinstance(feature, wanted)]
     if options.media_column:
         found = [name for name in found if name == options.media_column]

@@ -55,7 +55,7 @@ def resolve(
         place: from a file's name to its path, or None if it cannot be found.
 
     Raises:
-        DataError: more than ``max_missing`` files are not there, or some are of another medium.
+        DataError: more than ``max_missing`` files are not there, or some are of another modality.
     """
     paths: dict[str, Path | None] = {}
     found = 0
@@ -74,20 +74,20 @@ def resolve(
         )
     if missing:
         logger.warning("%s: %d of %d files are not there and are left out", where, len(missing), len(paths))
-    _check_medium([path for path in paths.values() if path is not None], options, where)
+    _check_modality([path for path in paths.values() if path is not None], options, where)
     rows = [(paths[name], captions, mode) for name, captions, mode in named if paths.get(name) is not None]
     return group_captions(rows, where)
 
 
-def _check_medium(files: Sequence[Path], options: DataOptions, where: str) -> None:
-    """Refuse files that by their endings are of the other medium."""
-    if options.medium is None:
+def _check_modality(files: Sequence[Path], options: DataOptions, where: str) -> None:
+    """Refuse files that by their endings are of the other modality."""
+    if options.modality is None:
         return
-    own = ENDINGS[options.medium]
+    own = ENDINGS[options.modality]
     others = frozenset().union(*ENDINGS.values()) - own
     wrong = [file for file in files if file.suffix.lower() in others]
     if wrong:
-        raise DataError(f"{where} names {len(wrong)} files that are no {options.medium}, such as {wrong[0].name}")
+        raise DataError(f"{where} names {len(wrong)} files that are no {options.modality}, such as {wrong[0].name}")
 
 
 def read_rows(file: Path) -> list[Row]:

@@ -18,11 +18,11 @@ from lora_mcl.objectives import ObjectiveOptions
 from lora_mcl.trainer import Batch, MultipleChoiceLearner, MultipleChoiceTrainer
 from tests.library.models.test_llava_next import clip_base
 from tests.support.tiny_audio import chirp, tone
-from training.data import DataError, DataOptions, open_examples
+from training.data import DataError, DataOptions, load_examples
 from training.data.cache import open_cache
 from training.data.collator import ModelCollator, PromptCollator, encode_prompts
-from training.data.preprocess import about_how_long
-from training.data.visits import train_visits, validation_visits
+from training.data.dataset import train_dataset, validation_dataset
+from training.data.preprocess import estimate_positions
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -48,65 +48,65 @@ def sounds(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module", params=["image", "audio"])
-def media(request):
+def model(request):
     base = request.getfixturevalue("tiny_base" if request.param == "image" else "tiny_audio_base")
     return (ImageLanguageModel if request.param == "image" else AudioLanguageModel).load(base)
 
 
 @pytest.fixture
-def folder(media, tmp_path) -> Path:
-    (photos if media.medium == "image" else sounds)(tmp_path / "data")
+def folder(model, tmp_path) -> Path:
+    (photos if model.medium == "image" else sounds)(tmp_path / "data")
     return tmp_path / "data"
 
 
-def batch_of(visits, collator, numbers=None):
-    return collator([visits[number] for number in (numbers or range(len(visits)))])
+def batch_of(dataset, collator, numbers=None):
+    return collator([dataset[number] for number in (numbers or range(len(dataset)))])
 
 
 @torch.no_grad()
-def nll_of_prompts(media, batch, cache=None):
-    return encode_prompts(media, batch, cache).with_captions(media.model, batch["captions"]).nll(media.model)
+def nll_of_prompts(model, batch, cache=None):
+    return encode_prompts(model, batch, cache).with_captions(model.model, batch["captions"]).nll(model.model)
 
 
-def test_both_forms_of_a_batch_and_the_cache_give_the_same_likelihood(media, folder, tmp_path):
+def test_both_forms_of_a_batch_and_the_cache_give_the_same_likelihood(model, folder, tmp_path):
     options = DataOptions("folder", str(folder))
-    examples = open_examples(options)
-    visits = validation_visits(examples, options, media, "Describe.")
-    assert len(visits) == 9
-    prompts, model = batch_of(visits, PromptCollator(media)), batch_of(visits, ModelCollator(media))
+    examples = load_examples(options)
+    dataset = validation_dataset(examples, options, model, "Describe.")
+    assert len(dataset) == 9
+    prompts, collated = batch_of(dataset, PromptCollator(model)), batch_of(dataset, ModelCollator(model))
     with torch.no_grad():
-        stock = Batch.from_collated(model).nll(media.model)
-    ours = nll_of_prompts(media, prompts)
+        stock = Batch.from_collated(collated).nll(model.model)
+    ours = nll_of_prompts(model, prompts)
     torch.testing.assert_close(ours.mean, stock.mean, **CLOSE)
     assert ours.tokens.equal(stock.tokens)
     # One by one, without any padding.
     for number in range(9):
-        alone = nll_of_prompts(media, batch_of(visits, PromptCollator(media), [number]))
+        alone = nll_of_prompts(model, batch_of(dataset, PromptCollator(model), [number]))
         torch.testing.assert_close(alone.mean[0], ours.mean[number], **CLOSE)
-    cache = open_cache(str(tmp_path / "cache"), 1, media)
-    visits = validation_visits(examples, options, media, "Describe.", cache=cache)
-    first = batch_of(visits, PromptCollator(media))
+    cache = open_cache(str(tmp_path / "cache"), 1, model)
+    dataset = validation_dataset(examples, options, model, "Describe.", cache=cache)
+    first = batch_of(dataset, PromptCollator(model))
     assert not any(first["cached"])
-    torch.testing.assert_close(nll_of_prompts(media, first, cache).mean, stock.mean, **CLOSE)
-    again = batch_of(visits, PromptCollator(media))
+    torch.testing.assert_close(nll_of_prompts(model, first, cache).mean, stock.mean, **CLOSE)
+    again = batch_of(dataset, PromptCollator(model))
     assert all(again["cached"]) and len(list((tmp_path / "cache").rglob("*.safetensors"))) == 6
     assert again["input_ids"].equal(first["input_ids"])
-    torch.testing.assert_close(nll_of_prompts(media, again, cache).mean, stock.mean, **CLOSE)
+    torch.testing.assert_close(nll_of_prompts(model, again, cache).mean, stock.mean, **CLOSE)
 
 
-def test_a_share_of_what_the_tower_says_is_hidden_in_training_only(media, folder, tmp_path):
+def test_a_share_of_what_the_tower_says_is_hidden_in_training_only(model, folder, tmp_path):
     options = DataOptions("folder", str(folder), feature_cache=str(tmp_path / "cache"))
-    cache = open_cache(options.feature_cache, 1, media)
-    visits = validation_visits(open_examples(options), options, media, "Describe.", cache=cache)
-    batch = batch_of(visits, PromptCollator(media))
+    cache = open_cache(options.feature_cache, 1, model)
+    dataset = validation_dataset(load_examples(options), options, model, "Describe.", cache=cache)
+    batch = batch_of(dataset, PromptCollator(model))
     with torch.no_grad():
-        plain = encode_prompts(media, batch, cache).inputs_embeds
-        assert encode_prompts(media, batch, cache, dropout=0.5).inputs_embeds.equal(plain)
-        media.model.train()
-        hidden = encode_prompts(media, batch, cache, dropout=0.5).inputs_embeds
-        media.model.eval()
+        plain = encode_prompts(model, batch, cache).inputs_embeds
+        assert encode_prompts(model, batch, cache, dropout=0.5).inputs_embeds.equal(plain)
+        model.model.train()
+        hidden = encode_prompts(model, batch, cache, dropout=0.5).inputs_embeds
+        model.model.eval()
         # What is kept for later is whole.
-        assert encode_prompts(media, batch_of(visits, PromptCollator(media)), cache).inputs_embeds.allclose(
+        assert encode_prompts(model, batch_of(dataset, PromptCollator(model)), cache).inputs_embeds.allclose(
             plain, atol=1e-6
         )
     assert not hidden.equal(plain) and hidden.shape == plain.shape
@@ -115,50 +115,50 @@ def test_a_share_of_what_the_tower_says_is_hidden_in_training_only(media, folder
 def test_images_of_several_tiles(tmp_path):
     """Laid out as the published LLaVA-1.6 models are: batches hold images of different numbers of tiles."""
     clip_base(tmp_path / "base", -2)
-    media = ImageLanguageModel.load(tmp_path / "base")
+    model = ImageLanguageModel.load(tmp_path / "base")
     photos(tmp_path / "data")
     options = DataOptions("folder", str(tmp_path / "data"))
-    cache = open_cache(str(tmp_path / "cache"), 1, media)
-    visits = validation_visits(open_examples(options), options, media, "Caption:", cache=cache)
-    first = batch_of(visits, PromptCollator(media))
+    cache = open_cache(str(tmp_path / "cache"), 1, model)
+    dataset = validation_dataset(load_examples(options), options, model, "Caption:", cache=cache)
+    first = batch_of(dataset, PromptCollator(model))
     assert len({len(medium["pixel_values"]) for medium in first["media"]}) > 1
-    ours = nll_of_prompts(media, first, cache)
-    plain = validation_visits(open_examples(options), options, media, "Caption:")
+    ours = nll_of_prompts(model, first, cache)
+    plain = validation_dataset(load_examples(options), options, model, "Caption:")
     with torch.no_grad():
-        stock = Batch.from_collated(batch_of(plain, ModelCollator(media))).nll(media.model)
+        stock = Batch.from_collated(batch_of(plain, ModelCollator(model))).nll(model.model)
     torch.testing.assert_close(ours.mean, stock.mean, **CLOSE)
-    again = batch_of(visits, PromptCollator(media))
+    again = batch_of(dataset, PromptCollator(model))
     assert all(again["cached"])
-    torch.testing.assert_close(nll_of_prompts(media, again).mean, stock.mean, **CLOSE)
+    torch.testing.assert_close(nll_of_prompts(model, again).mean, stock.mean, **CLOSE)
 
 
-def test_targets_are_the_caption_in_the_prompt_that_captioning_gives(media, folder):
+def test_targets_are_the_caption_in_the_prompt_that_captioning_gives(model, folder):
     options = DataOptions("folder", str(folder))
-    visits = train_visits(open_examples(options), options, media, "Describe.", epochs=2, block=2, seed=1)
-    assert len(visits) == 12 == 2 * visits.epoch_length
+    dataset = train_dataset(load_examples(options), options, model, "Describe.", epochs=2, batch_size=2, seed=1)
+    assert len(dataset) == 12 == 2 * dataset.epoch_length
     for number in (0, 5, 11):
-        visit, (index, caption) = visits[number], visits.plan.visit(number)
-        example = visits.examples[index]
-        assert visit.caption[:-1] == visits.words(number) and visit.caption[-1] in media.eos_token_ids
-        assert media.text(visits.words(number)) == example.captions[caption]
-        if media.medium == "image":
-            expected = media.inputs(Image.open(example.media), "Describe.")
+        sample, (index, caption) = dataset[number], dataset.sampler.example_and_caption(number)
+        example = dataset.examples[index]
+        assert sample.caption[:-1] == dataset.caption_ids(number) and sample.caption[-1] in model.eos_token_ids
+        assert model.text(dataset.caption_ids(number)) == example.captions[caption]
+        if model.medium == "image":
+            expected = model.inputs(Image.open(example.media), "Describe.")
         else:
             samples, rate = soundfile.read(example.media, dtype="float32")
-            seconds = min(len(samples) / rate, media.max_seconds)
-            expected = {"input_ids": media.prompt_ids(round(seconds * media.sampling_rate), "Describe.")}
-        assert visit.prompt.equal(expected["input_ids"][0])
+            seconds = min(len(samples) / rate, model.max_seconds)
+            expected = {"input_ids": model.prompt_ids(round(seconds * model.sampling_rate), "Describe.")}
+        assert sample.prompt.equal(expected["input_ids"][0])
 
 
-def test_a_header_tells_about_how_long_a_medium_is(media, folder):
-    examples = open_examples(DataOptions("folder", str(folder)))
-    guesses = [about_how_long(media, example) for example in examples]
+def test_a_header_tells_about_how_long_media_are(model, folder):
+    examples = load_examples(DataOptions("folder", str(folder)))
+    guesses = [estimate_positions(model, example) for example in examples]
     assert all(guess > 0 for guess in guesses)
-    if media.medium == "audio":
+    if model.medium == "audio":
         assert guesses == [8, 20, 25, 12, 22, 10]  # 25 a second, and 1 s at most
     (folder / "0.png").write_bytes(b"")
     (folder / "0.wav").write_bytes(b"no sound")
-    assert about_how_long(media, examples[0]) == 0
+    assert estimate_positions(model, examples[0]) == 0
 
 
 def spoil(folder: Path, number: int) -> str:
@@ -168,104 +168,104 @@ def spoil(folder: Path, number: int) -> str:
     return file.name
 
 
-def test_a_broken_file_is_named_skipped_and_counted(media, folder, caplog):
+def test_a_broken_file_is_named_skipped_and_counted(model, folder, caplog):
     names = {spoil(folder, number) for number in (1, 4)}
     options = DataOptions("folder", str(folder), max_broken=2)
-    visits = train_visits(open_examples(options), options, media, "Describe.", epochs=3, block=6, seed=0)
+    dataset = train_dataset(load_examples(options), options, model, "Describe.", epochs=3, batch_size=6, seed=0)
     with caplog.at_level(logging.WARNING, logger="training.data"):
-        batch = batch_of(visits, PromptCollator(media), range(6))
-        batch_of(visits, PromptCollator(media), range(6, 12))
-    assert {Path(name).name for name in visits.broken} == names
+        batch = batch_of(dataset, PromptCollator(model), range(6))
+        batch_of(dataset, PromptCollator(model), range(6, 12))
+    assert {Path(name).name for name in dataset.broken} == names
     warnings = [record.getMessage() for record in caplog.records]
     assert len(warnings) == 2  # once each, in two epochs
     assert all(any(name in text and "of at most 2" in text for text in warnings) for name in names)
-    result = nll_of_prompts(media, batch)
+    result = nll_of_prompts(model, batch)
     assert result.valid.sum() == 4 and result.mean.isfinite().all()
-    alone = [visits.plan.visit(number)[0] in (1, 4) for number in range(6)].index(True)
-    assert nll_of_prompts(media, batch_of(visits, PromptCollator(media), [alone])).tokens.tolist() == [0]
+    alone = [dataset.sampler.example_and_caption(number)[0] in (1, 4) for number in range(6)].index(True)
+    assert nll_of_prompts(model, batch_of(dataset, PromptCollator(model), [alone])).tokens.tolist() == [0]
     strict = DataOptions("folder", str(folder), max_broken=1)
-    visits = train_visits(open_examples(strict), strict, media, "Describe.", epochs=1, block=6, seed=0)
+    dataset = train_dataset(load_examples(strict), strict, model, "Describe.", epochs=1, batch_size=6, seed=0)
     with pytest.raises(
         DataError, match=r"2 media cannot be decoded, and max_broken is 1; the last is .*[14]\.(png|wav)"
     ):
-        batch_of(visits, PromptCollator(media))
+        batch_of(dataset, PromptCollator(model))
 
 
-def test_validation_is_filled_up_with_visits_that_teach_nothing(media, folder):
+def test_validation_is_filled_up_with_visits_that_teach_nothing(model, folder):
     options = DataOptions("folder", str(folder))
-    examples = open_examples(options)
-    plain = validation_visits(examples, options, media, "Describe.")
-    filled = validation_visits(examples, options, media, "Describe.", multiple=4)
+    examples = load_examples(options)
+    plain = validation_dataset(examples, options, model, "Describe.")
+    filled = validation_dataset(examples, options, model, "Describe.", multiple_of=4)
     assert (len(plain), len(filled)) == (9, 12)
-    tokens = nll_of_prompts(media, batch_of(filled, PromptCollator(media))).tokens.tolist()
+    tokens = nll_of_prompts(model, batch_of(filled, PromptCollator(model))).tokens.tolist()
     assert tokens == [len(plain[number].caption) for number in range(9)] + [0, 0, 0]
     assert filled.broken == []
 
 
-def test_how_long_to_train_is_said_in_one_way(media, folder):
+def test_how_long_to_train_is_said_in_one_way(model, folder):
     options = DataOptions("folder", str(folder))
-    examples = open_examples(options)
-    assert len(train_visits(examples, options, media, "Describe.", length=7, block=1, seed=0)) == 7
+    examples = load_examples(options)
+    assert len(train_dataset(examples, options, model, "Describe.", length=7, batch_size=1, seed=0)) == 7
     for both in ({}, {"epochs": 1, "length": 7}):
         with pytest.raises(OptionsError, match="either epochs or length"):
-            train_visits(examples, options, media, "Describe.", block=1, seed=0, **both)
+            train_dataset(examples, options, model, "Describe.", batch_size=1, seed=0, **both)
 
 
-def test_workers_are_sent_no_weights(media, folder):
+def test_workers_are_sent_no_weights(model, folder):
     options = DataOptions("folder", str(folder))
-    visits = train_visits(open_examples(options), options, media, "Describe.", epochs=1, block=1, seed=0)
-    light = visits._media
-    assert type(light) is type(media) and all(weight.is_meta for weight in light.model.parameters())
-    assert light.eos_token_ids == media.eos_token_ids and light.model.name_or_path == media.model.name_or_path
+    dataset = train_dataset(load_examples(options), options, model, "Describe.", epochs=1, batch_size=1, seed=0)
+    light = dataset._model
+    assert type(light) is type(model) and all(weight.is_meta for weight in light.model.parameters())
+    assert light.eos_token_ids == model.eos_token_ids and light.model.name_or_path == model.model.name_or_path
     assert not any(
-        value is media or value is media.model for value in [*vars(visits).values(), *vars(visits.labels).values()]
+        value is model or value is model.model for value in [*vars(dataset).values(), *vars(dataset.labels).values()]
     )
 
 
-def test_workers_count_broken_files_together(media, folder):
+def test_workers_count_broken_files_together(model, folder):
     for number in (0, 2, 3):
         spoil(folder, number)
     options = DataOptions("folder", str(folder), max_broken=2)
-    visits = train_visits(open_examples(options), options, media, "Describe.", epochs=1, block=1, seed=0)
-    loader = DataLoader(visits, batch_size=1, collate_fn=PromptCollator(media), num_workers=2)
+    dataset = train_dataset(load_examples(options), options, model, "Describe.", epochs=1, batch_size=1, seed=0)
+    loader = DataLoader(dataset, batch_size=1, collate_fn=PromptCollator(model), num_workers=2)
     with pytest.raises(DataError, match=r"3 media cannot be decoded, and max_broken is 2"):
         list(loader)
-    assert len(visits.broken) == 3
+    assert len(dataset.broken) == 3
 
 
-def test_a_command_in_a_caption_is_refused_before_training(media, folder):
-    (folder / "3.txt").write_text(f"A {media.placeholder} b")
+def test_a_command_in_a_caption_is_refused_before_training(model, folder):
+    (folder / "3.txt").write_text(f"A {model.placeholder} b")
     options = DataOptions("folder", str(folder))
     with pytest.raises(DataError, match="which the model takes for a command"):
-        train_visits(open_examples(options), options, media, "Describe.", epochs=1, block=1, seed=0)
+        train_dataset(load_examples(options), options, model, "Describe.", epochs=1, batch_size=1, seed=0)
 
 
-def test_media_of_a_dataset(media, folder, tmp_path):
+def test_media_of_a_dataset(model, folder, tmp_path):
     import datasets
 
     files = sorted(file for file in folder.iterdir() if file.suffix != ".txt")
-    kind = datasets.Image if media.medium == "image" else datasets.Audio
-    rows = {media.medium: [{"bytes": file.read_bytes(), "path": None} for file in files], "caption": ["A cat."] * 6}
-    rows = datasets.Dataset.from_dict(rows).cast_column(media.medium, kind(decode=False))
+    kind = datasets.Image if model.medium == "image" else datasets.Audio
+    rows = {model.medium: [{"bytes": file.read_bytes(), "path": None} for file in files], "caption": ["A cat."] * 6}
+    rows = datasets.Dataset.from_dict(rows).cast_column(model.medium, kind(decode=False))
     rows.save_to_disk(tmp_path / "saved")
     options = DataOptions("hub", str(tmp_path / "saved"))
-    visits = validation_visits(open_examples(options), options, media, "Describe.")
+    dataset = validation_dataset(load_examples(options), options, model, "Describe.")
     direct = DataOptions("folder", str(folder), bucket_by_length=False)
-    of_files = validation_visits(open_examples(direct), direct, media, "Describe.")
-    firsts = [number for number in range(9) if of_files.plan.visit(number)[1] == 0]
+    of_files = validation_dataset(load_examples(direct), direct, model, "Describe.")
+    firsts = [number for number in range(9) if of_files.sampler.example_and_caption(number)[1] == 0]
     for ours, number in zip(range(6), firsts, strict=True):
         for name, tensor in of_files[number].tensors.items():
-            assert visits[ours].tensors[name].equal(tensor)
+            assert dataset[ours].tensors[name].equal(tensor)
 
 
-def test_the_cache_keeps_to_its_limit_and_to_what_made_it(media, folder, tmp_path, caplog):
+def test_the_cache_keeps_to_its_limit_and_to_what_made_it(model, folder, tmp_path, caplog):
     options = DataOptions("folder", str(folder))
-    examples = open_examples(options)
+    examples = load_examples(options)
 
-    def run(gib: float, processes: int = 1, model=media) -> int:
+    def run(gib: float, processes: int = 1, model=model) -> int:
         cache = open_cache(str(tmp_path / "cache"), gib, model, processes=processes)
-        visits = validation_visits(examples, options, model, "Describe.", cache=cache)
-        batch = batch_of(visits, PromptCollator(model))
+        dataset = validation_dataset(examples, options, model, "Describe.", cache=cache)
+        batch = batch_of(dataset, PromptCollator(model))
         nll_of_prompts(model, batch, cache)
         return sum(batch["cached"])
 
@@ -293,30 +293,30 @@ def test_the_cache_keeps_to_its_limit_and_to_what_made_it(media, folder, tmp_pat
     assert run(1) == 9
     files()[0].write_bytes(b"cut off")
     assert 7 <= run(1) < 9 and run(1) == 9
-    other = type(media).load(media.model.name_or_path)
+    other = type(model).load(model.model.name_or_path)
     with torch.no_grad():
-        next(other.model.get_submodule(media.media_modules[0]).parameters()).add_(1)
+        next(other.model.get_submodule(model.media_modules[0]).parameters()).add_(1)
     assert run(1, model=other) == 0
 
 
-def test_a_cache_that_cannot_be(media, folder):
+def test_a_cache_that_cannot_be(model, folder):
     (folder / "file").write_text("")
     with pytest.raises(OptionsError, match=r"feature_cache .*file.* cannot be written to"):
-        open_cache(str(folder / "file"), 1, media)
-    assert open_cache("", 1, media) is None
-    tower = media.model.get_submodule(media.media_modules[0])
+        open_cache(str(folder / "file"), 1, model)
+    assert open_cache("", 1, model) is None
+    tower = model.model.get_submodule(model.media_modules[0])
     tower.requires_grad_(True)
     with pytest.raises(OptionsError, match="the media tower learns or carries adapters"):
-        open_cache(str(folder / "cache"), 1, media)
+        open_cache(str(folder / "cache"), 1, model)
     tower.requires_grad_(False)
 
 
 @pytest.mark.parametrize("form", ["prompts", "model"])
-def test_the_trainer_learns_from_a_folder_with_a_broken_file(media, folder, tmp_path, form):
+def test_the_trainer_learns_from_a_folder_with_a_broken_file(model, folder, tmp_path, form):
     spoil(folder, 2)
     options = DataOptions("folder", str(folder), workers=2, feature_cache=str(tmp_path / "cache"))
-    examples = open_examples(options)
-    fresh = type(media).load(media.model.name_or_path)
+    examples = load_examples(options)
+    fresh = type(model).load(model.model.name_or_path)
     config = LoraConfig(r=4, lora_alpha=8, target_modules=r"model\.language_model\..*(q|v)_proj")
     relaxed = ObjectiveOptions("relaxed", epsilon=0.1)
     learner = MultipleChoiceLearner.attach(fresh.model, config, 2, relaxed)
@@ -342,8 +342,8 @@ def test_the_trainer_learns_from_a_folder_with_a_broken_file(media, folder, tmp_
             report_to=[],
             use_cpu=True,
         ),
-        train_dataset=train_visits(examples, options, fresh, "Describe.", epochs=8, block=3, seed=0, cache=cache),
-        eval_dataset=validation_visits(examples, options, fresh, "Describe.", cache=cache),
+        train_dataset=train_dataset(examples, options, fresh, "Describe.", epochs=8, batch_size=3, seed=0, cache=cache),
+        eval_dataset=validation_dataset(examples, options, fresh, "Describe.", cache=cache),
         **more,
     )
     before = trainer.evaluate()
@@ -357,10 +357,10 @@ def test_the_trainer_learns_from_a_folder_with_a_broken_file(media, folder, tmp_
 
 
 def test_silence_is_no_sound_to_learn_from(tiny_audio_base, tmp_path):
-    media = AudioLanguageModel.load(tiny_audio_base)
+    model = AudioLanguageModel.load(tiny_audio_base)
     soundfile.write(tmp_path / "a.wav", tone(440, 0.5) * 0, 16_000)
     (tmp_path / "a.txt").write_text("Nothing.")
     options = DataOptions("folder", str(tmp_path), max_broken=0)
-    visits = train_visits(open_examples(options), options, media, "Describe.", epochs=1, block=1, seed=0)
+    dataset = train_dataset(load_examples(options), options, model, "Describe.", epochs=1, batch_size=1, seed=0)
     with pytest.raises(DataError, match="a.wav: .*silent"):
-        visits[0]
+        dataset[0]
