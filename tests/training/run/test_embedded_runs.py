@@ -19,7 +19,7 @@ from training.embedded.image import features
 from training.embedded.image.captions.grammar import Grammar
 from training.embedded.image.features import Item
 from training.embedded.image.material.assets import PACK_DIR, Material
-from training.embedded.image.visits import CachedPictures, CaptionDataset
+from training.embedded.image.visits import CachedPictures, CaptionVisits
 from training.embedded.image.world.lexicon import load_lexicon
 from training.embedded.image.world.places import load_places
 from training.embedded.image.world.sampler import sample_scene
@@ -114,7 +114,7 @@ def test_annotators_caption_as_often_as_asked(shares, expected):
     rng = random.Random(0)
     items = tuple(Item(sample_scene(rng, ["cat", "bus", "apple"], ["beach", "street"]), (320, 320), (0,)) for _ in "ab")
     pictures = CachedPictures(items, (np.zeros((1, 16, 160), np.float32),), (0, 0))
-    visits = CaptionDataset(pictures, Grammar(load_lexicon(), load_places()), 600, 3, mode_shares=shares)
+    visits = CaptionVisits(pictures, Grammar(load_lexicon(), load_places()), 600, 3, mode_shares=shares)
     counts = Counter(visits[number].mode for number in range(600))
     for mode, share in zip(("en-objects", "en-place", "fr-place"), expected, strict=True):
         assert counts[mode] / 600 == pytest.approx(share, abs=0.08)
