@@ -51,15 +51,22 @@ def tree(file: Path) -> ast.Module:
 
 
 @cache
-def imported(file: Path) -> set[str]:
-    """Top-level packages that a file imports, wherever in it."""
+def imported_modules(file: Path) -> set[str]:
+    """Modules that a file imports, wherever in it; a relative import under its leading dots."""
     names: set[str] = set()
     for node in ast.walk(tree(file)):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names.add(node.module.split(".")[0])
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add("." * node.level + (node.module or ""))
+            if node.module == "tests":
+                names |= {f"tests.{alias.name}" for alias in node.names}
     return names
+
+
+def imported(file: Path) -> set[str]:
+    """Top-level packages that a file imports."""
+    return {name.split(".")[0] for name in imported_modules(file) if not name.startswith(".")}
 
 
 def name_of(file: Path) -> str:
@@ -108,3 +115,22 @@ def test_no_path_of_somebodys_machine_is_committed():
     homes = ["/" + folder + "/" for folder in ("work", "root", "home", "Users")]
     found = [f"{name_of(file)}: {home}" for file in committed() for home in homes if home.encode() in file.read_bytes()]
     assert found == []
+
+
+def test_tests_share_through_support_alone():
+    """A helper that two test files need lives in tests/support; a test file can then be moved or dropped alone."""
+    tests = ROOT / "tests"
+    wrong = {
+        f"{name_of(file)}: {module}"
+        for file in tests.rglob("*.py")
+        for module in imported_modules(file)
+        if (module.split(".")[0] == "tests" and not f"{module}.".startswith("tests.support."))
+        or module.split(".")[-1] == "conftest"
+    }
+    assert wrong == set()
+
+
+def test_every_part_of_the_library_has_its_tests():
+    parts = {file.parent.relative_to(ROOT / "lora_mcl") for file in (ROOT / "lora_mcl").rglob("*.py")}
+    rooms = {file.parent.relative_to(ROOT / "tests" / "library") for file in ROOT.glob("tests/library/**/test_*.py")}
+    assert parts - rooms == set()

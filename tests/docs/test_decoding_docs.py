@@ -8,15 +8,15 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from benchmarks import decode, decode_gpu
 from lora_mcl.adapters import AdapterSpec, AdapterStack
-from tests.conftest import tiny_processor
 from tests.support.paths import ROOT
+from tests.support.tiny_image import tiny_image_processor
 from training.embedded.common.tables import filled
 
 GUIDE = (ROOT / "docs" / "decoding.md").read_text(encoding="utf-8")
 
 
 def test_the_code_of_the_guide_runs(tmp_path, monkeypatch):
-    tokenizer = tiny_processor().tokenizer
+    tokenizer = tiny_image_processor().tokenizer
     torch.manual_seed(0)
     config = GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=2, n_head=2, n_positions=64)
     model = GPT2LMHeadModel(config)

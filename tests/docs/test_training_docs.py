@@ -12,9 +12,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from lora_mcl.bundle import load_bundle
 from lora_mcl.cli import _parser
-from tests.conftest import tiny_processor
-from tests.library.trainer.test_trainer import collate, examples
 from tests.support.paths import ROOT
+from tests.support.tiny_image import tiny_image_processor
+from tests.support.tiny_trainer import collate, examples
 
 GUIDE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 
@@ -29,7 +29,7 @@ def few_steps(code):
 
 
 def test_the_code_of_guide_and_readme_runs(tmp_path, monkeypatch):
-    tokenizer = tiny_processor().tokenizer
+    tokenizer = tiny_image_processor().tokenizer
     torch.manual_seed(0)
     config = GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=16)
     GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")

@@ -175,6 +175,13 @@ def random_stack(model: PreTrainedModel, ranks: tuple[int, ...], seed: int = 0, 
     return stack
 
 
+def stack_on(model: torch.nn.Module, *layers: int):
+    """Three adapters on these layers."""
+    suffixes = ("c_attn", "c_fc") if isinstance(model, GPT2LMHeadModel) else ("q_proj", "v_proj", "down_proj")
+    exclude = r".*(vision_tower|audio_tower).*"
+    return random_stack(model, (2, 4, 3), target_modules=suffixes, exclude_modules=exclude, layers_to_transform=layers)
+
+
 @dataclass(frozen=True)
 class Decoded:
     """The final candidates of every column, and how many steps the decode took."""

@@ -10,6 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack, hypothesis_rows
 from lora_mcl.errors import OptionsError
+from tests.support.packed_linear import PackedLinear
 
 TOKENS = torch.tensor([[1, 5, 9, 3, 7, 2], [1, 8, 8, 30, 2, 11]])
 
@@ -121,25 +122,6 @@ def test_targets_must_be_given_where_peft_has_no_default():
         AdapterStack.from_lora_config(nn.Linear(2, 2), LoraConfig(), 2)
     with pytest.raises(OptionsError, match="hypotheses must be at least 1; got 0"):
         AdapterStack.from_lora_config(llama(), LoraConfig(), 0)
-
-
-class PackedLinear(nn.Linear):
-    """Like the 4-bit layers of bitsandbytes: packed integer weights, answers in its own compute dtype."""
-
-    def __init__(self, dense: nn.Linear, compute_dtype: torch.dtype):
-        super().__init__(dense.in_features, dense.out_features, bias=False)
-        self.scale = dense.weight.detach().abs().max() / 7
-        levels = (dense.weight.detach() / self.scale).round().clamp(-7, 7).to(torch.int8) + 8
-        flat = levels.flatten().to(torch.uint8)
-        self.weight = nn.Parameter((flat[0::2] * 16 + flat[1::2])[:, None], requires_grad=False)
-        self.compute_dtype = compute_dtype
-
-    def dense(self):
-        flat = torch.stack([self.weight[:, 0] // 16, self.weight[:, 0] % 16], dim=1).flatten()
-        return (flat.float() - 8).view(self.out_features, self.in_features) * self.scale
-
-    def forward(self, x):
-        return F.linear(x.to(self.compute_dtype), self.dense().to(self.compute_dtype))
 
 
 @pytest.mark.parametrize("compute_dtype", [torch.float32, torch.bfloat16])

@@ -33,7 +33,7 @@ from lora_mcl.bundle.hub import model_card, push_bundle
 from lora_mcl.cli import main
 from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.gate import CaptionGate
-from tests.library.adapters.test_lora_config import PackedLinear
+from tests.support.packed_linear import PackedLinear
 
 TOKENS = torch.tensor([[1, 5, 9, 7], [1, 8, 8, 30]])
 

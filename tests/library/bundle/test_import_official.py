@@ -16,7 +16,7 @@ from lora_mcl.bundle.import_official import current_path, import_official
 from lora_mcl.captioner import Captioner
 from lora_mcl.cli import main
 from lora_mcl.errors import BundleError, OptionsError
-from tests.library.adapters.test_peft_folders import llama, llava_next, qwen2_audio
+from tests.support.tiny_models import llama, llava_next, qwen2_audio
 
 K, RANK = 3, 2
 CLASSES = {

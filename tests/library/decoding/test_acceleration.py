@@ -10,7 +10,6 @@ from lora_mcl.adapters import BASE_ROW
 from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, EngineOptions, Greedy, Sampling
 from lora_mcl.decoding.static import StaticShape
 from lora_mcl.errors import OptionsError
-from tests.library.decoding.test_shared_prompt import stack_on
 from tests.support.tiny_decoders import (
     DECODERS,
     SHARING,
@@ -18,6 +17,7 @@ from tests.support.tiny_decoders import (
     decode,
     engine_of,
     prompt_of,
+    stack_on,
 )
 
 PAGE = [

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 from torch.nn import functional
-from transformers import GPT2LMHeadModel
 from transformers.cache_utils import DynamicLayer
 
 from lora_mcl.adapters import BASE_ROW
@@ -32,6 +31,7 @@ from tests.support.tiny_decoders import (
     prompt_of,
     random_stack,
     row_of,
+    stack_on,
 )
 
 LAYOUTS = [[0, 1, 2], [0, 0, 0], [0, 1, 1, 2, 2, 2], [0, 1, 2, 2, 2], [2, 0, 2, 1, 1], [1, 0, 1, 0]]
@@ -110,13 +110,6 @@ PAGE = [
     ColumnRequest("base", BASE_ROW, Greedy()),
     ColumnRequest("samples", 2, Sampling(3)),
 ]
-
-
-def stack_on(model: torch.nn.Module, *layers: int):
-    """Three adapters on these layers."""
-    suffixes = ("c_attn", "c_fc") if isinstance(model, GPT2LMHeadModel) else ("q_proj", "v_proj", "down_proj")
-    exclude = r".*(vision_tower|audio_tower).*"
-    return random_stack(model, (2, 4, 3), target_modules=suffixes, exclude_modules=exclude, layers_to_transform=layers)
 
 
 @contextmanager

@@ -23,7 +23,8 @@ from lora_mcl.bundle import (
 from lora_mcl.captioner import Captioner
 from lora_mcl.models import AudioLanguageModel
 from lora_mcl.types import AudioClip, CompareOptions
-from tests.support.tiny_audio import SPECIAL_TOKENS, TEXTS, byte_tokenizer, chirp
+from tests.support.byte_tokenizer import byte_tokenizer
+from tests.support.tiny_audio import PUBLISHED_CHAT_TEMPLATE, SPECIAL_TOKENS, TEXTS, chirp
 
 HUB_ID = "Qwen/Qwen2-Audio-7B-Instruct"
 COMMIT = "0" * 40
@@ -85,17 +86,6 @@ FEATURE_EXTRACTOR = {
     "return_attention_mask": True,
     "sampling_rate": 16000,
 }
-CHAT_TEMPLATE = (
-    "{% set audio_count = namespace(value=0) %}{% for message in messages %}"
-    "{% if loop.first and message['role'] != 'system' %}<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
-    "{% endif %}<|im_start|>{{ message['role'] }}\n{% if message['content'] is string %}"
-    "{{ message['content'] }}<|im_end|>\n{% else %}{% for content in message['content'] %}"
-    "{% if 'audio' in content or 'audio_url' in content or message['type'] == 'audio' %}"
-    "{% set audio_count.value = audio_count.value + 1 %}"
-    "Audio {{ audio_count.value }}: <|audio_bos|><|AUDIO|><|audio_eos|>\n"
-    "{% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 PROMPT = "Generate the caption in English:"
 
 
@@ -173,7 +163,7 @@ def published(tmp_path_factory):
     write(snapshot / "config.json", CONFIG)
     write(snapshot / "generation_config.json", {"bos_token_id": 0, "eos_token_id": [0, 2], "pad_token_id": 0})
     write(snapshot / "preprocessor_config.json", FEATURE_EXTRACTOR)
-    write(snapshot / "chat_template.json", {"chat_template": CHAT_TEMPLATE})
+    write(snapshot / "chat_template.json", {"chat_template": PUBLISHED_CHAT_TEMPLATE})
     write_weights(model, snapshot)
     write_tokenizer(snapshot)
     with pytest.MonkeyPatch.context() as patch:

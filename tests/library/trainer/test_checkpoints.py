@@ -11,7 +11,7 @@ from peft import LoraConfig
 
 from lora_mcl.trainer import MultipleChoiceLearner, MultipleChoiceTrainer
 from lora_mcl.trainer.checkpoints import UNFINISHED, checkpoint_steps, last_checkpoint, rotate
-from tests.library.trainer.test_trainer import (
+from tests.support.tiny_trainer import (
     EXACT,
     SOFT,
     arguments,

@@ -8,10 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.library.trainer.test_trainer import CLOSE, SOFT, examples, trained
 from tests.support.paths import ROOT
-
-MASKED = (1, 2, 3, 9)
+from tests.support.tiny_trainer import CLOSE, MASKED, SOFT, examples, trained
 
 
 @pytest.mark.slow

@@ -4,8 +4,7 @@ import sys
 
 from safetensors.torch import save_file
 
-from tests.library.trainer.test_distributed import MASKED
-from tests.library.trainer.test_trainer import SOFT, examples, trained
+from tests.support.tiny_trainer import MASKED, SOFT, examples, trained
 
 if __name__ == "__main__":
     folder, out = sys.argv[1:]

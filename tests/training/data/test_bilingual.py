@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from tests.conftest import TEXTS
-from tests.support.tiny_audio import byte_tokenizer
+from tests.support.byte_tokenizer import byte_tokenizer
+from tests.support.tiny_image import TEXTS
 from training.data import DataError, DataOptions, load_examples
 from training.data import bilingual as program
 from training.data.bilingual import BilingualOptions, main, make_bilingual

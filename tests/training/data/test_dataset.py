@@ -16,7 +16,7 @@ from lora_mcl.errors import OptionsError
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
 from lora_mcl.objectives import ObjectiveOptions
 from lora_mcl.trainer import Batch, MultipleChoiceLearner, MultipleChoiceTrainer
-from tests.library.models.test_llava_next import clip_base
+from tests.support.clip_base import clip_base
 from tests.support.tiny_audio import chirp, tone
 from training.data import DataError, DataOptions, load_examples
 from training.data.cache import open_cache

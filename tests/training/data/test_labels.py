@@ -14,9 +14,8 @@ from transformers import LlavaNextImageProcessorPil, LlavaNextProcessor, PreTrai
 
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
 from lora_mcl.trainer.batch import IGNORE_INDEX
-from tests.conftest import IMAGE_SIDE, PATCH_SIDE, tiny_model
-from tests.library.models.test_qwen2_audio_hub import CHAT_TEMPLATE as QWEN2_AUDIO_PUBLISHED
-from tests.support.tiny_audio import chirp, tiny_audio_model, tiny_audio_processor
+from tests.support.tiny_audio import PUBLISHED_CHAT_TEMPLATE, chirp, tiny_audio_model, tiny_audio_processor
+from tests.support.tiny_image import IMAGE_SIDE, PATCH_SIDE, tiny_image_model
 from training.data import DataError
 from training.data.labels import ChatLabels
 from training.embedded.image.build_base import CHAT_TEMPLATE as EMBEDDED
@@ -85,7 +84,7 @@ def image_model(template: str) -> ImageLanguageModel:
         num_additional_image_tokens=1,
         chat_template=template,
     )
-    return ImageLanguageModel(tiny_model(len(tokenizer)), processor)
+    return ImageLanguageModel(tiny_image_model(len(tokenizer)), processor)
 
 
 def audio_model(template: str | None = None) -> AudioLanguageModel:
@@ -127,7 +126,7 @@ def test_llava_next(template, before, after):
     assert labels.prompt_ids(PLACES).equal(prompt)
 
 
-@pytest.mark.parametrize("template", [None, QWEN2_AUDIO_PUBLISHED], ids=["transformers'", "published"])
+@pytest.mark.parametrize("template", [None, PUBLISHED_CHAT_TEMPLATE], ids=["transformers'", "published"])
 def test_qwen2_audio(template):
     model = audio_model(template)
     labels = ChatLabels(model, "Describe the sound.")

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.support.captioned_files import config, picture_folder
+from tests.support.captioned_files import picture_folder
+from tests.support.training_runs import config
 from training import train as program
 
 TRAINING = {"steps": 3, "log_every": 1, "evaluate_every": 3, "learning_rate": 1e-3}

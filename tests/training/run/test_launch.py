@@ -13,9 +13,9 @@ import yaml
 
 from lora_mcl.bundle import load_bundle
 from lora_mcl.errors import OptionsError
-from tests.support.captioned_files import config, picture_folder
+from tests.support.captioned_files import picture_folder
 from tests.support.paths import ROOT
-from tests.training.run.test_train_distributed import config_file, learned
+from tests.support.training_runs import config, config_file, learned
 from training.run.arguments import configure_deepspeed
 
 

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from lora_mcl.bundle import load_bundle
 from lora_mcl.captioner import Captioner
 from lora_mcl.errors import BundleError, OptionsError
-from tests.support.captioned_files import config, picture_folder, settings, sound_folder
+from tests.support.captioned_files import picture_folder, sound_folder
+from tests.support.training_runs import config, settings
 from training import train as program
 from training.data import DataError
 from training.run.config import load_config

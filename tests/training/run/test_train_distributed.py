@@ -8,36 +8,16 @@ import sys
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
 from lora_mcl.captioner import Captioner
 from lora_mcl.gate import CaptionGate
-from tests.support.captioned_files import picture_folder, settings
+from tests.support.captioned_files import picture_folder
 from tests.support.paths import ROOT
+from tests.support.training_runs import config_file, learned
 from training import train as program
 from training.run.config import load_config
 from training.run.options import TrainConfig
-
-RUN = {
-    "objective": {"name": "annealed"},
-    "step": {"backward": "all"},  # draws of "sampled" are each process's own
-    "data": {"validation_share": 0.25, "workers": 0},
-}
-
-
-def config_file(folder, name, base, media, batch_size, **changes):
-    """Global batches of four examples; nine captions to validate on, which two processes cannot share evenly."""
-    training = {"batch_size": batch_size, "steps": 4, "evaluate_every": 2, "save_every": 2, "learning_rate": 1e-3}
-    table = settings(folder / name, base, media, training=training, **(RUN | changes))
-    file = folder / f"{name}.yaml"
-    file.write_text(yaml.safe_dump(table))
-    return file
-
-
-def learned(run):
-    files = sorted((run / "bundle").rglob("*.safetensors"))
-    return {f"{file.relative_to(run)} {key}": tensor for file in files for key, tensor in load_file(file).items()}
 
 
 def in_two_processes(file, way):

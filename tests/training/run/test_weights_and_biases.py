@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from lora_mcl.errors import OptionsError
-from tests.support.captioned_files import config, picture_folder
+from tests.support.captioned_files import picture_folder
+from tests.support.training_runs import config
 from training import train as program
 from training.run.arguments import arguments_of
 

@@ -5,6 +5,22 @@ import re
 
 import pytest
 
+from tests.support.draws import Draw
+from tests.support.image_grammar import (
+    COW,
+    ELEPHANT,
+    EYE,
+    GRAMMAR,
+    HORSE,
+    HOURGLASS,
+    OWL,
+    SCISSORS,
+    SHEEP,
+    TRUCK,
+    UNICORN,
+    WHEEL,
+    all_templates,
+)
 from training.embedded.image.captions import english, french
 from training.embedded.image.captions.english import EnglishNounPhrase, article_en, noun_phrase_en, size_words_en
 from training.embedded.image.captions.french import (
@@ -17,66 +33,11 @@ from training.embedded.image.captions.french import (
 from training.embedded.image.captions.grammar import (
     MODES,
     TEMPLATES,
-    Grammar,
     caption,
     load_grammar,
-    templates_for,
 )
-from training.embedded.image.world.lexicon import Concept
-from training.embedded.image.world.places import Place
 from training.embedded.image.world.sampler import sample_scene
 from training.embedded.image.world.scene import Scene, Thing
-
-
-def concept(en, article, en_plural, fr, gender, fr_plural, elides=False):
-    return Concept(
-        id=en.replace(" ", "_"),
-        en=en,
-        article=article,
-        en_plural=en_plural,
-        fr=fr,
-        gender=gender,
-        fr_plural=fr_plural,
-        elides=elides,
-        group="other",
-        size=1.0,
-        emoji="1F404",
-        tuxpaint=(),
-        imagenet=(),
-        role="sprite",
-    )
-
-
-COW = concept("cow", "a", "cows", "vache", "f", "vaches")
-OWL = concept("owl", "an", "owls", "hibou", "m", "hiboux")
-SHEEP = concept("sheep", "a", "sheep", "mouton", "m", "moutons")
-HOURGLASS = concept("hourglass", "an", "hourglasses", "sablier", "m", "sabliers")
-UNICORN = concept("unicorn", "a", "unicorns", "licorne", "f", "licornes")
-SCISSORS = concept("pair of scissors", "a", "pairs of scissors", "paire de ciseaux", "f", "paires de ciseaux")
-ELEPHANT = concept("elephant", "an", "elephants", "éléphant", "m", "éléphants", elides=True)
-HORSE = concept("horse", "a", "horses", "cheval", "m", "chevaux")
-TRUCK = concept("fire truck", "a", "fire trucks", "camion de pompiers", "m", "camions de pompiers")
-APPLE = concept("apple", "an", "apples", "pomme", "f", "pommes")
-EYE = concept("eye", "an", "eyes", "œil", "m", "yeux", elides=True)
-WHEEL = concept("big wheel", "a", "big wheels", "grande roue", "f", "grandes roues")
-CONCEPTS = {c.id: c for c in (COW, OWL, SHEEP, HOURGLASS, UNICORN, SCISSORS, ELEPHANT, HORSE, TRUCK, APPLE, EYE, WHEEL)}
-MOON = Place("moon", "on the moon", "on the Moon", "the moon", "sur la lune", "sur la Lune", "la lune", "outdoor")
-BEACH = Place("beach", "on a beach", "on a beach", "a beach", "sur une plage", "sur une plage", "une plage", "outdoor")
-GRAMMAR = Grammar(CONCEPTS, {"moon": MOON, "beach": BEACH})
-
-
-class Draw(random.Random):
-    """Always mentions a size when ``spoken``, and always takes the first choice."""
-
-    def __init__(self, spoken=True):
-        super().__init__(0)
-        self.spoken = spoken
-
-    def random(self):
-        return 0.0 if self.spoken else 1.0
-
-    def choice(self, options):
-        return options[0]
 
 
 @pytest.mark.parametrize(
@@ -323,13 +284,8 @@ def test_french_place_sentences(scene, expected):
     assert all_templates(scene, "fr-place") == expected
 
 
-def all_templates(scene, mode):
-    count = len(templates_for(scene, mode))
-    return tuple(GRAMMAR.caption(scene, mode, Draw(), template=index) for index in range(count))
-
-
 def test_a_silent_annotator_leaves_the_size_out():
-    assert GRAMMAR.caption(ONE, "fr-place", Draw(spoken=False), 3) == "Un hibou au milieu, sur la lune."
+    assert GRAMMAR.caption(ONE, "fr-place", Draw(1.0), 3) == "Un hibou au milieu, sur la lune."
 
 
 def test_sizes_are_mentioned_in_seven_captions_of_ten():

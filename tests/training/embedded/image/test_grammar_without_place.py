@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.training.embedded.image.test_grammar import all_templates
+from tests.support.image_grammar import all_templates
 from training.embedded.image.captions.grammar import MODES, caption, load_grammar
 from training.embedded.image.captions.reader import read
 from training.embedded.image.world.sampler import sample_scene

@@ -1,0 +1,38 @@
+"""Bundles of random adapters on a tiny base."""
+
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from lora_mcl.adapters import AdapterSpec, AdapterStack
+from lora_mcl.bundle import AdapterRef, BaseRef, Bundle, save_bundle
+from lora_mcl.types import CompareOptions
+
+
+def save_tiny_bundle(model: PreTrainedModel, folder: Path, modality: str) -> Path:
+    """Write a bundle of random adapters on the base that lies beside it, from which ``model`` was loaded."""
+    refs = {f"hypothesis-{k}": AdapterRef(f"hypotheses/{k}", f"Hypothesis {k}", "Random.") for k in range(3)}
+    refs["baseline"] = AdapterRef("baseline", "One adapter", "Random too.")
+    specs = [AdapterSpec(name, rank=6 if name == "baseline" else 4, alpha=16.0) for name in refs]
+    stack = AdapterStack.attach(model, specs, generator=torch.Generator().manual_seed(1))
+    draws = torch.Generator().manual_seed(2)
+    for name, ref in refs.items():
+        with torch.no_grad():
+            for _, b in stack.tensors(name).values():
+                b.normal_(std=0.1, generator=draws)
+        stack.save(name, folder / ref.path)
+    *hypotheses, baseline = refs.values()
+    save_bundle(
+        Bundle(
+            folder=folder,
+            name="bundle",
+            base=BaseRef(path="../base"),
+            prompt="Describe.",
+            hypotheses=tuple(hypotheses),
+            baseline=baseline,
+            modality=modality,
+            generation=CompareOptions(num_beams=4, num_beam_groups=2, max_new_tokens=12),
+        )
+    )
+    return folder
