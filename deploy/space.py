@@ -19,10 +19,10 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 from deploy.card import HARDWARE, MARK, SpaceError, attributes, pins, readme, requirements
 from lora_mcl.bundle import BUNDLE_FILE, load_bundle
 from lora_mcl.errors import BundleError
+from lora_mcl.modality import MODALITIES
 from ui.markov_runs import demo_files
 
 ROOT = Path(__file__).resolve().parent.parent
-MODALITIES = ("image", "audio")
 _SOURCES = (".py", ".css")
 _KEPT = ".git"
 

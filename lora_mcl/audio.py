@@ -34,7 +34,7 @@ _BLOCK = 1 << 16
 _CONTAINERS = "mov,matroska,webm,ogg,mp3,aac,flac,wav,w64,aiff,caf,au,asf,amr,avi,flv,mpegts,mpeg,ac3,eac3,wv,tta,ape"
 
 
-def listen(
+def load_window(
     media: AudioClip | str | Path, start: float, *, sampling_rate: int, max_seconds: float
 ) -> tuple[np.ndarray, Window]:
     """Read a sound and keep what a model hears of it.

@@ -1,4 +1,4 @@
-"""The captioner: a loaded bundle that answers with one column per hypothesis beside two baselines."""
+"""The captioner: a loaded bundle that gives one column per hypothesis and the baselines' columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from lora_mcl.adapters import BASE_ROW, AdapterStack
-from lora_mcl.audio import listen
+from lora_mcl.audio import load_window
 from lora_mcl.bundle import Bundle, load_bundle
 from lora_mcl.decoding import (
     BeamSearch,
@@ -30,19 +30,19 @@ from lora_mcl.decoding import (
 )
 from lora_mcl.decoding.options import Acceleration
 from lora_mcl.errors import BundleError, MediaError, OptionsError
-from lora_mcl.images import load_image, media_name
-from lora_mcl.models import AudioLanguageModel, EncodedPrompt, ImageLanguageModel, MediaLanguageModel
+from lora_mcl.images import input_name, load_image
+from lora_mcl.models import LANGUAGE_MODELS, AudioLanguageModel, EncodedPrompt, ImageLanguageModel, MediaLanguageModel
 from lora_mcl.types import (
     AudioClip,
+    AudioView,
     Caption,
     ColumnResult,
     ColumnSpec,
     CompareOptions,
     Comparison,
-    Hearing,
     Media,
     Window,
-    never,
+    never_stop,
 )
 
 # Modules that read embeddings, which are the same for every hypothesis unless something before them is adapted.
@@ -73,8 +73,8 @@ class Captioner:
         )
         # Not an RLock: a server may resume a generator, and so release its turn, in another thread.
         self._turn = threading.Lock()
-        self._columns_hear_apart = not all(name.startswith(_LANGUAGE_MODEL) for name in stack.layers)
-        if self._columns_hear_apart and isinstance(model, ImageLanguageModel):
+        self._prompt_per_adapter = not all(name.startswith(_LANGUAGE_MODEL) for name in stack.layers)
+        if self._prompt_per_adapter and isinstance(model, ImageLanguageModel):
             raise BundleError(
                 f"{bundle.name} has adapters on the vision tower or the projector, which is not supported for "
                 "images: each hypothesis would need its own reading of the picture."
@@ -117,8 +117,7 @@ class Captioner:
             )
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
-        kind = AudioLanguageModel if bundle.modality == "audio" else ImageLanguageModel
-        model = kind.load(
+        model = LANGUAGE_MODELS[bundle.modality].load(
             bundle.base_location(),
             revision=bundle.base.revision,
             dtype=dtype,
@@ -169,17 +168,17 @@ class Captioner:
         options: CompareOptions | None = None,
         *,
         start: float = 0.0,
-        should_stop: Callable[[], bool] = never,
+        should_stop: Callable[[], bool] = never_stop,
     ) -> Iterator[Comparison]:
         """Caption one image or sound in every column at once.
 
-        It is encoded once, whatever the columns, unless the adapters change the audio tower or the projector:
-        then once for each of them, in one batch.
+        It is encoded once for all columns, unless the adapters change the audio tower or the projector: then once
+        for each of them, in one batch.
 
         Args:
             media: an image or a sound, as the bundle takes them, or the path of one.
             options: the bundle's defaults if left out.
-            start: the second of a sound from where to listen, for as long as the model can.
+            start: of a sound, the second where the model's window begins.
             should_stop: asked before every token; true ends the decoding within one token.
 
         Returns:
@@ -192,46 +191,46 @@ class Captioner:
         """
         options = options or self.defaults
         started = time.perf_counter()
-        medium, window = self._read(media, start)
+        content, window = self._read(media, start)
         empty = Comparison(
-            media=media_name(media),
+            media=input_name(media),
             model=self.name,
             seconds=0.0,
             columns=tuple(ColumnResult(c.id, c.method, c.label, 0.0) for c in self.columns(options)),
             window=window,
         )
-        return self._compare(medium, options, should_stop, empty, started)
+        return self._compare(content, options, should_stop, empty, started)
 
-    def hear(self, media: Media, start: float = 0.0) -> Hearing:
-        """What the model gets of a sound: the part of it from second ``start``, as a log-mel picture.
+    def audio_view(self, media: Media, start: float = 0.0) -> AudioView:
+        """The part of a sound from second ``start`` that the model gets, with its log-mel spectrogram.
 
         Raises:
             MediaError: if the sound cannot be used.
             OptionsError: if ``start`` is not within the sound, or the bundle is one for images.
         """
         if not isinstance(self._model, AudioLanguageModel):
-            raise OptionsError(f"{self.name} captions images and hears nothing.")
+            raise OptionsError(f"{self.name} captions images, not sounds.")
         samples, window = self._read(media, start)
-        return Hearing(window, self._model.log_mel(samples))
+        return AudioView(window, self._model.log_mel(samples))
 
     def _read(self, media: Media, start: float) -> tuple[Image.Image | np.ndarray, Window | None]:
         model = self._model
         if isinstance(model, AudioLanguageModel):
             if isinstance(media, Image.Image):
                 raise MediaError(f"{self.name} captions sounds, not images.")
-            return listen(media, start, sampling_rate=model.sampling_rate, max_seconds=model.max_seconds)
+            return load_window(media, start, sampling_rate=model.sampling_rate, max_seconds=model.max_seconds)
         if isinstance(media, AudioClip):
             raise MediaError(f"{self.name} captions images, not sounds.")
         if start != 0:
-            raise OptionsError(f"start is the second of a sound from where to listen; {self.name} captions images.")
+            raise OptionsError(f"start is the second of a sound where the model begins; {self.name} captions images.")
         return load_image(media), None
 
-    def _encode(self, medium: Image.Image | np.ndarray) -> EncodedPrompt:
-        """The prompt: one row for all columns or, where they hear apart, a row for each of ``_adapters``."""
-        if not self._columns_hear_apart:
-            return self._model.encode(medium, self.bundle.prompt)
+    def _encode(self, content: Image.Image | np.ndarray) -> EncodedPrompt:
+        """The prompt: one row for all columns, or one for each of ``_adapters`` where these change the tower."""
+        if not self._prompt_per_adapter:
+            return self._model.encode(content, self.bundle.prompt)
         with self._stack.rows(self._adapters()):
-            return self._model.encode(medium, self.bundle.prompt, copies=len(self._adapters()))
+            return self._model.encode(content, self.bundle.prompt, copies=len(self._adapters()))
 
     def _adapters(self) -> list[int]:
         """Rows of the hypotheses, in order, then of the baseline."""
@@ -240,7 +239,7 @@ class Captioner:
 
     def _compare(
         self,
-        medium: Image.Image | np.ndarray,
+        content: Image.Image | np.ndarray,
         options: CompareOptions,
         should_stop: Callable[[], bool],
         comparison: Comparison,
@@ -252,7 +251,7 @@ class Captioner:
                 yield replace(comparison, seconds=time.perf_counter() - started, stopped=True)
                 return
         try:
-            prompt = self._encode(medium)
+            prompt = self._encode(content)
             decoding_since = time.perf_counter()
             events = self._engine.decode(
                 prompt,
@@ -308,10 +307,10 @@ class Captioner:
         if options.num_samples:
             baselines.append(("sampling", options.sampling(options.num_samples)))
         *hypotheses, baseline = self._adapters()
-        own_prompt = len(hypotheses) if self._columns_hear_apart else 0
+        own_prompt = len(hypotheses) if self._prompt_per_adapter else 0
         return [
             *(
-                ColumnRequest(f"hypothesis-{k}", adapter, hypothesis, prompt=k if self._columns_hear_apart else 0)
+                ColumnRequest(f"hypothesis-{k}", adapter, hypothesis, prompt=k if self._prompt_per_adapter else 0)
                 for k, adapter in enumerate(hypotheses)
             ),
             *(ColumnRequest(id, baseline, strategy, prompt=own_prompt) for id, strategy in baselines),

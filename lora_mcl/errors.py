@@ -15,3 +15,9 @@ class MediaError(LoraMclError):
 
 class OptionsError(LoraMclError, ValueError):
     """An option has a value that is out of range or contradicts another option."""
+
+
+def first_line(error: BaseException) -> str:
+    """First line of an error's message, or its type where it has none: other libraries' messages may be long."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

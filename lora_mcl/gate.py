@@ -1,8 +1,8 @@
 """The caption gate: g(k | caption), a guess of the owning hypothesis from the caption's words alone.
 
-Winner-takes-all is invariant to permuting hypotheses per medium, so an adapter may speak French for one
+Winner-takes-all is invariant to permuting hypotheses per example, so an adapter may speak French for one
 picture and English for the next: a column then means nothing. The gate removes that freedom. It sees no
-medium and no label, only which tokens the caption has, and multiplies the assignment weights
+image, no sound and no label, only which tokens the caption has, and multiplies the assignment weights
 (`lora_mcl.objectives.caption_gate`); so hypotheses can only part along differences that show in the words.
 This is variational EM with an amortised, restricted posterior.
 """
@@ -25,7 +25,7 @@ WORDS_FILE = "words.json"
 
 Balance = Literal["uniform", "estimated"]
 LEAST_SHARE = 0.1
-"""Under the estimated balance no hypothesis is asked for less than this part of its equal share."""
+"""Under the estimated balance the target of a hypothesis is never below this part of its equal share."""
 _MAX_FEATURES = 1_000_000
 
 
@@ -35,13 +35,13 @@ class CaptionGate(nn.Module):
     c [F] counts what the caption is made of and |c| is its L2 norm: its tokens (order 1, F = V), or its pairs of
     successive tokens (order 2, F = V * V, for small vocabularies) where modes share their words and differ in how
     these follow one another. W [K, F] is drawn with standard deviation init_std, which breaks the initial tie of
-    identical hypotheses; b [K] starts at 0. Train it beside the adapters, with AdamW at 3e-2 and `loss`.
+    identical hypotheses; b [K] starts at 0. Train it with the adapters, with AdamW at 3e-2 and `loss`.
 
     Args:
         vocab_size: V.
         num_hypotheses: K.
         order: 1 or 2.
-        balance: the shares of captions that `loss` asks hypotheses to take. "uniform": 1 / K each. "estimated": a
+        balance: the shares of captions that `loss` pulls hypotheses to. "uniform": 1 / K each. "estimated": a
             running mean of the shares they do take, for modes of unequal frequency; never less than `LEAST_SHARE`
             of 1 / K, so that no hypothesis is forgotten.
         momentum: of that running mean, per call of `loss` in training mode.
@@ -101,7 +101,8 @@ class CaptionGate(nn.Module):
     def forward(self, labels: Tensor, gather: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """labels [B, T], -100 where a token is not of the caption -> log g [K, B].
 
-        In training mode what is seen, with `gather` by every process (see `loss`), is counted, for `telling_tokens`.
+        In training mode the features are counted for `distinctive_tokens`, those of every process with `gather`
+        (see `loss`).
         """
         bags = self.counts(labels)
         if self.training:
@@ -146,13 +147,13 @@ class CaptionGate(nn.Module):
         return fit + linear + ((log_share.exp() * gap).sum() - linear).detach()
 
     def target(self) -> Tensor:
-        """The shares [K] that `loss` asks for."""
+        """Shares of captions [K] that `loss` pulls the hypotheses to."""
         uniform = torch.full_like(self.share, 1 / len(self.share))
         return uniform if self.balance == "uniform" else uniform.lerp(self.share, 1 - LEAST_SHARE)
 
     @torch.no_grad()
-    def telling_tokens(self, n: int) -> list[list[tuple[int, ...]]]:
-        """For each hypothesis the (at most) `n` features that speak most for it, best first.
+    def distinctive_tokens(self, n: int) -> list[list[tuple[int, ...]]]:
+        """For each hypothesis the (at most) `n` features that are most typical of it, best first.
 
         A feature is the tuple of its token ids: one, or two for order 2. Its score for hypothesis k is its share of
         the features seen in training times its weight for k above the mean of all hypotheses: frequent and
@@ -169,21 +170,21 @@ class CaptionGate(nn.Module):
     def _tokens(self, feature: int) -> tuple[int, ...]:
         return (feature,) if self.order == 1 else divmod(feature, len(self.counted))
 
-    def telling_words(self, n: int, text: Callable[[Sequence[int]], str]) -> list[list[str]]:
-        """`telling_tokens` as text: for each hypothesis at most `n` different words (pieces without letters left out).
+    def distinctive_words(self, n: int, text: Callable[[Sequence[int]], str]) -> list[list[str]]:
+        """Words of `distinctive_tokens`: at most `n` different ones per hypothesis, pieces without letters left out.
 
         Args:
             text: decodes token ids, such as a tokenizer's `decode`.
         """
         several = 4 * n  # pieces of one word, its capitalised form and signs fall together or away
         words = []
-        for features in self.telling_tokens(several):
+        for features in self.distinctive_tokens(several):
             texts = [text(tokens).strip() for tokens in features]
             words.append(list(dict.fromkeys(t for t in texts if any(map(str.isalnum, t))))[:n])
         return words
 
     def save(self, folder: Path | str, words: Sequence[Sequence[str]] | None = None) -> None:
-        """Write gate.safetensors in `folder`, and `words` (of `telling_words`) as words.json."""
+        """Write gate.safetensors in `folder`, and `words` (of `distinctive_words`) as words.json."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}

@@ -12,8 +12,9 @@ from PIL import Image, UnidentifiedImageError
 
 from lora_mcl.audio import read_blocks
 from lora_mcl.errors import MediaError
+from lora_mcl.modality import Modality
 from lora_mcl.models import upright_rgb
-from lora_mcl.types import AudioClip, Media, Modality
+from lora_mcl.types import AudioClip, Media
 
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 8
@@ -22,7 +23,7 @@ MAX_ASPECT = 20
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 
-def media_name(media: Media) -> str:
+def input_name(media: Media) -> str:
     """The name that results give it: the file's, or ``"image"`` or ``"audio"`` for one in memory."""
     if isinstance(media, Image.Image):
         return "image"

@@ -1,4 +1,4 @@
-"""How different several captions of the same medium are.
+"""How different several captions of the same image or sound are.
 
 Definitions of the LoRA-MCL paper's evaluation, on plain words instead of the Penn Treebank tokens of its Java
 tool chain (the two differ only on rare forms such as 'quoted' words); call the results "on words".
@@ -37,7 +37,7 @@ class Diversity:
 
 
 def diversity(captions: Sequence[str]) -> Diversity | None:
-    """Diversity of the K captions of one medium; ``None`` for fewer than two, where it means nothing."""
+    """Diversity of the K captions of one image or sound; ``None`` for fewer than two, where it means nothing."""
     if len(captions) < 2:
         return None
     split = [words(caption) for caption in captions]

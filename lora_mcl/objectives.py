@@ -87,7 +87,7 @@ def caption_gate(
     """q_k proportional to exp(-(nll_k - mean_j nll_j) / temperature) * g_k ** beta.
 
     The mean cancels in the normalisation. beta = 0 is `annealed`; temperature 0 leaves the gate to decide
-    ties only. The gate cannot see the medium, so hypotheses cannot swap roles from one medium to the next.
+    ties only. The gate does not see the image or sound, so hypotheses cannot swap roles from one example to the next.
 
     Args:
         nll: [K, B].

@@ -1,4 +1,4 @@
-"""What a comparison is asked for and what it answers: frozen values shared by library, command line, page."""
+"""Options and results of a comparison: frozen values shared by library, command line and page."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from lora_mcl.errors import MediaError, OptionsError
 
 Method = Literal["hypothesis", "beam", "diverse-beam", "sampling"]
 METHODS: tuple[Method, ...] = ("hypothesis", "beam", "diverse-beam", "sampling")
-
-Modality = Literal["image", "audio"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +41,14 @@ class AudioClip:
 Media = Image.Image | AudioClip | str | Path
 
 
-def never() -> bool:
+def never_stop() -> bool:
     """The ``should_stop`` of a caller that never stops."""
     return False
 
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """How one medium is captioned, in every column.
+    """Options for captioning one image or sound, in every column.
 
     Attributes:
         num_beams: beams of the beam column and of the diverse-beam column; each lists this many captions.
@@ -63,7 +61,7 @@ class CompareOptions:
         repetition_penalty: divides the score of tokens already written (multiplies a negative one); 1 is off.
         length_penalty: exponent of the length by which finished beams are ranked; 1 ranks by the mean.
         num_samples: captions of the sampling column; 0 leaves the column out.
-        temperature, top_k, top_p, typical_p, seed: what they are drawn from; see ``decoding.Sampling``.
+        temperature, top_k, top_p, typical_p, seed: of the sampling column; see ``decoding.Sampling``.
 
     Raises:
         OptionsError: a value is out of range, or the groups do not divide the beams.
@@ -200,7 +198,7 @@ class ColumnResult:
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a sound that a model hears: from ``start`` to ``end`` of ``duration``, all in seconds."""
+    """The part of a sound that a model gets: from ``start`` to ``end`` of ``duration``, all in seconds."""
 
     start: float
     end: float
@@ -208,12 +206,12 @@ class Window:
 
     @property
     def cut(self) -> bool:
-        """Whether the model hears only a part."""
+        """Whether the model gets only a part."""
         return self.end - self.start < self.duration - 0.001
 
     @property
     def notice(self) -> str:
-        """What somebody should know whose sound was cut; empty otherwise."""
+        """A sentence for the user whose sound was cut; empty otherwise."""
         if not self.cut:
             return ""
         return f"The model hears second {self.start:.1f} to {self.end:.1f} of this sound's {self.duration:.1f}."
@@ -223,8 +221,8 @@ class Window:
 
 
 @dataclass(frozen=True, eq=False)
-class Hearing:
-    """A sound as a model gets it.
+class AudioView:
+    """The part of a sound that a model gets, and its log-mel spectrogram.
 
     Attributes:
         window: the part of it.
@@ -244,7 +242,7 @@ class Comparison:
         model: name of the bundle.
         seconds: wall-clock time since the request was taken up, media reading and encoding included.
         columns: always every column, in the order of ``Captioner.columns``; a waiting one has no captions.
-        window: what part of a sound was heard; ``None`` for an image.
+        window: the part of a sound that the model got; ``None`` for an image.
         done: every column finished by itself.
         stopped: the caller's ``should_stop`` ended it; what had been written is kept.
     """
@@ -302,13 +300,13 @@ class CaptionSource(Protocol):
         options: CompareOptions | None = None,
         *,
         start: float = 0.0,
-        should_stop: Callable[[], bool] = never,
+        should_stop: Callable[[], bool] = never_stop,
     ) -> Iterator[Comparison]:
         """Yield snapshots until one is ``done`` or ``stopped``; raises ``MediaError`` or ``OptionsError``."""
 
 
 class AudioCaptionSource(CaptionSource, Protocol):
-    """What the page needs of a captioner of sounds besides."""
+    """What the page also needs of a captioner of sounds."""
 
-    def hear(self, media: Media, start: float = 0.0) -> Hearing:
-        """What the model gets of a sound from second ``start``; raises ``MediaError`` or ``OptionsError``."""
+    def audio_view(self, media: Media, start: float = 0.0) -> AudioView:
+        """The model's part of a sound from second ``start``; raises ``MediaError`` or ``OptionsError``."""

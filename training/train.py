@@ -28,7 +28,7 @@ from lora_mcl.adapters import AdapterStack
 from lora_mcl.errors import LoraMclError, OptionsError
 from lora_mcl.gate import CaptionGate
 from lora_mcl.gate_init import start_gate
-from lora_mcl.models.base import MediaLanguageModel
+from lora_mcl.models.base import MediaLanguageModel, use_eager_attention_on_cpu
 from lora_mcl.trainer import MultipleChoiceLearner
 from lora_mcl.trainer.batch import pad_right
 from training.data import DataError, load_examples
@@ -62,8 +62,7 @@ def load_model(config: TrainConfig) -> MediaLanguageModel:
         load_in_4bit=options.load_in_4bit,
         chat_template=options.chat_template,
     )
-    if not torch.cuda.is_available():  # on sequences as short as the embedded models', a quarter faster
-        model.model.set_attn_implementation("eager")
+    use_eager_attention_on_cpu(model.model)
     return model
 
 

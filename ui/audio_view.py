@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from lora_mcl.types import Hearing
+from lora_mcl.types import AudioView
 from ui.html import html
 
 # More columns than this are finer than any screen shows.
@@ -37,13 +37,13 @@ class AudioControls:
         """Updates for a sound that cannot be used."""
         return {**self.idle(), self.view: notice_html(message)}
 
-    def loaded(self, hearing: Hearing) -> dict[Any, Any]:
+    def loaded(self, view: AudioView) -> dict[Any, Any]:
         """Updates for a new sound: its picture and, if it is longer than the model's input, the choice of start."""
-        window = hearing.window
+        window = view.window
         # At the latest start the model still gets a full window.
         latest = round(window.duration - (window.end - window.start), 1)
         choice = gr.Slider(value=0, maximum=latest, visible=True) if window.cut else gr.Slider(value=0, visible=False)
-        return {self.view: audio_view_html(hearing), self.start: choice}
+        return {self.view: audio_view_html(view), self.start: choice}
 
 
 def recorder() -> gr.Audio:
@@ -78,9 +78,9 @@ def audio_controls() -> AudioControls:
     return AudioControls(start, view)
 
 
-def audio_view_html(hearing: Hearing) -> str:
+def audio_view_html(view: AudioView) -> str:
     """The log-mel picture with its axes in words, and the notice if the sound was cut."""
-    window = hearing.window
+    window = view.window
     notice = notice_html(window.notice) if window.cut else ""
     alt = (
         f"Log-mel spectrogram from second {window.start:.1f} to {window.end:.1f}: time runs to the right, pitch "
@@ -89,7 +89,7 @@ def audio_view_html(hearing: Hearing) -> str:
     return (
         '<figure class="audio-view"><figcaption><b>What the model hears</b> '
         "<span>time to the right, pitch upwards, louder is stronger</span></figcaption>"
-        f'<img class="log-mel" src="{log_mel_uri(hearing.log_mel)}" alt="{alt}">'
+        f'<img class="log-mel" src="{log_mel_uri(view.log_mel)}" alt="{alt}">'
         f'<div class="seconds"><span>{window.start:.1f} s</span><span>{window.end:.1f} s</span></div>'
         f"{notice}</figure>"
     )

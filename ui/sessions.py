@@ -10,11 +10,11 @@ from pathlib import Path
 
 from lora_mcl.types import (
     AudioCaptionSource,
+    AudioView,
     CaptionSource,
     ColumnSpec,
     CompareOptions,
     Comparison,
-    Hearing,
 )
 from ui.columns import comparison_columns, idle_columns
 from ui.diversity import IDLE as NO_DIVERSITY
@@ -72,13 +72,13 @@ class Sessions:
         """The page before a comparison."""
         return View(idle_columns(self.captioner.columns()))
 
-    def audio_view(self, media: Path, start: float) -> Hearing:
+    def audio_view(self, media: Path, start: float) -> AudioView:
         """The audio captioner's input for a sound from second ``start``.
 
         Raises:
             LoraMclError: the sound or ``start`` cannot be used.
         """
-        return self.captioner.hear(media, start)
+        return self.captioner.audio_view(media, start)
 
     def ask(self, session: str) -> None:
         """Note that the session has asked for a comparison, which will call ``begin``."""

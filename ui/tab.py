@@ -101,7 +101,9 @@ def _thumbnails(tab: Tab) -> list[Thumbnail]:
     """Small copies of pictures, or log-mel pictures of sounds."""
     if tab.modality == IMAGE:
         return [Thumbnail(thumbnail_uri(example.file)) for example in tab.examples]
-    return [Thumbnail(log_mel_uri(tab.captioner.hear(example.file).log_mel), "log-mel") for example in tab.examples]
+    return [
+        Thumbnail(log_mel_uri(tab.captioner.audio_view(example.file).log_mel), "log-mel") for example in tab.examples
+    ]
 
 
 def _picture() -> gr.Image:

@@ -16,13 +16,13 @@ from lora_mcl.errors import LoraMclError, OptionsError
 from lora_mcl.images import load_image
 from lora_mcl.types import (
     AudioCaptionSource,
+    AudioView,
     CaptionSource,
     ColumnSpec,
     CompareOptions,
     Comparison,
-    Hearing,
     Media,
-    never,
+    never_stop,
 )
 from ui.modality import AUDIO, ModalityText
 
@@ -98,9 +98,9 @@ class ZeroGpuCaptioner:
         """The columns that ``compare`` fills."""
         return self._captioner.columns(options)
 
-    def hear(self, media: Media, start: float = 0.0) -> Hearing:
+    def audio_view(self, media: Media, start: float = 0.0) -> AudioView:
         """The audio captioner's input for a sound; needs no GPU."""
-        return self._captioner.hear(media, start)
+        return self._captioner.audio_view(media, start)
 
     def compare(
         self,
@@ -108,7 +108,7 @@ class ZeroGpuCaptioner:
         options: CompareOptions | None = None,
         *,
         start: float = 0.0,
-        should_stop: Callable[[], bool] = never,
+        should_stop: Callable[[], bool] = never_stop,
     ) -> Iterator[Comparison]:
         """Like ``Captioner.compare``; a file that cannot be used is refused before a GPU is requested.
 
@@ -117,7 +117,7 @@ class ZeroGpuCaptioner:
             OptionsError: if ``start`` is not within the sound, or not 0 for an image.
         """
         if self._modality == AUDIO:
-            self.hear(media, start)
+            self.audio_view(media, start)
         else:
             load_image(media)
         return self._compare(media, options or self.defaults, start, should_stop)

@@ -37,14 +37,14 @@ class Routing:
     """The adapter index of each batch row, shared by all grouped layers of one stack.
 
     `index` [R] is safe to gather with (BASE_ROW replaced by 0) and `active` [R] which rows have an
-    adapter. `kept` is set by FixedRouting.
+    adapter. `gathered`, each layer's gathered weights, is set by FixedRouting.
     """
 
     def __init__(self, num_adapters: int):
         self.num_adapters = num_adapters
         self.index: Tensor | None = None
         self.active: Tensor | None = None
-        self.kept: dict[GroupedLoraLinear, tuple[Tensor, Tensor]] | None = None
+        self.gathered: dict[GroupedLoraLinear, tuple[Tensor, Tensor]] | None = None
 
     def set(self, rows: Tensor | Sequence[int] | None) -> None:
         """Route row i to adapter rows[i]; None means unset, and a forward pass is then refused.
@@ -52,7 +52,7 @@ class Routing:
         Raises:
             ValueError: `rows` is not a vector of integers in [-1, N).
         """
-        self.kept = None
+        self.gathered = None
         if rows is None:
             self.index = self.active = None
             return
@@ -71,24 +71,24 @@ class Routing:
     @contextmanager
     def using(self, rows: Tensor | Sequence[int] | None) -> Iterator[None]:
         """Set `rows`, and restore the previous routing on exit, even after an exception."""
-        with self.now():
+        with self.snapshot():
             self.set(rows)
             yield
 
-    def now(self) -> "RoutingNow":
-        """A context manager, to be entered any number of times later, with the routing of this moment."""
-        return RoutingNow(self)
+    def snapshot(self) -> "RoutingSnapshot":
+        """The current routing as a context manager, which may be entered any number of times later."""
+        return RoutingSnapshot(self)
 
     def fixed(self, rows: Tensor | Sequence[int]) -> "FixedRouting":
-        """`rows` for many forward passes with the same weights."""
+        """Routing of `rows` for many forward passes with the same weights."""
         with self.using(rows):
             return FixedRouting(self)
 
-    def on(self, device: torch.device, num_rows: int) -> tuple[Tensor, Tensor]:
+    def for_batch(self, device: torch.device, num_rows: int) -> tuple[Tensor, Tensor]:
         """`index` and `active` on `device`, for a batch of `num_rows` rows.
 
         Raises:
-            RuntimeError: no rows are set (answering with the bare base would hide the mistake).
+            RuntimeError: no rows are set (running the bare base would hide the mistake).
             ValueError: the batch has another number of rows.
         """
         if self.index is None:
@@ -106,36 +106,36 @@ class Routing:
         return self.index, self.active
 
 
-class RoutingNow:
-    """The routing as it was when this was made: in force inside `with`, the one before comes back at its end."""
+class RoutingSnapshot:
+    """The routing of the moment it was made: set inside `with`; the previous routing comes back at its end."""
 
     def __init__(self, routing: Routing):
-        self._routing, self._now = routing, (routing.index, routing.active, routing.kept)
+        self._routing, self._saved = routing, (routing.index, routing.active, routing.gathered)
         self._previous: list[tuple] = []
 
     def __enter__(self) -> None:
         routing = self._routing
-        self._previous.append((routing.index, routing.active, routing.kept))
-        routing.index, routing.active, routing.kept = self._now
+        self._previous.append((routing.index, routing.active, routing.gathered))
+        routing.index, routing.active, routing.gathered = self._saved
 
     def __exit__(self, *error: object) -> None:
-        self._routing.index, self._routing.active, self._routing.kept = self._previous.pop()
+        self._routing.index, self._routing.active, self._routing.gathered = self._previous.pop()
 
 
-class FixedRouting(RoutingNow):
-    """The same for inference: each layer gathers the rows' weights at its first forward pass, and keeps them."""
+class FixedRouting(RoutingSnapshot):
+    """A snapshot for inference: each layer gathers its rows' weights at its first forward pass, and keeps them."""
 
     def __init__(self, routing: Routing):
         super().__init__(routing)
-        index, active, _ = self._now
-        self._kept: dict[GroupedLoraLinear, tuple[Tensor, Tensor]] = {}
-        self._now = (index, active, self._kept)
+        index, active, _ = self._saved
+        self._gathered: dict[GroupedLoraLinear, tuple[Tensor, Tensor]] = {}
+        self._saved = (index, active, self._gathered)
 
     @torch.no_grad()
     def refresh(self) -> None:
         """Gather again, into the same tensors: to be called when the adapters may have changed."""
-        index, active, _ = self._now
-        for layer, (a, b) in self._kept.items():
+        index, active, _ = self._saved
+        for layer, (a, b) in self._gathered.items():
             new_a, new_b = layer.gather(index, active, a.dtype, b.dtype)
             a.copy_(new_a)
             b.copy_(new_b)
@@ -225,18 +225,18 @@ class GroupedLoraLinear(nn.Module):
             ValueError: the number of routed rows is not R.
         """
         y = self.base(x)
-        index, active = self.routing.on(x.device, x.shape[0])
+        index, active = self.routing.for_batch(x.device, x.shape[0])
         inputs = self._drop(x.reshape(x.shape[0], -1, x.shape[-1]), index)  # [R, T, in]
-        kept = self.routing.kept
-        if kept is None:
+        gathered = self.routing.gathered
+        if gathered is None:
             a = self.lora_A.to(x.dtype).index_select(0, index)  # [R, rank, in]
             b = self.lora_B.to(y.dtype).index_select(0, index).mT  # [R, rank, out]
             scale = (self.scaling.index_select(0, index) * active).to(x.dtype).view(-1, 1, 1)  # 0 for BASE_ROW
             low = (torch.bmm(inputs, a.mT) * scale).to(y.dtype)  # [R, T, rank]
         else:
-            if self not in kept:
-                kept[self] = self.gather(index, active, x.dtype, y.dtype)
-            a, b = kept[self]
+            if self not in gathered:
+                gathered[self] = self.gather(index, active, x.dtype, y.dtype)
+            a, b = gathered[self]
             low = torch.bmm(inputs, a.mT).to(y.dtype)
         return torch.baddbmm(y.reshape(*inputs.shape[:2], -1), low, b).view(y.shape)
 

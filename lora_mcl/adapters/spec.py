@@ -86,7 +86,7 @@ class AdapterSpec:
         alpha: the adapter's output is scaled by alpha / rank (alpha / sqrt(rank) if `use_rslora`).
         dropout: probability in [0, 1) of dropping an input of the adapter, in training only.
         target_modules: a regular expression matched against the full module name, or a tuple of name
-            suffixes, or "all-linear" (which `on` writes out for a model).
+            suffixes, or "all-linear" (which `resolve` writes out for a model).
         exclude_modules: same two forms; takes precedence over `target_modules`.
         layers_to_transform, layers_pattern: restrict suffix targets to these layer indices.
         rank_pattern, alpha_pattern: {regex on the end of the module name: its rank or alpha}.
@@ -180,7 +180,7 @@ class AdapterSpec:
             config = dataclasses.replace(
                 config, target_modules=TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING[kind]
             )
-        return cls.from_lora_config(name, config).on(model)
+        return cls.from_lora_config(name, config).resolve(model)
 
     def to_lora_config(self, base_name_or_path: str | None = None) -> LoraConfig:
         """The same adapter as a `peft.LoraConfig`."""
@@ -198,8 +198,8 @@ class AdapterSpec:
             base_model_name_or_path=base_name_or_path,
         )
 
-    def on(self, model: nn.Module) -> "AdapterSpec":
-        """The same adapter with "all-linear" written out as the names it stands for in `model`, like PEFT."""
+    def resolve(self, model: nn.Module) -> "AdapterSpec":
+        """The adapter with "all-linear" written out as the module names it selects in `model`, like PEFT."""
         if not isinstance(self.target_modules, str) or self.target_modules.lower() != ALL_LINEAR:
             return self
         head = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None

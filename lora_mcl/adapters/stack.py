@@ -47,7 +47,7 @@ class AdapterStack:
         Raises:
             OptionsError: no spec, repeated names, targets that match no linear layer, or a second stack.
         """
-        specs = tuple(spec.on(model) for spec in specs)
+        specs = tuple(spec.resolve(model) for spec in specs)
         names = tuple(spec.name for spec in specs)
         if not specs:
             raise OptionsError("a stack needs at least one adapter")
@@ -87,7 +87,7 @@ class AdapterStack:
 
         Args:
             model: frozen and modified in place; `detach` undoes both.
-            dtype: of the adapters (float32 master weights by default), whatever the base's.
+            dtype: of the adapters (float32 master weights by default), independent of the base's.
             generator: source of the draws; the global one by default.
 
         Raises:
@@ -133,7 +133,7 @@ class AdapterStack:
         _refuse_second_stack(model)
         specs, tensors = [], []
         for name, folder in folders.items():
-            spec = read_config(name, Path(folder)).on(model)
+            spec = read_config(name, Path(folder)).resolve(model)
             tensors.append(_fit(read_tensors(Path(folder)), spec, model, Path(folder)))
             specs.append(spec)
         stack = cls(model, specs, dtype)
@@ -154,20 +154,18 @@ class AdapterStack:
             raise OptionsError(f"no adapter is called {name!r}; there are {', '.join(self.names)}")
         return self.names.index(name)
 
-    def set_rows(self, rows: Tensor | Sequence[int] | None) -> None:
-        """Route batch row i to adapter rows[i] (BASE_ROW: the bare base) from now on; None unsets.
+    def rows(self, rows: Tensor | Sequence[int] | None) -> AbstractContextManager[None]:
+        """Route batch row i to adapter rows[i] (BASE_ROW: the bare base) inside `with`; None unsets.
+
+        The previous routing comes back at the end of the block.
 
         Raises:
             ValueError: not a vector of integers in range.
         """
-        self.routing.set(rows)
-
-    def rows(self, rows: Tensor | Sequence[int] | None) -> AbstractContextManager[None]:
-        """Like `set_rows`, for a `with` block; the routing before it comes back at its end."""
         return self.routing.using(rows)
 
     def fixed_rows(self, rows: Tensor | Sequence[int]) -> FixedRouting:
-        """Like `rows`, for a block that is entered many times, without training.
+        """Routing like `rows`, for a block that is entered many times, without training.
 
         The rows are checked once, and each layer gathers their weights once: `refresh()` if these change.
         """
@@ -176,10 +174,10 @@ class AdapterStack:
     def checkpoint_contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """The `context_fn` for `torch.utils.checkpoint.checkpoint`, with `use_reentrant=False`.
 
-        Gradient checkpointing runs parts of the forward again in backward(); this routes each of them as at first,
-        whatever is routed by then.
+        Gradient checkpointing runs parts of the forward again in backward(); this routes each of them as in the
+        first pass.
         """
-        return nullcontext(), self.routing.now()
+        return nullcontext(), self.routing.snapshot()
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """The trainable parameters (A and B of every layer), in a fixed order.

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
@@ -27,8 +26,10 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from lora_mcl.errors import BundleError, OptionsError
+from lora_mcl.errors import BundleError, OptionsError, first_line
 from lora_mcl.gate import GATE_FILE, WORDS_FILE
+from lora_mcl.hub_id import is_hub_id
+from lora_mcl.modality import MODALITIES
 from lora_mcl.types import CompareOptions
 
 # The small models that come with the repository.
@@ -37,12 +38,11 @@ EMBEDDED_BUNDLE = _EMBEDDED / "image"
 EMBEDDED_AUDIO_BUNDLE = _EMBEDDED / "audio"
 
 FORMAT_VERSION = 1
-# What the base reads beside the prompt; nothing for "text".
-MODALITIES = ("image", "audio", "text")
+# The input of the base, next to the prompt; "text" has none.
+BUNDLE_MODALITIES = (*MODALITIES, "text")
 BUNDLE_FILE = "bundle.json"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # Weights are read from safetensors only: other formats can run code when read.
 HUB_PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.md"]
 
@@ -76,8 +76,8 @@ class BaseRef:
         """
         if str(base) and Path(base).is_dir():
             return cls(path=Path(os.path.relpath(base, folder)).as_posix())
-        if isinstance(base, Path) or not _HUB_ID.fullmatch(base):
-            raise BundleError(f"The base model {str(base)!r} is neither a folder nor a Hub id (owner/name).")
+        if isinstance(base, Path) or not is_hub_id(base):
+            raise BundleError(f"The base model {str(base)!r} is neither a folder nor a Hub id (owner/name or name).")
         return cls(id=base)
 
 
@@ -97,8 +97,8 @@ class Bundle:
     Attributes:
         folder: where it is on this machine.
         name: what results call it: the folder's name or the Hub id.
-        prompt: the instruction given with every medium; may be empty for text.
-        chat_template: how prompt and medium are laid out, in Jinja; ``None`` means as the base's processor does.
+        prompt: the instruction given with every image or sound; may be empty for text.
+        chat_template: how prompt and image or sound are laid out, in Jinja; ``None`` means the base's processor's.
         hypotheses: the K adapters of LoRA-MCL, in column order.
         baseline: the adapter under beam and diverse beam search; ``None`` means the bare base model.
         gate: folder of the caption gate, relative to the bundle.
@@ -129,7 +129,7 @@ class Bundle:
             folders["baseline"] = self.folder / self.baseline.path
         return folders
 
-    def telling_words(self) -> list[list[str]]:
+    def distinctive_words(self) -> list[list[str]]:
         """For each hypothesis the words that speak most for it, best first; empty lists if none were saved.
 
         Raises:
@@ -169,7 +169,8 @@ def load_bundle(source: str | Path, *, revision: str | None = None) -> Bundle:
         return _read(folder, name=folder.resolve().name, local=True)
     if folder.exists():
         raise BundleError(f"{source} is a file; give the folder that holds {BUNDLE_FILE}.")
-    if isinstance(source, Path) or not _HUB_ID.fullmatch(source):
+    # A bundle on the Hub has an owner: a name alone is a folder that is not there.
+    if isinstance(source, Path) or "/" not in source or not is_hub_id(source):
         raise BundleError(f"There is no bundle folder {source}.")
     return _read(_download(source, revision), name=source, local=False)
 
@@ -206,9 +207,8 @@ def _download(repo_id: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(repo_id, revision=revision, allow_patterns=HUB_PATTERNS))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().split("\n")[0]
         raise BundleError(
-            f"There is no folder {repo_id}, and it could not be fetched from the Hugging Face Hub: {reason}"
+            f"There is no folder {repo_id}, and it could not be fetched from the Hugging Face Hub: {first_line(error)}"
         ) from error
 
 
@@ -229,8 +229,8 @@ def _parse(table: Any, folder: Path, *, name: str, local: bool) -> Bundle:
     if version != FORMAT_VERSION:
         raise _bad("format_version", f"this program reads version {FORMAT_VERSION}, not {version}")
     modality = root.take("modality", str)
-    if modality not in MODALITIES:
-        raise _bad("modality", f"must be one of {', '.join(MODALITIES)}, not {modality!r}")
+    if modality not in BUNDLE_MODALITIES:
+        raise _bad("modality", f"must be one of {', '.join(BUNDLE_MODALITIES)}, not {modality!r}")
     base = _parse_base(root.take("base", dict), folder, local)
     prompt = root.take("prompt", str, optional=modality == "text") or ""
     chat_template = root.take("chat_template", str, optional=True)

@@ -8,23 +8,17 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError
-from transformers import (
-    AutoModelForCausalLM,
-    LlavaNextForConditionalGeneration,
-    PreTrainedModel,
-    Qwen2AudioForConditionalGeneration,
-)
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from lora_mcl.adapters import AdapterStack
 from lora_mcl.bundle.bundle import Bundle
-from lora_mcl.errors import BundleError, OptionsError
-from lora_mcl.models import efficientnet  # noqa: F401  (registers the embedded tower with transformers)
+from lora_mcl.errors import BundleError, OptionsError, first_line
+from lora_mcl.models import LANGUAGE_MODELS
 
-MODEL_CLASSES = {
-    "image": LlavaNextForConditionalGeneration,
-    "audio": Qwen2AudioForConditionalGeneration,
-    "text": AutoModelForCausalLM,
+MODEL_CLASSES = {modality: kind.model_class for modality, kind in LANGUAGE_MODELS.items()} | {
+    "text": AutoModelForCausalLM
 }
+"""The transformers class of a bundle's base, by the bundle's modality."""
 # What belongs to a model beside its weights and its own configuration: tokenizer, processor, chat template.
 _COMPANIONS = ("*.json", "*.jinja", "*.model", "*.txt")
 _OWN = ("config.json", "generation_config.json", "*.index.json", "training.json")
@@ -64,9 +58,7 @@ def load_base(bundle: Bundle) -> PreTrainedModel:
             location, revision=bundle.base.revision, dtype="auto", use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise BundleError(
-            f"The base model {location} cannot be loaded: {str(error).strip().splitlines()[0]}"
-        ) from error
+        raise BundleError(f"The base model {location} cannot be loaded: {first_line(error)}") from error
     if loading["missing_keys"]:
         some = ", ".join(sorted(loading["missing_keys"])[:3])
         raise BundleError(f"The weights in {location} are incomplete (no {some}): fetch them again.")

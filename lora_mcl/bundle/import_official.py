@@ -32,7 +32,7 @@ from lora_mcl.adapters.peft_folder import CONFIG_FILE, KEY_PREFIX, WEIGHTS_FILE,
 from lora_mcl.adapters.spec import unsupported
 from lora_mcl.bundle.bundle import AdapterRef, BaseRef, Bundle, save_bundle
 from lora_mcl.bundle.export import MODEL_CLASSES
-from lora_mcl.errors import BundleError, OptionsError
+from lora_mcl.errors import BundleError, OptionsError, first_line
 
 PROMPTS = {
     "image": "Provide a one-sentence caption for the provided image.",
@@ -276,8 +276,7 @@ def _skeleton(base: str | Path, modality: str) -> PreTrainedModel:
     try:
         config = AutoConfig.from_pretrained(base)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BundleError(f"The configuration of the base model {base} cannot be read: {reason}") from error
+        raise BundleError(f"The configuration of the base model {base} cannot be read: {first_line(error)}") from error
     model_class = MODEL_CLASSES[modality]
     with torch.device("meta"):
         if modality == "text":

@@ -23,7 +23,8 @@ from lora_mcl.captioner import Captioner
 from lora_mcl.decoding.options import Acceleration
 from lora_mcl.errors import BundleError, MediaError, OptionsError
 from lora_mcl.images import modality_of
-from lora_mcl.types import CompareOptions, Comparison, Modality
+from lora_mcl.modality import Modality
+from lora_mcl.types import CompareOptions, Comparison
 
 _DRAWING = ("temperature", "top_k", "top_p", "typical_p", "seed")
 

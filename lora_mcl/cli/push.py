@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 
 from lora_mcl.bundle import load_bundle
-from lora_mcl.bundle.hub import model_card, push_bundle
+from lora_mcl.bundle.card import model_card
+from lora_mcl.bundle.hub import push_bundle
 
 
 def run(given: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from lora_mcl.decoding.prefill import Prefill, Prefix
 from lora_mcl.decoding.shared_layers import decoder_of
 from lora_mcl.decoding.shared_prompt import can_share_prompts
 from lora_mcl.decoding.static import StaticDecodeState, StaticShape, StaticStep
+from lora_mcl.errors import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +67,7 @@ class Accelerator:
                 step.record()
         except Exception as error:
             # Any error of a compiler or a driver: decoding works without them.
-            first_line = str(error).strip().split("\n")[0]
-            return self._give_up(f"{type(error).__name__}: {first_line}")
+            return self._give_up(f"{type(error).__name__}: {first_line(error)}")
         self._step = step
         return step
 

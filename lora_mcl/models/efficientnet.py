@@ -3,8 +3,8 @@
 The trunk (Tan & Le 2019, "EfficientNet"; Lite variant: ReLU6, no squeeze-and-excite) turns an image into a
 grid of cells, one every 32 pixels. Its ImageNet classifier is linear after average pooling, so it can be
 applied to every cell on its own: the cell's class probabilities, embedded by one vector per class, say *what*
-is there in terms the network was trained to name. What the network was not trained to name (drawings) is told
-better by its middle: the head's features keep what photographs of ImageNet classes need, and lose shapes that
+is there in terms the network was trained to name. What the network was not trained to name (drawings) shows
+better in its middle: the head's features keep what photographs of ImageNet classes need, and lose shapes that
 the outputs of earlier stages still hold. A cell is [shapes, tags], with the shapes those stages' outputs, each
 layer-normalised; ``cells_per_patch`` x ``cells_per_patch`` neighbouring cells are stacked into one patch (pixel
 shuffle) to keep the language model's sequence short. A patch may also carry the mean of all cells: no single one shows
@@ -72,11 +72,6 @@ class EfficientNetTowerConfig(PreTrainedConfig):
     def patch_size(self) -> int:
         """Side of a patch, in pixels."""
         return TRUNK_STRIDE * self.cells_per_patch
-
-    @property
-    def grid_size(self) -> int:
-        """Trunk cells on each side of the image."""
-        return self.image_size // TRUNK_STRIDE
 
     @property
     def shape_width(self) -> int:
@@ -194,10 +189,6 @@ class EfficientNetTower(PreTrainedModel):
     def probabilities(self, features: Tensor) -> Tensor:
         """Return each cell's class probabilities [B, G, G, N] from its head features [B, G, G, C]."""
         return self.classifier(features).softmax(-1, dtype=torch.float32).to(features.dtype)
-
-    def class_probabilities(self, pixel_values: Tensor) -> Tensor:
-        """Return each cell's class probabilities [B, G, G, N]."""
-        return self.probabilities(self.features(pixel_values))
 
     def assemble(self, shapes: Tensor, probabilities: Tensor) -> Tensor:
         """Return patches [B, P, D] made of cells' shapes [B, G, G, S] and class probabilities [B, G, G, N].

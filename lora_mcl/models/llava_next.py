@@ -33,7 +33,7 @@ from lora_mcl.models.images import upright_rgb
 class ImageLanguageModel(MediaLanguageModel):
     """A LLaVA-NeXT model with its processor, which is on the PIL path (no torchvision needed)."""
 
-    medium = "image"
+    modality = "image"
     config_class = LlavaNextConfig
     model_class = LlavaNextForConditionalGeneration
     media_modules = ("model.vision_tower", "model.multi_modal_projector")

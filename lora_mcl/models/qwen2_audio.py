@@ -37,7 +37,7 @@ class AudioLanguageModel(MediaLanguageModel):
     a longer one without a word, so it is refused here.
     """
 
-    medium = "audio"
+    modality = "audio"
     config_class = Qwen2AudioConfig
     model_class = Qwen2AudioForConditionalGeneration
     media_modules = ("model.audio_tower", "model.multi_modal_projector")
@@ -45,10 +45,10 @@ class AudioLanguageModel(MediaLanguageModel):
     def __init__(self, model: Qwen2AudioForConditionalGeneration, processor: Qwen2AudioProcessor):
         super().__init__(model, processor)
         # The tower's two convolutions have strides 1 and 2.
-        heard, read = processor.feature_extractor.nb_max_frames, 2 * model.config.audio_config.max_source_positions
-        if heard != read:
+        given, read = processor.feature_extractor.nb_max_frames, 2 * model.config.audio_config.max_source_positions
+        if given != read:
             raise BundleError(
-                f"{model.name_or_path}: the processor gives {heard} frames a clip, but the audio tower reads {read}: "
+                f"{model.name_or_path}: the processor gives {given} frames a clip, but the audio tower reads {read}: "
                 "chunk_length and max_source_positions do not belong together."
             )
 
@@ -63,7 +63,7 @@ class AudioLanguageModel(MediaLanguageModel):
 
     @property
     def max_seconds(self) -> float:
-        """The longest clip that the model hears at once, in seconds."""
+        """The longest clip that the model takes, in seconds."""
         return self.processor.feature_extractor.n_samples / self.sampling_rate
 
     @property
@@ -77,10 +77,10 @@ class AudioLanguageModel(MediaLanguageModel):
         return tuple(self.tokenizer.convert_tokens_to_ids(list(words)))
 
     def log_mel(self, samples: np.ndarray) -> np.ndarray:
-        """What the model hears of a clip: [mel bins, frames], lowest pitch first, without the padding after it.
+        """Log-mel spectrogram of a clip as the model gets it: [mel bins, frames], lowest pitch first, no padding.
 
         Raises:
-            ValueError: if the samples are not a mono clip that the model hears whole.
+            ValueError: if the samples are not a mono clip of at most ``max_seconds``.
         """
         self._check_samples(samples)
         extractor = self.processor.feature_extractor
@@ -95,7 +95,7 @@ class AudioLanguageModel(MediaLanguageModel):
         on the CPU.
 
         Raises:
-            ValueError: if the samples are not a mono clip that the model hears whole.
+            ValueError: if the samples are not a mono clip of at most ``max_seconds``.
             OptionsError: if the prompt contains the audio placeholder.
         """
         self._check_samples(samples)
@@ -120,7 +120,7 @@ class AudioLanguageModel(MediaLanguageModel):
                 with one adapter routed per row. Where they do not, one row is enough for all of them.
 
         Raises:
-            ValueError: if the samples are not a mono clip that the model hears whole.
+            ValueError: if the samples are not a mono clip of at most ``max_seconds``.
             OptionsError: if the prompt contains the audio placeholder.
         """
         inputs = {
@@ -135,7 +135,7 @@ class AudioLanguageModel(MediaLanguageModel):
             raise ValueError(f"samples must be a vector of floats, not {samples.dtype} {list(samples.shape)}")
         most = self.processor.feature_extractor.n_samples
         if not 0 < len(samples) <= most:
-            raise ValueError(f"the model hears 1 to {most} samples at once, not {len(samples)}: cut the clip first")
+            raise ValueError(f"the model takes 1 to {most} samples, not {len(samples)}: cut the clip first")
 
 
 def tower_features(

@@ -54,7 +54,7 @@ def save_bundle_of(
     for k, name in enumerate(names):
         learner.stack.save(name, folder / "hypotheses" / str(k), reference.id)
     if learner.gate is not None:
-        words = None if tokenizer is None else learner.gate.telling_words(WORDS, tokenizer.decode)
+        words = None if tokenizer is None else learner.gate.distinctive_words(WORDS, tokenizer.decode)
         learner.gate.save(folder / "gate", words)
     bundle = Bundle(
         folder=folder,

@@ -42,7 +42,7 @@ def test_the_code_of_guide_and_readme_runs(tmp_path, monkeypatch):
     exec(few_steps(guide), {})
     bundle = load_bundle("bundle")
     assert len(bundle.hypotheses) == 3 and bundle.gate == "gate"
-    assert [len(words) > 0 for words in bundle.telling_words()] == [True] * 3
+    assert [len(words) > 0 for words in bundle.distinctive_words()] == [True] * 3
     shutil.rmtree("bundle")
     readme = code_block((ROOT / "README.md").read_text(encoding="utf-8"), "attach")
     exec(few_steps(guide.partition("learner =")[0] + readme), {})

@@ -7,9 +7,9 @@ import soundfile
 from PIL import Image
 
 from lora_mcl import audio
-from lora_mcl.audio import listen, load_audio
+from lora_mcl.audio import load_audio, load_window
 from lora_mcl.errors import MediaError, OptionsError
-from lora_mcl.images import media_name, modality_of
+from lora_mcl.images import input_name, modality_of
 from lora_mcl.types import AudioClip
 from tests.support.tiny_audio import tone
 
@@ -130,7 +130,7 @@ def test_at_the_models_rate_nothing_is_changed():
 
 
 def hear(media, start=0.0, seconds=1.0):
-    return listen(media, start, sampling_rate=RATE, max_seconds=seconds)
+    return load_window(media, start, sampling_rate=RATE, max_seconds=seconds)
 
 
 def rising(seconds: float) -> AudioClip:
@@ -289,5 +289,5 @@ def test_files_are_told_apart(tmp_path):
 
 
 def test_names():
-    assert media_name(AudioClip(tone(440, 0.5), RATE)) == "audio"
-    assert media_name("folder/clip.wav") == "clip.wav"
+    assert input_name(AudioClip(tone(440, 0.5), RATE)) == "audio"
+    assert input_name("folder/clip.wav") == "clip.wav"

@@ -120,9 +120,9 @@ def test_the_part_that_is_heard(tiny_audio_captioner):
     assert (final.window.start, final.window.end) == (1.5, 2.5) and final.window.cut
     assert texts(final) == texts(last(tiny_audio_captioner.compare(part)))
     assert texts(final) != texts(last(tiny_audio_captioner.compare(whole)))
-    heard = tiny_audio_captioner.hear(whole, 1.5)
+    heard = tiny_audio_captioner.audio_view(whole, 1.5)
     assert heard.window == final.window
-    assert np.array_equal(heard.log_mel, tiny_audio_captioner.hear(part).log_mel)
+    assert np.array_equal(heard.log_mel, tiny_audio_captioner.audio_view(part).log_mel)
 
 
 def test_what_cannot_be_heard_is_refused_at_once(tiny_audio_captioner, tiny_captioner, picture, clip):
@@ -139,7 +139,7 @@ def test_what_cannot_be_heard_is_refused_at_once(tiny_audio_captioner, tiny_capt
     with pytest.raises(OptionsError, match="start is the second of a sound"):
         tiny_captioner.compare(picture, start=1)
     with pytest.raises(OptionsError, match="hears nothing"):
-        tiny_captioner.hear(clip)
+        tiny_captioner.audio_view(clip)
 
 
 def test_a_bundle_whose_base_is_of_the_other_kind(tiny_bundle, tiny_audio_bundle):

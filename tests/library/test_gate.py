@@ -130,10 +130,10 @@ def test_gate_learns_two_vocabularies_and_tells_their_words():
         gate.loss(log_gate, q).backward()
         optimizer.step()
     assert (log_gate.argmax(0) == q.argmax(0)).all()
-    first, second = gate.telling_tokens(5)
+    first, second = gate.distinctive_tokens(5)
     assert sorted(first) == [(5,), (6,), (7,), (8,), (9,)]
     assert sorted(second) == [(0,), (1,), (2,), (3,), (4,)]
-    assert [sorted(tokens) for tokens in gate.telling_tokens(50)] == [sorted(first), sorted(second)]
+    assert [sorted(tokens) for tokens in gate.distinctive_tokens(50)] == [sorted(first), sorted(second)]
 
 
 def test_two_hypotheses_take_one_vocabulary_each():
@@ -163,7 +163,7 @@ def test_two_hypotheses_take_one_vocabulary_each():
         optimizer.step()
     owner = nll.argmin(dim=0)
     assert (owner == language).all() or (owner == 1 - language).all()
-    first, second = ({token for (token,) in tokens} for tokens in gate.telling_tokens(10))
+    first, second = ({token for (token,) in tokens} for tokens in gate.distinctive_tokens(10))
     assert {frozenset(first), frozenset(second)} == {frozenset(range(10)), frozenset(range(10, 20))}
 
 
@@ -190,7 +190,7 @@ def test_pairs_tell_what_single_tokens_cannot():
             optimizer.step()
         fitted[order] = (gate(labels).argmax(0) == mode).float().mean().item()
     assert fitted == {1: 0.5, 2: 1.0}
-    assert sorted(gate.telling_tokens(3)[0]) == [(0, 2), (1, 0), (2, 1)]
+    assert sorted(gate.distinctive_tokens(3)[0]) == [(0, 2), (1, 0), (2, 1)]
 
 
 def test_estimated_balance_by_hand():
@@ -218,14 +218,14 @@ def test_telling_words_are_whole_and_different():
     gate = gate_with([[9.0, 8.0, 7.0, 6.0, 0.0], [0.0, 0.0, 0.0, 0.0, 5.0]])
     gate.occurrences.fill_(1.0)
     spelled = {0: " red", 1: ".", 2: "red ", 3: " apple", 4: "pomme"}
-    words = gate.telling_words(2, lambda tokens: "".join(spelled[token] for token in tokens))
+    words = gate.distinctive_words(2, lambda tokens: "".join(spelled[token] for token in tokens))
     assert words == [["red", "apple"], ["pomme"]]
 
 
 def test_tokens_are_counted_in_training_only():
     gate = CaptionGate(4, 2).eval()
     gate(torch.tensor([[1, 2, 2]]))
-    assert gate.telling_tokens(3) == [[], []]
+    assert gate.distinctive_tokens(3) == [[], []]
     gate.train()(torch.tensor([[1, 2, 2, -100]]))
     assert gate.occurrences.tolist() == [0, 1, 2, 0]
 
@@ -243,7 +243,7 @@ def test_save_and_load_round_trip(tmp_path):
     gate.save(tmp_path / "gate")
     assert [file.name for file in (tmp_path / "gate").iterdir()] == ["gate.safetensors"]
     loaded = CaptionGate.load(tmp_path / "gate")
-    assert loaded.telling_tokens(2) == gate.telling_tokens(2)
+    assert loaded.distinctive_tokens(2) == gate.distinctive_tokens(2)
     assert loaded(labels).equal(gate(labels))
 
 

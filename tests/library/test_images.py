@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from lora_mcl.errors import MediaError
-from lora_mcl.images import load_image, media_name
+from lora_mcl.images import input_name, load_image
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -26,7 +26,7 @@ def test_formats(tmp_path, suffix):
     image = load_image(path)
     assert (image.mode, image.size) == ("RGB", (40, 20))
     assert image.getpixel((5, 10))[0] > 200 > 60 > image.getpixel((5, 10))[2]
-    assert media_name(path) == f"picture.{suffix}"
+    assert input_name(path) == f"picture.{suffix}"
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1"])
@@ -63,7 +63,7 @@ def test_the_given_image_is_left_alone():
     image = two_colours("RGBA")
     load_image(image)
     assert image.mode == "RGBA"
-    assert media_name(image) == "image"
+    assert input_name(image) == "image"
 
 
 def png_header(width, height):

@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from lora_mcl.types import Hearing, Window
+from lora_mcl.types import AudioView, Window
 from ui.audio_view import audio_view_html, log_mel_uri
 
 
@@ -40,7 +40,7 @@ def test_a_long_clip_is_no_wider_than_a_screen():
 
 
 def test_words():
-    cut = audio_view_html(Hearing(Window(2.0, 12.0, 31.25), np.zeros((4, 8))))
+    cut = audio_view_html(AudioView(Window(2.0, 12.0, 31.25), np.zeros((4, 8))))
     assert "from second 2.0 to 12.0" in cut and "<span>2.0 s</span><span>12.0 s</span>" in cut
     assert '<p class="notice" role="status">The model hears second 2.0 to 12.0 of this sound&#x27;s 31.2.</p>' in cut
-    assert "notice" not in audio_view_html(Hearing(Window(0.0, 3.0, 3.0), np.zeros((4, 8))))
+    assert "notice" not in audio_view_html(AudioView(Window(0.0, 3.0, 3.0), np.zeros((4, 8))))

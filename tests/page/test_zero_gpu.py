@@ -87,7 +87,7 @@ def test_a_sound_is_heard_from_where_it_was_asked(leases, tmp_path):
     captioner = FakeAudioCaptioner()
     (*_, last) = on_gpu(captioner, AUDIO).compare(path, start=2.5)
     assert (last.window.start, last.window.end) == (2.5, 4.5)
-    assert on_gpu(captioner, AUDIO).hear(path, 1.0).window.start == 1.0
+    assert on_gpu(captioner, AUDIO).audio_view(path, 1.0).window.start == 1.0
 
 
 def test_stopping_ends_the_work_and_keeps_what_was_written(leases, picture):

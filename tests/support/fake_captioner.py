@@ -9,18 +9,18 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from transformers import WhisperFeatureExtractor
 
-from lora_mcl.audio import listen
-from lora_mcl.images import load_image, media_name
+from lora_mcl.audio import load_window
+from lora_mcl.images import input_name, load_image
 from lora_mcl.types import (
+    AudioView,
     Caption,
     ColumnResult,
     ColumnSpec,
     CompareOptions,
     Comparison,
-    Hearing,
     Media,
     Window,
-    never,
+    never_stop,
 )
 
 HYPOTHESES = (
@@ -85,14 +85,14 @@ class FakeCaptioner:
         options: CompareOptions | None = None,
         *,
         start: float = 0.0,
-        should_stop: Callable[[], bool] = never,
+        should_stop: Callable[[], bool] = never_stop,
     ) -> Iterator[Comparison]:
         options = options or self.defaults
         window = self.read(media, start)
         sentences = [(sentence,) for _, _, sentence in self.hypotheses]
         sentences += [BEAM[: options.num_beams], DIVERSE[: options.num_beams]]
         sentences += [SAMPLES[: options.num_samples]] if options.num_samples else []
-        return self._compare(media_name(media), window, options, sentences, should_stop)
+        return self._compare(input_name(media), window, options, sentences, should_stop)
 
     def read(self, media: Media, start: float) -> Window | None:
         """Refuse what is no picture."""
@@ -146,15 +146,15 @@ class FakeAudioCaptioner(FakeCaptioner):
     heard: np.ndarray | None = None
 
     def read(self, media: Media, start: float) -> Window:
-        self.heard, window = listen(media, start, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
+        self.heard, window = load_window(media, start, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
         return window
 
-    def hear(self, media: Media, start: float = 0.0) -> Hearing:
-        samples, window = listen(media, start, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
+    def audio_view(self, media: Media, start: float = 0.0) -> AudioView:
+        samples, window = load_window(media, start, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
         features = WhisperFeatureExtractor(feature_size=40, chunk_length=MAX_SECONDS)(
             samples, sampling_rate=SAMPLING_RATE, return_tensors="np"
         )
-        return Hearing(window, features["input_features"][0][:, : len(samples) // 160])
+        return AudioView(window, features["input_features"][0][:, : len(samples) // 160])
 
 
 def _first_words(text: str, count: int) -> Caption:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
-from lora_mcl.audio import MAX_SECONDS, listen
+from lora_mcl.audio import MAX_SECONDS, load_window
 from lora_mcl.errors import LoraMclError, MediaError
 from lora_mcl.images import load_image, modality_of
 from training.data.example import Example
@@ -41,7 +41,7 @@ def broken(examples: Sequence[Example]) -> Iterator[tuple[Example, str]]:
                 if modality_of(path) == "image":
                     load_image(path)
                 else:
-                    listen(path, 0, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
+                    load_window(path, 0, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
         except MediaError as error:
             yield example, str(error)
 

@@ -111,7 +111,7 @@ class FeatureCache:
 def fingerprint(model: MediaLanguageModel, revision: str | None = None) -> str:
     """Everything that features depend on except the media, as text."""
     processor = model.processor
-    settings = processor.image_processor if model.medium == "image" else processor.feature_extractor
+    settings = processor.image_processor if model.modality == "image" else processor.feature_extractor
     config = model.model.config
     tower = model.model.get_submodule(model.media_modules[0])
     values = hashlib.sha256()

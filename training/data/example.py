@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lora_mcl.errors import LoraMclError
-from lora_mcl.types import Modality
+from lora_mcl.modality import Modality
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from lora_mcl.errors import OptionsError
-from lora_mcl.types import Modality
+from lora_mcl.modality import Modality
 
 Kind = Literal["folder", "table", "audiocaps", "clotho", "coco", "hub", "scenes"]
 CaptionsPerEpoch = Literal["one", "all"]

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
 
-from lora_mcl.audio import MIN_SECONDS, listen
+from lora_mcl.audio import MIN_SECONDS, load_window
 from lora_mcl.images import FORMATS, load_image
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
 from lora_mcl.models.base import MediaLanguageModel
@@ -55,7 +55,7 @@ def load_media_inputs(model: MediaLanguageModel, example: Example) -> MediaInput
         if isinstance(model, ImageLanguageModel):
             return _inputs(model, load_image(path))
         assert isinstance(model, AudioLanguageModel)
-        samples, _ = listen(path, 0, sampling_rate=model.sampling_rate, max_seconds=model.max_seconds)
+        samples, _ = load_window(path, 0, sampling_rate=model.sampling_rate, max_seconds=model.max_seconds)
         return _inputs(model, samples)
 
 

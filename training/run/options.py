@@ -9,12 +9,12 @@ from typing import Literal, get_args
 from lora_mcl.adapters import LANGUAGE_MODEL_LINEARS, AdapterSpec
 from lora_mcl.errors import OptionsError
 from lora_mcl.gate import Balance
-from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
+from lora_mcl.modality import Modality
+from lora_mcl.models import LANGUAGE_MODELS, MediaLanguageModel
 from lora_mcl.objectives import ObjectiveOptions
 from lora_mcl.trainer import StepOptions
 from training.data import DataOptions
 
-Modality = Literal["image", "audio"]
 Dtype = Literal["bfloat16", "float32"]
 GateStart = Literal["mixture", "random"]
 START_CAPTIONS = 2000
@@ -57,8 +57,8 @@ class ModelOptions:
     load_in_4bit: bool = False
 
     @property
-    def kind(self) -> type[ImageLanguageModel] | type[AudioLanguageModel]:
-        return ImageLanguageModel if self.modality == "image" else AudioLanguageModel
+    def kind(self) -> type[MediaLanguageModel]:
+        return LANGUAGE_MODELS[self.modality]
 
 
 @dataclass(frozen=True)

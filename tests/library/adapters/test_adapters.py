@@ -221,13 +221,12 @@ def test_adapters_keep_float32_master_weights_on_a_bfloat16_base():
 
 def test_rows_context_restores_the_previous_routing_even_after_an_error():
     stack = stack_of(spec("a"), spec("b"))
-    stack.set_rows([1])
     x = torch.randn(1, 6)
-    before = stack.model(x)
-    with pytest.raises(KeyError), stack.rows([0]):
-        raise KeyError
-    assert torch.equal(stack.model(x), before)
-    stack.set_rows(None)
+    with stack.rows([1]):
+        before = stack.model(x)
+        with pytest.raises(KeyError), stack.rows([0]):
+            raise KeyError
+        assert torch.equal(stack.model(x), before)
     with pytest.raises(RuntimeError, match="No adapter is routed"):
         stack.model(x)
 

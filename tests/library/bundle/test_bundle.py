@@ -269,15 +269,15 @@ def test_saving_a_bundle_that_would_not_load_changes_nothing(folder):
 
 
 def test_gate_and_its_words(folder):
-    assert load_bundle(folder).telling_words() == [[], []]
+    assert load_bundle(folder).distinctive_words() == [[], []]
     (folder / "gate").mkdir()
     (folder / "gate" / "gate.safetensors").write_bytes(b"")
     write(folder, valid() | {"gate": "gate"})
     bundle = load_bundle(folder)
-    assert bundle.gate == "gate" and bundle.telling_words() == [[], []]
+    assert bundle.gate == "gate" and bundle.distinctive_words() == [[], []]
     file = folder / "gate" / "words.json"
     file.write_text(json.dumps([["red", "apple"], ["été"]]), encoding="utf-8")
-    assert bundle.telling_words() == [["red", "apple"], ["été"]]
+    assert bundle.distinctive_words() == [["red", "apple"], ["été"]]
     save_bundle(bundle)
     assert load_bundle(folder) == bundle
     for bad, message in (
@@ -287,7 +287,7 @@ def test_gate_and_its_words(folder):
     ):
         file.write_text(bad)
         with pytest.raises(BundleError, match=message):
-            bundle.telling_words()
+            bundle.distinctive_words()
 
 
 def test_a_text_bundle_needs_no_prompt_and_captions_nothing(folder):

@@ -28,8 +28,9 @@ from lora_mcl.bundle import (
     load_bundle,
     save_bundle,
 )
+from lora_mcl.bundle.card import model_card
 from lora_mcl.bundle.export import load_base
-from lora_mcl.bundle.hub import model_card, push_bundle
+from lora_mcl.bundle.hub import push_bundle
 from lora_mcl.cli import main
 from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.gate import CaptionGate

@@ -240,7 +240,7 @@ def test_the_cache_is_freed_and_the_adapter_rows_are_put_back(end, share_prompts
     model.register_forward_pre_hook(
         lambda module, args, kwargs: caches.append(kwargs["past_key_values"]), with_kwargs=True
     )
-    stack.set_rows(torch.tensor([1]))
+    stack.routing.set(torch.tensor([1]))
     prompt = prompt_of(model, 6)
     with torch.no_grad():
         before = model(inputs_embeds=prompt.inputs_embeds, past_key_values=None).logits

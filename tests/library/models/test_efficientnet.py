@@ -129,14 +129,13 @@ def test_the_head_on_each_cell_averages_to_the_head_on_the_pooled_features(tiny)
     features = tiny.features(picture(128))
     dense = tiny.classifier(features).mean((1, 2))
     torch.testing.assert_close(dense, tiny.classifier(features.mean((1, 2))), atol=1e-5, rtol=0)
-    probabilities = tiny.class_probabilities(picture(128))
-    torch.testing.assert_close(probabilities, tiny.classifier(features).softmax(-1))
+    torch.testing.assert_close(tiny.probabilities(features), tiny.classifier(features).softmax(-1))
 
 
 @torch.no_grad()
 def test_a_patch_lists_its_cells_row_by_row_shapes_then_tags(tiny):
     shapes, _ = tiny.cells(picture(128))
-    probabilities = tiny.class_probabilities(picture(128))
+    probabilities = tiny.probabilities(tiny.features(picture(128)))
     patches = tiny.assemble(shapes, probabilities)
     cell = TINY.shape_width + TINY.tag_dim
     assert patches.shape == (1, 4, 4 * cell) == (1, 4, TINY.hidden_size)
@@ -180,7 +179,7 @@ def test_shapes_are_the_stages_outputs_averaged_over_each_cell_and_normalised(ti
 
 def test_default_geometry_is_the_embedded_one():
     config = EfficientNetTowerConfig()
-    assert (config.grid_size, config.patch_size, config.hidden_size) == (8, 64, 3008)
+    assert (config.patch_size, config.hidden_size) == (64, 3008)
 
 
 @pytest.mark.parametrize(

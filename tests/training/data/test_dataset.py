@@ -55,7 +55,7 @@ def model(request):
 
 @pytest.fixture
 def folder(model, tmp_path) -> Path:
-    (photos if model.medium == "image" else sounds)(tmp_path / "data")
+    (photos if model.modality == "image" else sounds)(tmp_path / "data")
     return tmp_path / "data"
 
 
@@ -141,7 +141,7 @@ def test_targets_are_the_caption_in_the_prompt_that_captioning_gives(model, fold
         example = dataset.examples[index]
         assert sample.caption[:-1] == dataset.caption_ids(number) and sample.caption[-1] in model.eos_token_ids
         assert model.text(dataset.caption_ids(number)) == example.captions[caption]
-        if model.medium == "image":
+        if model.modality == "image":
             expected = model.inputs(Image.open(example.media), "Describe.")
         else:
             samples, rate = soundfile.read(example.media, dtype="float32")
@@ -154,7 +154,7 @@ def test_a_header_tells_about_how_long_media_are(model, folder):
     examples = load_examples(DataOptions("folder", str(folder)))
     guesses = [estimate_positions(model, example) for example in examples]
     assert all(guess > 0 for guess in guesses)
-    if model.medium == "audio":
+    if model.modality == "audio":
         assert guesses == [8, 20, 25, 12, 22, 10]  # 25 a second, and 1 s at most
     (folder / "0.png").write_bytes(b"")
     (folder / "0.wav").write_bytes(b"no sound")
@@ -244,9 +244,9 @@ def test_media_of_a_dataset(model, folder, tmp_path):
     import datasets
 
     files = sorted(file for file in folder.iterdir() if file.suffix != ".txt")
-    kind = datasets.Image if model.medium == "image" else datasets.Audio
-    rows = {model.medium: [{"bytes": file.read_bytes(), "path": None} for file in files], "caption": ["A cat."] * 6}
-    rows = datasets.Dataset.from_dict(rows).cast_column(model.medium, kind(decode=False))
+    kind = datasets.Image if model.modality == "image" else datasets.Audio
+    rows = {model.modality: [{"bytes": file.read_bytes(), "path": None} for file in files], "caption": ["A cat."] * 6}
+    rows = datasets.Dataset.from_dict(rows).cast_column(model.modality, kind(decode=False))
     rows.save_to_disk(tmp_path / "saved")
     options = DataOptions("hub", str(tmp_path / "saved"))
     dataset = validation_dataset(load_examples(options), options, model, "Describe.")

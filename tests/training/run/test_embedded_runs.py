@@ -11,7 +11,7 @@ import pytest
 from lora_mcl.adapters import LANGUAGE_MODEL_LINEARS
 from lora_mcl.bundle import load_bundle
 from lora_mcl.errors import OptionsError
-from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
+from lora_mcl.models import LANGUAGE_MODELS, ImageLanguageModel
 from tests.support.paths import ROOT
 from training.data import DataError, DataOptions
 from training.embedded.common.comparison import HYPOTHESES, RUNS
@@ -32,14 +32,13 @@ from training.train import main as train
 from training.train import steps_of
 
 EMBEDDED = ROOT / "training" / "configs" / "embedded"
-MODELS = {"image": ImageLanguageModel, "audio": AudioLanguageModel}
 
 
 def config_of(modality, run):
     return load_config(TrainConfig, EMBEDDED / modality / f"{run}.yaml")
 
 
-@pytest.mark.parametrize("modality", MODELS)
+@pytest.mark.parametrize("modality", LANGUAGE_MODELS)
 def test_the_runs_of_a_model_differ_in_hypotheses_and_assignment_alone(modality):
     configs = {run: config_of(modality, run) for run in RUNS}
     gate = configs["caption-gate"]
@@ -52,10 +51,10 @@ def test_the_runs_of_a_model_differ_in_hypotheses_and_assignment_alone(modality)
     assert weights == {"caption-gate": 24, "relaxed": 24, "mle": 8, "mle-wide": 24}
 
 
-@pytest.mark.parametrize("modality", MODELS)
+@pytest.mark.parametrize("modality", LANGUAGE_MODELS)
 def test_their_adapters_are_on_the_language_model(modality):
     targets = config_of(modality, "mle").adapters.specs()[0].target_modules
-    media = MODELS[modality].load(ROOT / "assets" / "models" / modality)
+    media = LANGUAGE_MODELS[modality].load(ROOT / "assets" / "models" / modality)
     stack_targets = LANGUAGE_MODEL_LINEARS if modality == "image" else rf"{LANGUAGE_MODEL_LINEARS}|(?:.+\.)?lm_head"
     ours, expected = (
         {name for name, _ in media.model.named_modules() if re.fullmatch(pattern, name)}
@@ -64,7 +63,7 @@ def test_their_adapters_are_on_the_language_model(modality):
     assert ours == expected and len(ours) == 7 * 4 + (modality == "audio")
 
 
-@pytest.mark.parametrize("modality", MODELS)
+@pytest.mark.parametrize("modality", LANGUAGE_MODELS)
 def test_scenes_that_are_not_there_fail_before_training(modality, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     words = [f"model.base=assets/models/{modality}", f"data.path={tmp_path}", f"output={tmp_path / 'run'}"]

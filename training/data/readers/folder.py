@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lora_mcl.types import Modality
+from lora_mcl.modality import Modality
 from training.data.example import ENDINGS, DataError, Example, existing, group_captions
 from training.data.options import DataOptions
 from training.data.readers.table import read_table

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_mcl.errors import MediaError, OptionsError
-from lora_mcl.types import Modality
+from lora_mcl.modality import Modality
 from training.data.example import DataError, Example, group_captions
 from training.data.options import DataOptions
 from training.data.readers.table import chosen_columns, mode_of, texts_of
