@@ -21,7 +21,7 @@ help:
 	@echo "make demo      setup, then serve the page and print its address"
 	@echo "make space     setup, then assemble a Hugging Face Space in $(SPACE) (docs/spaces.md)"
 	@echo "make training  setup, and what the training commands need"
-	@echo "make test      setup and the test needs, then every test"
+	@echo "make test      setup and the test needs, then every test, on every core (ARGS=tests/library: those of one area)"
 	@echo "make lint      check style; make format puts it right"
 	@echo "make clean     remove $(VENV) and caches (build/ stays)"
 
@@ -84,7 +84,7 @@ chromium:
 	echo "Install Chromium or Google Chrome (Debian: sudo apt-get install chromium) and try again." >&2
 
 test: dev chromium
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup $(ARGS)
 
 lint: dev
 	$(BIN)/ruff check $(SOURCES)

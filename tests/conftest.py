@@ -1,6 +1,6 @@
 """Shared fixtures: tiny bases with random weights, bundles on them, a picture, a clip, a browser.
 
-Nothing here is trained: tests that use it check plumbing and arithmetic, never what a caption says.
+Nothing tiny is trained: tests that use it check plumbing and arithmetic, never what a caption says.
 """
 
 import os
@@ -12,6 +12,8 @@ import pytest
 # Before any import of the libraries that read them: the tests need no network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+# Tiny models are slower on many threads than on one; programs that tests start inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import soundfile
@@ -19,13 +21,24 @@ import torch
 from PIL import Image, ImageDraw
 from transformers import LlavaNextForConditionalGeneration, Qwen2AudioForConditionalGeneration
 
+from lora_mcl.bundle.bundle import EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE
 from lora_mcl.captioner import Captioner
 from tests.support.tiny_audio import chirp, save_tiny_audio_base
 from tests.support.tiny_bundle import save_tiny_bundle
 from tests.support.tiny_image import save_tiny_image_base
 
-# Tiny models are slower on many threads than on one.
 torch.set_num_threads(1)
+
+TESTS = Path(__file__).parent
+# Tests that serve a page or open a browser: one process runs them all, one after another.
+SERVING = ("page", "hostile")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes (pytest-xdist): a file's tests stay together, as do all that serve a page."""
+    for item in items:
+        name = item.path.relative_to(TESTS).as_posix()
+        item.add_marker(pytest.mark.xdist_group("page" if name.startswith(SERVING) else name))
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +81,18 @@ def tiny_captioner(tiny_bundle) -> Captioner:
 def tiny_audio_captioner(tiny_audio_bundle) -> Captioner:
     """A captioner of the tiny audio bundle, on the CPU."""
     return Captioner.load(tiny_audio_bundle, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def embedded_captioner() -> Captioner:
+    """The captioner of the pictures' model in assets/."""
+    return Captioner.load(EMBEDDED_BUNDLE, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def embedded_audio_captioner() -> Captioner:
+    """The captioner of the sounds' model in assets/."""
+    return Captioner.load(EMBEDDED_AUDIO_BUNDLE, device="cpu")
 
 
 @pytest.fixture(scope="session")

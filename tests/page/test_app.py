@@ -192,11 +192,10 @@ def test_the_real_captioner_answers(serve, picture, tiny_captioner):
     assert [c["captions"] for c in final["columns"]] == [c["captions"] for c in direct.to_dict()["columns"]]
 
 
-def test_the_embedded_bundle_answers(serve, picture):
-    captioner = app.Captioner.load(EMBEDDED_BUNDLE)
-    final = client_of(serve(captioner)).predict(image=handle_file(str(picture)), api_name="/compare_image")
+def test_the_embedded_bundle_answers(serve, picture, embedded_captioner):
+    final = client_of(serve(embedded_captioner)).predict(image=handle_file(str(picture)), api_name="/compare_image")
     assert all(column["captions"][0]["text"] for column in final["columns"])
-    assert app.model_info(captioner).can
+    assert app.model_info(embedded_captioner).can
 
 
 NOT_PICTURES = {

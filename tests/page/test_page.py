@@ -9,7 +9,6 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 import app
-from lora_mcl.bundle.bundle import EMBEDDED_BUNDLE
 from tests.support.browsing import (
     COLUMNS,
     browsing,
@@ -334,18 +333,15 @@ def test_what_a_model_writes_is_text(visit, tmp_path, picture):
         page.close(verbose=False)
 
 
-def test_a_real_captioner_on_the_page(visit, tiny_captioner, picture, tmp_path):
-    captioner = tiny_captioner
+def test_a_real_captioner_on_the_page(visit, embedded_captioner, tmp_path):
     examples = load_examples(app.EXAMPLES / "image")
-    if (EMBEDDED_BUNDLE / "bundle.json").is_file():
-        captioner = app.Captioner.load(EMBEDDED_BUNDLE)
-    tabs = [Tab(IMAGE, captioner, examples, app.model_info(captioner))]
+    tabs = [Tab(IMAGE, embedded_captioner, examples, app.model_info(embedded_captioner))]
     page = build_page(tabs)
     try:
         shown = visit(app.launch(page, tabs, "127.0.0.1", None))
-        upload(shown, examples[0].file if examples else picture)
+        upload(shown, examples[0].file)
         shown.click("#image-compare")
-        for spec in captioner.columns():
+        for spec in embedded_captioner.columns():
             expect(column(shown, spec.id)).to_have_attribute("data-state", "done")
             assert captions(shown, spec.id)
         screenshot(shown, "real", tmp_path)

@@ -116,7 +116,7 @@ def test_it_runs_from_there_alone_and_borrows_a_gpu_for_each_comparison(spaces, 
         port = free.getsockname()[1]
     environment = {
         **os.environ,
-        "PYTHONPATH": str(ROOT / "tests" / "fakes"),
+        "PYTHONPATH": str(ROOT / "tests" / "support" / "fakes"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "FAKE_LEASES": str(leases),
         "GRADIO_TEMP_DIR": str(tmp_path / "uploads"),

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from lora_mcl.bundle import load_bundle
-from lora_mcl.captioner import Captioner
 from training.embedded.audio import card
 from training.embedded.audio.bundle import BUNDLE_DIR, LABELS, MODEL_DIR, hypothesis_refs
 from training.embedded.audio.captions.reader import read
@@ -55,15 +54,15 @@ def test_hypotheses_fit_better_than_one_adapter(results):
         assert oracle < min(likelihood["mle"]["nll"], likelihood["mle-wide"]["nll"])
 
 
-def test_the_committed_weights_caption_the_examples_in_their_annotators_words():
+def test_the_committed_weights_caption_the_examples_in_their_annotators_words(embedded_audio_captioner):
     """Through the page's own code; the examples were chosen because the model describes them well."""
-    captioner, lexicon, right = Captioner.load(BUNDLE_DIR), load_lexicon(), []
+    lexicon, right = load_lexicon(), []
     modes = {label: mode for mode, (label, _) in LABELS.items()}
     expected = [modes[ref.label] for ref in load_bundle(BUNDLE_DIR).hypotheses]
     listed = json.loads((EXAMPLES_DIR / "examples.json").read_text(encoding="utf-8"))
     for example, entry in zip(EXAMPLES, listed, strict=True):
         scene, _ = draw(example.split, example.number, Material(material_split(example.split), PACK_DIR))
-        *_, final = captioner.compare(EXAMPLES_DIR / entry["file"])
+        *_, final = embedded_audio_captioner.compare(EXAMPLES_DIR / entry["file"])
         readings = [read(text) for text in final.captions("hypothesis")]
         assert [reading.mode for reading in readings] == expected, entry["title"]
         right += [score(lexicon, scene, reading).nothing_wrong for reading in readings]
