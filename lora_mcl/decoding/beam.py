@@ -9,6 +9,7 @@ from operator import attrgetter
 import torch
 from torch import Tensor
 
+from lora_mcl.decoding.greedy import GreedyDecoder
 from lora_mcl.decoding.options import EarlyStopping, check_beams
 from lora_mcl.decoding.token_decoder import Candidate, DecodeContext, NextTokens, strip_eos
 
@@ -21,7 +22,8 @@ class BeamSearch:
     the generated length to the power ``length_penalty``.
 
     Attributes:
-        num_beams: beams kept at each step. One beam is greedy decoding: the search ends with its only beam.
+        num_beams: beams kept at each step. One beam is greedy decoding, as in ``generate``: the logits processor then
+            applies to the logits.
         num_return_sequences: candidates to return, best first; all ``num_beams`` if None.
         length_penalty: above 0 favours long sequences, below 0 short ones.
         early_stopping: once ``num_beams`` sequences are finished, True ends the search; False ends it when
@@ -45,8 +47,10 @@ class BeamSearch:
         """The most rows that its decoder has at a time."""
         return self.num_beams
 
-    def token_decoder(self, context: DecodeContext) -> BeamSearchDecoder:
+    def token_decoder(self, context: DecodeContext) -> BeamSearchDecoder | GreedyDecoder:
         """A new decoder with these options."""
+        if self.num_beams == 1:
+            return GreedyDecoder(context, self.length_penalty)
         return BeamSearchDecoder(self, context)
 
 
@@ -162,8 +166,9 @@ class BeamSearchDecoder:
         self._context = context
         self._num_beams = options.num_beams
         self._num_return_sequences = options.num_return_sequences or options.num_beams
-        early_stopping = True if options.num_beams == 1 else options.early_stopping
-        self._ranking = Ranking(options.length_penalty, early_stopping, context.max_new_tokens, context.eos_token_ids)
+        self._ranking = Ranking(
+            options.length_penalty, options.early_stopping, context.max_new_tokens, context.eos_token_ids
+        )
         self._open = [Beam()]
         self._best = BestCandidates(options.num_beams)
         self._length = 0

@@ -18,6 +18,7 @@ from lora_mcl.decoding.beam import (
     expand,
     num_continuations,
 )
+from lora_mcl.decoding.greedy import GreedyDecoder
 from lora_mcl.decoding.options import EarlyStopping, check_beams, check_finite, check_whole
 from lora_mcl.decoding.token_decoder import Candidate, DecodeContext, NextTokens
 from lora_mcl.errors import OptionsError
@@ -65,7 +66,7 @@ class DiverseBeamSearch:
         """The most rows that its decoder has at a time."""
         return self.num_beams
 
-    def token_decoder(self, context: DecodeContext) -> DiverseBeamSearchDecoder | BeamSearchDecoder:
+    def token_decoder(self, context: DecodeContext) -> DiverseBeamSearchDecoder | BeamSearchDecoder | GreedyDecoder:
         """A new decoder with these options."""
         if self.num_beam_groups == 1:
             return BeamSearch(

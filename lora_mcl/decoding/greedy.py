@@ -27,10 +27,11 @@ class Greedy:
 
 
 class GreedyDecoder:
-    """A greedy decode in progress: one row."""
+    """A greedy decode in progress: one row. Its score is the log-probability over length ** ``length_penalty``."""
 
-    def __init__(self, context: DecodeContext) -> None:
+    def __init__(self, context: DecodeContext, length_penalty: float = 0.0) -> None:
         self._context = context
+        self._length_penalty = length_penalty
         self._tokens: tuple[int, ...] = ()
         self._log_prob = 0.0
         self.finished = False
@@ -47,4 +48,6 @@ class GreedyDecoder:
     def candidates(self) -> tuple[Candidate, ...]:
         """The sequence so far."""
         tokens = strip_eos(self._tokens, self._context.eos_token_ids)
-        return (Candidate(tokens, self._log_prob, self._log_prob, self.finished, len(self._tokens)),)
+        length = len(self._tokens)
+        score = self._log_prob / max(1, length) ** self._length_penalty
+        return (Candidate(tokens, self._log_prob, score, self.finished, length),)

@@ -89,7 +89,12 @@ class StaticLayer(DynamicLayer):
         self._groups, self._slot, self._bias = groups, slot, bias
 
     def load(self, keys: Tensor, values: Tensor) -> None:
-        """Copy a prompt's states [S, heads, P, E] to the start of the buffers; the rest is masked."""
+        """Copy a prompt's states [S, heads, P, E] to the start of the buffers; zeros elsewhere.
+
+        The rest is masked, but must be finite: a NaN of the request before would reach this one as 0 * NaN.
+        """
+        for buffer in (self.prompt_keys, self.prompt_values, self.keys, self.values):
+            buffer.zero_()
         self.prompt_keys[:, :, : keys.shape[2]] = keys
         self.prompt_values[:, :, : values.shape[2]] = values
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,9 +12,11 @@ from peft import PeftModel
 from PIL import Image
 from transformers import AutoProcessor, LlavaNextForConditionalGeneration
 
-from lora_mcl.bundle import load_bundle
+from lora_mcl.adapters import AdapterStack
+from lora_mcl.bundle import BaseRef, load_bundle
 from lora_mcl.captioner import Captioner
 from lora_mcl.errors import BundleError, MediaError
+from lora_mcl.models import ImageLanguageModel
 from lora_mcl.types import CompareOptions
 
 HYPOTHESES = ["hypothesis-0", "hypothesis-1", "hypothesis-2"]
@@ -201,8 +204,47 @@ def test_a_sampling_column_leaves_the_others_as_they_are(tiny_captioner, picture
 
 def test_acceleration_changes_no_caption(tiny_bundle, picture, snapshots):
     captioner = Captioner.load(tiny_bundle, device="cpu", acceleration="static")
+    assert captioner._engine.options.acceleration == "static"
     for _ in range(2):
         assert texts(last(captioner.compare(picture))) == texts(snapshots[-1])
+
+
+def test_what_is_loaded_has_the_dtype_and_the_revision_that_were_given(tiny_bundle, monkeypatch):
+    captioner = Captioner.load(tiny_bundle, device="cpu", dtype=torch.bfloat16)
+    layers = captioner._stack.layers.values()
+    assert captioner._model.model.dtype == torch.bfloat16
+    assert {tensor.dtype for layer in layers for tensor in (layer.lora_A, layer.lora_B)} == {torch.bfloat16}
+    bundle, seen = load_bundle(tiny_bundle), []
+    monkeypatch.setattr(
+        ImageLanguageModel, "load", lambda base, **given: seen.append((base, given)) or captioner._model
+    )
+    monkeypatch.setattr(AdapterStack, "from_peft", lambda *_, **__: captioner._stack)
+    Captioner.load(replace(bundle, base=BaseRef(id="owner/base", revision="abc123")), device="cpu")
+    ((base, given),) = seen
+    assert (base, given["revision"]) == ("owner/base", "abc123")
+
+
+def test_the_length_penalty_ranks_every_beam_column(tiny_captioner, picture):
+    """Scores are sums over length ** penalty: with a penalty of 0 the order is that of the sums."""
+    options = replace(tiny_captioner.defaults, length_penalty=0.0, hypothesis_beams=2)
+    requests = {request.id: request.strategy for request in tiny_captioner._requests(options)}
+    assert [requests[id].length_penalty for id in IDS] == [0.0] * 5
+    final = last(tiny_captioner.compare(picture, options))
+    sums = [caption.log_prob for caption in final.column("beam").captions]
+    assert sums == sorted(sums, reverse=True)
+
+
+def test_the_seconds_of_a_column_leave_out_the_encoding(tiny_captioner, picture, monkeypatch):
+    encode = tiny_captioner._model.encode
+
+    def slow_encode(*args, **kwargs):
+        time.sleep(0.4)
+        return encode(*args, **kwargs)
+
+    monkeypatch.setattr(tiny_captioner._model, "encode", slow_encode)
+    final = last(tiny_captioner.compare(picture))
+    # The same clock, so the pause lies between the two however slow the machine is.
+    assert all(0 < column.seconds <= final.seconds - 0.4 for column in final.columns)
 
 
 def test_the_image_is_encoded_once(tiny_bundle, picture):

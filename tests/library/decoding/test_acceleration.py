@@ -52,7 +52,12 @@ def test_fixed_shapes_change_no_answer(name, layers, caplog):
         found = decode(static, prompt, columns_on(2), 12).columns
         for id, candidates in expected.items():
             assert_same(found[id], candidates)
-    assert caplog.records == []
+    assert our_warnings(caplog) == []
+
+
+def our_warnings(caplog) -> list[str]:
+    """Messages of the project's loggers."""
+    return [record.getMessage() for record in caplog.records if record.name.startswith("lora_mcl")]
 
 
 def batch_sizes(model: torch.nn.Module) -> list[int]:
@@ -112,7 +117,7 @@ def test_a_second_decode_at_the_same_time_goes_without(caplog):
     events.close()
     caplog.clear()
     decode(engine, prompt, PAGE, 12)
-    assert caplog.records == []
+    assert our_warnings(caplog) == []
 
 
 def test_a_step_that_is_found_ready_sees_the_adapters_as_they_are_now():
@@ -130,6 +135,30 @@ def test_a_step_that_is_found_ready_sees_the_adapters_as_they_are_now():
     assert after["beam"] != before["beam"]
 
 
+@pytest.mark.parametrize("poisoned", ["prompt", "generated"])
+def test_a_request_with_nan_leaves_nothing_to_the_next(poisoned):
+    """Prompts of the first request are longer, so that its states lie where the next one has only masked ones."""
+    model = DECODERS["llama"](2)
+    engine = engine_of(model, stack_on(model, 0, 1), EOS)
+    static, prompt = accelerated(engine), prompt_of(model, 5)
+    columns = [column for column in PAGE if not isinstance(column.strategy, Sampling)]
+    expected = decode(engine, prompt, columns, 4).columns
+    longer = prompt_of(model, 9, seed=1)
+    if poisoned == "prompt":
+        longer.inputs_embeds.fill_(torch.nan)
+        decode(static, longer, columns, 12)
+    else:
+        poison = (
+            model.get_decoder()
+            .layers[0]
+            .register_forward_pre_hook(lambda module, args: (args[0] * torch.nan,) if args[0].shape[1] == 1 else None)
+        )
+        decode(static, longer, columns, 12)
+        poison.remove()
+    for id, candidates in decode(static, prompt, columns, 4).columns.items():
+        assert_same(candidates, expected[id])
+
+
 @pytest.mark.slow
 def test_a_compiled_step_changes_no_answer(caplog):
     model = DECODERS["llama"](1)
@@ -139,7 +168,7 @@ def test_a_compiled_step_changes_no_answer(caplog):
     expected, found = (decode(e, prompt, PAGE, 12).columns for e in (engine, compiled))
     for id, candidates in expected.items():
         assert_same(found[id], candidates)
-    assert not [record for record in caplog.records if record.name.startswith("lora_mcl")]
+    assert our_warnings(caplog) == []
 
 
 @pytest.mark.parametrize(
@@ -160,9 +189,9 @@ def test_what_is_not_possible_is_logged_once_and_done_without(name, acceleration
         for _ in range(2):
             for id, candidates in decode(found, prompt, PAGE, 12).columns.items():
                 assert_same(candidates, expected[id])
-    (record,) = caplog.records
-    assert record.getMessage().startswith(f"Decoding without acceleration ({acceleration}): ")
-    assert reason in record.getMessage()
+    (message,) = our_warnings(caplog)
+    assert message.startswith(f"Decoding without acceleration ({acceleration}): ")
+    assert reason in message
 
 
 def test_options_are_refused_with_the_reason():

@@ -99,6 +99,47 @@ def test_one_beam_is_greedy():
     assert beam.candidates()[0].score == pytest.approx(beam.candidates()[0].log_prob / 3)
 
 
+def test_one_beam_ends_with_its_sequence_though_a_longer_one_would_score_better():
+    """Length 2 at log 0.25 a token beats length 1 at log 0.4, as beams are ranked; one beam does not look further."""
+    for strategy in (Greedy(), BeamSearch(1), BeamSearch(1, early_stopping="never"), DiverseBeamSearch(1, 1, 0.0)):
+        decoder = strategy.token_decoder(context())
+        assert update(decoder, {EOS: 0.4, A: 0.39}).tokens == ()
+        assert decoder.finished and decoder.candidates()[0].tokens == ()
+
+
+def test_one_beam_penalises_logits_as_generate_does():
+    """A logit above 0 is divided and one below multiplied; a log-probability is always below."""
+    logits = torch.tensor([[2.0, 1.5, -1.0, -3.0]])
+    processor = LogitsProcessor(LogitsOptions(repetition_penalty=1.5), (EOS,), torch.device("cpu"))
+    decoder = BeamSearch(1).token_decoder(DecodeContext(processor, (EOS,), pad_token_id=3, max_new_tokens=2))
+    decoder.update(logits, logits.log_softmax(dim=-1))
+    decoder.update(logits, logits.log_softmax(dim=-1))
+    assert decoder.candidates()[0].tokens == (A, B)  # 2 / 1.5 < 1.5, but 1.5 * log p(A) > log p(B)
+    assert 1.5 * logits.log_softmax(dim=-1)[0, A] > logits.log_softmax(dim=-1)[0, B]
+
+
+def test_one_group_is_beam_search_and_not_a_group_of_transformers_4():
+    """A group of transformers 4 goes on here: its best continuation, though just ended, beats its worst candidate."""
+    beam = BeamSearch(2, length_penalty=0.0).token_decoder(context())
+    group = DiverseBeamSearch(2, 1, 0.5, length_penalty=0.0).token_decoder(context())
+    for decoder in (beam, group):
+        update(decoder, {A: 0.5, EOS: 0.3, B: 0.2})
+        update(decoder, {EOS: 0.9, C: 0.1}, {C: 1.0})
+        assert decoder.finished
+        assert [candidate.tokens for candidate in decoder.candidates()] == [(A,), ()]
+
+
+def test_every_beam_of_a_finished_group_penalises_the_padding_token():
+    """Both beams of the first group end at the second step; then each chooses the padding token, 9, at every step."""
+    decoder = DiverseBeamSearch(4, 2, diversity_penalty=0.5, early_stopping=True).token_decoder(context())
+    update(decoder, {A: 0.5, B: 0.4})
+    chosen = update(decoder, *[{EOS: 0.9}] * 2, *[{C: 0.9}] * 2)
+    assert list(chosen.beam_idx) == [2, 3] and not decoder.finished
+    chosen = update(decoder, *[{9: 0.5, C: 0.25}] * 2)
+    # log 0.5 - 2 * 0.5 < log 0.25 < log 0.5 - 0.5
+    assert chosen.tokens[0] == C
+
+
 def test_a_small_vocabulary_leaves_fewer_beams():
     logits_options = LogitsOptions(forbidden_token_ids=(C, 4, 5, 6, 7, 8, 9))
     decoder = BeamSearch(4).token_decoder(context(logits_options=logits_options, max_new_tokens=1))

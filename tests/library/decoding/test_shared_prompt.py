@@ -92,6 +92,29 @@ def test_attention_on_shared_prompts_is_ordinary_attention(prompts, heads, dtype
     torch.testing.assert_close(answer.transpose(1, 2).float(), expected, atol=tolerance, rtol=tolerance)
 
 
+def test_in_bfloat16_scores_are_normalised_in_full_precision():
+    """Against fp64 on the same bfloat16 values, only the rounding of products and of the output is left."""
+    generator = torch.Generator().manual_seed(3)
+    rows, length, written, size = 4, 200, 9, 48
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator).to(torch.bfloat16)
+
+    query, prompt_keys, prompt_values = 8 * draw(rows, 2, 1, size), draw(1, 2, length, size), draw(1, 2, length, size)
+    keys, values = draw(rows, 2, written, size), draw(rows, 2, written, size)
+    groups = PrefixGroups.of([0] * rows)
+    output, _ = shared_prompt_attention(
+        torch.nn.Module(), query, SharedKV(prompt_keys, keys, groups), SharedKV(prompt_values, values, groups), None
+    )
+    all_keys = torch.cat([prompt_keys.expand(rows, -1, -1, -1), keys], dim=2)
+    all_values = torch.cat([prompt_values.expand(rows, -1, -1, -1), values], dim=2)
+    # The products of bfloat16 tensors are bfloat16; from there on only the weights are rounded again.
+    scores = (query @ all_keys.mT).double() * size**-0.5
+    weights = scores.softmax(dim=-1).to(torch.bfloat16).double()
+    expected = (weights @ all_values.double()).transpose(1, 2)
+    assert float((output.double() - expected).abs().max()) < 0.012
+
+
 def test_a_kind_of_attention_that_is_not_computed_is_refused():
     states = SharedKV(torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 1, 4), PrefixGroups.of([0]))
     with pytest.raises(ValueError, match=r"Module uses softcap.*share_prompts=False"):
@@ -247,3 +270,11 @@ def test_adapters_on_the_first_layer_leave_no_shared_layers():
     random_stack(model, (2,))
     assert num_shared_layers(decoder_layers(decoder_of(model))) == 0
     assert num_shared_layers(decoder_layers(decoder_of(DECODERS["llama"](0)))) == 1  # no adapter
+
+
+def test_two_lists_of_as_many_modules_are_not_taken_for_layers():
+    """Which of them holds the decoder layers cannot be known, so nothing is shared between hypotheses."""
+    decoder = decoder_of(DECODERS["llama"](0))
+    assert decoder_layers(decoder) is decoder.layers
+    decoder.gates = torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in decoder.layers)
+    assert decoder_layers(decoder) is None and num_shared_layers(None) == 0
