@@ -185,7 +185,7 @@ def measure(bundle: Bundle, device: torch.device, how: dict[str, Any]) -> dict[s
     }
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; 2 where there is no GPU for it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="a tiny model, on the CPU: to see that it runs")
@@ -194,13 +194,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--load-in-4bit", action="store_true", help="the language model (needs bitsandbytes)")
     parser.add_argument("--acceleration", choices=get_args(Acceleration), default="off")
     parser.add_argument("--out", type=Path, help="also write the results there")
-    given = parser.parse_args(arguments)
-    if not given.tiny and not torch.cuda.is_available():
+    args = parser.parse_args(argv)
+    if not args.tiny and not torch.cuda.is_available():
         print("There is no CUDA device. --tiny runs the same on a tiny model, on the CPU.")
         return 2
-    device, shape = (torch.device("cpu"), TINY) if given.tiny else (torch.device("cuda"), PUBLISHED)
-    how = {name: vars(given)[name] for name in ("device_map", "load_in_4bit", "acceleration")}
-    with nullcontext(given.folder) if given.folder else tempfile.TemporaryDirectory() as folder:
+    device, shape = (torch.device("cpu"), TINY) if args.tiny else (torch.device("cuda"), PUBLISHED)
+    how = {name: vars(args)[name] for name in ("device_map", "load_in_4bit", "acceleration")}
+    with nullcontext(args.folder) if args.folder else tempfile.TemporaryDirectory() as folder:
         bundle_folder = Path(folder) / "bundle"
         # It is written last: where it is, the rest is complete.
         if not (bundle_folder / BUNDLE_FILE).exists():
@@ -216,9 +216,9 @@ def main(arguments: list[str] | None = None) -> int:
     about = {"device": name, "torch": torch.__version__, "transformers": transformers.__version__}
     text = json.dumps({**about, **bundle.training, **how, **measured}, indent=2)
     print(text)
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(text + "\n", encoding="utf-8")
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(text + "\n", encoding="utf-8")
     return 0
 
 

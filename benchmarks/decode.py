@@ -156,61 +156,59 @@ def page() -> dict[str, Any]:
     return {"first_seconds": spread(first), "total_seconds": spread(total)}
 
 
-def memory_in_a_process_of_its_own(
-    given: argparse.Namespace, model: str, way: str, hypotheses: int
-) -> dict[str, float]:
+def memory_in_a_process_of_its_own(args: argparse.Namespace, model: str, way: str, hypotheses: int) -> dict[str, float]:
     """Peak memory of one way, in MiB."""
     command = [sys.executable, "-m", "benchmarks.decode", "--memory-of", way, "--models", model]
-    command += ["--hypotheses", str(hypotheses), "--threads", str(given.threads), *llama_arguments(given)]
+    command += ["--hypotheses", str(hypotheses), "--threads", str(args.threads), *llama_arguments(args)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def llama_arguments(given: argparse.Namespace) -> list[str]:
+def llama_arguments(args: argparse.Namespace) -> list[str]:
     """The command line's words for the Llama's shape."""
-    return [f"--layers={given.layers}", f"--hidden={given.hidden}", f"--prompt={given.prompt}", f"--new={given.new}"]
+    return [f"--layers={args.layers}", f"--hidden={args.hidden}", f"--prompt={args.prompt}", f"--new={args.new}"]
 
 
-def llama_shape(given: argparse.Namespace) -> LlamaShape:
+def llama_shape(args: argparse.Namespace) -> LlamaShape:
     """The shape asked for; heads of 64 channels."""
     return replace(
         LlamaShape(),
-        num_hidden_layers=given.layers,
-        hidden_size=given.hidden,
-        intermediate_size=given.hidden * 8 // 3 // 64 * 64,
-        num_attention_heads=max(1, given.hidden // 64),
-        prompt_tokens=given.prompt,
-        max_new_tokens=given.new,
+        num_hidden_layers=args.layers,
+        hidden_size=args.hidden,
+        intermediate_size=args.hidden * 8 // 3 // 64 * 64,
+        num_attention_heads=max(1, args.hidden // 64),
+        prompt_tokens=args.prompt,
+        max_new_tokens=args.new,
     )
 
 
-def measure(given: argparse.Namespace, model: str, hypotheses: int) -> dict[str, Any]:
+def measure(args: argparse.Namespace, model: str, hypotheses: int) -> dict[str, Any]:
     """One model at one K: the three ways, and where the time of ours goes."""
     # A decode of a Llama takes tens of seconds, beside which what is set up at the first call is nothing.
     warm_up = 1 if model == "embedded" else 0
     with tempfile.TemporaryDirectory() as folder:
 
         def make() -> Subject:
-            return subject_of(model, hypotheses, Path(folder), llama_shape(given))
+            return subject_of(model, hypotheses, Path(folder), llama_shape(args))
 
-        ways = compare(ways_of(make), given.rounds, warm_up)
+        ways = compare(ways_of(make), args.rounds, warm_up)
         for way in WAYS:
-            ways[way] |= memory_in_a_process_of_its_own(given, model, way, hypotheses)
+            ways[way] |= memory_in_a_process_of_its_own(args, model, way, hypotheses)
         return {"ways": ways, "lockstep_time": breakdown(make(), warm_up)}
 
 
-def settings(given: argparse.Namespace) -> dict[str, Any]:
+def settings(args: argparse.Namespace) -> dict[str, Any]:
     """What results must have in common to stand in one table."""
     return {
-        "rounds": given.rounds,
-        "threads": given.threads,
+        "rounds": args.rounds,
+        "threads": args.threads,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "llama": {
-            "layers": given.layers,
-            "hidden_size": given.hidden,
-            "prompt_tokens": given.prompt,
-            "max_new_tokens": given.new,
+            "layers": args.layers,
+            "hidden_size": args.hidden,
+            "prompt_tokens": args.prompt,
+            "max_new_tokens": args.new,
         },
     }
 
@@ -224,13 +222,13 @@ def kept(path: Path | None, common: dict[str, Any]) -> dict[str, Any]:
     return {**common, "models": {}}
 
 
-def benchmark(given: argparse.Namespace, save: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def benchmark(args: argparse.Namespace, save: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """The whole table; ``save`` is shown it after every model and K."""
-    results = kept(RESULTS if given.save else None, settings(given))
+    results = kept(RESULTS if args.save else None, settings(args))
     results["page"] = page()
-    for model in given.models:
-        for hypotheses in tqdm(given.hypotheses or MODELS[model], desc=model):
-            results["models"].setdefault(model, {})[str(hypotheses)] = measure(given, model, hypotheses)
+    for model in args.models:
+        for hypotheses in tqdm(args.hypotheses or MODELS[model], desc=model):
+            results["models"].setdefault(model, {})[str(hypotheses)] = measure(args, model, hypotheses)
             results["models"] = {
                 name: dict(sorted(results["models"][name].items(), key=lambda case: int(case[0])))
                 for name in MODELS
@@ -323,7 +321,7 @@ def passage(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> None:
     """Run the benchmark, or measure the memory of one way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
@@ -336,22 +334,22 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--new", type=int, default=48, help="tokens the Llama writes")
     parser.add_argument("--save", action="store_true", help="keep the results in the repository and its guide")
     parser.add_argument("--memory-of", choices=WAYS, help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-    torch.set_num_threads(given.threads)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
     transformers_logging.disable_progress_bar()
-    if given.memory_of:
+    if args.memory_of:
         with tempfile.TemporaryDirectory() as folder:
-            shape, hypotheses = llama_shape(given), given.hypotheses[0]
-            ways = ways_of(lambda: subject_of(given.models[0], hypotheses, Path(folder), shape), (given.memory_of,))
-            print(json.dumps(peak_memory(ways[given.memory_of])))
+            shape, hypotheses = llama_shape(args), args.hypotheses[0]
+            ways = ways_of(lambda: subject_of(args.models[0], hypotheses, Path(folder), shape), (args.memory_of,))
+            print(json.dumps(peak_memory(ways[args.memory_of])))
         return
 
     def save(results: dict[str, Any]) -> None:
-        if given.save:
+        if args.save:
             RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
             GUIDE.write_text(filled(GUIDE.read_text(encoding="utf-8"), {"decode": passage(results)}), encoding="utf-8")
 
-    print(table(benchmark(given, save)))
+    print(table(benchmark(args, save)))
 
 
 if __name__ == "__main__":

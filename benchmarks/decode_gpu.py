@@ -264,39 +264,39 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; 2 where there is no GPU for it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--accelerations", nargs="+", choices=("static", *ACCELERATIONS), default=list(ACCELERATIONS))
     parser.add_argument("--tiny", action="store_true", help="tiny models: to see that it runs, on a CPU too")
     parser.add_argument("--out", type=Path, help="also write the results there, as JSON")
-    given = parser.parse_args(arguments)
-    if not given.tiny and not torch.cuda.is_available():
+    args = parser.parse_args(argv)
+    if not args.tiny and not torch.cuda.is_available():
         print("There is no CUDA device. --tiny runs the same on tiny models, on the CPU.")
         return 2
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    size = TINY if given.tiny else Size()
-    speed = bandwidth(device, 16 if given.tiny else 2048)
+    size = TINY if args.tiny else Size()
+    speed = bandwidth(device, 16 if args.tiny else 2048)
     results: dict[str, Any] = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "bandwidth_gb_per_second": round(speed / 1e9, 1),
         "torch": torch.__version__,
         "new_tokens": size.new_tokens,
-        "accelerations": given.accelerations,
+        "accelerations": args.accelerations,
         "models": {},
     }
-    for name in given.models:
+    for name in args.models:
         torch.manual_seed(0)
         with made_as(torch.bfloat16, device):
             model = MODELS[name](size).eval().requires_grad_(False)
         positions = size.image_positions if name.startswith("llava") else size.audio_positions
-        results["models"][name] = measure(model, positions, size, speed, tuple(given.accelerations))
+        results["models"][name] = measure(model, positions, size, speed, tuple(args.accelerations))
         del model
     print(table(results))
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

@@ -174,9 +174,9 @@ def main() -> None:
     parser.add_argument("--usable", type=float, default=Gpu().usable, help="share of the peak that is reached")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    given = parser.parse_args()
-    report = estimate(replace(Gpu(), usable=given.usable), given.batch)
-    given.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    args = parser.parse_args()
+    report = estimate(replace(Gpu(), usable=args.usable), args.batch)
+    args.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     for run in report["runs"]:
         print(run["shape"]["name"], f"(estimate, {report['gpu']['name']})")
         for row in run["steps"]:

@@ -254,7 +254,7 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for option in fields(Shape):
         parser.add_argument(f"--{option.name}", type=type(option.default), default=option.default)
@@ -263,17 +263,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, help="also write the results there, as JSON")
     parser.add_argument("--memory-of", choices=WAYS, help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-    torch.set_num_threads(given.threads)
-    shape = Shape(**{option.name: getattr(given, option.name) for option in fields(Shape)})
-    if given.memory_of:
-        print(json.dumps(measure_memory(given.memory_of, shape, given.hypotheses[0])))
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    shape = Shape(**{option.name: getattr(args, option.name) for option in fields(Shape)})
+    if args.memory_of:
+        print(json.dumps(measure_memory(args.memory_of, shape, args.hypotheses[0])))
         return
-    results = benchmark(shape, given.hypotheses, given.rounds, given.threads)
+    results = benchmark(shape, args.hypotheses, args.rounds, args.threads)
     print(table(results))
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -137,23 +137,23 @@ def _entries(out: Path) -> list[Path]:
     return entries
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Assemble, and say how to go on; 2 when it cannot be done."""
     parser = argparse.ArgumentParser(prog="deploy.space", description="Assemble the folder of a Hugging Face Space.")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new, empty or assembled before")
     parser.add_argument("--hardware", choices=tuple(HARDWARE), default="cpu-basic", help="(default cpu-basic)")
     parser.add_argument("--model", action="append", default=[], metavar="OWNER/NAME", help="for the card; repeatable")
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(argv)
     try:
-        files = assemble(given.out, given.hardware, given.model)
+        files = assemble(args.out, args.hardware, args.model)
     except SpaceError as error:
         print(f"deploy.space: {error}", file=sys.stderr)
         return 2
-    size = sum((given.out / file).stat().st_size for file in files)
-    print(f"{given.out}: {len(files)} files, {size / 1e6:.1f} MB, for {given.hardware}. To publish it:")
-    flavor = HARDWARE[given.hardware].flavor
+    size = sum((args.out / file).stat().st_size for file in files)
+    print(f"{args.out}: {len(files)} files, {size / 1e6:.1f} MB, for {args.hardware}. To publish it:")
+    flavor = HARDWARE[args.hardware].flavor
     print(f"  hf repos create OWNER/NAME --type space --sdk gradio --flavor {flavor}")
-    print(f'  hf upload OWNER/NAME {given.out} . --type space --delete "*"')
+    print(f'  hf upload OWNER/NAME {args.out} . --type space --delete "*"')
     return 0
 
 

@@ -6,3 +6,5 @@ ROOT = Path(__file__).resolve().parents[1]
 ASSETS = ROOT / "assets"
 RESULTS = ASSETS / "results"
 BUILD = ROOT / "build"
+SUMMARY_FILE = "summary.json"
+"""What a finished training run writes into its folder."""

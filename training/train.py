@@ -35,8 +35,8 @@ from training.data import DataError, load_examples
 from training.data.cache import open_cache
 from training.data.collator import ModelCollator, PromptCollator, encode_prompts
 from training.data.dataset import CaptionDataset, train_dataset, validation_dataset
-from training.run.arguments import arguments_of, configure_deepspeed
-from training.run.config import load_config, plain, to_yaml
+from training.run.arguments import configure_deepspeed, training_arguments
+from training.run.config import load_config, to_plain, to_yaml
 from training.run.finish import save_run
 from training.run.options import START_CAPTIONS, TrainConfig
 from training.run.progress import RunCallback
@@ -119,8 +119,8 @@ def build(
     """The run's trainer, ready to start, and its base.
 
     Args:
-        callbacks: of transformers' Trainer, beside the run's own.
-        arguments: of transformers' ``TrainingArguments``, over the configuration.
+        callbacks: of transformers' Trainer, in addition to the run's own.
+        arguments: of transformers' ``TrainingArguments``, which override the configuration.
 
     Raises:
         LoraMclError: something is missing, or options contradict each other.
@@ -132,7 +132,7 @@ def build(
     # Before any weights are read: a wrong path should not cost minutes.
     examples = [] if scenes else load_examples(data)
     validation = load_examples(data, "validation") if data.validates else None
-    world = arguments_of(config, 1, **arguments).world_size
+    world = training_arguments(config, 1, **arguments).world_size
     model = load_model(config)
     cache = open_cache(data.feature_cache, data.feature_cache_gib, model, config.model.revision, processes=world)
     step_size = options.batch_size * options.accumulation * world
@@ -169,7 +169,7 @@ def build(
         own.append(EarlyStoppingCallback(options.patience))
     trainer = RunTrainer(
         learner,
-        arguments_of(config, steps, **arguments),
+        training_arguments(config, steps, **arguments),
         gate_learning_rate=config.gate.learning_rate,
         train_dataset=dataset,
         eval_dataset=eval_dataset,
@@ -183,15 +183,15 @@ def build(
     return trainer, model
 
 
-def remember(config: TrainConfig) -> None:
-    """Write the configuration into the run's folder.
+def save_config(config: TrainConfig) -> None:
+    """Write the configuration into the run's folder, or check that a run there has the same.
 
     Raises:
         OptionsError: another run is there.
     """
     file = config.output / CONFIG_FILE
     if file.is_file():
-        before, now = (_flat(plain(one)) for one in (load_config(TrainConfig, file), config))
+        before, now = (_flat(to_plain(one)) for one in (load_config(TrainConfig, file), config))
         free = tuple(_FREE)
         changed = [k for k in now.keys() | before.keys() if now.get(k) != before.get(k) and not k.startswith(free)]
         if changed:
@@ -218,7 +218,7 @@ def train(config: TrainConfig, callbacks: Sequence[TrainerCallback] = (), **argu
     """
     trainer, model = build(config, callbacks, **arguments)
     if trainer.args.should_save:
-        remember(config)
+        save_config(config)
     trainer.accelerator.wait_for_everyone()
     started = time.perf_counter()
     try:
@@ -234,7 +234,7 @@ def train(config: TrainConfig, callbacks: Sequence[TrainerCallback] = (), **argu
     return folder
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, 2 for a user's error, 130 when interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m training.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -242,12 +242,12 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("config", metavar="CONFIG.yaml")
     parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="such as training.learning_rate=1e-4")
     parser.add_argument("--print-config", action="store_true", help="print every setting and stop")
-    given = parser.parse_intermixed_args(words)
+    args = parser.parse_intermixed_args(argv)
     transformers_logging.disable_progress_bar()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
-        config = load_config(TrainConfig, given.config, given.changes)
-        if given.print_config:
+        config = load_config(TrainConfig, args.config, args.changes)
+        if args.print_config:
             print(to_yaml(config), end="")
         else:
             train(config)

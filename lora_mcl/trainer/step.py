@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from peft import LoraConfig
@@ -29,6 +29,7 @@ from lora_mcl.adapters import AdapterStack, hypothesis_rows
 from lora_mcl.errors import OptionsError
 from lora_mcl.gate import Balance, CaptionGate
 from lora_mcl.objectives import ObjectiveOptions, weighted_loss
+from lora_mcl.option_checks import Count, check_fields
 from lora_mcl.trainer.base_trainer import TrainableModule
 from lora_mcl.trainer.batch import Batch
 from lora_mcl.trainer.distributed import all_gather
@@ -54,13 +55,10 @@ class StepOptions:
 
     backward: Backward = "sampled"
     score_with_dropout: bool = True
-    hypotheses_per_forward: int | None = None
+    hypotheses_per_forward: Count | None = None
 
     def __post_init__(self) -> None:
-        if self.backward not in get_args(Backward):
-            raise OptionsError(f"backward must be one of {', '.join(get_args(Backward))}; got {self.backward!r}")
-        if self.hypotheses_per_forward is not None and self.hypotheses_per_forward < 1:
-            raise OptionsError(f"hypotheses_per_forward must be at least 1; got {self.hypotheses_per_forward}")
+        check_fields(self)
 
 
 @dataclass(frozen=True)

@@ -77,18 +77,18 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
-    given = parser().parse_args(words)
+    args = parser().parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         options = DataOptions(
-            kind=given.kind or ("folder" if Path(given.path).is_dir() else "table"),
-            path=given.path,
-            media=given.media,
-            modality=given.modality,
-            max_missing=given.max_missing,
-            limit=given.limit,
+            kind=args.kind or ("folder" if Path(args.path).is_dir() else "table"),
+            path=args.path,
+            media=args.media,
+            modality=args.modality,
+            max_missing=args.max_missing,
+            limit=args.limit,
         )
         examples = load_examples(options)
     except LoraMclError as error:

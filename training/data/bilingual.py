@@ -86,9 +86,9 @@ def translator(options: BilingualOptions) -> Translate:
         raise OptionsError(f"{options.model} cannot be loaded as a translator: {error}") from error
 
     def translate(texts: Sequence[str]) -> list[str]:
-        given = tokenizer([options.prefix + text for text in texts], return_tensors="pt", padding=True).to(device)
+        args = tokenizer([options.prefix + text for text in texts], return_tensors="pt", padding=True).to(device)
         with torch.no_grad():
-            said = model.generate(**given, num_beams=options.beams, max_new_tokens=options.max_tokens)
+            said = model.generate(**args, num_beams=options.beams, max_new_tokens=options.max_tokens)
         return [text.strip() for text in tokenizer.batch_decode(said, skip_special_tokens=True)]
 
     return translate
@@ -196,7 +196,7 @@ def make_bilingual(source: Path, target: Path, options: BilingualOptions) -> int
     return len(rows)
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, or 2 for a user's error."""
     parser = argparse.ArgumentParser(
         prog="python -m training.data.bilingual",
@@ -213,12 +213,12 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the draw (%(default)s)")
     parser.add_argument("--beams", type=int, default=defaults.beams, help="(%(default)s)")
     parser.add_argument("--batch-size", type=int, default=defaults.batch_size, help="captions at once (%(default)s)")
-    given = vars(parser.parse_args(words))
+    args = vars(parser.parse_args(argv))
     transformers_logging.disable_progress_bar()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    source, target = given.pop("source"), given.pop("target")
+    source, target = args.pop("source"), args.pop("target")
     try:
-        count = make_bilingual(source, target, BilingualOptions(**given))
+        count = make_bilingual(source, target, BilingualOptions(**args))
     except LoraMclError as error:
         print(f"bilingual: {error}", file=sys.stderr)
         return USER_ERROR

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from lora_mcl.errors import OptionsError
 from lora_mcl.modality import Modality
+from lora_mcl.option_checks import NonNegative, NonNegativeInt, Positive, Share, check_fields
 
 Kind = Literal["folder", "table", "audiocaps", "clotho", "coco", "hub", "scenes"]
 CaptionsPerEpoch = Literal["one", "all"]
@@ -68,46 +69,32 @@ class DataOptions:
     revision: str = ""
     validation_path: str = ""
     validation_media: str = ""
-    validation_share: float = 0.0
-    limit: int = 0
+    validation_share: Share = 0.0
+    limit: NonNegativeInt = 0
     captions_per_epoch: CaptionsPerEpoch = "one"
-    max_missing: int = 0
-    max_broken: int = 10
+    max_missing: NonNegativeInt = 0
+    max_broken: NonNegativeInt = 10
     bucket_by_length: bool = True
-    workers: int = 2
+    workers: NonNegativeInt = 2
     feature_cache: str = ""
-    feature_cache_gib: float = 20.0
-    feature_dropout: float = 0.0
-    mode_shares: tuple[float, ...] = ()
+    feature_cache_gib: Positive = 20.0
+    feature_dropout: Share = 0.0
+    mode_shares: tuple[NonNegative, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise OptionsError(f"kind must be one of {', '.join(get_args(Kind))}; got {self.kind!r}")
+        if isinstance(self.caption_columns, str):
+            raise OptionsError(f"caption_columns is a list of names: [{self.caption_columns}]")
+        check_fields(self)
         if not self.path:
             raise OptionsError(f"path is empty: say where the {self.kind} data are")
-        if self.modality not in (None, "image", "audio"):
-            raise OptionsError(f"modality must be image or audio; got {self.modality!r}")
         own: Modality | None = "audio" if self.kind in _AUDIO_KINDS else "image" if self.kind in _IMAGE_KINDS else None
         if own is not None and self.modality not in (None, own):
             raise OptionsError(f"{self.kind} data are of modality {own}, not {self.modality}")
-        if self.captions_per_epoch not in get_args(CaptionsPerEpoch):
-            raise OptionsError(f"captions_per_epoch must be one or all; got {self.captions_per_epoch!r}")
-        for name in ("max_missing", "max_broken", "workers", "limit"):
-            if getattr(self, name) < 0:
-                raise OptionsError(f"{name} must not be negative; got {getattr(self, name)}")
-        if not 0 <= self.validation_share < 1:
-            raise OptionsError(f"validation_share must be at least 0 and below 1; got {self.validation_share}")
         sources = [n for n in ("validation_path", "validation_split", "validation_share") if getattr(self, n)]
         if len(sources) > 1:
             raise OptionsError(f"give one of {' and '.join(sources)}, not {len(sources)}")
-        if not 0 <= self.feature_dropout < 1:
-            raise OptionsError(f"feature_dropout must be at least 0 and below 1; got {self.feature_dropout}")
-        if self.mode_shares and (min(self.mode_shares) < 0 or not sum(self.mode_shares)):
-            raise OptionsError(f"mode_shares must not be negative, nor all 0; got {list(self.mode_shares)}")
-        if self.feature_cache_gib <= 0:
-            raise OptionsError(f"feature_cache_gib must be positive; got {self.feature_cache_gib}")
-        if isinstance(self.caption_columns, str):
-            raise OptionsError(f"caption_columns is a list of names: [{self.caption_columns}]")
+        if self.mode_shares and not sum(self.mode_shares):
+            raise OptionsError(f"mode_shares must not be all 0; got {list(self.mode_shares)}")
         self._check_belonging()
 
     def _check_belonging(self) -> None:

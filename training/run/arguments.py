@@ -15,12 +15,12 @@ from training.run.options import TrainConfig
 _SCHEDULES = {"cosine": "cosine_with_min_lr", "linear": "linear", "constant": "constant_with_warmup"}
 
 
-def arguments_of(config: TrainConfig, steps: int, **more: Any) -> TrainingArguments:
-    """The settings of transformers' Trainer.
+def training_arguments(config: TrainConfig, steps: int, **kwargs: Any) -> TrainingArguments:
+    """The run's settings as transformers' ``TrainingArguments``.
 
     Args:
         steps: of the run.
-        more: other fields, over what ``config`` says.
+        kwargs: other fields, which override ``config``.
 
     Raises:
         OptionsError: a package that the options ask for is missing.
@@ -54,7 +54,7 @@ def arguments_of(config: TrainConfig, steps: int, **more: Any) -> TrainingArgume
         "bf16": options.precision == "bfloat16" and not under_deepspeed(),
         "activation_checkpointing": options.checkpoint_activations,
         "seed": options.seed,
-        "train_sampling_strategy": "sequential",  # visits have their order
+        "train_sampling_strategy": "sequential",  # the dataset is shuffled already
         "logging_steps": options.log_every,
         "save_strategy": "steps",
         # The best checkpoint must be one of those evaluated; RunCallback saves at save_every too.
@@ -71,7 +71,7 @@ def arguments_of(config: TrainConfig, steps: int, **more: Any) -> TrainingArgume
         "disable_tqdm": True,
         "ddp_find_unused_parameters": False,
     }
-    return TrainingArguments(**(settings | evaluated | more))
+    return TrainingArguments(**(settings | evaluated | kwargs))
 
 
 def configure_deepspeed(config: TrainConfig, settings: dict[str, Any], stage: int) -> None:

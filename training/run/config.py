@@ -1,4 +1,4 @@
-"""YAML files and ``key=value`` words to frozen dataclasses, and back: nothing unknown or ill-typed gets through.
+"""YAML files and ``key=value`` arguments to frozen dataclasses, and back; unknown keys and wrong types are refused.
 
 A dataclass is a section; its fields are the keys, their annotations the types. Every message names the file, the full
 key (``training.learning_rate``) and, for a misspelt one, the nearest valid name.
@@ -6,16 +6,16 @@ key (``training.learning_rate``) and, for a misspelt one, the nearest valid name
 
 from __future__ import annotations
 
-import difflib
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 
 from lora_mcl.errors import OptionsError
+from lora_mcl.option_checks import annotations_of, check_values, nearest
 
 Section = TypeVar("Section")
 
@@ -26,6 +26,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a name", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} is given twice", key.start_mark
@@ -39,7 +41,7 @@ def load_config(kind: type[Section], file: str | Path, changes: Sequence[str] = 
 
     Args:
         file: its top level is a mapping of ``kind``'s fields.
-        changes: words ``section.key=value``, applied over the file; values are YAML too.
+        changes: ``section.key=value``, applied over the file; values are YAML too.
 
     Raises:
         OptionsError: the file cannot be read, a key is unknown, missing or of another type, or a value is out of range.
@@ -59,8 +61,10 @@ def load_config(kind: type[Section], file: str | Path, changes: Sequence[str] = 
 def _yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: such as a date 2000-99-99
         raise OptionsError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise OptionsError(f"{where}: not valid YAML: nested too deeply") from error
 
 
 def _apply(table: dict[str, Any], change: str) -> None:
@@ -84,96 +88,66 @@ def read_section(kind: type[Section], table: Mapping[str, Any], where: str, pref
     Raises:
         OptionsError: as for ``load_config``.
     """
-    hints = get_type_hints(kind)
     known = [field.name for field in fields(kind) if field.init]
     for name in table:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, 1, 0.5)
-            advice = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(known)}"
+            near = nearest(name, known)
+            advice = f"did you mean {prefix}{near}?" if near else f"known are {', '.join(known)}"
             raise OptionsError(f"{where}: unknown key {prefix}{name}: {advice}")
     for field in fields(kind):
         if field.init and field.name not in table and field.default is field.default_factory is MISSING:
             raise OptionsError(f"{where}: {prefix}{field.name} is missing")
-    values = {name: _value(hints[name], value, where, f"{prefix}{name}") for name, value in table.items()}
+    annotations = annotations_of(kind)
+    values = {name: _converted(annotations[name], value, where, f"{prefix}{name}") for name, value in table.items()}
+    try:
+        check_values(kind, values, prefix)
+    except OptionsError as error:
+        raise OptionsError(f"{where}: {error}") from error
     try:
         return kind(**values)
     except OptionsError as error:
         raise OptionsError(f"{where}: {f'{prefix[:-1]}: ' if prefix else ''}{error}") from error
 
 
-def _value(kind: Any, value: Any, where: str, key: str) -> Any:
-    """``value`` as a field annotated ``kind`` holds it."""
-    origin, inner = get_origin(kind), get_args(kind)
+def _converted(annotation: Any, value: Any, where: str, key: str) -> Any:
+    """A YAML value in the type of this annotation; unchanged where it does not fit, for ``check_values`` to refuse."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _converted(inner[0], value, where, key)
     if origin in (Union, types.UnionType):
-        if value is None and type(None) in inner:
-            return None
-        problems = []
-        for option in inner:
-            if option is not type(None):
-                try:
-                    return _value(option, value, where, key)
-                except OptionsError as error:
-                    problems.append(error)
-        raise problems[0] if len(problems) == 1 else _wrong(kind, value, where, key)
-    if is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise OptionsError(f"{where}: {key} must be a section of keys, not {value!r}")
-        return read_section(kind, value, where, f"{key}.")
-    if origin is Literal:
-        if value in inner:
-            return value
-        near = difflib.get_close_matches(str(value), [str(choice) for choice in inner], 1, 0.5)
-        advice = f"; did you mean {near[0]}?" if near else ""
-        raise OptionsError(f"{where}: {key} must be one of {', '.join(map(str, inner))}; got {value!r}{advice}")
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise _wrong(kind, value, where, key)
-        if len(inner) == 2 and inner[1] is Ellipsis:
-            return tuple(_value(inner[0], one, where, f"{key}[{n}]") for n, one in enumerate(value))
-        if len(inner) != len(value):
-            raise OptionsError(f"{where}: {key} must be a list of {len(inner)}; got {len(value)}")
+        # Of str | tuple[str, ...] or float | None, the option that changes the value fits it.
+        converted = [_converted(option, value, where, key) for option in inner]
+        return next((one for one in converted if type(one) is not type(value)), value)
+    if is_dataclass(annotation) and isinstance(value, dict):
+        return read_section(annotation, value, where, f"{key}.")
+    if origin is tuple and isinstance(value, list):
+        kinds = [inner[0]] * len(value) if inner[1:] == (Ellipsis,) else inner
+        if len(kinds) != len(value):
+            return tuple(value)
         return tuple(
-            _value(of, one, where, f"{key}[{n}]") for n, (of, one) in enumerate(zip(inner, value, strict=True))
+            _converted(of, one, where, f"{key}[{n}]") for n, (of, one) in enumerate(zip(kinds, value, strict=True))
         )
-    if kind is float and not isinstance(value, bool):
-        if isinstance(value, int | float):
-            return float(value)
-        if isinstance(value, str):  # YAML 1.1 takes 1e-5 for a text, because it has no dot
-            try:
-                return float(value)
-            except ValueError:
-                pass
-    if kind is Path and isinstance(value, str) and value:
+    if annotation is float and isinstance(value, int | str) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML 1.1 takes 1e-5 for a text, because it has no dot
+        except (ValueError, OverflowError):
+            return value
+    if annotation is Path and isinstance(value, str) and value:
         return Path(value).expanduser()
-    if kind in (int, bool, str) and type(value) is kind:
-        return value
-    raise _wrong(kind, value, where, key)
+    return value
 
 
-_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
-
-
-def _named(kind: Any) -> str:
-    if get_origin(kind) in (Union, types.UnionType):
-        return " or ".join(_named(option) if option is not type(None) else "null" for option in get_args(kind))
-    return _NAMES.get(kind, "a list")
-
-
-def _wrong(kind: Any, value: Any, where: str, key: str) -> OptionsError:
-    return OptionsError(f"{where}: {key} must be {_named(kind)}; got {value!r}")
-
-
-def plain(value: Any) -> Any:
-    """The same as mappings, lists and plain values, for YAML and JSON."""
+def to_plain(value: Any) -> Any:
+    """A value as mappings, lists and plain values, for YAML and JSON."""
     if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.init}
+        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value) if field.init}
     if isinstance(value, Mapping):
-        return {key: plain(inner) for key, inner in value.items()}
+        return {key: to_plain(inner) for key, inner in value.items()}
     if isinstance(value, tuple | list):
-        return [plain(inner) for inner in value]
+        return [to_plain(inner) for inner in value]
     return str(value) if isinstance(value, Path) else value
 
 
 def to_yaml(config: Any) -> str:
     """A configuration in full, every default written out; ``load_config`` reads it back to an equal one."""
-    return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=100)
+    return yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True, width=100)

@@ -19,12 +19,11 @@ from lora_mcl.bundle.hub import CARD, model_card
 from lora_mcl.errors import BundleError
 from lora_mcl.models.base import MediaLanguageModel
 from lora_mcl.trainer import save_bundle_of
-from training.run.config import plain
+from training.paths import SUMMARY_FILE
+from training.run.config import to_plain
 from training.run.options import TrainConfig
 from training.run.progress import duration, peak_memory
 from training.run.run_trainer import RunTrainer
-
-SUMMARY_FILE = "summary.json"
 
 
 def save_run(config: TrainConfig, trainer: RunTrainer, model: MediaLanguageModel, seconds: float) -> Path:
@@ -53,7 +52,7 @@ def save_run(config: TrainConfig, trainer: RunTrainer, model: MediaLanguageModel
         if config.bundle.baseline is not None:
             bundle = with_baseline(bundle, config.bundle.baseline)
         (folder / CARD).write_text(model_card(bundle, config.output.name, config.bundle.license), encoding="utf-8")
-        print(words(summary, folder, config.model.modality), flush=True)
+        print(summary_text(summary, folder, config.model.modality), flush=True)
     trainer.accelerator.wait_for_everyone()
     return folder
 
@@ -81,13 +80,13 @@ def with_baseline(bundle: Bundle, source: Path) -> Bundle:
 
 
 def summary_of(config: TrainConfig, trainer: RunTrainer, seconds: float) -> dict[str, Any]:
-    """What a run was and gave, in JSON's types; losses in nats per token, memory in GiB."""
+    """Settings and results of a run, in JSON's types; losses in nats per token, memory in GiB."""
     state, options = trainer.state, config.training
     logs = [entry for entry in state.log_history if "wins_0" in entry]
     hypotheses = config.adapters.hypotheses
     wins = [sum(entry[f"wins_{k}"] for entry in logs) for k in range(hypotheses)]
     summary: dict[str, Any] = {
-        "objective": plain(config.objective) if hypotheses > 1 else "LoRA-MLE",
+        "objective": to_plain(config.objective) if hypotheses > 1 else "LoRA-MLE",
         "backward": config.step.backward,
         "hypotheses": hypotheses,
         "rank": config.adapters.rank,
@@ -108,8 +107,8 @@ def summary_of(config: TrainConfig, trainer: RunTrainer, seconds: float) -> dict
     return summary
 
 
-def words(summary: dict[str, Any], folder: Path, modality: str) -> str:
-    """The summary for people, and what to do next."""
+def summary_text(summary: dict[str, Any], folder: Path, modality: str) -> str:
+    """The summary as lines of text, and what to do next."""
     lines = [
         f"Trained {summary['hypotheses']} hypotheses of rank {summary['rank']}: {summary['steps']:,} steps of "
         f"{summary['examples_per_step']} examples, {duration(summary['seconds'])} since the last start, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from lora_mcl.adapters import LANGUAGE_MODEL_LINEARS, AdapterSpec
 from lora_mcl.errors import OptionsError
@@ -12,6 +12,7 @@ from lora_mcl.gate import Balance
 from lora_mcl.modality import Modality
 from lora_mcl.models import LANGUAGE_MODELS, MediaLanguageModel
 from lora_mcl.objectives import ObjectiveOptions
+from lora_mcl.option_checks import Count, NonNegative, Positive, Seed, Share, check_fields
 from lora_mcl.trainer import StepOptions
 from training.data import DataOptions
 
@@ -23,8 +24,8 @@ Schedule = Literal["cosine", "linear", "constant", "inverse-sqrt"]
 
 
 @dataclass(frozen=True)
-class About:
-    """Where a configuration comes from and what to expect of it; only read by people.
+class RunInfo:
+    """Where a configuration comes from and what to expect of it; for readers of the file alone.
 
     Attributes:
         source: paper section or file that the values are taken from, and what was changed.
@@ -56,6 +57,9 @@ class ModelOptions:
     dtype: Dtype = "bfloat16"
     load_in_4bit: bool = False
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     @property
     def kind(self) -> type[MediaLanguageModel]:
         return LANGUAGE_MODELS[self.modality]
@@ -63,22 +67,21 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class AdapterOptions:
-    """K adapters alike; ``hypotheses: 1`` is ordinary LoRA (LoRA-MLE).
+    """K adapters of the same shape; ``hypotheses: 1`` is ordinary LoRA (LoRA-MLE).
 
     Attributes:
         target_modules: "language-model" for every linear layer of the language model, or as in PEFT.
     """
 
-    hypotheses: int = 3
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
+    hypotheses: Count = 3
+    rank: Count = 8
+    alpha: Positive = 16.0
+    dropout: Share = 0.0
     target_modules: str | tuple[str, ...] = "language-model"
     exclude_modules: str | tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.hypotheses < 1:
-            raise OptionsError(f"hypotheses must be at least 1; got {self.hypotheses}")
+        check_fields(self)
         self.specs()
 
     def specs(self) -> list[AdapterSpec]:
@@ -93,16 +96,19 @@ class AdapterOptions:
 
 @dataclass(frozen=True)
 class GateOptions:
-    """Of the caption gate, where the objective has one (``lora_mcl.gate``, ``lora_mcl.gate_init``)."""
+    """The caption gate, where the objective has one (``lora_mcl.gate``, ``lora_mcl.gate_init``)."""
 
     balance: Balance = "uniform"
     start: GateStart = "mixture"
-    learning_rate: float = 3e-2
+    learning_rate: Positive = 3e-2
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How long and how fast.
+    """Length, batches, optimizer and checkpoints of a run.
 
     Attributes:
         epochs, steps: one of the two; a step is one update of the weights.
@@ -114,59 +120,48 @@ class TrainingOptions:
         checkpoint_activations: compute activations again in the backward pass instead of keeping them.
         evaluate_every, save_every, log_every: steps. Checkpoints are also made wherever is evaluated.
         keep_best: end with the weights of the best validation.
-        patience: stop after so many validations without a better one; never by default.
-        checkpoints: how many are kept, beside the best one.
+        patience: stop after this many validations without a better one; never by default.
+        checkpoints: how many are kept, the best one not counted.
         wandb: also report to Weights & Biases, which must be installed; TensorBoard is always written.
 
     Raises:
         OptionsError: a field is out of range.
     """
 
-    learning_rate: float
-    epochs: int | None = None
-    steps: int | None = None
-    batch_size: int = 1
-    accumulation: int = 1
+    learning_rate: Positive
+    epochs: Count | None = None
+    steps: Count | None = None
+    batch_size: Count = 1
+    accumulation: Count = 1
     schedule: Schedule = "cosine"
-    final_learning_rate: float = 0.0
-    warmup: float = 0.03
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    adam_epsilon: float = 1e-8
-    gradient_clip: float = 1.0
+    final_learning_rate: Share = 0.0
+    warmup: Share = 0.03
+    weight_decay: NonNegative = 0.0
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    adam_epsilon: Positive = 1e-8
+    gradient_clip: NonNegative = 1.0
     precision: Dtype = "bfloat16"
     checkpoint_activations: bool = True
-    seed: int = 0
-    log_every: int = 10
-    evaluate_every: int = 500
-    save_every: int = 500
+    seed: Seed = 0
+    log_every: Count = 10
+    evaluate_every: Count = 500
+    save_every: Count = 500
     keep_best: bool = True
-    patience: int | None = None
-    checkpoints: int = 2
+    patience: Count | None = None
+    checkpoints: Count = 2
     wandb: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if (self.epochs is None) == (self.steps is None):
             raise OptionsError("give either epochs or steps")
-        positive = ("batch_size", "accumulation", "log_every", "evaluate_every", "save_every", "checkpoints")
-        for name in (*positive, "epochs", "steps", "patience"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionsError(f"{name} must be at least 1; got {value}")
-        if not self.learning_rate > 0:
-            raise OptionsError(f"learning_rate must be positive; got {self.learning_rate}")
-        for name in ("warmup", "final_learning_rate"):
-            if not 0 <= getattr(self, name) < 1:
-                raise OptionsError(f"{name} must be in [0, 1); got {getattr(self, name)}")
         if self.final_learning_rate and self.schedule != "cosine":
             raise OptionsError("final_learning_rate belongs to the cosine schedule")
-        if self.schedule not in get_args(Schedule):
-            raise OptionsError(f"schedule must be one of {', '.join(get_args(Schedule))}; got {self.schedule!r}")
 
 
 @dataclass(frozen=True)
 class BundleOptions:
-    """What the bundle says beside the adapters.
+    """What the bundle holds besides the adapters.
 
     Attributes:
         labels: a heading for each hypothesis; "Hypothesis 1", ... by default.
@@ -181,7 +176,7 @@ class BundleOptions:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A run, whole.
+    """All settings of a run.
 
     Attributes:
         output: folder of the run: checkpoints, logs, summary, and the bundle in ``output/bundle``.
@@ -194,7 +189,7 @@ class TrainConfig:
     model: ModelOptions
     data: DataOptions
     training: TrainingOptions
-    about: About = field(default_factory=About)
+    about: RunInfo = field(default_factory=RunInfo)
     adapters: AdapterOptions = field(default_factory=AdapterOptions)
     objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
     gate: GateOptions = field(default_factory=GateOptions)

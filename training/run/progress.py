@@ -1,4 +1,4 @@
-"""What a run tells while it goes: one line per log with the time left, media that could not be read, peak memory."""
+"""Progress of a run: one line per log with the time left, and peak memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 
 def peak_memory() -> int:
-    """The most memory in use so far, in bytes: of this process' GPU, or without one the process itself."""
+    """Peak memory so far, in bytes: allocated on this process' GPU, or without one the process' resident set."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     unit = 1 if sys.platform == "darwin" else 1024
@@ -28,11 +28,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {left:02} s" if minutes else f"{left} s"
 
 
-def line(step: int, total: int, logs: dict[str, float], left: float | None) -> str:
-    """One log as people read it.
+def format_log(step: int, total: int, logs: dict[str, float], left: float | None) -> str:
+    """One log as a line of text.
 
     Args:
-        left: seconds until the end, if that can be told.
+        left: seconds until the end, if known.
     """
     share = f"step {step:,}/{total:,} ({step / total:.0%})"
     if "eval_loss" in logs:
@@ -85,4 +85,4 @@ class RunCallback(TrainerCallback):
         done = state.global_step - self._first_step
         taken = time.perf_counter() - self._started
         left = taken / done * (state.max_steps - state.global_step) if done else None
-        print(line(state.global_step, state.max_steps, logs, left), flush=True)
+        print(format_log(state.global_step, state.max_steps, logs, left), flush=True)

@@ -1,4 +1,4 @@
-"""The Trainer of a run from a configuration, its validation data, and what to do when memory is not enough."""
+"""The Trainer of a run, with what it logs, and advice when memory is not enough."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RunTrainer(MultipleChoiceTrainer):
     """Also logs peak memory and the number of media that could not be read."""
 
     positions = 0
-    """Positions that this process showed the model in training since it started, counted once whatever K."""
+    """Positions of this process' training batches since it started, counted once for any K."""
 
     def compute_loss(self, model: nn.Module, inputs: CollatedBatch, *args: Any, **kwargs: Any) -> Any:
         self.positions += inputs["attention_mask"].numel()

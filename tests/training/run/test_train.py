@@ -116,10 +116,10 @@ def test_a_run_goes_on_where_it_was_cut_to_the_same_bits(tmp_path, tiny_base, pi
 
 
 def test_another_configuration_does_not_go_on_with_a_run(tmp_path, tiny_base, pictures):
-    program.remember(config(tmp_path / "run", tiny_base, pictures))
-    program.remember(config(tmp_path / "run", tiny_base, pictures, training={"log_every": 1}, data={"workers": 1}))
+    program.save_config(config(tmp_path / "run", tiny_base, pictures))
+    program.save_config(config(tmp_path / "run", tiny_base, pictures, training={"log_every": 1}, data={"workers": 1}))
     with pytest.raises(OptionsError, match="training.batch_size was 2 and is 3"):
-        program.remember(config(tmp_path / "run", tiny_base, pictures, training={"batch_size": 3}))
+        program.save_config(config(tmp_path / "run", tiny_base, pictures, training={"batch_size": 3}))
 
 
 def test_unreadable_media_are_skipped_up_to_a_limit(tmp_path, tiny_base, caplog):

@@ -9,7 +9,7 @@ from lora_mcl.errors import OptionsError
 from tests.support.captioned_files import picture_folder
 from tests.support.training_runs import config
 from training import train as program
-from training.run.arguments import arguments_of
+from training.run.arguments import training_arguments
 
 PACKAGE = """
 import json, pathlib
@@ -70,10 +70,10 @@ def test_what_a_run_tells(tmp_path, tiny_base, wandb):
 
 
 def test_by_default_only_tensorboard(tmp_path, tiny_base, wandb):
-    assert arguments_of(config(tmp_path / "run", tiny_base, tmp_path), 1).report_to == ["tensorboard"]
+    assert training_arguments(config(tmp_path / "run", tiny_base, tmp_path), 1).report_to == ["tensorboard"]
 
 
 def test_a_missing_package_is_named(tmp_path, tiny_base, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(OptionsError, match="training.wandb needs the wandb package: pip install wandb"):
-        arguments_of(config(tmp_path / "run", tiny_base, tmp_path, training={"wandb": True}), 1)
+        training_arguments(config(tmp_path / "run", tiny_base, tmp_path, training={"wandb": True}), 1)

@@ -17,7 +17,7 @@ from lora_mcl.models.base import MediaLanguageModel
 from training.embedded.common.generation import column_texts
 from training.embedded.common.reports import ScoredCaption, diversity_report, hypothesis_report, set_report
 from training.embedded.common.stability import mode_matrix, oracle_nll, stability
-from training.run.finish import SUMMARY_FILE
+from training.paths import SUMMARY_FILE
 
 RUNS = ("caption-gate", "relaxed", "mle", "mle-wide")
 """What every embedded model is trained for, by ``training/configs/embedded``: LoRA-MCL by two assignments, and LoRA-MLE

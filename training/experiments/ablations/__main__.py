@@ -33,34 +33,34 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="of the arms that do not go by seconds")
     parser.add_argument("--only", nargs="+", metavar="ARM", help="these arms, by name")
     parser.add_argument("--out", type=Path, default=RESULTS_DIR)
-    given = parser.parse_args()
+    args = parser.parse_args()
     # Imported here, so that each experiment needs only its own data.
-    if given.data == "markov":
+    if args.data == "markov":
         from training.experiments.ablations import markov as experiment
     else:
         from training.experiments.ablations import image as experiment
     arms = experiment.ARMS
-    if given.only:
-        if unknown := set(given.only) - set(arms):
+    if args.only:
+        if unknown := set(args.only) - set(arms):
             parser.error(f"no arm {', '.join(sorted(unknown))}; there are: {'; '.join(arms)}")
-        arms = {name: arm for name, arm in arms.items() if name in given.only}
+        arms = {name: arm for name, arm in arms.items() if name in args.only}
         if missing := {other for arm in arms.values() for other in arm.seconds_of or ()} - set(arms):
             parser.error(f"also needed for its seconds: {', '.join(sorted(missing))}")
     torch.set_num_threads(experiment.THREADS)
-    steps = given.steps or experiment.STEPS
-    kept = BUILD_DIR / "experiments" / f"{given.data}-runs"
-    runs = run_arms(arms, range(given.seeds), steps, kept, experiment.train)
+    steps = args.steps or experiment.STEPS
+    kept = BUILD_DIR / "experiments" / f"{args.data}-runs"
+    runs = run_arms(arms, range(args.seeds), steps, kept, experiment.train)
     settings = {
-        "data": given.data,
+        "data": args.data,
         "steps": steps,
         "batch_size": experiment.BATCH,
         "learning_rate": experiment.LEARNING_RATE,
         "threads": torch.get_num_threads(),
     }
     result = report(arms, runs, settings)
-    write(result, given.out / f"method-{given.data}.json")
-    draw(result, given.out / f"method-{given.data}.png")
-    print(table(result, COLUMNS[given.data]))
+    write(result, args.out / f"method-{args.data}.json")
+    draw(result, args.out / f"method-{args.data}.png")
+    print(table(result, COLUMNS[args.data]))
 
 
 if __name__ == "__main__":

@@ -79,19 +79,19 @@ def main() -> None:
     parser.add_argument("--chains", type=int, default=3, help="how many random chains")
     parser.add_argument("--mixture-seed", type=int, default=0, help="of the draw of random chains")
     parser.add_argument("--out", type=Path, help="folder for the results; by default one under build/markov")
-    given = parser.parse_args()
-    if given.seeds < 1:
+    args = parser.parse_args()
+    if args.seeds < 1:
         parser.error("--seeds must be at least 1")
-    if given.setup == "random":
-        setup = random_setup(given.states, given.chains, given.mixture_seed)
+    if args.setup == "random":
+        setup = random_setup(args.states, args.chains, args.mixture_seed)
     else:
-        setup = PAPER_SETUPS[given.setup]
-    recipe = given.recipe or setup.recipe
+        setup = PAPER_SETUPS[args.setup]
+    recipe = args.recipe or setup.recipe
     name = setup.mixture.name
     folder = MARKOV_DIR / (name if recipe == setup.recipe else f"{name}-{recipe}")
-    steps = given.steps or RECIPES[recipe].steps
-    options = LearningOptions(steps=steps, batch_size=given.batch_size, seed=given.seed)
-    run_setup(name, setup, recipe, options, given.seeds, given.out or folder, folder / "runs")
+    steps = args.steps or RECIPES[recipe].steps
+    options = LearningOptions(steps=steps, batch_size=args.batch_size, seed=args.seed)
+    run_setup(name, setup, recipe, options, args.seeds, args.out or folder, folder / "runs")
 
 
 if __name__ == "__main__":

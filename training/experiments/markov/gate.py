@@ -108,11 +108,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS, help="file to write")
-    given = parser.parse_args()
-    if given.seeds < 1:
+    args = parser.parse_args()
+    if args.seeds < 1:
         parser.error("--seeds must be at least 1")
-    result = compare(MIXTURES, given.seeds, BUILD_DIR / "markov" / "gate")
-    write(result, given.out)
+    result = compare(MIXTURES, args.seeds, BUILD_DIR / "markov" / "gate")
+    write(result, args.out)
     for mixture, arms in result["results"].items():
         for name, figures in arms.items():
             values = ", ".join(
