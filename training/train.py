@@ -35,15 +35,15 @@ from training.data import DataError, load_examples
 from training.data.cache import open_cache
 from training.data.collator import ModelCollator, PromptCollator, encode_prompts
 from training.data.dataset import CaptionDataset, train_dataset, validation_dataset
+from training.embedded.data_source import SceneSamples, SceneSource
 from training.run.arguments import configure_deepspeed, training_arguments
 from training.run.config import load_config, to_plain, to_yaml
 from training.run.finish import save_run
 from training.run.options import START_CAPTIONS, TrainConfig
 from training.run.progress import RunCallback
 from training.run.run_trainer import RunTrainer, out_of_memory_advice
-from training.run.scenes import SceneVisits, scene_reading, scene_visits
 
-TrainDataset = CaptionDataset | SceneVisits
+TrainDataset = CaptionDataset | SceneSamples
 CONFIG_FILE = "config.yaml"
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -139,7 +139,8 @@ def build(
     dataset: TrainDataset
     if scenes:
         steps = steps_of(config, None, step_size)
-        dataset = scene_visits(data, model, steps * step_size, step_size, options.seed + 1)
+        source = SceneSource(model)
+        dataset = source.samples(data, steps * step_size, step_size, options.seed + 1)
     else:
         dataset = train_dataset(
             examples, data, model, prompt, epochs=1, batch_size=step_size, seed=options.seed, cache=cache
@@ -153,7 +154,7 @@ def build(
             raise OptionsError(f"data.{wrong} is of no use here: adapters.target_modules change the media tower")
         collation: dict[str, Any] = {"data_collator": ModelCollator(model)}
     elif scenes:
-        collation = scene_reading(model, prompt, data.feature_dropout)
+        collation = source.trainer_arguments(prompt, data.feature_dropout)
     else:
         collation = {
             "data_collator": PromptCollator(model),

@@ -29,7 +29,7 @@ class DataOptions:
             ``coco``: JSON in the form of COCO captions or of TextCaps, and a folder of images.
             ``hub``: a Hugging Face dataset with an image or audio column; needs the package ``datasets``.
             ``scenes``: generated scenes, the embedded models' own data; ``path`` is the folder of the features that
-            ``training.embedded.image.features`` or ``training.embedded.audio.features`` cached.
+            ``training.embedded.features`` cached.
         path: the folder, the table, the CSV or JSON file, or the dataset (its id, or a folder that holds it).
         media: folder that file names are relative to; by default the one that holds the captions. Not for ``hub``.
         modality: ``image`` or ``audio``; by default what the kind or the files' endings say.

@@ -20,7 +20,9 @@ from lora_mcl.models import (
     tower_features,
 )
 from tests.support.clip_base import CORPUS, clip_base
-from training.embedded.image.build_base import LanguageModelSize, build_base
+from training.embedded.build_base import build_base
+from training.embedded.common.domain import LanguageModelSize
+from training.embedded.image.domain import IMAGE
 
 SMALL = LanguageModelSize(hidden_size=32, layers=2, heads=2, kv_heads=1, intermediate_size=48, vocab_size=300)
 
@@ -46,7 +48,7 @@ def narrow_tower() -> EfficientNetTower:
 @pytest.fixture(scope="module")
 def embedded_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("embedded")
-    build_base(folder, CORPUS, SMALL, tower=narrow_tower())
+    build_base(IMAGE, folder, CORPUS, SMALL, tower=narrow_tower())
     return folder
 
 

@@ -18,7 +18,7 @@ from tests.support.tiny_audio import PUBLISHED_CHAT_TEMPLATE, chirp, tiny_audio_
 from tests.support.tiny_image import IMAGE_SIDE, PATCH_SIDE, tiny_image_model
 from training.data import DataError
 from training.data.labels import ChatLabels
-from training.embedded.image.build_base import CHAT_TEMPLATE as EMBEDDED
+from training.embedded.image.model import CHAT_TEMPLATE as EMBEDDED
 
 VICUNA = (
     "{% for message in messages %}"

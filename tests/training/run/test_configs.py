@@ -16,7 +16,11 @@ FOLDER = ROOT / "training" / "configs"
 CONFIGS = sorted({*FOLDER.rglob("*.yaml")} - {*(FOLDER / "accelerate").iterdir()})
 GUIDES = [
     file.read_text(encoding="utf-8")
-    for file in [ROOT / "README.md", ROOT / "training/embedded/audio/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for file in [
+        ROOT / "README.md",
+        *sorted((ROOT / "training" / "embedded").rglob("README.md")),
+        *sorted((ROOT / "docs").glob("*.md")),
+    ]
 ]
 COMMANDS = [line for guide in GUIDES for line in re.findall(r"^python -m training\.train (.*)$", guide, re.M)]
 

@@ -1,14 +1,7 @@
-"""Make the example clips of the page from the committed pack.
-
-    python -m training.embedded.audio.examples
-
-Clips are mixed from the pack alone; half are of recordings that the model never heard. Writes
-``assets/examples/audio/`` with its ``examples.json``.
-"""
+"""The page's example clips, mixed from the committed pack; half are of recordings that the model never heard."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +9,9 @@ import soundfile
 
 from training.embedded.audio.material.assets import Material
 from training.embedded.audio.material.recordings import PACK_DIR
-from training.embedded.audio.render.clips import draw
+from training.embedded.audio.render.clips import draw, material_split
 from training.embedded.audio.render.dsp import RATE
-from training.paths import ASSETS
 
-EXAMPLES_DIR = ASSETS / "examples" / "audio"
 CREDIT = "Mixed for this demo from the recordings listed in assets/packs/audio (CC BY, CC0, MIT)"
 
 
@@ -28,7 +19,7 @@ CREDIT = "Mixed for this demo from the recordings listed in assets/packs/audio (
 class Example:
     """Clip number ``number`` of a split (``test``: recordings the model never heard), mixed from the pack.
 
-    ``alt`` says what is heard, for people who cannot hear it.
+    ``alt`` describes it for people who cannot hear it.
     """
 
     title: str
@@ -51,21 +42,15 @@ EXAMPLES: tuple[Example, ...] = (
 )
 
 
-def write(example: Example, material: Material, folder: Path = EXAMPLES_DIR) -> dict[str, str]:
+def write(example: Example, material: Material, folder: Path) -> dict[str, str]:
     """Mix one example into ``folder`` as FLAC and return its entry of ``examples.json``."""
     name = example.title.lower().replace(" ", "-").replace(",", "") + ".flac"
     _, clip = draw(example.split, example.number, material)
-    folder.mkdir(parents=True, exist_ok=True)
-    soundfile.write(folder / name, clip.wave, RATE, subtype="PCM_16")
+    soundfile.write(folder / name, clip.samples, RATE, subtype="PCM_16")
     return {"file": name, "title": example.title, "alt": example.alt, "credit": CREDIT}
 
 
-def main() -> None:
+def write_examples(folder: Path) -> list[dict[str, str]]:
+    """Write all of them into ``folder`` and return their entries."""
     material = {split: Material(split, PACK_DIR) for split in ("train", "test")}
-    entries = [write(example, material["test" if example.split == "test" else "train"]) for example in EXAMPLES]
-    listing = json.dumps(entries, indent=2, ensure_ascii=False)
-    (EXAMPLES_DIR / "examples.json").write_text(listing + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+    return [write(example, material[material_split(example.split)], folder) for example in EXAMPLES]

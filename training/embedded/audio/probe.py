@@ -1,20 +1,16 @@
-"""After which of Whisper's layers can sounds be told apart best?
+"""How well sounds can be told apart after each of Whisper's layers.
 
-    python -m training.embedded.audio.probe
-
-Every clip holds one sound on a background, and the encoder's answers are averaged over exactly the time it is heard: no
+Every clip holds one sound on a background, and the encoder's output is averaged over exactly the time it lasts: no
 captioner has it that easy. A small classifier learns the sounds from training recordings. ``seen`` are new clips of
-these, ``unseen`` clips of recordings from the packages held out. Writes ``assets/results/audio_probe.json``.
+these, ``unseen`` clips of recordings from the packages held out.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import random
 from functools import partial
 from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,19 +19,17 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import Qwen2AudioEncoder, WhisperFeatureExtractor
 
-from training.embedded.audio.annotation.solo_clips import POSITION_SECONDS, alone, heard
+from training.embedded.audio.annotation.solo_clips import POSITION_SECONDS, positions_in, solo_clip
 from training.embedded.audio.material.assets import load_material
 from training.embedded.audio.render.clips import SHORT_SECONDS, material_split
 from training.embedded.audio.render.dsp import RATE
 from training.embedded.audio.render.render import Span
 from training.embedded.audio.whisper import log_mel_extractor, pretrained_encoder
 from training.embedded.audio.world.lexicon import load_lexicon
-from training.embedded.common.packages import BUILD_DIR
 from training.embedded.common.probing import accuracy, fit
-from training.paths import ASSETS
+from training.paths import BUILD
 
-RESULTS = ASSETS / "results" / "audio_probe.json"
-WEIGHTS = BUILD_DIR / "audio" / "probe-encoder"
+WEIGHTS = BUILD / "audio" / "probe-encoder"
 LAYERS = 4
 CLIPS = {"train": 8, "seen": 2, "test": 3}
 """Of each sound."""
@@ -43,19 +37,19 @@ CLIPS = {"train": 8, "seen": 2, "test": 3}
 
 @torch.inference_mode()
 def pooled(encoder: Qwen2AudioEncoder, log_mel: Tensor, spans: tuple[Span, ...], seconds: float) -> Tensor:
-    """[L, C]: what each layer says of a clip [1, M, F], pairs of positions joined, averaged over ``spans``."""
-    said: list[Tensor] = []
-    handles = [layer.register_forward_hook(lambda _m, _i, out: said.append(out)) for layer in encoder.layers]
+    """[L, C]: each layer's output of a clip's log-mel [1, M, F], pairs of positions joined, averaged over ``spans``."""
+    outputs: list[Tensor] = []
+    handles = [layer.register_forward_hook(lambda _m, _i, out: outputs.append(out)) for layer in encoder.layers]
     try:
         encoder(log_mel)
     finally:
         for handle in handles:
             handle.remove()
-    hidden = torch.stack([one[0] if one.ndim == 3 else one for one in said])
+    hidden = torch.stack([one[0] if one.ndim == 3 else one for one in outputs])
     layers, positions, channels = hidden.shape
     pairs = F.layer_norm(hidden.view(layers, positions // 2, 2, channels).mean(2), (channels,))
     length = round(seconds / POSITION_SECONDS)
-    return pairs[:, :length][:, heard(spans, length)].mean(1)
+    return pairs[:, :length][:, positions_in(spans, length)].mean(1)
 
 
 def encode(extractor: WhisperFeatureExtractor, task: tuple[str, str]) -> np.ndarray:
@@ -66,20 +60,18 @@ def encode(extractor: WhisperFeatureExtractor, task: tuple[str, str]) -> np.ndar
     encoder = Qwen2AudioEncoder.from_pretrained(WEIGHTS).eval()
     out = []
     for number in range(CLIPS[split]):
-        _, clip = alone(sound, material, random.Random(f"probe/{split}/{sound}/{number}"))
-        log_mel = extractor(clip.wave, sampling_rate=RATE, return_tensors="pt")["input_features"]
+        _, clip = solo_clip(sound, material, random.Random(f"probe/{split}/{sound}/{number}"))
+        log_mel = extractor(clip.samples, sampling_rate=RATE, return_tensors="pt")["input_features"]
         out.append(pooled(encoder, log_mel, clip.spans[0], SHORT_SECONDS))
     return torch.stack(out).numpy()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
-    args = parser.parse_args()
+def probe(workers: int) -> dict[str, Any]:
+    """Accuracies after each layer."""
     pretrained_encoder(LAYERS).save_pretrained(WEIGHTS)
     sounds = load_lexicon().events
     tasks = [(split, sound) for split in CLIPS for sound in load_material(material_split(split)).events]
-    with get_context("spawn").Pool(args.workers) as pool:
+    with get_context("spawn").Pool(workers) as pool:
         parts = list(tqdm(pool.imap(partial(encode, log_mel_extractor()), tasks), total=len(tasks), unit="sound"))
     features, labels = {}, {}
     for split in CLIPS:
@@ -94,15 +86,9 @@ def main() -> None:
             for name, split in (("seen", "seen"), ("unseen", "test"))
         }
     clips = {split: len(labels[split]) for split in CLIPS}
-    results = {
+    return {
         "sounds": len(sounds),
         "sounds_unseen": len(set(labels["test"].tolist())),
         "clips": clips,
         "layers": layers,
     }
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=2))
-
-
-if __name__ == "__main__":
-    main()

@@ -143,8 +143,8 @@ def standardise(encoder: Qwen2AudioEncoder, clips: Sequence[Tensor]) -> None:
     """
     torch.nn.init.ones_(encoder.layer_norm.weight)
     torch.nn.init.zeros_(encoder.layer_norm.bias)
-    said = torch.cat([encoder(clip[None]).last_hidden_state[0] for clip in clips])
-    mean, deviation = said.mean(0), said.std(0).clamp_min(1e-3)
+    outputs = torch.cat([encoder(clip[None]).last_hidden_state[0] for clip in clips])
+    mean, deviation = outputs.mean(0), outputs.std(0).clamp_min(1e-3)
     encoder.layer_norm.weight.copy_(1 / deviation)
     encoder.layer_norm.bias.copy_(-mean / deviation)
 

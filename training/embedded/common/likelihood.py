@@ -1,42 +1,44 @@
-"""The NLL of every test caption under every adapter."""
+"""The NLL of every reference caption under every adapter."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from lora_mcl.adapters import AdapterStack, hypothesis_rows
-from lora_mcl.trainer.batch import PromptBatch, shared_prompt_nll
+from lora_mcl.models.base import MediaLanguageModel
+from lora_mcl.trainer.batch import shared_prompt_nll
+from training.embedded.common.collator import SampleCollator, encode_prompts
+from training.embedded.common.dataset import CachedFeatures, Sample
+from training.embedded.common.domain import Domain, reference_caption
 
 BATCH = 20
 
 
 @torch.inference_mode()
-def likelihoods(
-    model: PreTrainedModel,
-    stack: AdapterStack,
-    modes: Sequence[str],
-    count: int,
-    batch_of: Callable[[range, str], dict[str, Any]],
-    encode: Callable[[PreTrainedModel, dict[str, Any]], PromptBatch],
-) -> Tensor:
-    """Mean token NLL [A, M, N]: A adapters of the stack, M modes, N media.
+def likelihoods(domain: Domain, model: MediaLanguageModel, stack: AdapterStack, cached: CachedFeatures) -> Tensor:
+    """Mean token NLL [A, M, N], in nats: A adapters of the stack, M modes, N inputs."""
+    collate = SampleCollator(model)
 
-    Args:
-        batch_of: collates the media of some numbers, the same for every mode, with their reference captions by a
-            mode's annotator.
-        encode: turns such a batch into prompts.
-    """
-    nll = torch.empty(len(stack), len(modes), count)
-    for start in range(0, count, BATCH):
-        numbers = range(start, min(start + BATCH, count))
-        batches = [batch_of(numbers, mode) for mode in modes]
+    def batch_of(numbers: Sequence[int], mode: str) -> dict[str, Any]:
+        return collate(
+            [
+                Sample(cached.features(n), cached.items[n], reference_caption(domain, cached.items[n], n, mode), mode)
+                for n in numbers
+            ]
+        )
+
+    nll = torch.empty(len(stack), len(domain.modes), len(cached))
+    for start in range(0, len(cached), BATCH):
+        numbers = range(start, min(start + BATCH, len(cached)))
+        batches = [batch_of(numbers, mode) for mode in domain.modes]
+        # Rows are adapter-major: all B inputs under adapter 0, then under adapter 1, ...
         captions = [batch["captions"].repeat(len(stack), 1) for batch in batches]
         with stack.rows(hypothesis_rows(len(stack), len(numbers))):
-            flat = shared_prompt_nll(model, encode(model, batches[0]).repeat(len(stack)), captions)
-        nll[:, :, start : start + len(numbers)] = torch.stack(flat).view(len(modes), len(stack), -1).transpose(0, 1)
+            prompts = encode_prompts(domain, model.model, batches[0]).repeat(len(stack))
+            flat = shared_prompt_nll(model.model, prompts, captions)  # M times [A B]
+        nll[:, :, start : start + len(numbers)] = torch.stack(flat).view(len(flat), len(stack), -1).transpose(0, 1)
     return nll

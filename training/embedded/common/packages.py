@@ -17,8 +17,7 @@ from typing import Literal
 
 from training.paths import BUILD
 
-BUILD_DIR = BUILD
-PACKAGES_DIR = BUILD_DIR / "packages"
+PACKAGES_DIR = BUILD / "packages"
 
 
 class FetchError(RuntimeError):

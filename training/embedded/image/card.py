@@ -1,36 +1,31 @@
-"""Write the model's cards and the README's figures from the results file.
-
-    python -m training.embedded.image.card
-
-No figure is typed by hand: ``tests/training/embedded/image/test_cards.py`` fails where a card and the results disagree.
-"""
+"""The image cards' own passages; ``training.embedded.card`` writes those that both models have."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from training.embedded.common import tables
-from training.embedded.common.tables import filled, percent, table
-from training.embedded.image.bundle import BUNDLE_DIR, LABELS, MODEL_DIR
-from training.embedded.image.evaluate import RESULTS
-from training.embedded.image.probe import RESULTS as PROBE_RESULTS
+from training.embedded.common.tables import percent, table
 from training.embedded.image.world.lexicon import load_lexicon
 from training.embedded.image.world.places import load_places
-from training.paths import ROOT
 
-README = ROOT / "README.md"
+LABELS = {
+    "en-objects": ("English, objects", "Counts and names what is there, in a few English words."),
+    "en-place": ("English, place and relations", "Says in English where things are and how they stand."),
+    "fr-place": ("French, place and relations", "Says in French where things are and how they stand."),
+}
+"""Of each annotator, the label and the description of the hypothesis that learns it."""
 COLUMNS = {
     "recall": "objects: recall",
     "precision": "precision",
     "place_right": "place right",
     "count_right": "count right",
 }
-NEVER_SAID = {("en-objects", "place_right")}
+NEVER_NAMED = frozenset({("en-objects", "place_right")})
 
 
 def photographs(results: dict[str, Any], *, right: bool, limit: int) -> str:
-    """Some photographs that went well, or badly, in file order, with what the hypotheses said."""
+    """Some photographs that went well, or badly, in file order, with the hypotheses' captions."""
     main = results["test"]["likelihood"]["caption-gate"]["stability"]["main"]
     chosen = [e for e in results["photographs"]["entries"] if e["committed"] and (e["named"] == 1) == right]
     rows = [
@@ -65,8 +60,8 @@ def probed(results: dict[str, Any]) -> str:
     return table(["features", "new pictures of training drawings", "held-out drawings"], rows)
 
 
-def blocks(results: dict[str, Any]) -> dict[str, str]:
-    """Every generated passage, by the name its markers carry."""
+def passages(results: dict[str, Any], probe_results: dict[str, Any]) -> dict[str, str]:
+    """The passages, by the name their markers carry after ``image_``."""
     lexicon = load_lexicon().values()
     drawn = sum(concept.role == "sprite" for concept in lexicon)
     shots = results["photographs"]
@@ -78,34 +73,14 @@ def blocks(results: dict[str, Any]) -> dict[str, str]:
         "headline": f"On {results['test']['captioned']:,} test scenes the best hypothesis names "
         f"{percent(best['recall'])} of the objects with {percent(best['precision'])} precision; some hypothesis has "
         f"the place right in {percent(best['place_right'])} and the counts in {percent(best['count_right'])}.",
-        "quality": tables.quality(results["test"], COLUMNS),
-        "quality_seen": tables.quality(results["seen"], COLUMNS),
-        "columns": tables.hypotheses(results["test"], COLUMNS | {"recall": "recall"}, labels, NEVER_SAID),
-        "stability": tables.stabilities(results["test"]),
-        "likelihood": tables.likelihoods(results["test"]),
-        "diversity": tables.diversities(results["test"]),
+        "columns": tables.hypotheses(results["test"], COLUMNS | {"recall": "recall"}, labels, NEVER_NAMED),
         "photographs": f"On {shots['photographs']} real photographs, some hypothesis names "
         f"{percent(shots['named'])} of the labelled things (LoRA-MLE with beam search: "
         f"{percent(shots['named_by_beam'])}), and the place in {percent(shots['place_named'])} of those whose place "
         "is clear.",
         "photographs_right": photographs(results, right=True, limit=8),
         "photographs_wrong": photographs(results, right=False, limit=8),
-        "training": tables.training(results),
         "kinds": kinds(results["test"]),
         "places": places(results["test"]),
-        "probe": probed(json.loads(PROBE_RESULTS.read_text(encoding="utf-8"))),
+        "probe": probed(probe_results),
     }
-
-
-CARDS = (MODEL_DIR / "README.md", BUNDLE_DIR / "README.md", README)
-
-
-def main() -> None:
-    passages = blocks(json.loads(RESULTS.read_text(encoding="utf-8")))
-    for card in CARDS:
-        card.write_text(filled(card.read_text(encoding="utf-8"), passages), encoding="utf-8")
-        print(f"wrote {card.relative_to(ROOT)}")
-
-
-if __name__ == "__main__":
-    main()

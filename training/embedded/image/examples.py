@@ -1,24 +1,20 @@
-"""Make the example pictures of the page: composed scenes and real photographs.
-
-    python -m training.embedded.image.examples
+"""The page's example pictures: composed scenes and real photographs.
 
 Everything comes from the committed pack, and from its test half: the model saw neither these drawings nor these
-photographs. Writes ``assets/examples/image/`` with its ``examples.json``.
+photographs.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image
 
-from training.embedded.image.features import draw
 from training.embedded.image.material.assets import PACK_DIR, Material
 from training.embedded.image.material.photos import load_real
-from training.paths import ASSETS
+from training.embedded.image.render.pictures import draw
 
-EXAMPLES_DIR = ASSETS / "examples" / "image"
 SHORT_SIDE = 480
 COMPOSED_CREDIT = "Composed for this demo from the pieces listed in assets/packs/image (MIT, Apache-2.0, CC BY, CC0)"
 
@@ -51,11 +47,11 @@ EXAMPLES: tuple[Composed | Photograph, ...] = (
     Composed("Three crabs", "Three red crabs in a shopping mall", 20484),
     Composed("Tractor in the fog", "A green tractor in a foggy forest", 20476),
 )
-"""Most are scenes the model describes well; the results file tells how often that is so."""
+"""Most are scenes the model describes well; the results file has how often that is so."""
 
 
-def main() -> None:
-    EXAMPLES_DIR.mkdir(parents=True, exist_ok=True)
+def write_examples(folder: Path) -> list[dict[str, str]]:
+    """Write the pictures into ``folder`` and return their entries of ``examples.json``."""
     material = Material("test", PACK_DIR)
     photographs = {photo.source.id: photo for photo in load_real() if photo.source.commit}
     entries = []
@@ -67,11 +63,6 @@ def main() -> None:
             photo = photographs[example.id]
             image = Image.open(PACK_DIR / "real" / photo.file).convert("RGB")
             credit = f"{photo.source.author}, {photo.source.licence}"
-        image.save(EXAMPLES_DIR / name, quality=90)
+        image.save(folder / name, quality=90)
         entries.append({"file": name, "title": example.title, "alt": example.alt, "credit": credit})
-    listing = json.dumps(entries, indent=2, ensure_ascii=False)
-    (EXAMPLES_DIR / "examples.json").write_text(listing + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+    return entries

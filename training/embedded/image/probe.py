@@ -1,19 +1,15 @@
-"""How well can the frozen tower tell one drawing from another at best, and which of its features tell it?
-
-    python -m training.embedded.image.probe
+"""How well the frozen tower tells one drawing from another at best, by each of its features.
 
 Every drawing stands alone on a training background, and its features are averaged over exactly its own pixels: no
 captioner has it that easy. A small classifier learns the concepts from the training drawings. ``seen`` are new
-pictures of these, ``unseen`` pictures of the held-out ones. Writes ``assets/results/image_probe.json``.
+pictures of these, ``unseen`` pictures of the held-out ones.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import random
 from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,16 +18,14 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from lora_mcl.models.efficientnet import EfficientNetTower
-from training.embedded.common.packages import BUILD_DIR
 from training.embedded.common.probing import accuracy, fit
 from training.embedded.image.material.assets import load_material, open_rgba
 from training.embedded.image.material.sprites import SPRITES_DIR, Sprite, load_sprites
 from training.embedded.image.render.render import render_alone
 from training.embedded.image.tower import pretrained_tower
-from training.paths import ASSETS
+from training.paths import BUILD
 
-RESULTS = ASSETS / "results" / "image_probe.json"
-WEIGHTS = BUILD_DIR / "image" / "probe-tower"
+WEIGHTS = BUILD / "image" / "probe-tower"
 PICTURES = 4
 """Of each drawing; of a training drawing the last one is for ``seen``."""
 HEIGHTS = (0.5,)
@@ -65,7 +59,7 @@ def encode(task: tuple[float, int, list[Sprite]]) -> dict[str, np.ndarray]:
     return {name: torch.cat([one[name] for one in out]).numpy() for name in out[0]}
 
 
-def probe(height: float, sprites: list[Sprite], workers: int) -> dict[str, dict[str, float]]:
+def probe_height(height: float, sprites: list[Sprite], workers: int) -> dict[str, dict[str, float]]:
     """Accuracy on seen and on unseen drawings, for each choice of features."""
     chunks = [sprites[start : start + CHUNK] for start in range(0, len(sprites), CHUNK)]
     tasks = [(height, number, chunk) for number in range(PICTURES) for chunk in chunks]
@@ -86,20 +80,12 @@ def probe(height: float, sprites: list[Sprite], workers: int) -> dict[str, dict[
     return report
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
-    args = parser.parse_args()
+def probe(workers: int) -> dict[str, Any]:
+    """Accuracies at each height a drawing may have, as a share of the picture's."""
     sprites = [sprite for sprite in load_sprites() if (SPRITES_DIR / sprite.path).is_file()]
     pretrained_tower().save_pretrained(WEIGHTS)
-    results = {
+    return {
         "concepts": len({sprite.concept for sprite in sprites}),
         "drawings": {split: sum(sprite.split == split for sprite in sprites) for split in ("train", "test")},
-        "heights": {str(height): probe(height, sprites, args.workers) for height in HEIGHTS},
+        "heights": {str(height): probe_height(height, sprites, workers) for height in HEIGHTS},
     }
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results["heights"], indent=2))
-
-
-if __name__ == "__main__":
-    main()

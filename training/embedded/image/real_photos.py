@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from PIL import Image
 from lora_mcl.adapters import AdapterStack
 from lora_mcl.decoding import ColumnRequest
 from lora_mcl.models.llava_next import ImageLanguageModel
+from training.embedded.common.comparison import MAX_NEW_TOKENS
+from training.embedded.common.domain import PROMPT
 from training.embedded.common.generation import generate
 from training.embedded.common.reports import mean
-from training.embedded.image.captions.reader import Reader
+from training.embedded.image.captions.parser import load_parser
 from training.embedded.image.material.photos import RealPhoto, load_real
 
 
@@ -23,14 +26,11 @@ def test_photographs(root: Path) -> list[tuple[RealPhoto, Path]]:
 
 
 def photograph_report(
-    media: ImageLanguageModel,
+    model: ImageLanguageModel,
     stack: AdapterStack,
-    requests: list[ColumnRequest],
-    hypotheses: list[str],
-    reader: Reader,
+    requests: Sequence[ColumnRequest],
+    hypotheses: Sequence[str],
     root: Path,
-    prompt: str,
-    max_new_tokens: int,
 ) -> dict[str, Any]:
     """Every column's captions of every test photograph, and how often its things and place are named.
 
@@ -39,16 +39,14 @@ def photograph_report(
     """
     photos = test_photographs(root)
     images = [Image.open(path) for _, path in photos]
-    rows = list(generate(media, stack, requests, images, prompt, max_new_tokens))
-    entries = []
+    rows = list(generate(model, stack, requests, images, PROMPT, MAX_NEW_TOKENS))
+    parser, entries = load_parser(), []
     for (photo, _), row in zip(photos, rows, strict=True):
-        readings = {name: [reader.read(text) for text in row[name]] for name in (*hypotheses, "beam")}
+        parsed = {name: [parser.parse(text) for text in row[name]] for name in (*hypotheses, "beam")}
         truth = {concept for concept, _ in photo.concepts}
-        by_column = {
-            name: {concept for reading in found for concept, _ in reading.things} for name, found in readings.items()
-        }
+        by_column = {name: {concept for one in found for concept, _ in one.things} for name, found in parsed.items()}
         hypothesis_things = set().union(*(by_column[name] for name in hypotheses))
-        places = {readings[name][0].place for name in hypotheses} - {None}
+        places = {parsed[name][0].place for name in hypotheses} - {None}
         entries.append(
             {
                 "photograph": photo.source.id,

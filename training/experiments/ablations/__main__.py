@@ -14,10 +14,9 @@ from pathlib import Path
 
 import torch
 
-from training.embedded.common.packages import BUILD_DIR
 from training.experiments.ablations.figures import draw
 from training.experiments.ablations.variants import report, run_arms, table, write
-from training.paths import RESULTS
+from training.paths import BUILD, RESULTS
 
 RESULTS_DIR = RESULTS
 COLUMNS = {
@@ -48,7 +47,7 @@ def main() -> None:
             parser.error(f"also needed for its seconds: {', '.join(sorted(missing))}")
     torch.set_num_threads(experiment.THREADS)
     steps = args.steps or experiment.STEPS
-    kept = BUILD_DIR / "experiments" / f"{args.data}-runs"
+    kept = BUILD / "experiments" / f"{args.data}-runs"
     runs = run_arms(arms, range(args.seeds), steps, kept, experiment.train)
     settings = {
         "data": args.data,

@@ -16,13 +16,10 @@ from lora_mcl.models.llava_next import ImageLanguageModel
 from lora_mcl.objectives import ObjectiveOptions
 from training import train as program
 from training.embedded.common.comparison import adapter_folder
-from training.embedded.common.packages import BUILD_DIR
+from training.embedded.common.dataset import CachedFeatures
+from training.embedded.common.likelihood import likelihoods
 from training.embedded.common.stability import oracle_nll, stability
-from training.embedded.image.base import BASE_DIR
-from training.embedded.image.captions.grammar import load_grammar
-from training.embedded.image.features import CACHE_DIR
-from training.embedded.image.likelihood import likelihoods
-from training.embedded.image.visits import CachedPictures
+from training.embedded.image.domain import IMAGE
 from training.experiments.ablations.variants import (
     ALL,
     CLEAN,
@@ -37,12 +34,12 @@ from training.experiments.ablations.variants import (
     Run,
     file_name,
 )
-from training.paths import ROOT
+from training.paths import BUILD, ROOT
 from training.run.config import load_config
 from training.run.options import TrainConfig
 
 CONFIG = ROOT / "training" / "configs" / "embedded" / "image" / "caption-gate.yaml"
-RUNS_DIR = BUILD_DIR / "experiments" / "image"
+RUNS_DIR = BUILD / "experiments" / "image"
 STEPS, BATCH, LEARNING_RATE = 80, 24, 1e-3
 THREADS = torch.get_num_threads()
 TEST_PICTURES = 200
@@ -100,7 +97,7 @@ def train(name: str, arm: Arm, seed: int, steps: int) -> Run:
     shutil.rmtree(folder, ignore_errors=True)  # a resumed run's seconds would not be those of the whole
     curve = Curve()
     program.train(configured(arm, folder, seed, steps), [curve])
-    media = ImageLanguageModel.load(BASE_DIR)
+    media = ImageLanguageModel.load(IMAGE.base_dir)
     adapters = {f"hypothesis-{k}": adapter_folder(RUNS_DIR, folder.name, k) for k in range(arm.hypotheses)}
     stack = AdapterStack.from_peft(media.model, adapters)
     seconds = curve.points[-1]["seconds"]
@@ -129,9 +126,9 @@ def measure(media: ImageLanguageModel, stack: AdapterStack) -> dict[str, Any]:
     ``stability``: share of a mode's captions won by its main hypothesis, averaged over modes; ``distinct``: whether
     these differ; ``used``: hypotheses that win at least 1 %.
     """
-    pictures = CachedPictures.open(sorted((CACHE_DIR / "test").glob("[0-9][0-9][0-9]")))
-    pictures = replace(pictures, items=pictures.items[:TEST_PICTURES], where=pictures.where[:TEST_PICTURES])
-    return figures(likelihoods(media, stack, pictures, load_grammar()))
+    cached = CachedFeatures.open(IMAGE, "test")
+    cached = replace(cached, items=cached.items[:TEST_PICTURES], shard_of=cached.shard_of[:TEST_PICTURES])
+    return figures(likelihoods(IMAGE, media, stack, cached))
 
 
 def figures(nll: torch.Tensor) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from lora_mcl.markov import LearningOptions
 from lora_mcl.objectives import ObjectiveOptions
-from training.embedded.common.packages import BUILD_DIR
 from training.experiments.markov.experiment import TEST_SIZE, experiment, run, write
 from training.experiments.markov.figures import draw
 from training.experiments.markov.setups import (
@@ -30,8 +29,9 @@ from training.experiments.markov.setups import (
     Setup,
     random_setup,
 )
+from training.paths import BUILD
 
-MARKOV_DIR = BUILD_DIR / "markov"
+MARKOV_DIR = BUILD / "markov"
 
 
 def run_setup(

@@ -22,10 +22,9 @@ from tqdm import tqdm
 
 from lora_mcl.markov import TRANSITION1, TRANSITION2, LearningOptions, MarkovMixture, ModelOptions, binary_mixture
 from lora_mcl.objectives import Anneal, ObjectiveOptions
-from training.embedded.common.packages import BUILD_DIR
 from training.experiments.markov.experiment import run
 from training.experiments.markov.setups import SEED, WIDE
-from training.paths import ASSETS
+from training.paths import ASSETS, BUILD
 
 RESULTS = ASSETS / "results" / "markov" / "gate.json"
 MIXTURES = (TRANSITION1, TRANSITION2, binary_mixture("same-tokens", (0.2, 0.2), (0.8, 0.8)))
@@ -111,7 +110,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.seeds < 1:
         parser.error("--seeds must be at least 1")
-    result = compare(MIXTURES, args.seeds, BUILD_DIR / "markov" / "gate")
+    result = compare(MIXTURES, args.seeds, BUILD / "markov" / "gate")
     write(result, args.out)
     for mixture, arms in result["results"].items():
         for name, figures in arms.items():

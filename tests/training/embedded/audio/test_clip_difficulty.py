@@ -1,4 +1,4 @@
-"""How hard sounds are said to be, and clips with one recording alone."""
+"""The measured difficulty of recordings, and clips of one recording."""
 
 import random
 
@@ -8,9 +8,9 @@ import torch
 
 from training.embedded.audio.annotation import clip_difficulty as difficulty
 from training.embedded.audio.annotation.clip_difficulty import MOST, PARTS, judged, part
-from training.embedded.audio.annotation.clip_difficulty import told as how_precisely
-from training.embedded.audio.annotation.precision import UNMEASURED, read_told, told
-from training.embedded.audio.annotation.solo_clips import alone
+from training.embedded.audio.annotation.clip_difficulty import precision_of as how_precisely
+from training.embedded.audio.annotation.precision import UNMEASURED, annotation_precision, read_precision
+from training.embedded.audio.annotation.solo_clips import solo_clip
 from training.embedded.audio.material.assets import Material
 from training.embedded.audio.material.recordings import (
     ATTRIBUTION,
@@ -27,7 +27,7 @@ from training.embedded.common.probing import fit
 def test_a_clip_of_one_recording():
     material = Material("train", PACK_DIR)
     first, second = material.recordings("thunder")[:2]
-    waves = [alone("thunder", material, random.Random(5), one)[1].wave for one in (first, first, second)]
+    waves = [solo_clip("thunder", material, random.Random(5), one)[1].samples for one in (first, first, second)]
     assert np.array_equal(waves[0], waves[1]) and not np.array_equal(waves[0], waves[2])
 
 
@@ -48,11 +48,11 @@ def likely(**shares: float) -> torch.Tensor:
     [
         ({"dog": 0.4, "saw": 0.35, "drill": 0.25}, "sound"),
         ({"cat": 0.3, "dog": 0.25, "saw": 0.45}, "family"),  # animals together are likelier than the saw
-        ({"cat": 0.3, "dog": 0.1, "saw": 0.6}, "character"),
-        ({"saw": 1.0}, "character"),
+        ({"cat": 0.3, "dog": 0.1, "saw": 0.6}, "timbre"),
+        ({"saw": 1.0}, "timbre"),
     ],
 )
-def test_what_is_recognised_is_told(shares, expected):
+def test_what_is_recognised_is_named(shares, expected):
     assert how_precisely(likely(**shares), EVENTS.index("dog"), FAMILIES) == expected
 
 
@@ -86,7 +86,7 @@ def test_recordings_are_judged_by_those_of_other_packages_alone():
     rows += [(recording("bell", 80 + n, (three, twin)[n % 2]), features(6)) for n in range(4)]
     found = judged(rows)
     assert not {"sound"} & {found[f"owl_{30 + n}"] for n in range(8)} and "bell_80" not in found
-    assert found["dog_90"] == "character" and found["dog_92"] == "sound"
+    assert found["dog_90"] == "timbre" and found["dog_92"] == "sound"
     assert "cow_91" not in found and "cat_93" not in found
     assert all(found[f"dog_{n}"] == "sound" for n in range(8)) and found["saw_10"] == found["piano_20"] == "sound"
 
@@ -105,17 +105,18 @@ def test_tunes_by_the_dozen_do_not_drown_the_rest(monkeypatch):
 
 
 def test_the_table_and_what_it_leaves_out(tmp_path):
-    (tmp_path / "told.csv").write_text("recording,told\ndog_1,by ear\n")
+    (tmp_path / "precision.csv").write_text("recording,precision\ndog_1,by ear\n")
     with pytest.raises(SoundError, match=r"dog_1.*'by ear'"):
-        read_told(tmp_path / "told.csv")
-    table = read_told()
+        read_precision(tmp_path / "precision.csv")
+    table = read_precision()
     known = {one.id for one in (*load_sounds(), *read_index(PACK_DIR / ATTRIBUTION))}
     measured = [one for one in load_sounds() if one.id in table]
     assert len(measured) > 1500 and len(known & table.keys()) > len(measured), "rendered ones too"
-    assert {told(measured[0], random.Random(seed)) for seed in range(9)} == {table[measured[0].id]}
+    assert {annotation_precision(measured[0], random.Random(seed)) for seed in range(9)} == {table[measured[0].id]}
     kinds = {"music", "speech"}
     plays = [one for one in read_index(PACK_DIR / ATTRIBUTION) if LEXICON.sounds[one.sound].kind in kinds]
-    least = [one for one in plays if table.get(one.id) == "character"]
-    assert least and {told(one, random.Random(0)) for one in least} == {"family"}, "nobody takes music for less"
+    least = [one for one in plays if table.get(one.id) == "timbre"]
+    found = {annotation_precision(one, random.Random(0)) for one in least}
+    assert least and found == {"family"}, "nobody takes music for less"
     unmeasured = recording("dog", 999_999, "nobody's")
-    assert {told(unmeasured, random.Random(seed)) for seed in range(40)} == set(UNMEASURED)
+    assert {annotation_precision(unmeasured, random.Random(seed)) for seed in range(40)} == set(UNMEASURED)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support.draws import Draw
-from training.embedded.audio.annotation.timbre import CHARACTERS
+from training.embedded.audio.annotation.timbre import TIMBRES
 from training.embedded.audio.captions import english, french
 from training.embedded.audio.captions.grammar import (
     MODES,
@@ -38,7 +38,9 @@ def all_templates(scene: Scene, mode: str, value: float = 0.5) -> tuple[str, ...
     if mode == "en-scene":
         count = len(english.SCENE_TEMPLATES)
     else:
-        count = len(language.EVENT_TEMPLATES[scene.layout, len(scene.events)] if scene.events else language.ALONE)
+        count = len(
+            language.EVENT_TEMPLATES[scene.layout, len(scene.events)] if scene.events else language.BACKGROUND_ALONE
+        )
     return tuple(GRAMMAR.caption(scene, mode, Draw(value), template=index) for index in range(count))
 
 
@@ -329,12 +331,12 @@ def test_scenes_check_themselves():
 def test_captions_over_the_real_tables_are_well_formed(mode):
     rng = random.Random(1)
     for _ in range(3000):
-        scene = sample_scene(rng, LEXICON, LEXICON.events, LEXICON.beds)
+        scene = sample_scene(rng, LEXICON, LEXICON.events, LEXICON.backgrounds)
         told = [
             replace(
                 event,
-                told=rng.choice(("sound", "sound", "family", "character")),
-                character=rng.choice(CHARACTERS),
+                precision=rng.choice(("sound", "sound", "family", "timbre")),
+                timbre=rng.choice(TIMBRES),
                 tempo=rng.choice(("slow", "fast", None)) if LEXICON.sounds[event.sound].kind == "music" else None,
             )
             for event in scene.events
@@ -360,7 +362,7 @@ def test_annotators_differ_in_words():
     """A bag of words tells who speaks: each English annotator's sentence holds a word the other never uses."""
     rng, bags = random.Random(2), {mode: [] for mode in MODES}
     for _ in range(1500):
-        scene = sample_scene(rng, LEXICON, LEXICON.events, LEXICON.beds)
+        scene = sample_scene(rng, LEXICON, LEXICON.events, LEXICON.backgrounds)
         for mode in MODES:
             bags[mode].append(set(re.findall(r"\w+", caption(scene, mode, rng).lower())))
     vocabularies = {mode: set().union(*bags[mode]) for mode in MODES}
@@ -376,7 +378,7 @@ def test_same_seed_same_caption():
 def test_samples_follow_the_rules():
     rng = random.Random(3)
     for _ in range(2000):
-        scene = sample_scene(rng, LEXICON, LEXICON.events, LEXICON.beds)
+        scene = sample_scene(rng, LEXICON, LEXICON.events, LEXICON.backgrounds)
         kinds = [LEXICON.sounds[event.sound].kind for event in scene.events]
         assert kinds.count("music") <= 1 and kinds.count("speech") <= 1
         families = {LEXICON.sounds[event.sound].family for event in scene.events}

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from training.embedded.audio.captions.reader import clause_forms, words
+from training.embedded.audio.captions.parser import clause_forms, words
 from training.embedded.audio.world.lexicon import (
     FAMILIES_CSV,
     LEXICON_CSV,
@@ -25,8 +25,8 @@ PLURAL |= {"birds", "crickets", "waves", "machines"}
 
 def test_there_are_sounds_of_every_kind():
     kinds = Counter(sound.kind for sound in LEXICON.sounds.values())
-    assert kinds["event"] >= 100 and kinds["music"] >= 20 and kinds["speech"] == 4 and kinds["bed"] == 10
-    assert len(LEXICON.events) == sum(kinds.values()) - kinds["bed"]
+    assert kinds["event"] >= 100 and kinds["music"] >= 20 and kinds["speech"] == 4 and kinds["background"] == 10
+    assert len(LEXICON.events) == sum(kinds.values()) - kinds["background"]
 
 
 @pytest.mark.parametrize("sound", LEXICON.sounds.values(), ids=lambda sound: sound.id)
@@ -85,7 +85,7 @@ def test_moods_and_settings_share_no_word():
     phrases = [phrase for setting in LEXICON.settings.values() for phrase in (setting.en, setting.en_alt)]
     assert len(set(phrases)) == len(phrases)
     assert not set(adjectives) & {word for phrase in phrases for word in words(phrase)}
-    assert set(LEXICON.settings) == {*LEXICON.beds, SILENCE}
+    assert set(LEXICON.settings) == {*LEXICON.backgrounds, SILENCE}
 
 
 @pytest.mark.parametrize(

@@ -128,9 +128,9 @@ def test_every_event_is_heard_when_the_clip_says():
     scene = Scene(None, (Event("dog", 2), Event("bell", 3), Event("saw")))
     for seed in range(12):
         clip, _ = simple(scene, seed)
-        assert len(clip.wave) == 10 * RATE and np.abs(clip.wave).max() <= 0.99
+        assert len(clip.samples) == 10 * RATE and np.abs(clip.samples).max() <= 0.99
         assert [len(spans) for spans in clip.spans] == [2, 3, 1]
-        level = envelope(clip.wave)
+        level = envelope(clip.samples)
         for spans in clip.spans:
             for start, end in spans:
                 assert level[int(start * 100) + 2 : int(end * 100) - 2].max() > -20, (seed, start, end)
@@ -155,7 +155,7 @@ def test_loudness_is_in_the_mix(monkeypatch):
     levels = []
     for loud in ("soft", "normal", "loud"):
         clips = [simple(Scene(None, (Event("saw", 1, loud),)), seed)[0] for seed in range(8)]
-        levels.append(np.mean([loudness(clip.wave) for clip in clips]))
+        levels.append(np.mean([loudness(clip.samples) for clip in clips]))
     assert levels[0] + 5 < levels[1] < levels[2] - 3
 
 
@@ -163,8 +163,8 @@ def test_a_bed_lies_below_an_event():
     for seed in range(5):
         clip, _ = simple(Scene("rain", (Event("saw"),)), seed)
         (start, end) = clip.spans[0][0]
-        inside = clip.wave[int(start * RATE) + 800 : int(end * RATE) - 800]
-        outside = np.concatenate([clip.wave[: int(start * RATE)], clip.wave[int(end * RATE) :]])
+        inside = clip.samples[int(start * RATE) + 800 : int(end * RATE) - 800]
+        outside = np.concatenate([clip.samples[: int(start * RATE)], clip.samples[int(end * RATE) :]])
         if len(outside) > RATE:
             assert loudness(inside) > loudness(outside) + 4
             assert loudness(outside) > -70
@@ -173,13 +173,13 @@ def test_a_bed_lies_below_an_event():
 def test_a_background_has_no_gap_wherever_it_starts():
     for seed in range(10):
         clip, _ = simple(Scene("rain", ()), seed)
-        level = envelope(clip.wave)
+        level = envelope(clip.samples)
         assert np.lib.stride_tricks.sliding_window_view(level, 5).max(1).min() > -9, seed
 
 
 def test_short_clips_and_backgrounds_alone():
     clip, _ = simple(Scene("rain", ()), seconds=5.0)
-    assert len(clip.wave) == 5 * RATE and clip.spans == () and loudness(clip.wave) > -45
+    assert len(clip.samples) == 5 * RATE and clip.spans == () and loudness(clip.samples) > -45
 
 
 @pytest.mark.parametrize("split", SEEDS)
@@ -188,8 +188,8 @@ def test_clips_are_always_the_same_and_true_of_their_scene(split):
     for number in range(4):
         scene, clip = draw(split, number, material)
         again, same = draw(split, number, material)
-        assert scene == again and np.array_equal(clip.wave, same.wave) and clip.spans == same.spans
-        assert len(clip.wave) == clip_seconds(split) * RATE and np.isfinite(clip.wave).all()
+        assert scene == again and np.array_equal(clip.samples, same.samples) and clip.spans == same.spans
+        assert len(clip.samples) == clip_seconds(split) * RATE and np.isfinite(clip.samples).all()
         assert len(clip.spans) == len(scene.events) and all(clip.spans)
         for event in scene.events:
             assert event.tempo is None or LEXICON.sounds[event.sound].kind == "music"

@@ -99,7 +99,7 @@ def test_the_pack_is_sound():
 
 def test_material_keeps_the_split():
     train, test = Material("train", PACK_DIR), Material("test", PACK_DIR)
-    assert len(train.events) >= 60 and len(test.events) >= 25 and "rain" in train.beds
+    assert len(train.events) >= 60 and len(test.events) >= 25 and "rain" in train.backgrounds
     rng, packages = random.Random(0), defaultdict(set)
     for split, material in (("train", train), ("test", test)):
         for sound in material.events[::6]:

@@ -5,10 +5,10 @@ import pytest
 
 from training.embedded.audio.annotation.timbre import (
     BY_ID,
-    CHARACTERS,
-    Character,
-    character,
-    clause,
+    TIMBRES,
+    Timbre,
+    measure_timbre,
+    timbre_clause,
 )
 from training.embedded.audio.render.dsp import RATE
 from training.embedded.audio.render.effects import band_limited
@@ -37,28 +37,28 @@ def harmonics(pitch: float, seconds: float) -> np.ndarray:
     ],
 )
 def test_made_sounds(wave, expected):
-    found = character(wave)
+    found = measure_timbre(wave)
     assert (found.length, found.pitch, found.tone) == expected
-    assert character(0.01 * wave) == found, "whatever its level"
+    assert measure_timbre(0.01 * wave) == found, "whatever its level"
 
 
 def test_silence_after_a_sound_does_not_make_it_long():
     click = noise(0.05)
-    assert character(np.concatenate([click, np.zeros(3 * RATE, np.float32)])).length == -1
-    assert character(click[:64]).length == -1, "shorter than a window"
+    assert measure_timbre(np.concatenate([click, np.zeros(3 * RATE, np.float32)])).length == -1
+    assert measure_timbre(click[:64]).length == -1, "shorter than a window"
 
 
 def test_words():
-    assert len(BY_ID) == len({clause(one) for one in CHARACTERS}) == 27
-    low, whistle = clause(Character(-1, -1, -1)), clause(Character(1, 1, 1))
+    assert len(BY_ID) == len({timbre_clause(one) for one in TIMBRES}) == 27
+    low, whistle = timbre_clause(Timbre(-1, -1, -1)), timbre_clause(Timbre(1, 1, 1))
     assert (low.en, low.verb, low.verbe) == ("something", "makes a short low noise", "fait un bruit bref et grave")
     assert (whistle.ing, whistle.verbe) == ("making a long high-pitched tone", "émet une note longue et aiguë")
-    assert clause(Character(0, 0, 0)).verbe == "fait un son"
+    assert timbre_clause(Timbre(0, 0, 0)).verbe == "fait un son"
 
 
 def test_in_between_contradicts_nothing():
-    short, medium, long = (Character(length, 0, 0) for length in (-1, 0, 1))
+    short, medium, long = (Timbre(length, 0, 0) for length in (-1, 0, 1))
     assert short.fits(medium) and medium.fits(long) and medium.fits(short) and not short.fits(long)
-    assert not Character(0, 1, 0).fits(Character(0, -1, 0)) and not Character(0, 0, 1).fits(Character(0, 0, -1))
+    assert not Timbre(0, 1, 0).fits(Timbre(0, -1, 0)) and not Timbre(0, 0, 1).fits(Timbre(0, 0, -1))
     with pytest.raises(ValueError, match="-1, 0 or 1"):
-        Character(2, 0, 0)
+        Timbre(2, 0, 0)

@@ -8,7 +8,7 @@ import torch
 from transformers import Qwen2AudioEncoder, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from training.embedded.audio.probe import heard, pooled
+from training.embedded.audio.probe import pooled, positions_in
 from training.embedded.audio.whisper import encoder_state, read_ctranslate2, standardise, whisper_config
 
 DTYPES = {np.dtype("<f4"): 0, np.dtype("<i1"): 1, np.dtype("<i2"): 2, np.dtype("<i4"): 3, np.dtype("<f2"): 4}
@@ -131,19 +131,19 @@ def test_a_standardised_encoder_answers_with_mean_0_and_variance_1():
     before = encoder.layers[0].fc1.weight.clone()
     standardise(encoder, clips)
     with torch.no_grad():
-        said = encoder(torch.stack(clips)).last_hidden_state.flatten(0, 1)
-    assert torch.allclose(said.mean(0), torch.zeros(384), atol=1e-3)
-    assert torch.allclose(said.std(0), torch.ones(384), atol=1e-3)
+        outputs = encoder(torch.stack(clips)).last_hidden_state.flatten(0, 1)
+    assert torch.allclose(outputs.mean(0), torch.zeros(384), atol=1e-3)
+    assert torch.allclose(outputs.std(0), torch.ones(384), atol=1e-3)
     assert torch.equal(encoder.layers[0].fc1.weight, before)
 
 
 def test_the_probe_averages_over_the_time_a_sound_is_heard():
-    assert heard(((0.0, 0.05), (0.2, 0.21)), 8).tolist() == [True, True, False, False, True, True, False, False]
+    assert positions_in(((0.0, 0.05), (0.2, 0.21)), 8).tolist() == [True, True, False, False, True, True, False, False]
     encoder, log_mel = tiny_encoder(), torch.randn(1, 80, 80)
     # Twenty positions of 40 ms; the last layer's answers are the encoder's own, but for the scale of its last norm.
     with torch.no_grad():
         layers = pooled(encoder, log_mel, ((0.12, 0.36),), 0.8)
-        said = encoder(log_mel).last_hidden_state[0]
+        outputs = encoder(log_mel).last_hidden_state[0]
     assert layers.shape == (2, 384)
-    assert torch.allclose(layers[1], said[heard(((0.12, 0.36),), 20)].mean(0), atol=1e-5)
+    assert torch.allclose(layers[1], outputs[positions_in(((0.12, 0.36),), 20)].mean(0), atol=1e-5)
     assert not torch.allclose(layers[0], layers[1], atol=1e-2)

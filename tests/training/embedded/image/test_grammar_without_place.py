@@ -1,4 +1,4 @@
-"""What the annotators say of a picture whose place cannot be told, and how that is read."""
+"""What the annotators write of a picture whose place is unknown, and how that is parsed."""
 
 import random
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.image_grammar import all_templates
 from training.embedded.image.captions.grammar import MODES, caption, load_grammar
-from training.embedded.image.captions.reader import read
+from training.embedded.image.captions.parser import parse_caption
 from training.embedded.image.world.sampler import sample_scene
 from training.embedded.image.world.scene import Scene, Thing
 
@@ -75,7 +75,7 @@ def placeless(scene):
         ),
     ],
 )
-def test_place_annotators_leave_out_a_place_that_cannot_be_told(scene, mode, expected):
+def test_place_annotators_leave_out_a_place_that_is_unknown(scene, mode, expected):
     assert all_templates(scene, mode) == expected
 
 
@@ -85,6 +85,6 @@ def test_captions_without_a_place_are_read_as_their_annotators(mode):
     concepts, places = sorted(grammar.concepts), sorted(grammar.places)
     for _ in range(500):
         scene = placeless(sample_scene(rng, concepts, places))
-        reading = read(caption(scene, mode, rng))
-        assert (reading.mode, reading.place) == (mode, None)
-        assert sorted(reading.things) == sorted((thing.concept, thing.count) for thing in scene.things)
+        parsed = parse_caption(caption(scene, mode, rng))
+        assert (parsed.mode, parsed.place) == (mode, None)
+        assert sorted(parsed.things) == sorted((thing.concept, thing.count) for thing in scene.things)

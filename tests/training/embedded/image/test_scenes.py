@@ -9,8 +9,10 @@ import torch
 from PIL import Image
 
 from lora_mcl.models.efficientnet import EfficientNetTower, EfficientNetTowerConfig
+from training.embedded.common.dataset import CachedFeatures
+from training.embedded.common.domain import Item
 from training.embedded.image.captions.grammar import Grammar
-from training.embedded.image.features import Item
+from training.embedded.image.dataset import EmptyPlaces, ImageDataset
 from training.embedded.image.material.assets import PACK_DIR, Material
 from training.embedded.image.render.patches import (
     PhotoSimulator,
@@ -20,7 +22,6 @@ from training.embedded.image.render.patches import (
     to_patches,
 )
 from training.embedded.image.render.render import Background, render
-from training.embedded.image.visits import CachedPictures, CaptionVisits, EmptyPlaces
 from training.embedded.image.world.lexicon import Concept, load_lexicon
 from training.embedded.image.world.places import load_places
 from training.embedded.image.world.sampler import MAX_COPIES, sample_scene
@@ -140,17 +141,16 @@ def test_a_simulated_photograph_shows_its_class_in_its_slot(tower, slot):
     torch.testing.assert_close(to_cells(placed, 2)[..., 624:], tags)
 
 
-@pytest.fixture
-def stream(tower) -> CaptionVisits:
+def test_simulated_photographs_are_captioned_as_what_they_show(tower):
     rng = random.Random(0)
     items = tuple(Item(sample_scene(rng, CONCEPTS, PLACES), (320, 320), (i,)) for i in range(6))
-    pictures = CachedPictures(items, (np.random.default_rng(0).random((6, 16, 4 * 632), dtype=np.float32),), (0,) * 6)
+    composed = CachedFeatures(items, (np.random.default_rng(0).random((6, 16, 4 * 632), dtype=np.float32),), (0,) * 6)
     empty = EmptyPlaces(
-        CachedPictures((Item(Scene("beach", ()), (320, 320), (0,)),), pictures.arrays, (0,)),
+        CachedFeatures((Item(Scene("beach", ()), (320, 320), (0,)),), composed.arrays, (0,)),
         (np.random.default_rng(1).random((1, 8, 8, 32), dtype=np.float32),),
     )
-    return CaptionVisits(
-        pictures,
+    samples = ImageDataset(
+        composed,
         Grammar(load_lexicon(), load_places()),
         40,
         3,
@@ -159,25 +159,12 @@ def stream(tower) -> CaptionVisits:
         classes={"cat": (1, 2), "bus": (3,)},
         simulated_share=0.3,
     )
-
-
-def test_a_visit_depends_on_its_number_alone(stream):
-    first = [stream[number] for number in range(40)]
-    again = [stream[number] for number in reversed(range(40))][::-1]
-    for one, other in zip(first, again, strict=True):
-        assert (one.caption, one.mode, one.scene) == (other.caption, other.mode, other.scene)
-        assert torch.equal(one.patches, other.patches)
-    assert {visit.mode for visit in first} == {"en-objects", "en-place", "fr-place"}
-
-
-def test_simulation_wants_all_it_needs(stream):
-    with pytest.raises(ValueError, match="simulated_share needs"):
-        CaptionVisits(stream.pictures, stream.grammar, 4, 0, simulated_share=0.5)
-
-
-def test_no_cached_features_says_what_to_run():
-    with pytest.raises(FileNotFoundError, match=r"training\.image\.features"):
-        CachedPictures.open([])
+    simulated = [
+        sample for n in range(40) if not (sample := samples[n]).item.rows and sample.item.scene.place == "beach"
+    ]
+    assert simulated and all(sample.features.shape == (1, 16, 4 * 632) for sample in simulated)
+    again = samples[5]
+    assert torch.equal(again.features, samples[5].features)
 
 
 def test_training_and_test_material_share_nothing_and_the_pack_suffices():

@@ -1,4 +1,4 @@
-"""Clips with one sound on a background, and when it is heard: what the tower is adapted to and probed on."""
+"""Clips with one sound on a background, and the tower's positions while it lasts."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ POSITION_SECONDS = 0.04
 """The tower gives one position for every 40 ms."""
 
 
-def heard(spans: tuple[Span, ...], positions: int) -> Tensor:
-    """[P] bool: the positions at which a sound is heard, one at least."""
+def positions_in(spans: tuple[Span, ...], positions: int) -> Tensor:
+    """[P] bool: the positions within the spans, one at least."""
     time = (torch.arange(positions) + 0.5) * POSITION_SECONDS
     mask = torch.zeros(positions, dtype=torch.bool)
     for start, end in spans:
@@ -29,9 +29,11 @@ def heard(spans: tuple[Span, ...], positions: int) -> Tensor:
     return mask
 
 
-def alone(sound: str, material: Material, rng: random.Random, recording: Recording | None = None) -> tuple[Scene, Clip]:
+def solo_clip(
+    sound: str, material: Material, rng: random.Random, recording: Recording | None = None
+) -> tuple[Scene, Clip]:
     """A scene with one event, ``sound``, on a background, and its clip; by default of a random recording."""
-    scene = sample_scene(rng, load_lexicon(), [sound], material.beds, most_events=1)
+    scene = sample_scene(rng, load_lexicon(), [sound], material.backgrounds, most_events=1)
     if recording is None:
         recording, wave = material.draw(sound, rng)
     else:
@@ -41,7 +43,7 @@ def alone(sound: str, material: Material, rng: random.Random, recording: Recordi
         scene,
         load_lexicon(),
         lambda _event, _rng: wave,
-        lambda bed, rng: material.draw(bed, rng)[1],
+        lambda background, rng: material.draw(background, rng)[1],
         rng,
         SHORT_SECONDS,
     )

@@ -1,4 +1,4 @@
-"""What can be said of a sound that nobody recognises: whether it is short, low, a noise or a tone.
+"""The timbre of a sound, for captions of what cannot be recognised: short or long, low or high, a noise or a tone.
 
 Measured on the waveform itself, so it is true of any recording, whoever made it.
 """
@@ -43,8 +43,8 @@ FRENCH_NOUNS = {-1: ("fait un bruit", "masculine"), 0: ("fait un son", "masculin
 
 
 @dataclass(frozen=True)
-class Character:
-    """How a sound sounds; each is -1, 0 (in between) or 1.
+class Timbre:
+    """How a sound sounds; each quality is -1, 0 (in between) or 1.
 
     Attributes:
         length: short or long.
@@ -64,29 +64,29 @@ class Character:
     def id(self) -> str:
         return "_".join(word for word in (LENGTHS[self.length], PITCHES[self.pitch], NOUNS[self.tone]) if word)
 
-    def fits(self, heard: Character) -> bool:
-        """Whether nothing it says contradicts ``heard``: in between is neither short nor long."""
-        return all(abs(getattr(self, field.name) - getattr(heard, field.name)) < 2 for field in fields(self))
+    def fits(self, other: Timbre) -> bool:
+        """Whether no quality contradicts the other's: in between is neither short nor long."""
+        return all(abs(getattr(self, field.name) - getattr(other, field.name)) < 2 for field in fields(self))
 
 
-CHARACTERS = tuple(Character(*three) for three in itertools.product((-1, 0, 1), repeat=3))
-BY_ID = {character.id: character for character in CHARACTERS}
+TIMBRES = tuple(Timbre(*three) for three in itertools.product((-1, 0, 1), repeat=3))
+BY_ID = {timbre.id: timbre for timbre in TIMBRES}
 
 
 @functools.cache
-def clause(character: Character) -> Clause:
+def timbre_clause(timbre: Timbre) -> Clause:
     """Its words: "something makes a short low noise", "quelque chose fait un bruit bref et grave"."""
-    english = " ".join(character.id.split("_"))
-    noun, gender = FRENCH_NOUNS[character.tone]
+    english = " ".join(timbre.id.split("_"))
+    noun, gender = FRENCH_NOUNS[timbre.tone]
     lengths, pitches = FRENCH[gender]
-    adjectives = " et ".join(word for word in (lengths[character.length], pitches[character.pitch]) if word)
+    adjectives = " et ".join(word for word in (lengths[timbre.length], pitches[timbre.pitch]) if word)
     return Clause(
         "something", f"makes a {english}", f"making a {english}", "quelque chose", f"{noun} {adjectives}".strip()
     )
 
 
-def character(wave: np.ndarray) -> Character:
-    """What is heard in one occurrence of a sound, float32 [N] at ``RATE``."""
+def measure_timbre(wave: np.ndarray) -> Timbre:
+    """The timbre of one occurrence of a sound, float32 [N] at ``RATE``."""
     seconds = float((envelope(wave) > AUDIBLE).mean()) * len(wave) / RATE
     padded = np.pad(wave, (0, max(0, WINDOW - len(wave)))).astype(np.float64)
     frequencies, _, power = signal.spectrogram(padded, RATE, "hann", WINDOW, WINDOW // 2, mode="psd")
@@ -97,7 +97,7 @@ def character(wave: np.ndarray) -> Character:
     pitch = float(np.exp((np.log(frequencies) * spectrum).sum() / spectrum.sum()))
     around = ndimage.median_filter(power, (AROUND, 1), mode="nearest")
     prominent = float(power[power > PROMINENT * around].sum() / spectrum.sum())
-    return Character(_side(seconds, SHORT, LONG), _side(pitch, LOW, HIGH), _side(prominent, NOISE, TONE))
+    return Timbre(_side(seconds, SHORT, LONG), _side(pitch, LOW, HIGH), _side(prominent, NOISE, TONE))
 
 
 def _side(value: float, low: float, high: float) -> int:

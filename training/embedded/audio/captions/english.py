@@ -56,10 +56,19 @@ EVENT_TEMPLATES: dict[tuple[str, int], tuple[str, ...]] = {
         "you can hear {a.ing} over {b.ing} and {c.ing}",
     ),
 }
-# How a background is added; {bed} is its clause, {main} the sentence so far.
-BACKGROUNDS = ("{main} while {bed}", "{main}, with {bed.ing} in the background", "{main}; in the background, {bed}")
+# How a background is added; {background} is its clause, {main} the sentence so far.
+BACKGROUNDS = (
+    "{main} while {background}",
+    "{main}, with {background.ing} in the background",
+    "{main}; in the background, {background}",
+)
 # A recording of a background alone.
-ALONE = ("{bed}", "{bed.ing}", "the sound of {bed.ing}", "you can hear {bed.ing}")
+BACKGROUND_ALONE = (
+    "{background}",
+    "{background.ing}",
+    "the sound of {background.ing}",
+    "you can hear {background.ing}",
+)
 
 # Templates of ``en-scene``. {mood} is an adjective, {a_mood} the same after its article, {setting} "by a stream",
 # {foreground} "bird calls and music", {texture} "with sounds that overlap".

@@ -54,8 +54,12 @@ EVENT_TEMPLATES: dict[tuple[str, int], tuple[str, ...]] = {
         "{a} alors {b.que} et {c.que}",
     ),
 }
-BACKGROUNDS = ("{main} pendant {bed.que}", "{main}, avec {bed.rel} en fond sonore", "{main} ; en fond, {bed}")
-ALONE = ("{bed}", "on entend {bed.rel}", "le bruit {bed.of}", "voici {bed.rel}")
+BACKGROUNDS = (
+    "{main} pendant {background.que}",
+    "{main}, avec {background.rel} en fond sonore",
+    "{main} ; en fond, {background}",
+)
+BACKGROUND_ALONE = ("{background}", "on entend {background.rel}", "le bruit {background.of}", "voici {background.rel}")
 
 _VOWELS = "aeiouyâàéèêëîïôœû"
 # "de" before a noun phrase: it contracts with the definite article and swallows partitive and plural ones.

@@ -1,10 +1,10 @@
-"""Captions of a scene by three annotators (the *modes*), who differ in language and in what they tell.
+"""Captions of a scene by three annotators (the *modes*), who differ in language and in what they describe.
 
-- ``en-events``: English, what is heard, in which order and how often: "A dog barks twice while rain falls."
+- ``en-events``: English, which events occur, in which order and how often: "A dog barks twice while rain falls."
 - ``en-scene``: English, where it seems to be and what mood it has: "A calm scene by a stream, filled with bird calls."
-- ``fr-events``: what ``en-events`` tells, in French: "Un chien aboie deux fois pendant que la pluie tombe."
+- ``fr-events``: the same as ``en-events``, in French: "Un chien aboie deux fois pendant que la pluie tombe."
 
-Every caption is true of its scene and grammatical; ``reader.py`` is the inverse.
+Every caption is true of its scene and grammatical; ``parser.py`` is the inverse.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import functools
 import random
 from dataclasses import dataclass, replace
 
-from training.embedded.audio.annotation import timbre as character
+from training.embedded.audio.annotation.timbre import timbre_clause
 from training.embedded.audio.captions import english, french
 from training.embedded.audio.world.lexicon import SILENCE, Clause, Lexicon, load_lexicon
 from training.embedded.audio.world.moods import MOOD_WORDS, scene_mood
@@ -24,7 +24,7 @@ LOUDNESS_MENTIONED = 0.6
 BACKGROUND_MENTIONED = 0.85
 
 LEFT_OUT = 0.5
-"""How often a sound that cannot be recognised is left out where others are told."""
+"""How often a sound that cannot be recognised is left out where the caption names others."""
 
 _LETTERS = "abc"
 
@@ -54,38 +54,38 @@ class Grammar:
         return sentence(self._events(scene, english if mode == "en-events" else french, rng, template))
 
     def _events(self, scene: Scene, language, rng: random.Random, template: int | None) -> str:
-        bed = None
+        background = None
         if scene.background is not None:
-            bed = _clause(language, self.lexicon.sounds[scene.background].clause)
+            background = _clause(language, self.lexicon.sounds[scene.background].clause)
         if not scene.events:
-            return _pick(language.ALONE, rng, template).format(bed=bed)
-        events = self._told(scene, rng)
+            return _pick(language.BACKGROUND_ALONE, rng, template).format(background=background)
+        events = self._mentioned(scene, rng)
         phrases = dict(zip(_LETTERS, (self._event(*one, language, rng) for one in events), strict=False))
         layout = scene.layout if len(events) > 1 else "sequence"
         pattern = _pick(language.EVENT_TEMPLATES[layout, len(events)], rng, template)
         main = pattern.format(**phrases)
-        if bed is not None and rng.random() < BACKGROUND_MENTIONED:
-            return rng.choice(language.BACKGROUNDS).format(main=main, bed=bed)
+        if background is not None and rng.random() < BACKGROUND_MENTIONED:
+            return rng.choice(language.BACKGROUNDS).format(main=main, background=background)
         return main
 
-    def _told(self, scene: Scene, rng: random.Random) -> list[tuple[Event, Clause]]:
-        """The events that are told, at least one, and the words for each, which no two of a caption share."""
-        told: list[tuple[Event, Clause]] = []
+    def _mentioned(self, scene: Scene, rng: random.Random) -> list[tuple[Event, Clause]]:
+        """The events that the caption mentions, at least one, and the clause for each: no two share one."""
+        mentioned: list[tuple[Event, Clause]] = []
         for left, event in zip(reversed(range(len(scene.events))), scene.events, strict=True):
             clauses = self._clauses(event)
-            free = [clause for clause in clauses if all(clause != other for _, other in told)]
-            omitted = len(clauses) == 1 < len(scene.events) and event.told == "character" and rng.random() < LEFT_OUT
-            if free and not (omitted and (told or left)):
-                told.append((event, free[0]))
-        return told
+            free = [clause for clause in clauses if all(clause != other for _, other in mentioned)]
+            omitted = len(clauses) == 1 < len(scene.events) and event.precision == "timbre" and rng.random() < LEFT_OUT
+            if free and not (omitted and (mentioned or left)):
+                mentioned.append((event, free[0]))
+        return mentioned
 
     def _clauses(self, event: Event) -> list[Clause]:
-        """What can be said of an event, the most precise first."""
+        """The clauses that describe an event, the most precise first."""
         sound = self.lexicon.sounds[event.sound]
-        unknown = [] if event.character is None else [character.clause(event.character)]
-        if event.told == "sound":
+        unknown = [] if event.timbre is None else [timbre_clause(event.timbre)]
+        if event.precision == "sound":
             return [sound.clause]
-        family = self.lexicon.families[sound.family].clause if event.told == "family" else None
+        family = self.lexicon.families[sound.family].clause if event.precision == "family" else None
         return ([] if family is None else [family]) + unknown or [sound.clause]
 
     def _event(self, event: Event, clause: Clause, language, rng: random.Random):
@@ -102,10 +102,10 @@ class Grammar:
         )
 
     def _impression(self, scene: Scene, rng: random.Random, template: int | None) -> str:
-        events = [event for event in scene.events if event.told == "sound" or event.tempo is not None]
+        events = [event for event in scene.events if event.precision == "sound" or event.tempo is not None]
         mood = rng.choice(MOOD_WORDS[scene_mood(self.lexicon, replace(scene, events=tuple(events), layout="sequence"))])
         setting = self.lexicon.settings[scene.background or SILENCE]
-        known = [event for event in scene.events if event.told != "character"]
+        known = [event for event in scene.events if event.precision != "timbre"]
         families = dict.fromkeys(self.lexicon.sounds[event.sound].family for event in known)
         foreground = english.join_en([self.lexicon.families[family].sounds for family in families])
         unknown = english.UNKNOWN_FOREGROUND if scene.events else english.NO_FOREGROUND

@@ -1,13 +1,14 @@
-"""How right a caption is about a scene, from its reading."""
+"""How right a caption is about a scene, from its parsed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from training.embedded.audio.captions.reader import Reading
-from training.embedded.audio.world.lexicon import SILENCE, Lexicon
-from training.embedded.audio.world.moods import heard_moods
+from training.embedded.audio.captions.parser import ParsedCaption, load_parser
+from training.embedded.audio.world.lexicon import SILENCE, Lexicon, load_lexicon
+from training.embedded.audio.world.moods import possible_moods
 from training.embedded.audio.world.scene import Scene
+from training.embedded.common.reports import ScoredCaption
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,11 @@ class Score:
         family_precision: of the families it names, those in the scene (0 where it names none).
         background_right: it names the scene's background, or that there is none. None where it does not say.
         count_right: of the short events named rightly, those whose number it has right.
-        mood_right: the mood it names is that of something heard (``moods.heard_moods``).
-        nothing_wrong: every event, family, background and mood it names is the scene's, and all it says of sounds that
-            it cannot name fits one of them; it may leave some out. Number, order and loudness are not judged.
-        telling: nothing is wrong, and it names a sound, a family or the background: a caption that says of anything
-            that it is something is never wrong.
+        mood_right: the mood it names is that of one of the scene's sounds (``moods.possible_moods``).
+        nothing_wrong: every event, family, background and mood it names is the scene's, and every timbre it gives to
+            an unnamed sound fits one of them; it may leave some out. Number, order and loudness are not judged.
+        telling: nothing is wrong, and it names a sound, a family or the background: a caption that names
+            nothing is never wrong.
     """
 
     recall: float
@@ -39,34 +40,39 @@ class Score:
     telling: float
 
 
-def score(lexicon: Lexicon, scene: Scene, reading: Reading) -> Score:
-    """Score one reading; naming an event twice earns nothing more than naming it once."""
+def score(lexicon: Lexicon, scene: Scene, parsed: ParsedCaption) -> Score:
+    """Score one parsed caption; naming an event twice earns nothing more than naming it once."""
     truth = {event.sound: event.times for event in scene.events}
-    named = {sound for sound, _ in reading.events}
+    named = {sound for sound, _ in parsed.events}
     found = named & truth.keys()
     families = {lexicon.sounds[sound].family for sound in truth}
-    known = families & set(reading.families)
+    known = families & set(parsed.families)
     countable = {sound for sound in found if lexicon.sounds[sound].shape == "short"}
-    miscounted = {sound for sound, times in reading.events if times != truth.get(sound)}
-    said = reading.characters
-    background_right = None if reading.background is None else reading.background == (scene.background or SILENCE)
-    mood_right = None if reading.mood is None else reading.mood in heard_moods(lexicon, scene)
+    miscounted = {sound for sound, times in parsed.events if times != truth.get(sound)}
+    background_right = None if parsed.background is None else parsed.background == (scene.background or SILENCE)
+    mood_right = None if parsed.mood is None else parsed.mood in possible_moods(lexicon, scene)
     nothing_wrong = (
         named <= truth.keys()
-        and set(reading.families) <= families
-        and all(any(event.character and one.fits(event.character) for event in scene.events) for one in said)
+        and set(parsed.families) <= families
+        and all(any(event.timbre and one.fits(event.timbre) for event in scene.events) for one in parsed.timbres)
         and background_right is not False
         and mood_right is not False
-        and reading.mode is not None
+        and parsed.mode is not None
     )
     return Score(
         recall=len(found) / len(truth) if truth else float(not named),
         precision=len(found) / len(named) if named else float(not truth),
-        family_recall=len(known) / len(families) if families else float(not reading.families),
-        family_precision=len(known) / len(reading.families) if reading.families else float(not families),
+        family_recall=len(known) / len(families) if families else float(not parsed.families),
+        family_precision=len(known) / len(parsed.families) if parsed.families else float(not families),
         background_right=None if background_right is None else float(background_right),
         count_right=len(countable - miscounted) / len(countable) if countable else None,
         mood_right=None if mood_right is None else float(mood_right),
         nothing_wrong=float(nothing_wrong),
-        telling=float(nothing_wrong and bool(named or reading.families or reading.background)),
+        telling=float(nothing_wrong and bool(named or parsed.families or parsed.background)),
     )
+
+
+def judge(scene: Scene, text: str) -> ScoredCaption:
+    """A caption, parsed and scored."""
+    parsed = load_parser().parse(text)
+    return ScoredCaption(text, parsed.mode, score(load_lexicon(), scene, parsed))

@@ -1,4 +1,4 @@
-"""The recordings scenes are mixed from, split into what training hears and what only the test does."""
+"""The recordings scenes are mixed from, split into those for training and those for the test."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Material:
         return [sound for sound in load_lexicon().events if sound in self._files]
 
     @property
-    def beds(self) -> list[str]:
-        return [sound for sound in load_lexicon().beds if sound in self._files]
+    def backgrounds(self) -> list[str]:
+        return [sound for sound in load_lexicon().backgrounds if sound in self._files]
 
     def recordings(self, sound: str) -> list[Recording]:
         """The recordings of a sound, in the table's order."""

@@ -10,12 +10,12 @@ from typing import Literal, get_args
 
 from training.embedded.audio.world.lexicon import load_lexicon
 from training.embedded.audio.world.scene import Tempo
-from training.embedded.common.packages import BUILD_DIR, Package
-from training.paths import ASSETS
+from training.embedded.common.packages import Package
+from training.paths import ASSETS, BUILD
 
 SOUNDS_CSV = Path(__file__).with_name("sounds.csv")
 PACKAGES_CSV = Path(__file__).with_name("packages.csv")
-SOUNDS_DIR = BUILD_DIR / "sounds"
+SOUNDS_DIR = BUILD / "sounds"
 PACK_DIR = ASSETS / "packs" / "audio"
 INDEX, ATTRIBUTION = "index.csv", "ATTRIBUTION.csv"
 FREE_LICENCES = ("CC0-1.0", "CC-BY-3.0", "MIT")

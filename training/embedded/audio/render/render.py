@@ -1,6 +1,6 @@
 """Mix a scene: events in their order over a background, with the room, the band and the levels of a recording.
 
-A rendered clip comes with *when* each event is heard, which teaches the projector where to look (``align.py``).
+A rendered clip comes with *when* each event is heard, which the projector's alignment learns from.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.embedded.audio.annotation.timbre import Character, character
+from training.embedded.audio.annotation.timbre import Timbre, measure_timbre
 from training.embedded.audio.render.dsp import RATE, faded, loudness, occurrences
 from training.embedded.audio.render.effects import band_limited, pitched, reverberated
 from training.embedded.audio.world.lexicon import Lexicon
@@ -29,8 +29,8 @@ STEP_GAP = (0.32, 0.55)
 EVENT_LEVEL = -20.0
 LEVELS = {"soft": -11.0, "normal": 0.0, "loud": 6.0}
 """Added to ``EVENT_LEVEL``, dB."""
-BED_BELOW = (9.0, 18.0)
-"""A bed lies so many dB below a normal event."""
+BACKGROUND_BELOW = (9.0, 18.0)
+"""A background lies so many dB below a normal event."""
 OVERLAP = 0.55
 """In scenes whose events are heard together, the least share of the shorter one that overlaps the other."""
 
@@ -43,21 +43,21 @@ class Clip:
     """A rendered scene.
 
     Attributes:
-        wave: float32 [N] at ``RATE``.
-        spans: of each event, when it is heard, in seconds.
-        characters: of each event, how it sounds.
+        samples: float32 [N] at ``RATE``.
+        spans: of each event, when it occurs, in seconds.
+        timbres: of each event, how it sounds.
     """
 
-    wave: np.ndarray
+    samples: np.ndarray
     spans: tuple[tuple[Span, ...], ...]
-    characters: tuple[Character, ...]
+    timbres: tuple[Timbre, ...]
 
 
 def render(
     scene: Scene,
     lexicon: Lexicon,
     choose: Callable[[Event, random.Random], np.ndarray],
-    choose_bed: Chooser,
+    choose_background: Chooser,
     rng: random.Random,
     seconds: float = SECONDS,
 ) -> Clip:
@@ -65,7 +65,7 @@ def render(
 
     Args:
         choose: a recording of an event.
-        choose_bed: a recording of a bed.
+        choose_background: a recording of a background.
     """
     noise = np.random.default_rng(rng.getrandbits(48))
     parts = [_event(event, scene, lexicon, choose(event, rng), rng, noise, seconds) for event in scene.events]
@@ -78,9 +78,9 @@ def render(
         mix[at : at + len(part)] += part
         spans.append(tuple((start + a, min(start + b, seconds)) for a, b in inside if start + a < seconds))
     if scene.background is not None:
-        bed = _bed(choose_bed(scene.background, rng), len(mix), rng)
-        below = rng.uniform(*BED_BELOW) if scene.events else rng.uniform(0, 6)
-        mix += _at_level(bed, EVENT_LEVEL - below)
+        background = _background(choose_background(scene.background, rng), len(mix), rng)
+        below = rng.uniform(*BACKGROUND_BELOW) if scene.events else rng.uniform(0, 6)
+        mix += _at_level(background, EVENT_LEVEL - below)
     else:
         mix += (noise.standard_normal(len(mix)) * 10 ** (rng.uniform(-75, -55) / 20)).astype(np.float32)
     if rng.random() < 0.5:
@@ -89,12 +89,12 @@ def render(
     peak = float(np.abs(mix).max())
     if peak > 0.98:
         mix *= 0.98 / peak
-    return Clip(mix, tuple(spans), tuple(_character(*part) for part in parts))
+    return Clip(mix, tuple(spans), tuple(_timbre(*part) for part in parts))
 
 
-def _character(part: np.ndarray, inside: list[Span]) -> Character:
+def _timbre(part: np.ndarray, inside: list[Span]) -> Timbre:
     (start, end), *_ = inside
-    return character(part[round(start * RATE) : round(end * RATE)])
+    return measure_timbre(part[round(start * RATE) : round(end * RATE)])
 
 
 def _at_level(wave: np.ndarray, level: float) -> np.ndarray:
@@ -181,7 +181,7 @@ def looped(wave: np.ndarray, size: int, joint: float = 0.1) -> np.ndarray:
     return out[:size]
 
 
-def _bed(wave: np.ndarray, size: int, rng: random.Random) -> np.ndarray:
+def _background(wave: np.ndarray, size: int, rng: random.Random) -> np.ndarray:
     """``size`` samples from anywhere in an endless repetition of the recording."""
     wave = pitched(wave, rng.uniform(-SEMITONES, SEMITONES))
     if len(wave) > size:

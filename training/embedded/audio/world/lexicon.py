@@ -1,7 +1,7 @@
-"""The sounds the embedded captioner knows, with all that a grammar needs to tell them in two languages.
+"""The sounds the embedded captioner knows, with all that a grammar needs to name them in two languages.
 
 Tables written by hand: ``lexicon.csv`` (a row is one sound: an *event*, an instrument's *music*, *speech*,
-or a *bed*, a continuous background), ``families.csv`` (the broader word each falls under) and ``settings.csv``
+or a continuous *background*), ``families.csv`` (the broader word each falls under) and ``settings.csv``
 (where a recording with a given background seems to be made).
 """
 
@@ -20,7 +20,7 @@ LEXICON_CSV, FAMILIES_CSV, SETTINGS_CSV = (HERE / f"{name}.csv" for name in ("le
 SILENCE = "silence"
 """The setting of a recording without background."""
 
-Kind = Literal["event", "music", "speech", "bed"]
+Kind = Literal["event", "music", "speech", "background"]
 Shape = Literal["short", "long"]
 Mood = Literal["peaceful", "lively", "playful", "busy", "eerie", "tense", "plain"]
 
@@ -99,7 +99,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a recording with ``background`` (a bed's id, or ``silence``) seems to be made: two English phrases."""
+    """Where a recording with ``background`` (the sound's id, or ``silence``) seems to be made: two English phrases."""
 
     background: str
     en: str
@@ -118,8 +118,8 @@ class Lexicon:
         for sound in self.sounds.values():
             if sound.family not in self.families:
                 raise LexiconError(f"sound {sound.id!r}: unknown family {sound.family!r}")
-            if sound.kind == "bed" and sound.id not in self.settings:
-                raise LexiconError(f"bed {sound.id!r} has no row in {SETTINGS_CSV.name}")
+            if sound.kind == "background" and sound.id not in self.settings:
+                raise LexiconError(f"background {sound.id!r} has no row in {SETTINGS_CSV.name}")
         if SILENCE not in self.settings:
             raise LexiconError(f"{SETTINGS_CSV.name} has no row for {SILENCE}")
 
@@ -133,8 +133,8 @@ class Lexicon:
         return self.of_kind("event", "music", "speech")
 
     @property
-    def beds(self) -> tuple[str, ...]:
-        return self.of_kind("bed")
+    def backgrounds(self) -> tuple[str, ...]:
+        return self.of_kind("background")
 
 
 def read_lexicon(sounds: Path = LEXICON_CSV, families: Path = FAMILIES_CSV, settings: Path = SETTINGS_CSV) -> Lexicon:

@@ -8,7 +8,7 @@ from training.embedded.audio.world.scene import Event, Scene
 STRONGEST_FIRST: tuple[Mood, ...] = ("tense", "eerie", "lively", "playful", "busy", "peaceful", "plain")
 """One scream makes a birthday tense; bird song in a workshop leaves it busy."""
 
-# Three English adjectives each. No two moods share one, and no setting holds one: the reader relies on it.
+# Three English adjectives each. No two moods share one, and no setting holds one: the parser relies on it.
 MOOD_WORDS: dict[Mood, tuple[str, ...]] = {
     "tense": ("tense", "alarming", "dramatic"),
     "eerie": ("eerie", "ghostly", "mysterious"),
@@ -21,14 +21,14 @@ MOOD_WORDS: dict[Mood, tuple[str, ...]] = {
 
 
 def event_mood(lexicon: Lexicon, event: Event) -> Mood:
-    """The sound's own mood, but a fast tune is lively and a slow one peaceful, whatever plays it."""
+    """The sound's own mood, but a fast tune is lively and a slow one peaceful on any instrument."""
     if event.tempo is not None:
         return "lively" if event.tempo == "fast" else "peaceful"
     return lexicon.sounds[event.sound].mood
 
 
-def heard_moods(lexicon: Lexicon, scene: Scene) -> set[Mood]:
-    """The moods of all that is heard, any of which a listener may go by; a plain one where nothing is behind it."""
+def possible_moods(lexicon: Lexicon, scene: Scene) -> set[Mood]:
+    """The moods of all the scene's sounds, any of which a caption may name; plain where there is no background."""
     behind: Mood = "plain" if scene.background is None else lexicon.sounds[scene.background].mood
     return {behind, *(event_mood(lexicon, event) for event in scene.events)}
 

@@ -15,17 +15,17 @@ SILENT = 0.3
 """Share of scenes without a background."""
 TOGETHER = 0.45
 MOST_PER_KIND = {"speech": 1, "music": 1}
-"""Two tunes, or two people talking at once, are told apart by nobody."""
+"""Nobody can tell two tunes apart, or two people talking at once."""
 KIND_WEIGHTS = {"event": 0.68, "music": 0.2, "speech": 0.12}
 """Share of events of each kind; there are far fewer voices than noises to choose from."""
 
 
 def sample_scene(
-    rng: random.Random, lexicon: Lexicon, sounds: Sequence[str], beds: Sequence[str], *, most_events: int = 3
+    rng: random.Random, lexicon: Lexicon, sounds: Sequence[str], backgrounds: Sequence[str], *, most_events: int = 3
 ) -> Scene:
-    """Draw one scene of 1 to ``most_events`` of the given sounds, in front of one of the beds or of silence.
+    """Draw one scene of 1 to ``most_events`` of the given sounds, in front of one of the backgrounds or of silence.
 
-    A bed never lies under an event of its own family: rain would hide a drip, birdsong an owl. A tune's tempo is
+    A background never lies under an event of its own family: rain would hide a drip, birdsong an owl. A tune's tempo is
     the recording's and is filled in when one is chosen.
     """
     count = rng.choices(range(1, most_events + 1), EVENT_COUNT_WEIGHTS[:most_events])[0]
@@ -39,7 +39,7 @@ def sample_scene(
         if sound not in chosen and of_kind < MOST_PER_KIND.get(kind, 3):
             chosen.append(sound)
     families = {lexicon.sounds[sound].family for sound in chosen}
-    fitting = [bed for bed in beds if lexicon.sounds[bed].family not in families]
+    fitting = [sound for sound in backgrounds if lexicon.sounds[sound].family not in families]
     background = rng.choice(fitting) if fitting and rng.random() >= SILENT else None
     events = tuple(Event(sound, _times(rng, lexicon, sound, count), _loudness(rng)) for sound in chosen)
     layout: Layout = "together" if count > 1 and rng.random() < TOGETHER else "sequence"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from training.embedded.audio.annotation.timbre import Character
+from training.embedded.audio.annotation.timbre import Timbre
 
 Loudness = Literal["soft", "normal", "loud"]
 Tempo = Literal["slow", "fast"]
 Layout = Literal["sequence", "together"]
-Told = Literal["sound", "family", "character"]
+Precision = Literal["sound", "family", "timbre"]
 MAX_TIMES = 3
 MAX_EVENTS = 3
 
@@ -24,7 +24,7 @@ class Event:
         times: occurrences of a short sound; 1 for a long one.
         loudness: how loud it is.
         tempo: a tune's; None elsewhere or where it is neither slow nor fast.
-        told: how precisely annotators can tell it (``told.py``).
+        told: how precisely annotators can tell it (``annotation/precision.py``).
         character: how it sounds; None in a scene that nobody has rendered.
     """
 
@@ -32,8 +32,8 @@ class Event:
     times: int = 1
     loudness: Loudness = "normal"
     tempo: Tempo | None = None
-    told: Told = "sound"
-    character: Character | None = None
+    precision: Precision = "sound"
+    timbre: Timbre | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.times <= MAX_TIMES:
@@ -42,7 +42,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Scene:
-    """A background (a bed's id, None for silence) and up to three events in order of their onset.
+    """A background (the sound's id, None for silence) and up to three events in order of their onset.
 
     In a ``sequence`` each event ends before the next begins; ``together`` they overlap.
     """

@@ -77,7 +77,7 @@ PLACE_TEMPLATES: dict[int, tuple[str, ...]] = {
     ),
 }
 
-# The same of a picture whose place cannot be told.
+# The same of a picture whose place is unknown.
 PLACELESS_TEMPLATES: dict[int, tuple[str, ...]] = {
     1: (
         "{a} {a.be} {a.where}.",

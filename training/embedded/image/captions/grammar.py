@@ -4,9 +4,9 @@
 - ``en-place``: English, with place, sizes and relations: "On the moon, three apples are beside a small cow."
 - ``fr-place``: the same in French: "Trois pommes à gauche d'une petite vache, sur la lune."
 
-Of a picture whose place cannot be told the latter two say the rest: "A cow is in the middle."
+Of a picture whose place is unknown the latter two describe the rest: "A cow is in the middle."
 
-Every caption is true of its scene and grammatical; ``reader.py`` is the inverse.
+Every caption is true of its scene and grammatical; ``parser.py`` is the inverse.
 """
 
 from __future__ import annotations

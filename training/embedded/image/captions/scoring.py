@@ -1,10 +1,11 @@
-"""How right a caption is about a scene, from its reading."""
+"""How right a caption is about a scene, from its parsed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from training.embedded.image.captions.reader import Reading
+from training.embedded.common.reports import ScoredCaption
+from training.embedded.image.captions.parser import ParsedCaption, load_parser
 from training.embedded.image.world.scene import Scene
 
 
@@ -24,15 +25,21 @@ class Score:
     count_right: float | None
 
 
-def score(scene: Scene, reading: Reading) -> Score:
-    """Score one reading; naming a concept twice earns nothing more than naming it once."""
+def score(scene: Scene, parsed: ParsedCaption) -> Score:
+    """Score one parsed caption; naming a concept twice earns nothing more than naming it once."""
     truth = {thing.concept: thing.count for thing in scene.things}
-    named = {concept for concept, _ in reading.things}
+    named = {concept for concept, _ in parsed.things}
     found = named & truth.keys()
-    miscounted = {concept for concept, count in reading.things if count != truth.get(concept)}
+    miscounted = {concept for concept, count in parsed.things if count != truth.get(concept)}
     return Score(
         recall=len(found) / len(truth),
         precision=len(found) / len(named) if named else 0.0,
-        place_right=reading.place == scene.place,
+        place_right=parsed.place == scene.place,
         count_right=len(found - miscounted) / len(found) if found else None,
     )
+
+
+def judge(scene: Scene, text: str) -> ScoredCaption:
+    """A caption, parsed and scored."""
+    parsed = load_parser().parse(text)
+    return ScoredCaption(text, parsed.mode, score(scene, parsed))

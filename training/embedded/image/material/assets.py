@@ -13,10 +13,9 @@ from typing import Literal
 
 from PIL import Image
 
-from training.embedded.common.packages import BUILD_DIR
 from training.embedded.image.material.sprites import load_sprites
 from training.embedded.image.render.render import Background
-from training.paths import ASSETS
+from training.paths import ASSETS, BUILD
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +84,8 @@ class Material:
 
 def load_material(split: Split) -> Material:
     """Material from the full build where it is there, else, with a warning, from the committed pack."""
-    if (BUILD_DIR / "sprites").is_dir() and (BUILD_DIR / "photos").is_dir():
-        return Material(split, BUILD_DIR)
+    if (BUILD / "sprites").is_dir() and (BUILD / "photos").is_dir():
+        return Material(split, BUILD)
     logger.warning(
         "only the committed pack is used: run `python -m training.embedded.image.material.sprites` and "
         "`python -m training.embedded.image.material.photos` to fetch the training-only packages too"

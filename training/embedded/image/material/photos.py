@@ -23,10 +23,10 @@ import numpy as np
 from PIL import Image
 
 from training.embedded.common.archives import read_member
-from training.embedded.common.packages import BUILD_DIR, FetchError, Package, fetch
+from training.embedded.common.packages import FetchError, Package, fetch
 from training.embedded.image.render import skies
 from training.embedded.image.render.panorama import perspective, read_exr, tone_map
-from training.paths import ASSETS
+from training.paths import ASSETS, BUILD
 
 logger = logging.getLogger(__name__)
 
@@ -309,9 +309,9 @@ def _credit(file: str, source: Source) -> dict[str, str]:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logger.info("%d backgrounds in %s", build_photos(BUILD_DIR / "photos"), BUILD_DIR / "photos")
-    logger.info("%d real photographs in %s", build_real(BUILD_DIR / "real"), BUILD_DIR / "real")
-    total = write_pack(BUILD_DIR, PACK_DIR)
+    logger.info("%d backgrounds in %s", build_photos(BUILD / "photos"), BUILD / "photos")
+    logger.info("%d real photographs in %s", build_real(BUILD / "real"), BUILD / "real")
+    total = write_pack(BUILD, PACK_DIR)
     logger.info("%.1f MB copied to %s", total / 1e6, PACK_DIR)
 
 

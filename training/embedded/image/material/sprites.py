@@ -25,13 +25,13 @@ from typing import Literal, get_args
 import resvg_py
 from PIL import Image
 
-from training.embedded.common.packages import BUILD_DIR, FetchError, Package, fetch
+from training.embedded.common.packages import FetchError, Package, fetch
 from training.embedded.image.world.lexicon import load_lexicon, sprite_concepts
-from training.paths import ASSETS
+from training.paths import ASSETS, BUILD
 
 SPRITES_CSV = Path(__file__).with_name("sprites.csv")
 EXCLUDED_CSV = Path(__file__).with_name("sprites_excluded.csv")
-SPRITES_DIR = BUILD_DIR / "sprites"
+SPRITES_DIR = BUILD / "sprites"
 PACK_DIR = ASSETS / "packs" / "image" / "sprites"
 
 Split = Literal["train", "test"]

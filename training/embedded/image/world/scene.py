@@ -29,7 +29,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """A place (None where it cannot be told) and up to three kinds of objects in it, from left to right."""
+    """A place (None where it is unknown) and up to three kinds of objects in it, from left to right."""
 
     place: str | None
     things: tuple[Thing, ...]

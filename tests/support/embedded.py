@@ -1,0 +1,55 @@
+"""The embedded models with tiny random towers and language models, and folders of their own to build in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel, Qwen2AudioEncoder
+
+from lora_mcl.models import EfficientNetTower, EfficientNetTowerConfig
+from training.embedded.audio.domain import AUDIO
+from training.embedded.audio.material import assets as audio_assets
+from training.embedded.audio.material.recordings import PACK_DIR as AUDIO_PACK
+from training.embedded.audio.whisper import whisper_config
+from training.embedded.build_base import build_base
+from training.embedded.common.domain import Domain, LanguageModelSize, sample_captions
+from training.embedded.image.domain import IMAGE
+from training.embedded.image.material import assets as image_assets
+
+DOMAINS = {"image": IMAGE, "audio": AUDIO}
+TINY = LanguageModelSize(600, hidden_size=32, layers=1, heads=2, kv_heads=1, intermediate_size=48)
+
+
+def tiny_tower(name: str) -> PreTrainedModel:
+    """A random tower: 16 patches of a 64-pixel picture with 5 classes, or Whisper's shape 32 channels wide."""
+    torch.manual_seed(0)
+    if name == "audio":
+        config = whisper_config(layers=1)
+        config.d_model, config.encoder_attention_heads, config.encoder_ffn_dim = 32, 2, 64
+        return Qwen2AudioEncoder(config)
+    widths = {"stem_width": 4, "stage_widths": (4,) * 7, "stage_depths": (1,) * 7, "head_width": 6}
+    return EfficientNetTower(EfficientNetTowerConfig(image_size=64, num_classes=5, tag_dim=3, **widths))
+
+
+def build_tiny(name: str, folder: Path) -> None:
+    """The untrained model with a tiny tower and language model, in ``folder``."""
+    domain = DOMAINS[name]
+    build_base(domain, folder, sample_captions(domain, 150, 0), TINY, tower=tiny_tower(name))
+
+
+def in_folder(name: str, folder: Path) -> Domain:
+    """The domain, building below ``folder`` from the committed pack alone."""
+    return replace(DOMAINS[name], build=folder / "build", assets=folder / "assets", load_material=PACKED[name])
+
+
+def packed_pictures(split: str) -> image_assets.Material:
+    return image_assets.Material(split, image_assets.PACK_DIR)
+
+
+def packed_sounds(split: str) -> audio_assets.Material:
+    return audio_assets.Material(split, AUDIO_PACK)
+
+
+PACKED = {"image": packed_pictures, "audio": packed_sounds}

@@ -1,0 +1,80 @@
+"""What the projector's alignment and the base's training have in common: their command line, Trainer and output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers import TrainingArguments
+
+from lora_mcl.models.base import MediaLanguageModel
+from lora_mcl.trainer.base_trainer import ResumableTrainer
+from training.embedded.build_base import save_half
+from training.embedded.common.domain import StageSettings, stage_parser
+
+SUMMARY = "training.json"
+
+
+def training_parser(description: str | None) -> argparse.ArgumentParser:
+    """``stage_parser`` with the options of a training stage; each is the domain's setting by default."""
+    parser = stage_parser(description)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def settings_from(args: argparse.Namespace, default: StageSettings) -> StageSettings:
+    """The settings with what the command line changes of them."""
+    given = {name: getattr(args, name) for name in ("steps", "batch_size", "learning_rate")}
+    return replace(default, **{name: value for name, value in given.items() if value is not None})
+
+
+def training_arguments(folder: Path, settings: StageSettings, *, warmup: float, seed: int) -> TrainingArguments:
+    """Training arguments of a stage: cosine schedule, the dataset's own order, bf16, two checkpoints in ``folder``.
+
+    Args:
+        warmup: share of the steps.
+    """
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        weight_decay=0.05,
+        warmup_steps=round(warmup * settings.steps),
+        lr_scheduler_type="cosine",
+        optim="adamw_torch_fused",
+        max_grad_norm=1.0,
+        seed=seed,
+        train_sampling_strategy="sequential",
+        logging_steps=25,
+        save_steps=250,
+        save_total_limit=2,
+        bf16=True,
+        dataloader_num_workers=1,
+        remove_unused_columns=False,
+        report_to=["tensorboard"],
+        use_cpu=not torch.cuda.is_available(),
+    )
+
+
+def train_and_save(trainer: ResumableTrainer, model: MediaLanguageModel, folder: Path) -> None:
+    """Train, from the last checkpoint if an earlier run was cut short; write the model and a summary to ``folder``."""
+    started = time.perf_counter()
+    trainer.train_or_resume()
+    save_half(model.model, model.processor, folder)
+    # Of a resumed run, the seconds are those since its last start.
+    summary = {
+        "steps": trainer.args.max_steps,
+        "batch_size": trainer.args.per_device_train_batch_size,
+        "learning_rate": trainer.args.learning_rate,
+        "seed": trainer.args.seed,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

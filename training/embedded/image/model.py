@@ -1,0 +1,73 @@
+"""The image model before any training: EfficientNet-Lite0, LLaVA-NeXT's projector, and a small Llama."""
+
+from __future__ import annotations
+
+from transformers import (
+    LlamaConfig,
+    LlavaNextConfig,
+    LlavaNextForConditionalGeneration,
+    LlavaNextImageProcessorPil,
+    LlavaNextProcessor,
+    PreTrainedTokenizerFast,
+)
+
+from lora_mcl.models.efficientnet import EfficientNetTower
+from training.embedded.common.domain import LanguageModelSize
+
+IMAGE = "<image>"
+IMAGE_MEAN, IMAGE_STD = 127 / 255, 128 / 255
+
+# A user turn is its text and image placeholders; an answer is a new line, the text, and the end token.
+CHAT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}{{ '\\n' }}{% endif %}"
+    "{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}{{ '<image>' }}{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '\\n' }}{% endif %}"
+)
+
+
+def build_model(
+    tokenizer: PreTrainedTokenizerFast, size: LanguageModelSize, tower: EfficientNetTower
+) -> tuple[LlavaNextForConditionalGeneration, LlavaNextProcessor]:
+    """The model, random all over, and its processor, for a tower of that shape."""
+    config = LlavaNextConfig(
+        vision_config=tower.config,
+        text_config=LlamaConfig(**size.config(tokenizer), tie_word_embeddings=True),
+        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+        image_grid_pinpoints=[[tower.config.image_size, tower.config.image_size]],
+        image_seq_length=(tower.config.image_size // tower.config.patch_size) ** 2,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
+        tie_word_embeddings=True,
+    )
+    return LlavaNextForConditionalGeneration(config), make_processor(tokenizer, config)
+
+
+def make_processor(tokenizer: PreTrainedTokenizerFast, config: LlavaNextConfig) -> LlavaNextProcessor:
+    """Return the processor whose image placeholders match the features of a model with ``config``."""
+    side = config.vision_config.image_size
+    image_processor = LlavaNextImageProcessorPil(
+        size={"height": side, "width": side},
+        crop_size={"height": side, "width": side},
+        # Overview and tiles are cut to the tower's size before these two steps.
+        do_resize=False,
+        do_center_crop=False,
+        image_mean=[IMAGE_MEAN] * 3,
+        image_std=[IMAGE_STD] * 3,
+        image_grid_pinpoints=config.image_grid_pinpoints,
+    )
+    return LlavaNextProcessor(
+        image_processor=image_processor,
+        tokenizer=tokenizer,
+        patch_size=config.vision_config.patch_size,
+        vision_feature_select_strategy=config.vision_feature_select_strategy,
+        # The tower's dummy CLS; the "default" strategy drops it again.
+        num_additional_image_tokens=1,
+        image_token=IMAGE,
+        chat_template=CHAT_TEMPLATE,
+    )
