@@ -117,7 +117,7 @@ def test_naming_the_right_thing_in_the_right_slot_costs_least(learner):
 
 
 def test_only_projector_and_embeddings_learn(learner):
-    names = {name for name, _ in learner.trainable()}
+    names = {name for name, _ in learner.trainable_parameters()}
     projector = "model.model.multi_modal_projector.weight"
     assert names == {"scale", "presence.weight", "presence.bias", projector, "model.embeddings.weight"}
 
@@ -125,7 +125,7 @@ def test_only_projector_and_embeddings_learn(learner):
 def test_alignment_learns_what_is_shown_among_noise(learner):
     learner.train()
     directions = torch.randn(2, 8)
-    optimizer = torch.optim.Adam([weight for _, weight in learner.trainable()], lr=1e-2)
+    optimizer = torch.optim.Adam([weight for _, weight in learner.trainable_parameters()], lr=1e-2)
 
     def batch(generator):
         """One telling position of ten, somewhere where the thing may be."""

@@ -28,7 +28,7 @@ from training.embedded.image.world.sampler import sample_scene
 
 def pictures(count: int = 6) -> CachedFeatures:
     rng = random.Random(0)
-    scenes = [sample_scene(rng, ["cat", "bus", "apple"], ["beach", "street"]) for _ in range(count)]
+    scenes = [sample_scene(rng, ["cat", "bus", "apple"], ["beach", "forest"]) for _ in range(count)]
     items = tuple(Item(scene, (320, 320), (row,)) for row, scene in enumerate(scenes))
     array = np.random.default_rng(0).random((count, 16, EfficientNetTowerConfig().hidden_size), dtype=np.float32)
     return CachedFeatures(items, (array,), (0,) * count)
@@ -143,11 +143,11 @@ def test_all_annotators_caption_a_clip_that_is_encoded_once(audio_model):
     ]
     assert loss.item() == pytest.approx(torch.stack(separate).mean().item(), abs=1e-5) and len(separate) == 3
     loss.backward()
-    shared = {name: weight.grad.clone() for name, weight in learner.trainable()}
+    shared = {name: weight.grad.clone() for name, weight in learner.trainable_parameters()}
     assert not any("audio_tower" in name for name in shared)
     learner.zero_grad()
     torch.stack(separate).mean().backward()
-    assert all(torch.allclose(weight.grad, shared[name], atol=1e-6) for name, weight in learner.trainable())
+    assert all(torch.allclose(weight.grad, shared[name], atol=1e-6) for name, weight in learner.trainable_parameters())
 
 
 @torch.no_grad()
