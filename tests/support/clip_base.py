@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from training.embedded.common.tokenizer import train_tokenizer
-from training.embedded.image.build_base import CHAT_TEMPLATE
+from training.embedded.image.model import CHAT_TEMPLATE
 
 CORPUS = ["Three apples and a cow.", "Sur une plage, un hibou est à gauche d'une forêt.", "Caption:"] * 8
 

@@ -90,7 +90,7 @@ def test_the_committed_audio_weights_caption_the_examples_in_their_annotators_wo
     listed = json.loads((domain.examples_dir / "examples.json").read_text(encoding="utf-8"))
     for example, entry in zip(audio_examples.EXAMPLES, listed, strict=True):
         scene, _ = draw(example.split, example.number, packed_sounds(material_split(example.split)))
-        *_, final = captioner.compare(domain.examples_dir / entry["file"])
+        *_, final = embedded_audio_captioner.compare(domain.examples_dir / entry["file"])
         parsed = [parse_caption(text) for text in final.captions("hypothesis")]
         assert [one.mode for one in parsed] == expected, entry["title"]
         right += [score(lexicon, scene, one).nothing_wrong for one in parsed]
