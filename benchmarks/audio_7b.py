@@ -1,4 +1,4 @@
-"""Whether a model of Qwen2-Audio-7B-Instruct's true shape loads and captions on a GPU, how fast, and in what memory.
+"""Load and caption with a model of Qwen2-Audio-7B-Instruct's true shape on a GPU: time and memory.
 
     python -m benchmarks.audio_7b --out assets/results/audio_7b.json
     python -m benchmarks.audio_7b --load-in-4bit --folder build/audio-7b   # keeps the 17 GB written, for another run
@@ -57,7 +57,7 @@ WORDS = ("system\nYou are a helpful assistant.", "user\nAudio 1: ", PROMPT, "ass
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelShape:
     """The fields of the configuration that make the model as large as it is, and how long its captions are."""
 
     audio: dict[str, int]
@@ -66,21 +66,21 @@ class Shape:
 
     def config(self) -> transformers.Qwen2AudioConfig:
         """The model's configuration."""
-        heard = {"num_mel_bins": MEL_BINS, "max_source_positions": 50 * SECONDS}
+        window = {"num_mel_bins": MEL_BINS, "max_source_positions": 50 * SECONDS}
         return transformers.Qwen2AudioConfig(
-            audio_config=transformers.Qwen2AudioEncoderConfig(**self.audio, **heard),
+            audio_config=transformers.Qwen2AudioEncoderConfig(**self.audio, **window),
             text_config=transformers.Qwen2Config(**self.text, max_position_embeddings=8_192, rms_norm_eps=1e-5),
             audio_token_index=SPECIAL_TOKENS.index("<|AUDIO|>"),
         )
 
 
-PUBLISHED = Shape(
+PUBLISHED = ModelShape(
     {"d_model": 1_280, "encoder_layers": 32, "encoder_attention_heads": 20, "encoder_ffn_dim": 5_120},
     {"hidden_size": 4_096, "intermediate_size": 11_008, "num_hidden_layers": 32}
     | {"num_attention_heads": 32, "num_key_value_heads": 32, "vocab_size": 156_032},
     new_tokens=48,
 )
-TINY = Shape(  # 4 bits come in blocks of 64: the language model's widths are multiples of it
+TINY = ModelShape(  # 4 bits come in blocks of 64: the language model's widths are multiples of it
     {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 48},
     {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
     | {"num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 512},
@@ -105,7 +105,7 @@ def processor_of(vocabulary: int) -> transformers.Qwen2AudioProcessor:
     return transformers.Qwen2AudioProcessor(extractor, tokenizer)
 
 
-def build(folder: Path, shape: Shape, device: torch.device) -> None:
+def build(folder: Path, shape: ModelShape, device: torch.device) -> None:
     """Write ``base`` and ``bundle`` into the folder, with random weights in bfloat16, drawn on ``device``."""
     torch.manual_seed(0)
     with made_as(torch.bfloat16, device):
@@ -155,7 +155,7 @@ def caption(captioner: Captioner, clip: AudioClip) -> tuple[Comparison, dict[str
     """The finished comparison, and how long it took."""
     started, events = time.perf_counter(), []
     for comparison in captioner.compare(clip):
-        # The first snapshot comes before anything is heard. The others hold tokens: what computed these is done.
+        # The first snapshot comes before the sound is encoded. The others hold tokens: what computed these is done.
         if comparison.seconds:
             events.append(time.perf_counter())
     return comparison, timing(started, events)

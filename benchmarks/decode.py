@@ -1,4 +1,4 @@
-"""What it costs to fill the page: K hypotheses, beam search and diverse beam search, three ways side by side.
+"""The cost of filling the page with K hypotheses, beam search and diverse beam search, three ways compared.
 
     python -m benchmarks.decode --save                        # and keep the results, in docs/decoding.md too
     python -m benchmarks.decode --save --models llama-100m --hypotheses 3
@@ -40,7 +40,7 @@ from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
 from benchmarks.decode_ways import EXAMPLE, Answer, EngineWay, LlamaShape, PeftWays, Subject, embedded_subject
-from benchmarks.measuring import Stopwatch, peak_memory, spread
+from benchmarks.measuring import Stopwatch, median_and_range, peak_memory
 from lora_mcl import Captioner
 from lora_mcl.adapters import GroupedLoraLinear
 from lora_mcl.bundle.bundle import EMBEDDED_BUNDLE
@@ -94,10 +94,14 @@ def compare(ways: dict[str, Callable[[], Answer]], rounds: int, warm_up: int = 1
     reference = answers[WAYS[0]]
     return {
         way: {
-            "first_seconds": spread([answer.first for answer in own]),
-            "total_seconds": spread([answer.total for answer in own]),
-            "first_times_faster": spread([theirs.first / a.first for theirs, a in zip(reference, own, strict=True)]),
-            "total_times_faster": spread([theirs.total / a.total for theirs, a in zip(reference, own, strict=True)]),
+            "first_seconds": median_and_range([answer.first for answer in own]),
+            "total_seconds": median_and_range([answer.total for answer in own]),
+            "first_times_faster": median_and_range(
+                [theirs.first / a.first for theirs, a in zip(reference, own, strict=True)]
+            ),
+            "total_times_faster": median_and_range(
+                [theirs.total / a.total for theirs, a in zip(reference, own, strict=True)]
+            ),
         }
         for way, own in answers.items()
     }
@@ -153,10 +157,10 @@ def page() -> dict[str, Any]:
         if number:
             first.append(shown)
             total.append(time.perf_counter() - started)
-    return {"first_seconds": spread(first), "total_seconds": spread(total)}
+    return {"first_seconds": median_and_range(first), "total_seconds": median_and_range(total)}
 
 
-def memory_in_a_process_of_its_own(args: argparse.Namespace, model: str, way: str, hypotheses: int) -> dict[str, float]:
+def memory_in_subprocess(args: argparse.Namespace, model: str, way: str, hypotheses: int) -> dict[str, float]:
     """Peak memory of one way, in MiB."""
     command = [sys.executable, "-m", "benchmarks.decode", "--memory-of", way, "--models", model]
     command += ["--hypotheses", str(hypotheses), "--threads", str(args.threads), *llama_arguments(args)]
@@ -193,7 +197,7 @@ def measure(args: argparse.Namespace, model: str, hypotheses: int) -> dict[str, 
 
         ways = compare(ways_of(make), args.rounds, warm_up)
         for way in WAYS:
-            ways[way] |= memory_in_a_process_of_its_own(args, model, way, hypotheses)
+            ways[way] |= memory_in_subprocess(args, model, way, hypotheses)
         return {"ways": ways, "lockstep_time": breakdown(make(), warm_up)}
 
 
@@ -341,7 +345,9 @@ def main(argv: list[str] | None = None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             shape, hypotheses = llama_shape(args), args.hypotheses[0]
             ways = ways_of(lambda: subject_of(args.models[0], hypotheses, Path(folder), shape), (args.memory_of,))
-            print(json.dumps(peak_memory(ways[args.memory_of])))
+            above_model, process = peak_memory(ways[args.memory_of])
+            megabytes = {"above_model_mib": above_model / 2**20, "process_mib": process / 2**20}
+            print(json.dumps({name: round(value, 1) for name, value in megabytes.items()}))
         return
 
     def save(results: dict[str, Any]) -> None:

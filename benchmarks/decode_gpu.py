@@ -1,4 +1,4 @@
-"""What a step of the engine costs on a GPU, against the time that reading the weights takes at best.
+"""The cost of a decoding step on a GPU, against the least time that reading the weights takes.
 
     python -m benchmarks.decode_gpu --out assets/results/decode_gpu.json
     python -m benchmarks.decode_gpu --tiny          # the same on tiny models, on whatever there is
@@ -52,8 +52,8 @@ RANK = 8
 
 
 @dataclass(frozen=True)
-class Size:
-    """What the models are as large as."""
+class ModelShape:
+    """The size of the models and of a request."""
 
     hidden: int = 4096
     intermediate: int = 11_008
@@ -80,13 +80,13 @@ class Size:
         }
 
 
-TINY = Size(64, 96, 2, 2, 128, 160, 24, 12, 6)
+TINY = ModelShape(64, 96, 2, 2, 128, 160, 24, 12, 6)
 # The media towers take no part in a step: they are kept small.
 _CLIP = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 _WHISPER = {"d_model": 32, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
 
 
-def image_model(size: Size) -> PreTrainedModel:
+def image_model(size: ModelShape) -> PreTrainedModel:
     """LLaVA-1.6's shape, but for the tower."""
     text = LlamaConfig(**size.text(size.image_vocabulary))
     vision = CLIPVisionConfig(**_CLIP, image_size=28, patch_size=14)
@@ -99,7 +99,7 @@ def image_model(size: Size) -> PreTrainedModel:
     return LlavaNextForConditionalGeneration(config)
 
 
-def audio_model(size: Size) -> PreTrainedModel:
+def audio_model(size: ModelShape) -> PreTrainedModel:
     """Qwen2-Audio's shape, but for the tower."""
     config = Qwen2AudioConfig(
         audio_config=Qwen2AudioEncoderConfig(**_WHISPER),
@@ -131,7 +131,7 @@ REQUESTS = {"K = 3, beam 3, diverse beam 3": request_page, "K = 8": request_hypo
 
 @contextmanager
 def made_as(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
-    """Inside the block, new parameters are of this kind."""
+    """Create parameters of this type on this device inside the block."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -156,7 +156,7 @@ def bandwidth(device: torch.device, megabytes: int) -> float:
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was told."""
+    """Wait until the device has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -207,7 +207,9 @@ def decode_times(engine: Engine, prompt: EncodedPrompt, requests: list[ColumnReq
     return seconds[0], statistics.median(seconds[2:])
 
 
-def measure(model: PreTrainedModel, positions: int, size: Size, speed: float, kinds: tuple[str, ...]) -> dict[str, Any]:
+def measure(
+    model: PreTrainedModel, positions: int, size: ModelShape, speed: float, kinds: tuple[str, ...]
+) -> dict[str, Any]:
     """All requests at all accelerations on one model."""
     device, dtype = model.device, model.dtype
     cases: dict[str, Any] = {}
@@ -276,7 +278,7 @@ def main(argv: list[str] | None = None) -> int:
         print("There is no CUDA device. --tiny runs the same on tiny models, on the CPU.")
         return 2
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    size = TINY if args.tiny else Size()
+    size = TINY if args.tiny else ModelShape()
     speed = bandwidth(device, 16 if args.tiny else 2048)
     results: dict[str, Any] = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",

@@ -1,4 +1,4 @@
-"""What the decoding benchmarks measure with: medians with spread, peak memory, exclusive time by part."""
+"""Measures of the benchmarks: median and range, peak memory, exclusive time by part."""
 
 from __future__ import annotations
 
@@ -9,22 +9,32 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from torch import nn
 
 
-def spread(values: Sequence[float], digits: int = 4) -> dict[str, float]:
+def median_and_range(values: Sequence[float], digits: int = 4) -> dict[str, float]:
     """Median, least and most."""
     chosen = {"median": statistics.median(values), "least": min(values), "most": max(values)}
     return {name: round(value, digits) for name, value in chosen.items()}
 
 
-def peak_memory(run: Callable[[], object]) -> dict[str, float]:
-    """MiB that a call holds at its peak, above what is held before it, and in all. Needs Linux."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is held now
+def peak_memory(run: Callable[[], object], device: str = "cpu") -> tuple[int, int]:
+    """Bytes in use at the peak of a call: above what was in use before it, and in all.
+
+    Of the process' resident set on the CPU (needs Linux), of allocated memory on a GPU.
+    """
+    if device != "cpu":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        peak = torch.cuda.max_memory_allocated()
+        return peak - before, peak
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is in use now
     before = _resident("VmRSS")
     run()
     peak = _resident("VmHWM")
-    return {"above_model_mib": round((peak - before) / 2**20, 1), "process_mib": round(peak / 2**20, 1)}
+    return peak - before, peak
 
 
 def _resident(name: str) -> int:
@@ -34,7 +44,7 @@ def _resident(name: str) -> int:
 
 
 class Stopwatch:
-    """Exclusive wall-clock time of nested parts: a part's clock stands still while a part inside it runs."""
+    """Exclusive wall-clock time of nested parts: a part's clock stops while a part inside it runs."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -68,7 +78,7 @@ class Stopwatch:
 
     @contextmanager
     def watching(self, model: nn.Module, part_of: Callable[[str, nn.Module], str | None]) -> Iterator[None]:
-        """Time every module's forward as the part that ``part_of(name, module)`` says, if it says one."""
+        """Time every module's forward as the part that ``part_of(name, module)`` names, if it names one."""
         hooks = []
         for name, module in model.named_modules():
             if part := part_of(name, module):

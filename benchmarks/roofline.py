@@ -1,4 +1,4 @@
-"""What a training step costs at a model's true shape: an estimate by counting, not a measurement.
+"""Estimated cost of a training step at a model's true shape, by counting operations and bytes; not a measurement.
 
     python -m benchmarks.roofline                       # assets/results/train_7b.json
 
@@ -33,8 +33,8 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class Shape:
-    """A language model, what it reads of one example, and its adapters.
+class Workload:
+    """A language model, the length of an example, and its adapters.
 
     Attributes:
         layers, hidden, intermediate, key_value, vocab: of the decoder; ``key_value`` is the width of keys and values.
@@ -99,7 +99,7 @@ _WHISPER = {
     "tower_operations": 32 * (2 * 1500 * (4 * 1280**2 + 2 * 1280 * 5120) + 4 * 1500**2 * 1280),
 }
 SHAPES = (
-    Shape(
+    Workload(
         "LLaVA-1.6-vicuna-7B, TextCaps",
         32,
         4096,
@@ -109,13 +109,13 @@ SHAPES = (
         prompt=2160 + 40,
         tower_weights=324_000_000,
     ),
-    Shape("Qwen2-Audio-7B, AudioCaps", 32, 4096, 11008, 4096, 156_032, prompt=250 + 40, modules=5, **_WHISPER),
-    Shape("Qwen2-Audio-7B, Clotho", 32, 4096, 11008, 4096, 156_032, prompt=750 + 40, modules=5, **_WHISPER),
+    Workload("Qwen2-Audio-7B, AudioCaps", 32, 4096, 11008, 4096, 156_032, prompt=250 + 40, modules=5, **_WHISPER),
+    Workload("Qwen2-Audio-7B, Clotho", 32, 4096, 11008, 4096, 156_032, prompt=750 + 40, modules=5, **_WHISPER),
 )
 
 
 def step(
-    shape: Shape, gpu: Gpu, hypotheses: int, backward: Backward, batch: int, checkpointing: bool
+    shape: Workload, gpu: Gpu, hypotheses: int, backward: Backward, batch: int, checkpointing: bool
 ) -> dict[str, Any]:
     """One step: operations, seconds, positions a second, memory in GiB. Positions are counted once whatever K.
 

@@ -1,4 +1,4 @@
-"""What one training step of K hypotheses costs: two baselines and our three ways, side by side in one run.
+"""The cost of one training step of K hypotheses: two baselines and our three ways, compared in one run.
 
     python -m benchmarks.train_step --out assets/results/train_step.json
     python -m benchmarks.train_step --device cuda --dtype bfloat16 --layers 32 --hidden 4096 --heads 32 --batch 1
@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from benchmarks.measuring import peak_memory
 from benchmarks.training_baselines import GroupedConvolutionLora, SequentialLora, replace_linears
 from lora_mcl.adapters import LANGUAGE_MODEL_LINEARS, AdapterSpec, AdapterStack
 from lora_mcl.loss import mean_token_nll
@@ -55,7 +56,7 @@ Step = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Shape:
+class Workload:
     """The model and the batch. Defaults: a small model, a picture's worth of prompt, a caption of 24 tokens."""
 
     layers: int = 8
@@ -91,21 +92,21 @@ class Shape:
         return Batch({"input_ids": ids.to(self.device)}, labels.to(self.device))
 
 
-def prepare(way: str, shape: Shape, hypotheses: int) -> Step:
+def prepare(way: str, workload: Workload, hypotheses: int) -> Step:
     """Build a model for one way; the step that is returned trains it and gives the loss."""
-    model, examples = shape.model(), shape.examples()
+    model, examples = workload.model(), workload.examples()
     scaling = 2.0
     if way in ("sequential", "grouped-convolution"):
-        spec = AdapterSpec("any", shape.rank, scaling * shape.rank)
+        spec = AdapterSpec("any", workload.rank, scaling * workload.rank)
         kind = SequentialLora if way == "sequential" else GroupedConvolutionLora
         layers = replace_linears(
-            model, list(spec.layers(model)), kind, count=hypotheses, rank=shape.rank, scaling=scaling
+            model, list(spec.layers(model)), kind, count=hypotheses, rank=workload.rank, scaling=scaling
         )
-        model.to(shape.device)
+        model.to(workload.device)
         loss = sequential_loss if way == "sequential" else grouped_loss
         return training_step(model, lambda: loss(model, layers, examples, hypotheses))
     specs = [
-        AdapterSpec(f"hypothesis-{k}", shape.rank, scaling * shape.rank, target_modules=LANGUAGE_MODEL_LINEARS)
+        AdapterSpec(f"hypothesis-{k}", workload.rank, scaling * workload.rank, target_modules=LANGUAGE_MODEL_LINEARS)
         for k in range(hypotheses)
     ]
     stack = AdapterStack.attach(model, specs)
@@ -160,9 +161,9 @@ def every_logit_loss(stack: AdapterStack, examples: Batch, hypotheses: int) -> T
     return weighted_loss(nll, winner_takes_all(nll))
 
 
-def time_ways(shape: Shape, hypotheses: int, rounds: int) -> dict[str, list[float]]:
+def time_ways(workload: Workload, hypotheses: int, rounds: int) -> dict[str, list[float]]:
     """Milliseconds of each way's step, one per round, after a round to warm up."""
-    steps = {way: prepare(way, shape, hypotheses) for way in WAYS}
+    steps = {way: prepare(way, workload, hypotheses) for way in WAYS}
     times: dict[str, list[float]] = {way: [] for way in WAYS}
     for number in tqdm(range(rounds + 1), desc=f"K = {hypotheses}"):
         for way, step in steps.items():
@@ -173,30 +174,15 @@ def time_ways(shape: Shape, hypotheses: int, rounds: int) -> dict[str, list[floa
     return times
 
 
-def measure_memory(way: str, shape: Shape, hypotheses: int) -> dict[str, float]:
-    """MiB of one step in this process: above what was held before it, and in all. On a CPU this needs Linux."""
-    step = prepare(way, shape, hypotheses)
-    if shape.device == "cpu":
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is held now
-        before = resident("VmRSS")
-        step()
-        peak = resident("VmHWM")
-    else:
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        step()
-        peak = torch.cuda.max_memory_allocated()
-    return {"step_mib": (peak - before) / 2**20, "peak_mib": peak / 2**20}
+def measure_memory(way: str, workload: Workload, hypotheses: int) -> dict[str, float]:
+    """MiB of one step in this process: above what was in use before it, and in all."""
+    step = prepare(way, workload, hypotheses)
+    above, peak = peak_memory(step, workload.device)
+    return {"step_mib": above / 2**20, "peak_mib": peak / 2**20}
 
 
-def resident(name: str) -> int:
-    """Bytes of the resident set, now ("VmRSS") or at its peak ("VmHWM")."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
-
-
-def memory_in_a_process_of_its_own(way: str, shape: Shape, hypotheses: int, threads: int) -> dict[str, float]:
-    options = [f"--{name}={value}" for name, value in asdict(shape).items()]
+def memory_in_subprocess(way: str, workload: Workload, hypotheses: int, threads: int) -> dict[str, float]:
+    options = [f"--{name}={value}" for name, value in asdict(workload).items()]
     command = [sys.executable, "-m", "benchmarks.train_step", *options, f"--threads={threads}"]
     done = subprocess.run(
         [*command, "--memory-of", way, "--hypotheses", str(hypotheses)], capture_output=True, text=True, check=True
@@ -215,23 +201,23 @@ def summary(times: list[float], reference: list[float]) -> dict[str, Any]:
     }
 
 
-def benchmark(shape: Shape, counts: list[int], rounds: int, threads: int) -> dict[str, Any]:
+def benchmark(workload: Workload, counts: list[int], rounds: int, threads: int) -> dict[str, Any]:
     """The whole table."""
     cases: dict[str, Any] = {}
     for hypotheses in counts:
-        times = time_ways(shape, hypotheses, rounds)
+        times = time_ways(workload, hypotheses, rounds)
         cases[str(hypotheses)] = {way: summary(times[way], times[REFERENCE]) for way in WAYS}
     for hypotheses in counts:
         row = cases[str(hypotheses)]
         for way in tqdm(WAYS, desc=f"memory, K = {hypotheses}"):
             row[way] |= {
                 name: round(value, 1)
-                for name, value in memory_in_a_process_of_its_own(way, shape, hypotheses, threads).items()
+                for name, value in memory_in_subprocess(way, workload, hypotheses, threads).items()
             }
         for way in WAYS:
             row[way]["memory_share"] = round(row[way]["step_mib"] / row[REFERENCE]["step_mib"], 3)
     return {
-        "shape": asdict(shape),
+        "shape": asdict(workload),
         "reference": REFERENCE,
         "rounds": rounds,
         "threads": threads,
@@ -256,7 +242,7 @@ def table(results: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for option in fields(Shape):
+    for option in fields(Workload):
         parser.add_argument(f"--{option.name}", type=type(option.default), default=option.default)
     parser.add_argument("--hypotheses", type=int, nargs="+", default=[1, 3, 5, 8])
     parser.add_argument("--rounds", type=int, default=5)
@@ -265,11 +251,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--memory-of", choices=WAYS, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    shape = Shape(**{option.name: getattr(args, option.name) for option in fields(Shape)})
+    workload = Workload(**{option.name: getattr(args, option.name) for option in fields(Workload)})
     if args.memory_of:
-        print(json.dumps(measure_memory(args.memory_of, shape, args.hypotheses[0])))
+        print(json.dumps(measure_memory(args.memory_of, workload, args.hypotheses[0])))
         return
-    results = benchmark(shape, args.hypotheses, args.rounds, args.threads)
+    results = benchmark(workload, args.hypotheses, args.rounds, args.threads)
     print(table(results))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Two ways to train K adapters that the benchmark compares with, re-implemented as briefly as they go.
+"""Baselines of the training benchmark: two other ways to train K adapters, re-implemented in short.
 
 ``GroupedConvolutionLora`` is how the authors' code lays K adapters out (a batch repeated K times, the K copies of one
 example side by side, and two convolutions of kernel 1 with K groups); ``SequentialLora`` is K plain adapters, of which

@@ -10,15 +10,15 @@ from torch import nn
 
 from benchmarks import decode, decode_gpu
 from benchmarks.decode_ways import LlamaShape
-from benchmarks.measuring import Stopwatch, peak_memory, spread
+from benchmarks.measuring import Stopwatch, median_and_range, peak_memory
 from lora_mcl.adapters import AdapterSpec, AdapterStack
 from lora_mcl.decoding import ColumnRequest, Greedy
 
 TINY = LlamaShape(32, 64, 2, 2, vocab_size=48, prompt_tokens=10, max_new_tokens=5, rank=2)
 
 
-def test_spread():
-    assert spread([3.0, 1.0, 2.0, 10.0]) == {"median": 2.5, "least": 1.0, "most": 10.0}
+def test_median_and_range():
+    assert median_and_range([3.0, 1.0, 2.0, 10.0]) == {"median": 2.5, "least": 1.0, "most": 10.0}
 
 
 def test_the_stopwatch_stops_for_what_is_inside(monkeypatch):
@@ -44,9 +44,9 @@ def test_the_stopwatch_stops_for_what_is_inside(monkeypatch):
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
 def test_peak_memory_is_that_of_the_call():
-    found = peak_memory(lambda: torch.zeros(64 * 2**20, dtype=torch.uint8).add_(1))
-    assert 60 < found["above_model_mib"] < 200
-    assert found["process_mib"] > found["above_model_mib"]
+    above, peak = peak_memory(lambda: torch.zeros(64 * 2**20, dtype=torch.uint8).add_(1))
+    assert 60 < above / 2**20 < 200
+    assert peak > above
 
 
 def test_the_ways_write_the_same_and_are_compared_round_by_round(tmp_path):
@@ -162,7 +162,7 @@ def test_the_decode_command(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(decode, "RESULTS", tmp_path / "decode.json")
     monkeypatch.setattr(decode, "GUIDE", tmp_path / "guide.md")
     # One process of its own shows that it works.
-    monkeypatch.setattr(decode, "memory_in_a_process_of_its_own", cache_first(decode.memory_in_a_process_of_its_own))
+    monkeypatch.setattr(decode, "memory_in_subprocess", cache_first(decode.memory_in_subprocess))
     decode.GUIDE.write_text("Fast.\n<!-- decode -->\n<!-- /decode -->\n")
     words = "--models llama-100m-upper-half --hypotheses 2 --rounds 1 --layers 2 --hidden 64 --prompt 8 --new 3 --save"
     decode.main([*words.split(), "--threads", str(torch.get_num_threads())])

@@ -12,7 +12,7 @@ from benchmarks.roofline import (
     RESULTS,
     SHAPES,
     Gpu,
-    Shape,
+    Workload,
     estimate,
     step,
 )
@@ -27,7 +27,7 @@ def test_sizes_are_those_of_the_published_models():
 
 
 def test_operations_are_those_of_a_forward_pass():
-    shape = Shape("tiny", 2, 64, 128, 64, 100, prompt=20, caption=4, rank=4, modules=7)
+    shape = Workload("tiny", 2, 64, 128, 64, 100, prompt=20, caption=4, rank=4, modules=7)
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=100, **sizes, attn_implementation="eager"))
     stack = AdapterStack.attach(model, [AdapterSpec("one", 4, 8.0)])

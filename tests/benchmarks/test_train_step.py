@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from benchmarks import train_step
-from benchmarks.train_step import Shape, summary
+from benchmarks.train_step import Workload, summary
 from benchmarks.training_baselines import GroupedConvolutionLora, SequentialLora, replace_linears
 from lora_mcl.adapters import AdapterSpec, AdapterStack
 from lora_mcl.objectives import ObjectiveOptions
 from lora_mcl.trainer import MultipleChoiceLearner
 
-TINY = Shape(layers=1, hidden=32, heads=2, vocab=50, tokens=12, caption=4, batch=2, rank=2)
+TINY = Workload(layers=1, hidden=32, heads=2, vocab=50, tokens=12, caption=4, batch=2, rank=2)
 K = 3
 
 
@@ -71,19 +71,17 @@ def test_a_ratio_is_taken_within_each_round():
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads the peak from Linux")
 def test_memory_of_a_step_is_its_own():
-    shape = Shape(layers=1, hidden=32, heads=2, vocab=4000, tokens=64, caption=8, batch=8, rank=2)
+    shape = Workload(layers=1, hidden=32, heads=2, vocab=4000, tokens=64, caption=8, batch=8, rank=2)
     logits = 4 * 8 * 64 * 4000 * 4 / 2**20  # K rows of each example, float32
     whole, sampled = (
-        train_step.memory_in_a_process_of_its_own(way, shape, 4, threads=1) for way in ("all, every logit", "sampled")
+        train_step.memory_in_subprocess(way, shape, 4, threads=1) for way in ("all, every logit", "sampled")
     )
     assert 2 * logits < whole["step_mib"] < whole["peak_mib"]
     assert 0 < sampled["step_mib"] < 0.5 * whole["step_mib"]
 
 
 def test_the_table_has_every_way(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(
-        train_step, "memory_in_a_process_of_its_own", lambda *case: {"step_mib": 2.0, "peak_mib": 300.0}
-    )
+    monkeypatch.setattr(train_step, "memory_in_subprocess", lambda *case: {"step_mib": 2.0, "peak_mib": 300.0})
     options = [f"--{name}={getattr(TINY, name)}" for name in ("layers", "hidden", "heads", "vocab", "tokens")]
     options += ["--caption=4", "--batch=2", "--rank=2", "--hypotheses", "1", "2", "--rounds=1", "--threads=1"]
     train_step.main([*options, "--out", str(tmp_path / "result.json")])

@@ -1,4 +1,4 @@
-"""The experiments' machinery: arms, budgets of seconds, what is kept, summaries, and one short run on Markov chains."""
+"""The ablations: variants, budgets of seconds, finished runs, summaries, and one short run on Markov chains."""
 
 import json
 
@@ -11,26 +11,26 @@ from training.experiments.ablations import image, markov
 from training.experiments.ablations.figures import draw
 from training.experiments.ablations.variants import (
     SAMPLED,
-    Arm,
+    Variant,
     report,
-    run_arms,
+    run_variants,
     summary,
     table,
     write,
 )
 
 WTA = ObjectiveOptions("wta")
-ARMS = {
-    "whole": Arm("speed", WTA),
-    "cheap": Arm("speed", WTA, step=SAMPLED),
-    "cheap, same seconds": Arm("speed", WTA, step=SAMPLED, seconds_of=("whole", "cheap")),
+VARIANTS = {
+    "whole": Variant("speed", WTA),
+    "cheap": Variant("speed", WTA, step=SAMPLED),
+    "cheap, same seconds": Variant("speed", WTA, step=SAMPLED, seconds_of=("whole", "cheap")),
 }
 
 
 def fake_train(calls):
-    def train(name, arm, seed, steps):
+    def train(name, variant, seed, steps):
         calls.append((name, seed, steps))
-        seconds = steps * (0.5 if arm.step == SAMPLED else 1.0)
+        seconds = steps * (0.5 if variant.step == SAMPLED else 1.0)
         loss = 1.0 + seed
         curve = [{"step": steps, "seconds": seconds, "loss": loss}]
         return {"seed": seed, "steps": steps, "seconds": seconds, "test": {"loss": loss, "wins": [1]}, "curve": curve}
@@ -38,26 +38,26 @@ def fake_train(calls):
     return train
 
 
-def test_arms_by_seconds_take_as_long_as_the_whole_step_and_finished_runs_are_kept(tmp_path):
+def test_variants_by_seconds_take_as_long_as_the_whole_step_and_finished_runs_are_kept(tmp_path):
     calls = []
-    runs = run_arms(ARMS, range(2), 10, tmp_path, fake_train(calls))
+    runs = run_variants(VARIANTS, range(2), 10, tmp_path, fake_train(calls))
     expected = [("whole", 10), ("cheap", 10), ("cheap, same seconds", 20)]
     assert calls == [(name, seed, steps) for seed in range(2) for name, steps in expected]
     assert [run["seconds"] for run in runs["cheap, same seconds"]] == [10.0, 10.0]
     again = []
-    assert run_arms(ARMS, range(2), 10, tmp_path, fake_train(again)) == runs and again == []
-    run_arms(ARMS, range(2), 11, tmp_path, fake_train(again))  # other arguments: run again
+    assert run_variants(VARIANTS, range(2), 10, tmp_path, fake_train(again)) == runs and again == []
+    run_variants(VARIANTS, range(2), 11, tmp_path, fake_train(again))  # other arguments: run again
     assert len(again) == 6
 
 
 def test_results_by_hand(tmp_path):
-    runs = run_arms(ARMS, range(2), 10, tmp_path / "kept", fake_train([]))
+    runs = run_variants(VARIANTS, range(2), 10, tmp_path / "kept", fake_train([]))
     assert summary(runs["whole"]) == {
         "seconds": {"mean": 10.0, "std": 0.0},
         "steps": {"mean": 10.0, "std": 0.0},
         "loss": {"mean": 1.5, "std": 0.5},
     }
-    result = report(ARMS, runs, {"steps": 10, "batch_size": 4})
+    result = report(VARIANTS, runs, {"steps": 10, "batch_size": 4})
     write(result, tmp_path / "result.json")
     assert json.loads((tmp_path / "result.json").read_text()) == json.loads(json.dumps(result))
     text = table(result, ["loss", "steps"])
@@ -67,14 +67,14 @@ def test_results_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize("experiment", [markov, image])
-def test_every_arm_can_be_run(experiment):
-    """Arms that go by seconds name earlier arms, and shares are a distribution over the modes."""
+def test_every_variant_can_be_run(experiment):
+    """Variants that go by seconds name earlier variants, and shares are a distribution over the modes."""
     earlier = []
-    for name, arm in experiment.ARMS.items():
-        assert set(arm.seconds_of or ()) <= set(earlier)
-        assert arm.shares is None or sum(arm.shares) == pytest.approx(1)
+    for name, variant in experiment.VARIANTS.items():
+        assert set(variant.seconds_of or ()) <= set(earlier)
+        assert variant.shares is None or sum(variant.shares) == pytest.approx(1)
         earlier.append(name)
-    assert len({markov.ARMS[name].question for name in markov.ARMS}) == 4
+    assert len({markov.VARIANTS[name].question for name in markov.VARIANTS}) == 4
 
 
 def test_chains_come_as_often_as_asked():
@@ -90,8 +90,8 @@ def test_a_short_run_on_markov_chains(monkeypatch):
     monkeypatch.setattr(markov, "TEST_SIZE", 60)
     monkeypatch.setattr(markov, "BATCH", 8)
     monkeypatch.setattr(markov, "CURVE_EVERY", 2)
-    arm = Arm("any", markov.GATE, 2, step=SAMPLED, dropout=0.1, balance="estimated", shares=(0.6, 0.3, 0.1))
-    one, two = (markov.train("any", arm, 1, 3) for _ in range(2))
+    variant = Variant("any", markov.GATE, 2, step=SAMPLED, dropout=0.1, balance="estimated", shares=(0.6, 0.3, 0.1))
+    one, two = (markov.train("any", variant, 1, 3) for _ in range(2))
     assert [point["step"] for point in one["curve"]] == [2, 3]
     assert one["test"] == two["test"]
     assert 0 < one["test"]["excess"] < one["test"]["loss"]

@@ -8,16 +8,16 @@ from training.embedded.common.tables import filled
 from training.experiments.ablations import image, markov
 from training.experiments.ablations.card import DOCUMENT, RESULTS, passages
 
-DATA = {"markov": markov.ARMS, "image": image.ARMS}
+DATA = {"markov": markov.VARIANTS, "image": image.VARIANTS}
 
 
-def arms(data):
+def variants(data):
     result = json.loads((RESULTS / f"method-{data}.json").read_text(encoding="utf-8"))
     return result["arms"]
 
 
-def mean(data, arm, figure):
-    return arms(data)[arm]["summary"][figure]["mean"]
+def mean(data, variant, figure):
+    return variants(data)[variant]["summary"][figure]["mean"]
 
 
 def test_every_figure_of_the_document_comes_from_the_results():
@@ -26,10 +26,10 @@ def test_every_figure_of_the_document_comes_from_the_results():
 
 
 @pytest.mark.parametrize("data", DATA)
-def test_every_arm_was_run_with_three_seeds(data):
-    found = arms(data)
+def test_every_variant_was_run_with_three_seeds(data):
+    found = variants(data)
     assert set(found) == set(DATA[data])
-    assert all([run["seed"] for run in arm["runs"]] == [0, 1, 2] for arm in found.values())
+    assert all([run["seed"] for run in variant["runs"]] == [0, 1, 2] for variant in found.values())
 
 
 def test_the_sampled_gradient_learns_as_well():

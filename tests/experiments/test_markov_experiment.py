@@ -143,10 +143,10 @@ def test_gates_on_tokens_and_on_transitions_are_compared(tmp_path):
     result = gate.compare([same_tokens], 2, tmp_path, options=options, test_size=60)
     gate.write(result, tmp_path / "gate.json")
     assert json.loads((tmp_path / "gate.json").read_text()) == json.loads(json.dumps(result))
-    arms = result["results"]["same-tokens"]
-    assert arms.keys() == gate.ARMS.keys()
-    assert [len(arms[name].get("gate_accuracy", {}).get("runs", ())) for name in arms] == [0, 0, 2, 2]
-    for figures in arms.values():
+    variants = result["results"]["same-tokens"]
+    assert variants.keys() == gate.VARIANTS.keys()
+    assert [len(variants[name].get("gate_accuracy", {}).get("runs", ())) for name in variants] == [0, 0, 2, 2]
+    for figures in variants.values():
         assert figures["loss"]["mean"] == pytest.approx(sum(figures["loss"]["runs"]) / 2, abs=1e-4)
 
 

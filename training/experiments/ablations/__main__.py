@@ -1,4 +1,4 @@
-"""Answer the method's open questions by experiment, three seeds each.
+"""Ablations: the method's open questions by experiment, three seeds each.
 
     python -m training.experiments.ablations markov
     python -m training.experiments.ablations image    # needs the base and the cached features of the image model
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from training.experiments.ablations.figures import draw
-from training.experiments.ablations.variants import report, run_arms, table, write
+from training.experiments.ablations.variants import report, run_variants, table, write
 from training.paths import BUILD, RESULTS
 
 RESULTS_DIR = RESULTS
@@ -29,8 +29,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", choices=sorted(COLUMNS))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, help="of the arms that do not go by seconds")
-    parser.add_argument("--only", nargs="+", metavar="ARM", help="these arms, by name")
+    parser.add_argument("--steps", type=int, help="of the variants that do not go by seconds")
+    parser.add_argument("--only", nargs="+", metavar="VARIANT", help="these variants, by name")
     parser.add_argument("--out", type=Path, default=RESULTS_DIR)
     args = parser.parse_args()
     # Imported here, so that each experiment needs only its own data.
@@ -38,17 +38,17 @@ def main() -> None:
         from training.experiments.ablations import markov as experiment
     else:
         from training.experiments.ablations import image as experiment
-    arms = experiment.ARMS
+    variants = experiment.VARIANTS
     if args.only:
-        if unknown := set(args.only) - set(arms):
-            parser.error(f"no arm {', '.join(sorted(unknown))}; there are: {'; '.join(arms)}")
-        arms = {name: arm for name, arm in arms.items() if name in args.only}
-        if missing := {other for arm in arms.values() for other in arm.seconds_of or ()} - set(arms):
+        if unknown := set(args.only) - set(variants):
+            parser.error(f"no variant {', '.join(sorted(unknown))}; there are: {'; '.join(variants)}")
+        variants = {name: variant for name, variant in variants.items() if name in args.only}
+        if missing := {other for variant in variants.values() for other in variant.seconds_of or ()} - set(variants):
             parser.error(f"also needed for its seconds: {', '.join(sorted(missing))}")
     torch.set_num_threads(experiment.THREADS)
     steps = args.steps or experiment.STEPS
     kept = BUILD / "experiments" / f"{args.data}-runs"
-    runs = run_arms(arms, range(args.seeds), steps, kept, experiment.train)
+    runs = run_variants(variants, range(args.seeds), steps, kept, experiment.train)
     settings = {
         "data": args.data,
         "steps": steps,
@@ -56,7 +56,7 @@ def main() -> None:
         "learning_rate": experiment.LEARNING_RATE,
         "threads": torch.get_num_threads(),
     }
-    result = report(arms, runs, settings)
+    result = report(variants, runs, settings)
     write(result, args.out / f"method-{args.data}.json")
     draw(result, args.out / f"method-{args.data}.png")
     print(table(result, COLUMNS[args.data]))

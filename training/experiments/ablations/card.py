@@ -9,6 +9,7 @@ import json
 
 from training.embedded.common.tables import filled, percent, table
 from training.experiments.ablations.variants import SAME
+from training.experiments.statistics import mean_and_std_text
 from training.paths import RESULTS, ROOT
 
 DOCUMENT = ROOT / "docs" / "experiments.md"
@@ -19,29 +20,29 @@ COLUMNS = {
 SHARES = ("accuracy", "stability")
 
 
-def arms(data: str) -> str:
-    """One row per arm, under the question that it helps to answer: mean ± deviation over seeds."""
+def variants(data: str) -> str:
+    """One row per variant, under the question that it helps to answer: mean ± deviation over seeds."""
     result = json.loads((RESULTS / f"method-{data}.json").read_text(encoding="utf-8"))
     rows, question = [], None
-    for name, arm in result["arms"].items():
-        asked = arm["options"]["question"]
-        summary = arm["summary"]
+    for name, variant in result["arms"].items():
+        asked = variant["options"]["question"]
+        summary = variant["summary"]
         steps = f"{summary['steps']['mean']:.0f}"
-        cells = [spread(key, summary[key]) for key in COLUMNS[data]]
-        # Only these arms are compared by time.
+        cells = [cell(key, summary[key]) for key in COLUMNS[data]]
+        # Only these variants are compared by time.
         seconds = f"{summary['seconds']['mean']:.0f}" if asked == SAME else ""
         rows.append([asked if asked != question else "", name, steps, *cells, seconds])
         question = asked
-    return table(["question", "arm", "steps", *COLUMNS[data].values(), "seconds"], rows)
+    return table(["question", "variant", "steps", *COLUMNS[data].values(), "seconds"], rows)
 
 
-def spread(key: str, value: dict[str, float]) -> str:
+def cell(key: str, value: dict[str, float]) -> str:
     """Mean ± standard deviation of one figure."""
     if key in SHARES:
         return f"{percent(value['mean'])} ± {100 * value['std']:.1f}"
     if key == "used":
         return f"{value['mean']:.1f}"
-    return f"{value['mean']:.4f} ± {value['std']:.4f}"
+    return mean_and_std_text(value)
 
 
 def step_costs() -> str:
@@ -67,7 +68,7 @@ def step_costs() -> str:
 
 def passages() -> dict[str, str]:
     """Every generated passage, by the name its markers carry."""
-    return {"markov": arms("markov"), "image": arms("image"), "step": step_costs()}
+    return {"markov": variants("markov"), "image": variants("image"), "step": step_costs()}
 
 
 def main() -> None:

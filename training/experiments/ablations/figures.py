@@ -22,8 +22,8 @@ def draw(result: Mapping[str, Any], file: Path) -> None:
     figure = Figure(figsize=(10, 3.4 * len(questions)), layout="constrained")
     panels = figure.subplots(len(questions), 2, squeeze=False)
     batch = result["settings"]["batch_size"]
-    for (question, arms), (by_examples, by_seconds) in zip(questions.items(), panels, strict=True):
-        for number, (name, runs) in enumerate(arms.items()):
+    for (question, variants), (by_examples, by_seconds) in zip(questions.items(), panels, strict=True):
+        for number, (name, runs) in enumerate(variants.items()):
             style = {"color": COLOURS[number % len(COLOURS)], "ls": ("-", "--")[number // len(COLOURS) % 2]}
             _mean_and_range(by_examples, runs, "step", batch, name, style)
             _mean_and_range(by_seconds, runs, "seconds", 1.0, name, style)
@@ -37,7 +37,7 @@ def draw(result: Mapping[str, Any], file: Path) -> None:
 def _mean_and_range(
     axes: Axes, runs: list[dict[str, Any]], along: str, scale: float, name: str, style: dict[str, str]
 ) -> None:
-    """Mean over seeds and their range; runs of one arm that differ in length are cut to the shortest."""
+    """Mean over seeds and their range; runs of one variant that differ in length are cut to the shortest."""
     length = min(len(run["curve"]) for run in runs)
     points = [run["curve"][:length] for run in runs]
     where = scale * np.mean([[point[along] for point in curve] for curve in points], axis=0)

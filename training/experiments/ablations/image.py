@@ -1,4 +1,4 @@
-"""The questions asked on the embedded image model, with three annotators in place of chains."""
+"""The ablations on the embedded image model, with three annotators in place of chains."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from training.experiments.ablations.variants import (
     START,
     SURPLUS,
     UNEQUAL,
-    Arm,
     Run,
+    Variant,
     file_name,
 )
 from training.paths import BUILD, ROOT
@@ -46,22 +46,22 @@ TEST_PICTURES = 200
 CURVE_EVERY = 5
 
 GATE = ObjectiveOptions("caption-gate")
-ARMS: dict[str, Arm] = {
-    "gate, all": Arm(SAME, GATE, step=ALL, gate_start="mixture"),
-    "gate, sampled": Arm(SAME, GATE, step=SAMPLED, gate_start="mixture"),
-    "gate, sampled, same seconds": Arm(
+VARIANTS: dict[str, Variant] = {
+    "gate, all": Variant(SAME, GATE, step=ALL, gate_start="mixture"),
+    "gate, sampled": Variant(SAME, GATE, step=SAMPLED, gate_start="mixture"),
+    "gate, sampled, same seconds": Variant(
         SAME, GATE, step=SAMPLED, seconds_of=("gate, all", "gate, sampled"), gate_start="mixture"
     ),
-    "relaxed, all": Arm(START, ObjectiveOptions("relaxed", epsilon=0.1), step=ALL),
-    "gate, random start": Arm(START, GATE, step=SAMPLED),
-    "unequal, gate, uniform": Arm(SHARES, GATE, step=SAMPLED, shares=UNEQUAL, gate_start="mixture"),
-    "unequal, gate, estimated": Arm(
+    "relaxed, all": Variant(START, ObjectiveOptions("relaxed", epsilon=0.1), step=ALL),
+    "gate, random start": Variant(START, GATE, step=SAMPLED),
+    "unequal, gate, uniform": Variant(SHARES, GATE, step=SAMPLED, shares=UNEQUAL, gate_start="mixture"),
+    "unequal, gate, estimated": Variant(
         SHARES, GATE, step=SAMPLED, shares=UNEQUAL, balance="estimated", gate_start="mixture"
     ),
-    "K = 4, gate, uniform": Arm(SURPLUS, GATE, 4, step=SAMPLED, gate_start="mixture"),
-    "K = 4, gate, estimated": Arm(SURPLUS, GATE, 4, step=SAMPLED, balance="estimated", gate_start="mixture"),
-    "dropout, noisy winner": Arm(DROPOUT, GATE, step=SAMPLED, dropout=0.1, gate_start="mixture"),
-    "dropout, clean winner": Arm(DROPOUT, GATE, step=CLEAN, dropout=0.1, gate_start="mixture"),
+    "K = 4, gate, uniform": Variant(SURPLUS, GATE, 4, step=SAMPLED, gate_start="mixture"),
+    "K = 4, gate, estimated": Variant(SURPLUS, GATE, 4, step=SAMPLED, balance="estimated", gate_start="mixture"),
+    "dropout, noisy winner": Variant(DROPOUT, GATE, step=SAMPLED, dropout=0.1, gate_start="mixture"),
+    "dropout, clean winner": Variant(DROPOUT, GATE, step=CLEAN, dropout=0.1, gate_start="mixture"),
 }
 
 
@@ -91,30 +91,30 @@ class Curve(TrainerCallback):
             self.points.append(point | {name: round(logs[name], 4) for name in ("loss", "best_nll")})
 
 
-def train(name: str, arm: Arm, seed: int, steps: int) -> Run:
-    """Train one arm from a fresh start and measure it."""
+def train(name: str, variant: Variant, seed: int, steps: int) -> Run:
+    """Train one variant from a fresh start and measure it."""
     folder = RUNS_DIR / file_name(name, seed)
     shutil.rmtree(folder, ignore_errors=True)  # a resumed run's seconds would not be those of the whole
     curve = Curve()
-    program.train(configured(arm, folder, seed, steps), [curve])
+    program.train(configured(variant, folder, seed, steps), [curve])
     media = ImageLanguageModel.load(IMAGE.base_dir)
-    adapters = {f"hypothesis-{k}": adapter_folder(RUNS_DIR, folder.name, k) for k in range(arm.hypotheses)}
+    adapters = {f"hypothesis-{k}": adapter_folder(RUNS_DIR, folder.name, k) for k in range(variant.hypotheses)}
     stack = AdapterStack.from_peft(media.model, adapters)
     seconds = curve.points[-1]["seconds"]
     return {"seed": seed, "steps": steps, "seconds": seconds, "test": measure(media, stack), "curve": curve.points}
 
 
-def configured(arm: Arm, folder: Path, seed: int, steps: int) -> TrainConfig:
-    """The embedded configuration with what the arm changes of it."""
+def configured(variant: Variant, folder: Path, seed: int, steps: int) -> TrainConfig:
+    """The embedded configuration with what the variant changes of it."""
     config = load_config(TrainConfig, CONFIG)
     return replace(
         config,
         output=folder,
-        adapters=replace(config.adapters, hypotheses=arm.hypotheses, dropout=arm.dropout),
-        objective=arm.objective,
-        gate=replace(config.gate, balance=arm.balance, start=arm.gate_start),
-        step=arm.step,
-        data=replace(config.data, mode_shares=arm.shares or ()),
+        adapters=replace(config.adapters, hypotheses=variant.hypotheses, dropout=variant.dropout),
+        objective=variant.objective,
+        gate=replace(config.gate, balance=variant.balance, start=variant.gate_start),
+        step=variant.step,
+        data=replace(config.data, mode_shares=variant.shares or ()),
         training=replace(config.training, steps=steps, seed=seed, batch_size=BATCH, learning_rate=LEARNING_RATE),
     )
 

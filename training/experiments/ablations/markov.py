@@ -1,4 +1,4 @@
-"""The questions asked on mixtures of Markov chains, where the modes and the best losses are known."""
+"""The ablations on mixtures of Markov chains, where the modes and the best losses are known."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from training.experiments.ablations.variants import (
     SURPLUS,
     UNEQUAL,
     WINNER,
-    Arm,
     Run,
+    Variant,
 )
 
 MIXTURE: MarkovMixture = random_mixture(states=4, chains=3, seed=0)
@@ -44,27 +44,29 @@ CURVE_SIZE, CURVE_EVERY = 500, 10
 RELAXED = ObjectiveOptions("relaxed", epsilon=0.1)
 ANNEALED = ObjectiveOptions("annealed", temperature=Anneal(0.3, 0.01, 0.7))
 GATE = ObjectiveOptions("caption-gate", temperature=Anneal(0.3, 0.05, 0.7))
-ARMS: dict[str, Arm] = {
-    "relaxed, all": Arm(SAME, RELAXED, step=ALL),
-    "relaxed, sampled": Arm(SAME, RELAXED, step=SAMPLED),
-    "relaxed, sampled, same seconds": Arm(SAME, RELAXED, step=SAMPLED, seconds_of=("relaxed, all", "relaxed, sampled")),
-    "relaxed, winner": Arm(SAME, RELAXED, step=WINNER),
-    "annealed, all": Arm(SAME, ANNEALED, step=ALL),
-    "annealed, sampled": Arm(SAME, ANNEALED, step=SAMPLED),
-    "annealed, sampled, same seconds": Arm(
+VARIANTS: dict[str, Variant] = {
+    "relaxed, all": Variant(SAME, RELAXED, step=ALL),
+    "relaxed, sampled": Variant(SAME, RELAXED, step=SAMPLED),
+    "relaxed, sampled, same seconds": Variant(
+        SAME, RELAXED, step=SAMPLED, seconds_of=("relaxed, all", "relaxed, sampled")
+    ),
+    "relaxed, winner": Variant(SAME, RELAXED, step=WINNER),
+    "annealed, all": Variant(SAME, ANNEALED, step=ALL),
+    "annealed, sampled": Variant(SAME, ANNEALED, step=SAMPLED),
+    "annealed, sampled, same seconds": Variant(
         SAME, ANNEALED, step=SAMPLED, seconds_of=("annealed, all", "annealed, sampled")
     ),
-    "gate, all": Arm(SAME, GATE, step=ALL),
-    "gate, sampled": Arm(SAME, GATE, step=SAMPLED),
-    "gate, sampled, same seconds": Arm(SAME, GATE, step=SAMPLED, seconds_of=("gate, all", "gate, sampled")),
-    "unequal, annealed": Arm(SHARES, ANNEALED, shares=UNEQUAL),
-    "unequal, gate, uniform": Arm(SHARES, GATE, shares=UNEQUAL),
-    "unequal, gate, estimated": Arm(SHARES, GATE, shares=UNEQUAL, balance="estimated"),
-    "K = 5, relaxed": Arm(SURPLUS, RELAXED, 5),
-    "K = 5, gate, uniform": Arm(SURPLUS, GATE, 5),
-    "K = 5, gate, estimated": Arm(SURPLUS, GATE, 5, balance="estimated"),
-    "dropout, noisy winner": Arm(DROPOUT, RELAXED, step=SAMPLED, dropout=0.1),
-    "dropout, clean winner": Arm(DROPOUT, RELAXED, step=CLEAN, dropout=0.1),
+    "gate, all": Variant(SAME, GATE, step=ALL),
+    "gate, sampled": Variant(SAME, GATE, step=SAMPLED),
+    "gate, sampled, same seconds": Variant(SAME, GATE, step=SAMPLED, seconds_of=("gate, all", "gate, sampled")),
+    "unequal, annealed": Variant(SHARES, ANNEALED, shares=UNEQUAL),
+    "unequal, gate, uniform": Variant(SHARES, GATE, shares=UNEQUAL),
+    "unequal, gate, estimated": Variant(SHARES, GATE, shares=UNEQUAL, balance="estimated"),
+    "K = 5, relaxed": Variant(SURPLUS, RELAXED, 5),
+    "K = 5, gate, uniform": Variant(SURPLUS, GATE, 5),
+    "K = 5, gate, estimated": Variant(SURPLUS, GATE, 5, balance="estimated"),
+    "dropout, noisy winner": Variant(DROPOUT, RELAXED, step=SAMPLED, dropout=0.1),
+    "dropout, clean winner": Variant(DROPOUT, RELAXED, step=CLEAN, dropout=0.1),
 }
 
 
@@ -82,23 +84,23 @@ def sample(count: int, shares: Sequence[float] | None, generator: torch.Generato
     return Sequences(torch.cat(parts)[order], chains[order])
 
 
-def build(arm: Arm, seed: int) -> MultipleChoiceLearner:
-    """Fresh hypotheses on the frozen random model; the gate counts transitions, as no single token tells a chain."""
-    bare = build_model(MIXTURE.num_states, arm.hypotheses, MODEL, seed)
-    specs = [replace(spec, dropout=arm.dropout) for spec in bare.specs]
+def build(variant: Variant, seed: int) -> MultipleChoiceLearner:
+    """New hypotheses on the frozen random model; the gate counts transitions, as no token identifies a chain."""
+    bare = build_model(MIXTURE.num_states, variant.hypotheses, MODEL, seed)
+    specs = [replace(spec, dropout=variant.dropout) for spec in bare.specs]
     generator = torch.Generator().manual_seed(seed)
     stack = AdapterStack.attach(bare.detach(), specs, generator=generator)
     gate = None
-    if arm.objective.needs_gate:
+    if variant.objective.needs_gate:
         gate = CaptionGate(
-            MIXTURE.num_states, arm.hypotheses, order=2, balance=arm.balance, momentum=0.95, generator=generator
+            MIXTURE.num_states, variant.hypotheses, order=2, balance=variant.balance, momentum=0.95, generator=generator
         )
-    return MultipleChoiceLearner(stack.model, stack, arm.objective, gate, arm.step).train()
+    return MultipleChoiceLearner(stack.model, stack, variant.objective, gate, variant.step).train()
 
 
-def train(name: str, arm: Arm, seed: int, steps: int) -> Run:
-    """Train one arm and measure it; evaluation does not count as time."""
-    learner = build(arm, seed)
+def train(name: str, variant: Variant, seed: int, steps: int) -> Run:
+    """Train one variant and measure it; evaluation does not count as time."""
+    learner = build(variant, seed)
     gate = [] if learner.gate is None else list(learner.gate.parameters())
     optimizer = torch.optim.AdamW(
         [{"params": list(learner.stack.parameters()), "lr": LEARNING_RATE}, {"params": gate, "lr": GATE_LEARNING_RATE}],
@@ -112,7 +114,7 @@ def train(name: str, arm: Arm, seed: int, steps: int) -> Run:
     seconds, curve = 0.0, []
     for step in range(steps):
         started = time.perf_counter()
-        tokens = sample(BATCH, arm.shares, data).tokens
+        tokens = sample(BATCH, variant.shares, data).tokens
         optimizer.zero_grad()
         learner(Batch({"input_ids": tokens}, tokens), step, steps).loss.backward()
         optimizer.step()

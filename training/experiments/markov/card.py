@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from training.embedded.common.tables import filled, percent, table
+from training.experiments.statistics import mean_and_std_text
 from training.paths import ASSETS, ROOT
 
 CARD = ROOT / "docs" / "markov.md"
@@ -36,7 +37,7 @@ def setups() -> str:
                     result["setup"]["name"] if one else "",
                     result["recipe"]["name"] if one else "",
                     k,
-                    spread(figures["loss"]),
+                    mean_and_std_text(figures["loss"]),
                     f"{known['on_test_sequences']['one_model' if one else 'true_matrices']:.4f}",
                     "–" if one else percent(figures["accuracy"]["mean"]),
                     f"{figures['first_position']['error']:.3f}",
@@ -66,7 +67,7 @@ def numbers() -> str:
     rows = [
         [
             k,
-            spread(figures["loss"]),
+            mean_and_std_text(figures["loss"]),
             f"{result['theory']['lower_bound'][k]:.4f}",
             f"{figures['every_chain_has_a_hypothesis']} of {figures['seeds']}",
             percent(figures["accuracy"]["mean"]),
@@ -92,20 +93,16 @@ def gate() -> str:
     rows = [
         [
             mixture if first else "",
-            arm,
-            spread(figures["loss"]),
+            variant,
+            mean_and_std_text(figures["loss"]),
             f"{figures['loss_of_true_matrices']['mean']:.4f}",
             percent(figures["accuracy"]["mean"]),
             percent(figures.get("gate_accuracy", {}).get("mean")),
         ]
-        for mixture, arms in load("gate")["results"].items()
-        for first, (arm, figures) in zip([True] + [False] * len(arms), arms.items(), strict=False)
+        for mixture, variants in load("gate")["results"].items()
+        for first, (variant, figures) in zip([True] + [False] * len(variants), variants.items(), strict=False)
     ]
     return table(["mixture", "assignment", "loss", "true matrices", "winner = chain", "gate alone = chain"], rows)
-
-
-def spread(figure: dict[str, float]) -> str:
-    return f"{figure['mean']:.4f} ± {figure['std']:.4f}"
 
 
 def passages() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Run a set-up for several seeds and numbers of hypotheses, measure, and put it all in one dictionary.
+"""Runs of a set-up for several seeds and numbers of hypotheses, their measures, and the results file.
 
 Each finished run is kept in a folder and read from there the next time, so that an experiment cut short goes on
 where it was.
@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean, pstdev
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from lora_mcl.markov.learning import evaluation_sequences
 from lora_mcl.markov.model import log_odds_limit
 from lora_mcl.markov.readout import first_position_matrices, later_matrices, match, score, win_shares
 from lora_mcl.markov.theory import Theory, true_matrices_nll, visible_predictor_nll
+from training.experiments.statistics import mean_and_std
 
 TEST_SIZE, TEST_SEED = 10_000, 100
 
@@ -100,9 +100,7 @@ def summary(mixture: MarkovMixture, known: Theory, runs: Sequence[dict[str, Any]
     hypotheses = runs[0]["hypotheses"]
     result: dict[str, Any] = {"seeds": len(runs)}
     result |= {
-        name: {"mean": round(fmean(values), 4), "std": round(pstdev(values), 4)}
-        for name in ("loss", "loss_of_true_matrices", "accuracy")
-        if (values := [test[name] for test in tests])
+        name: mean_and_std(test[name] for test in tests) for name in ("loss", "loss_of_true_matrices", "accuracy")
     }
     for name, single in (("first_position", known.plain_average), ("later_positions", known.average_matrix)):
         ideal = torch.tensor([single], dtype=torch.float64) if hypotheses == 1 else targets

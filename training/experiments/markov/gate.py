@@ -1,4 +1,4 @@
-"""Does the caption gate help where the modes do not show in single tokens?
+"""Whether the caption gate helps where the modes do not show in single tokens.
 
     python -m training.experiments.markov.gate
 
@@ -15,7 +15,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import fmean, pstdev
 from typing import Any
 
 from tqdm import tqdm
@@ -24,6 +23,7 @@ from lora_mcl.markov import TRANSITION1, TRANSITION2, LearningOptions, MarkovMix
 from lora_mcl.objectives import Anneal, ObjectiveOptions
 from training.experiments.markov.experiment import run
 from training.experiments.markov.setups import SEED, WIDE
+from training.experiments.statistics import mean_and_std
 from training.paths import ASSETS, BUILD
 
 RESULTS = ASSETS / "results" / "markov" / "gate.json"
@@ -43,7 +43,7 @@ MEASURES = ("loss", "loss_of_true_matrices", "accuracy", "gate_accuracy")
 
 
 @dataclass(frozen=True)
-class Arm:
+class Variant:
     """An objective, and what its gate counts (1 tokens, 2 transitions)."""
 
     objective: ObjectiveOptions
@@ -51,11 +51,11 @@ class Arm:
 
 
 _GATE = ObjectiveOptions("caption-gate", temperature=Anneal(0.3, 0.05, 0.7))
-ARMS = {
-    "wta": Arm(ObjectiveOptions("wta")),
-    "annealed": Arm(ObjectiveOptions("annealed", temperature=Anneal(0.3, 0.01, 0.7))),
-    "gate on tokens": Arm(_GATE, 1),
-    "gate on transitions": Arm(_GATE, 2),
+VARIANTS = {
+    "wta": Variant(ObjectiveOptions("wta")),
+    "annealed": Variant(ObjectiveOptions("annealed", temperature=Anneal(0.3, 0.01, 0.7))),
+    "gate on tokens": Variant(_GATE, 1),
+    "gate on transitions": Variant(_GATE, 2),
 }
 
 
@@ -67,22 +67,21 @@ def compare(
     options: LearningOptions = OPTIONS,
     test_size: int = TEST_SIZE,
 ) -> dict[str, Any]:
-    """Every arm on every mixture: ``{mixture: {arm: {measure: {mean, std, runs}}}}`` and the settings."""
-    results: dict[str, Any] = {mixture.name: {name: {} for name in ARMS} for mixture in mixtures}
-    todo = tqdm([(mixture, name) for mixture in mixtures for name in ARMS])
+    """Every variant on every mixture: ``{mixture: {variant: {measure: {mean, std, runs}}}}`` and the settings."""
+    results: dict[str, Any] = {mixture.name: {name: {} for name in VARIANTS} for mixture in mixtures}
+    todo = tqdm([(mixture, name) for mixture in mixtures for name in VARIANTS])
     for mixture, name in todo:
         todo.set_description(f"{mixture.name}, {name}")
-        arm = ARMS[name]
+        variant = VARIANTS[name]
         tests = []
         for seed in range(options.seed, options.seed + seeds):
-            own = replace(options, objective=arm.objective, gate_order=arm.gate_order, seed=seed)
+            own = replace(options, objective=variant.objective, gate_order=variant.gate_order, seed=seed)
             folder = kept / mixture.name / name.replace(" ", "-")
             tests.append(run(mixture, 2, model, own, folder, test_size)["test"])
         for measure in MEASURES:
             values = [test[measure] for test in tests if measure in test]
             if values:
-                spread = {"mean": round(fmean(values), 4), "std": round(pstdev(values), 4), "runs": values}
-                results[mixture.name][name][measure] = spread
+                results[mixture.name][name][measure] = mean_and_std(values) | {"runs": values}
     settings = {key: value for key, value in asdict(options).items() if key not in ("seed", "objective", "gate_order")}
     return {
         "settings": {"model": asdict(model), "learning": settings, "seeds": seeds, "test_size": test_size},
@@ -92,11 +91,11 @@ def compare(
 
 
 def write(result: dict[str, Any], file: Path) -> None:
-    """One line for each arm of each mixture."""
+    """One line for each variant of each mixture."""
     parts = [f' "{key}": {json.dumps(result[key])}' for key in ("settings", "matrices")]
     mixtures = []
-    for mixture, arms in result["results"].items():
-        lines = ",\n   ".join(f"{json.dumps(name)}: {json.dumps(figures)}" for name, figures in arms.items())
+    for mixture, variants in result["results"].items():
+        lines = ",\n   ".join(f"{json.dumps(name)}: {json.dumps(figures)}" for name, figures in variants.items())
         mixtures.append(f"  {json.dumps(mixture)}: {{\n   {lines}}}")
     parts.append(' "results": {\n' + ",\n".join(mixtures) + "}")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -112,8 +111,8 @@ def main() -> None:
         parser.error("--seeds must be at least 1")
     result = compare(MIXTURES, args.seeds, BUILD / "markov" / "gate")
     write(result, args.out)
-    for mixture, arms in result["results"].items():
-        for name, figures in arms.items():
+    for mixture, variants in result["results"].items():
+        for name, figures in variants.items():
             values = ", ".join(
                 f"{measure} {figures[measure]['mean']:.4f}" for measure in MEASURES if measure in figures
             )

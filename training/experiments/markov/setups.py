@@ -1,4 +1,4 @@
-"""What is run: the paper's two set-ups and random mixtures, by a tuned recipe or the paper's."""
+"""The paper's two set-ups and random mixtures, with a tuned recipe or the paper's."""
 
 from __future__ import annotations
 
