@@ -17,20 +17,27 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
-from lora_mcl.audio import MAX_SECONDS, load_window
 from lora_mcl.errors import LoraMclError, MediaError
-from lora_mcl.images import load_image, modality_of
+from lora_mcl.images import modality_of
+from lora_mcl.modality import Modality
 from training.data.example import Example
 from training.data.loading import load_examples
 from training.data.options import DataOptions, Kind
-from training.data.preprocess import as_file
+from training.data.preprocess import as_file, decode_audio, decode_image
 
-SAMPLING_RATE = 16_000
-"""In Hz; what Whisper's encoders take. Only to decode: nothing depends on it."""
+SAMPLING_RATE, MAX_SECONDS = 16_000, 30.0
+"""In Hz and seconds; those of Whisper's encoders, and so of Qwen2-Audio."""
 
 
-def broken(examples: Sequence[Example]) -> Iterator[tuple[Example, str]]:
-    """Media that cannot be decoded, with the reason."""
+def broken(
+    examples: Sequence[Example], modality: Modality | None, max_seconds: float = MAX_SECONDS
+) -> Iterator[tuple[Example, str]]:
+    """Media that training would skip, with the reason: decoded by the same code as in training.
+
+    Args:
+        modality: of the model; by default each file is decoded as what it is.
+        max_seconds: the part of a sound that the model reads.
+    """
     seen = set()
     for example in examples:
         if example.media in seen:
@@ -38,11 +45,12 @@ def broken(examples: Sequence[Example]) -> Iterator[tuple[Example, str]]:
         seen.add(example.media)
         try:
             with as_file(example) as path:
-                if modality_of(path) == "image":
-                    load_image(path)
-                else:
-                    load_window(path, 0, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
-        except MediaError as error:
+                kind = modality or modality_of(path)
+            if kind == "image":
+                decode_image(example)
+            else:
+                decode_audio(example, SAMPLING_RATE, max_seconds)
+        except (MediaError, OSError) as error:
             yield example, str(error)
 
 
@@ -63,15 +71,24 @@ def summary(examples: Sequence[Example]) -> str:
     return "\n".join(lines)
 
 
+def _modality(options: DataOptions) -> Modality | None:
+    """What the options say that the media are, if they do."""
+    return options.modality or {"audiocaps": "audio", "clotho": "audio", "coco": "image"}.get(options.kind)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
         prog="python -m training.data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("path", help="a folder, a CSV, TSV, JSONL or JSON file, or a Hugging Face dataset")
+    made.add_argument("path", help="a folder, a CSV, TSV, JSONL, JSON or parquet file, or a Hugging Face dataset")
     made.add_argument("--kind", choices=get_args(Kind), help="by default folder for a folder, table for a file")
     made.add_argument("--media", default="", help="folder that file names are relative to")
     made.add_argument("--modality", choices=("image", "audio"))
+    made.add_argument("--split", default="train", help="subfolder, or split of a Hugging Face dataset (%(default)s)")
+    made.add_argument(
+        "--max-seconds", type=float, default=MAX_SECONDS, help="of a sound that the model reads (%(default)s)"
+    )
     made.add_argument("--max-missing", type=int, default=0, help="named files that need not be there")
     made.add_argument("--limit", type=int, default=0, help="only the first so many media")
     return made
@@ -87,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             path=args.path,
             media=args.media,
             modality=args.modality,
+            split=args.split,
             max_missing=args.max_missing,
             limit=args.limit,
         )
@@ -96,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     print(summary(examples))
     wrong = 0
-    for example, reason in broken(examples):
+    for example, reason in broken(examples, _modality(options), args.max_seconds):
         wrong += 1
         print(f"cannot be decoded: {example.name}: {reason}")
     print(f"{wrong} of them cannot be decoded: training would skip them" if wrong else "all of them can be decoded")

@@ -179,7 +179,7 @@ def make_bilingual(source: Path, target: Path, options: BilingualOptions) -> int
     """
     try:
         content = json.loads(source.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"{source} cannot be read as JSON: {error}") from error
     rows = drawn(annotations_of(content, source), options.share, options.seed)
     texts = list(dict.fromkeys(text for row in rows for text in captions_of(row)))

@@ -24,7 +24,8 @@ class DataOptions:
         kind: how captions are stored.
             ``folder``: media files and text files of the same names, ``dog.jpg`` and ``dog.txt`` with one caption a
             line, or a ``captions`` or ``metadata`` table (``.csv``, ``.tsv``, ``.jsonl``) in the folder.
-            ``table``: a CSV, TSV or JSONL file with a media file and captions in each row.
+            ``table``: a CSV, TSV, JSONL, JSON or parquet file with a media file and captions in each row; also LLaVA's
+            JSON.
             ``audiocaps``, ``clotho``: their CSV files and a folder of sounds.
             ``coco``: JSON in the form of COCO captions or of TextCaps, and a folder of images.
             ``hub``: a Hugging Face dataset with an image or audio column; needs the package ``datasets``.
@@ -35,7 +36,8 @@ class DataOptions:
         modality: ``image`` or ``audio``; by default what the kind or the files' endings say.
         media_column, caption_columns, mode_column: names in a table or dataset; by default the usual ones that are
             there (``file_name``, ``path``, ``image``, ``caption``, ``caption_1``, ``mode``, ...).
-        subset, split, validation_split, revision: of a ``hub`` dataset.
+        subset, revision: of a ``hub`` dataset.
+        split, validation_split: of a ``hub`` dataset, or subfolders (``train``, ``test``, ...) of a ``folder``.
         validation_path, validation_media: another folder, table, ... to validate on, of the same kind.
         validation_share: or the share of the media that is used for validation in place of training; always the same
             ones.
@@ -104,8 +106,8 @@ class DataOptions:
             "media": bool(self.media) and (hub or scenes),
             "validation_media": bool(self.validation_media) and (hub or not self.validation_path),
             "subset": bool(self.subset) and not hub,
-            "validation_split": bool(self.validation_split) and not hub,
-            "split": self.split != "train" and not hub,
+            "validation_split": bool(self.validation_split) and not hub and self.kind != "folder",
+            "split": self.split != "train" and not hub and self.kind != "folder",
             "revision": bool(self.revision) and not hub,
             "media_column": bool(self.media_column) and not columns,
             "caption_columns": bool(self.caption_columns) and not columns,

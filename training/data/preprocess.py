@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
 
 from lora_mcl.audio import MIN_SECONDS, load_window
+from lora_mcl.errors import MediaError
 from lora_mcl.images import FORMATS, load_image
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
 from lora_mcl.models.base import MediaLanguageModel
@@ -51,12 +52,42 @@ def load_media_inputs(model: MediaLanguageModel, example: Example) -> MediaInput
     Raises:
         MediaError: it cannot be decoded, or is silent.
     """
-    with as_file(example) as path:
-        if isinstance(model, ImageLanguageModel):
-            return _inputs(model, load_image(path))
-        assert isinstance(model, AudioLanguageModel)
-        samples, _ = load_window(path, 0, sampling_rate=model.sampling_rate, max_seconds=model.max_seconds)
-        return _inputs(model, samples)
+    if isinstance(model, ImageLanguageModel):
+        return _inputs(model, decode_image(example))
+    assert isinstance(model, AudioLanguageModel)
+    return _inputs(model, decode_audio(example, model.sampling_rate, model.max_seconds))
+
+
+def decode_image(example: Example) -> Image.Image:
+    """An example's image, upright and RGB.
+
+    Raises:
+        MediaError: it cannot be decoded.
+    """
+    with _decoding(example) as path:
+        return load_image(path)
+
+
+def decode_audio(example: Example, sampling_rate: int, max_seconds: float) -> np.ndarray:
+    """The samples of an example's sound, at most the first ``max_seconds``.
+
+    Raises:
+        MediaError: it cannot be decoded, or is silent.
+    """
+    with _decoding(example) as path:
+        return load_window(path, 0, sampling_rate=sampling_rate, max_seconds=max_seconds)[0]
+
+
+@contextmanager
+def _decoding(example: Example) -> Iterator[Path]:
+    """The example's file; any error that a decoder raises at a damaged file becomes a MediaError inside the block."""
+    try:
+        with as_file(example) as path:
+            yield path
+    except (MediaError, OSError):
+        raise
+    except Exception as error:  # decoders raise what they like at damaged files, and one must not end a run
+        raise MediaError(f"{example.name} cannot be decoded: {type(error).__name__}: {error}") from error
 
 
 def blank_inputs(model: MediaLanguageModel) -> MediaInputs:
@@ -113,7 +144,7 @@ def _image_positions(model: ImageLanguageModel, path: Path) -> int:
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
-    except (OSError, Image.DecompressionBombError):
+    except Exception:  # Pillow raises many kinds at damaged headers; decoding names the file later
         return 0
     side = config.vision_config.image_size
     tiles = image_size_to_num_patches((height, width), config.image_grid_pinpoints, side)
@@ -123,7 +154,7 @@ def _image_positions(model: ImageLanguageModel, path: Path) -> int:
 def _seconds(path: Path) -> float:
     try:
         return soundfile.info(str(path)).duration
-    except (soundfile.SoundFileError, TypeError, ValueError):
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError):
         pass
     try:
         with path.open("rb") as file, av.open(file) as container:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from PIL import Image
@@ -43,3 +44,30 @@ def test_a_table_of_sounds_with_modes(tmp_path, capsys):
 def test_what_cannot_be_opened(tmp_path, capsys):
     assert main([str(tmp_path / "nowhere.csv")]) == 2
     assert capsys.readouterr().err.startswith(f"There is no table {tmp_path / 'nowhere.csv'}")
+
+
+def test_what_training_would_skip_is_listed(tmp_path, capsys):
+    """As training reads it: the first seconds of a sound, and of a folder of sounds no picture."""
+    samples = np.concatenate([np.zeros(16_000), tone(440, 1.0)])
+    soundfile.write(tmp_path / "late.wav", samples, 16_000)
+    soundfile.write(tmp_path / "early.wav", samples[::-1], 16_000)
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "picture.wav", format="PNG")
+    for name in ("late", "early", "picture"):
+        (tmp_path / f"{name}.txt").write_text("A sound.")
+    assert main([str(tmp_path), "--modality", "audio", "--max-seconds", "0.9"]) == 1
+    listed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("cannot be decoded")]
+    assert [line.split(": ")[1].rpartition("/")[2] for line in listed] == ["late.wav", "picture.wav"]
+    assert main([str(tmp_path), "--modality", "audio"]) == 1
+    assert "1 of them cannot be decoded" in capsys.readouterr().out
+
+
+def test_whatever_a_decoder_raises_names_the_file(tmp_path, capsys, monkeypatch):
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("A dog.")
+
+    def fails(path):
+        raise RuntimeError("Decompressed data too large")
+
+    monkeypatch.setattr("training.data.preprocess.load_image", fails)
+    assert main([str(tmp_path)]) == 1
+    assert f"cannot be decoded: {tmp_path / 'a.png'}: " in capsys.readouterr().out

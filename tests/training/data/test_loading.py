@@ -5,6 +5,8 @@ import logging
 from pathlib import Path
 
 import pytest
+import soundfile
+from PIL import Image
 
 from lora_mcl.errors import OptionsError
 from training.data import DataError, DataOptions, Example, load_examples
@@ -183,3 +185,152 @@ def test_files_of_another_modality_are_refused(photos):
     assert len(load_examples(DataOptions("folder", str(photos), modality="image"))) == 1
     with pytest.raises(DataError, match=r"names 1 files that are no audio, such as b.jpg"):
         load_examples(DataOptions("folder", str(photos), modality="audio"))
+
+
+def test_media_are_known_by_content_and_captioned_files_that_are_none_are_named(tmp_path, caplog):
+    """A JPEG may be called .jfif or ".jpg " ; what has captions and cannot be read is named, not left out silently."""
+    picture = Image.new("RGB", (40, 40), "red")
+    for name in ("a.jpg", "b.jfif", "c.jpe", "d.jpg "):
+        picture.save(tmp_path / name, format="JPEG")
+    (tmp_path / "e.raw").write_bytes(b"no picture at all")
+    (tmp_path / "notes.pdf").write_bytes(b"without captions: of no interest")
+    (tmp_path / ".hidden.txt").write_text("Hidden.")
+    for stem in "abcdez":
+        (tmp_path / f"{stem}.txt").write_text("A caption.")
+    with caplog.at_level(logging.WARNING, logger="training.data"):
+        examples = load_examples(DataOptions("folder", str(tmp_path)))
+    assert [Path(example.name).name for example in examples] == ["a.jpg", "b.jfif", "c.jpe", "d.jpg "]
+    texts = [record.getMessage() for record in caplog.records if record.name.startswith("training")]
+    assert len(texts) == 2
+    assert "e.raw has captions, but is left out: " in texts[0]
+    assert texts[1].endswith("1 text files have no media file: z.txt")
+    soundfile.write(tmp_path / "f.rec", [0.1, -0.1] * 8000, 16_000, format="WAV")
+    (tmp_path / "f.txt").write_text("A sound.")
+    with pytest.raises(DataError, match="holds 4 images and 1 sounds: set modality"):
+        load_examples(DataOptions("folder", str(tmp_path)))
+
+
+def test_captions_in_caption_files(photos):
+    (photos / "b.txt").rename(photos / "b.caption")
+    assert load_examples(DataOptions("folder", str(photos)))[0].captions == ("A dog.", "A brown dog.")
+
+
+def test_llava_json(photos):
+    def row(name: str, *answers: str) -> dict:
+        turns = [{"from": "human", "value": "<image>\nDescribe."}]
+        return {"id": name, "image": name, "conversations": [*turns, *({"from": "gpt", "value": a} for a in answers)]}
+
+    file = photos / "data.json"
+    file.write_text(json.dumps([row("b.jpg", "A dog."), row("sub/a.PNG", "A cat.")]))
+    assert load_examples(DataOptions("table", str(file))) == [
+        Example(photos / "b.jpg", ("A dog.",)),
+        Example(photos / "sub" / "a.PNG", ("A cat.",)),
+    ]
+    file.write_text(json.dumps([row("b.jpg", "A dog.", "It is brown.")]))
+    with pytest.raises(DataError, match="row 1: its conversation has 2 answers"):
+        load_examples(DataOptions("table", str(file)))
+    file.write_text(json.dumps({"annotations": []}))
+    with pytest.raises(DataError, match="no list of rows; for COCO captions or TextCaps set kind to coco"):
+        load_examples(DataOptions("table", str(file)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "text"),
+    [("table", "a.json", "[" * 100_000), ("table", "a.jsonl", "[" * 100_000), ("coco", "a.json", "[" * 100_000)],
+)
+def test_json_that_is_nested_too_deeply(tmp_path, kind, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match="nested too deeply"):
+        load_examples(DataOptions(kind, str(tmp_path / name)))
+
+
+def test_paths_with_backslashes(photos):
+    (photos / "captions.csv").write_text("file,caption\nsub\\a.PNG,A cat.\n")
+    assert load_examples(DataOptions("folder", str(photos))) == [Example(photos / "sub" / "a.PNG", ("A cat.",))]
+
+
+def test_parquet_with_paths_and_with_media(photos):
+    import datasets
+
+    rows = {"file_name": ["b.jpg", "sub/a.PNG"], "caption": ["A dog.", "A cat."]}
+    datasets.Dataset.from_dict(rows).to_parquet(str(photos / "metadata.parquet"))
+    expected = [Example(photos / "b.jpg", ("A dog.",)), Example(photos / "sub" / "a.PNG", ("A cat.",))]
+    assert load_examples(DataOptions("folder", str(photos))) == expected
+    cells = {"image": [{"bytes": b"one", "path": None}, {"bytes": b"two", "path": None}], "text": ["A dog.", "A cat."]}
+    file = photos / "sub" / "media.parquet"
+    features = datasets.Features({"image": datasets.Image(decode=False), "text": datasets.Value("string")})
+    datasets.Dataset.from_dict(cells, features=features).to_parquet(str(file))
+    first, second = load_examples(DataOptions("table", str(file)))
+    assert (first.media.read(), second.media.read()) == (b"one", b"two") and second.captions == ("A cat.",)
+    assert load_examples(DataOptions("table", str(file), limit=1)) == [first]
+    file.write_bytes(b"PAR1 cut off")
+    with pytest.raises(DataError, match="cannot be read as parquet"):
+        load_examples(DataOptions("table", str(file)))
+
+
+@pytest.fixture
+def divided(tmp_path) -> Path:
+    """A data set in the folders train and test, each with its table."""
+    for split, names in {"train": ("a.jpg", "b.jpg"), "test": ("c.jpg",)}.items():
+        touch(tmp_path, *(f"{split}/{name}" for name in names))
+        table = "\n".join(["file_name,text", *(f"{name},A {name[0]}." for name in names)])
+        (tmp_path / split / "metadata.csv").write_text(table)
+    return tmp_path
+
+
+def test_a_folder_in_splits(divided, caplog):
+    with caplog.at_level(logging.WARNING, logger="training.data"):
+        train = load_examples(DataOptions("folder", str(divided)))
+    assert [example.media for example in train] == [divided / "train" / "a.jpg", divided / "train" / "b.jpg"]
+    assert "only the subfolder train is read, not test" in caplog.text
+    options = DataOptions("folder", str(divided), validation_split="test")
+    assert [example.media for example in load_examples(options, "validation")] == [divided / "test" / "c.jpg"]
+    with pytest.raises(DataError, match=r"has no subfolder val \(data.split\); its subfolders are test, train"):
+        load_examples(DataOptions("folder", str(divided), split="val"))
+
+
+def test_a_folder_called_train_among_others_is_no_split(photos):
+    """Pictures of trains, say."""
+    (photos / "sub").rename(photos / "train")
+    assert len(load_examples(DataOptions("folder", str(photos)))) == 2
+
+
+def test_the_validation_split_does_not_depend_on_pythonhashseed(tmp_path):
+    """Files of one name in many folders have one hash: their folders decide."""
+    names = [f"{number:02}/picture.jpg" for number in range(40)]
+    touch(tmp_path, *names)
+    for name in names:
+        (tmp_path / name).with_suffix(".txt").write_text("A caption.")
+    options = DataOptions("folder", str(tmp_path), validation_share=0.1)
+    chosen = [example.media.parent.name for example in load_examples(options, "validation")]
+    assert chosen == ["00", "01", "02", "03"]
+
+
+def test_the_validation_split_is_no_matter_of_order_or_place(many, tmp_path_factory):
+    """Not the first names; the same when the folder moves or a file comes that sorts before all others."""
+    options = DataOptions("folder", str(many), validation_share=0.25)
+    chosen = {example.media.name for example in load_examples(options, "validation")}
+    assert chosen != {f"{number}.jpg" for number in range(10)} and len(chosen) == 10
+    assert chosen != set(sorted(f"{number}.jpg" for number in range(40))[:10])
+    touch(many, "+first.jpg")
+    with (many / "captions.csv").open("a") as table:
+        table.write("\n+first.jpg,New")
+    again = {example.media.name for example in load_examples(options, "validation")}
+    assert len(chosen - again) <= 1
+    moved = tmp_path_factory.mktemp("moved") / "there"
+    many.rename(moved)
+    options = DataOptions("folder", str(moved), validation_share=0.25)
+    assert {example.media.name for example in load_examples(options, "validation")} == again
+
+
+def test_validation_media_of_their_own(photos, tmp_path_factory):
+    """``validation_media`` is where a validation table's files are; without it, ``media`` is."""
+    other = tmp_path_factory.mktemp("other")
+    touch(other, "b.jpg")
+    for name in ("train.csv", "validation.csv"):
+        (photos / name).write_text("file,caption\nb.jpg,A dog.\n")
+    paths = {"path": str(photos / "train.csv"), "validation_path": str(photos / "validation.csv")}
+    options = DataOptions("table", **paths, media=str(photos), validation_media=str(other))
+    assert [load_examples(options, split)[0].media.parent for split in ("train", "validation")] == [photos, other]
+    options = DataOptions("table", **paths, media=str(other))
+    assert [load_examples(options, split)[0].media.parent for split in ("train", "validation")] == [other, other]

@@ -20,7 +20,7 @@ from training.data import DataOptions
         ({"validation_share": 0.1, "validation_path": "x"}, "give one of validation_path and validation_share, not 2"),
         ({"feature_cache_gib": 0}, "feature_cache_gib must be positive"),
         ({"caption_columns": "caption"}, r"caption_columns is a list of names: \[caption\]"),
-        ({"split": "test"}, "split has no meaning for kind folder"),
+        ({"kind": "table", "split": "test"}, "split has no meaning for kind table"),
         ({"kind": "hub", "media": "x"}, "media has no meaning for kind hub"),
         ({"kind": "coco", "caption_columns": ("a",)}, "caption_columns has no meaning for kind coco"),
         ({"validation_media": "x"}, "validation_media needs validation_path"),

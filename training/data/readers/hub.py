@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lora_mcl.errors import MediaError, OptionsError
+from lora_mcl.errors import OptionsError
 from lora_mcl.modality import Modality
 from training.data.example import DataError, Example, group_captions
 from training.data.options import DataOptions
+from training.data.readers.cells import CellMedia
 from training.data.readers.table import chosen_columns, mode_of, texts_of
 
 if TYPE_CHECKING:
@@ -17,35 +17,6 @@ if TYPE_CHECKING:
 
 # What `Dataset.save_to_disk` leaves.
 _SAVED = ("state.json", "dataset_dict.json")
-
-
-@dataclass(frozen=True)
-class HubMedia:
-    """The media of a dataset's row, read when a batch is made.
-
-    Attributes:
-        source: the dataset's name.
-        row: counted from 0.
-        rows: the dataset, whose media column is ``column`` and is not decoded by it.
-    """
-
-    source: str
-    row: int
-    column: str
-    rows: Dataset = field(compare=False, repr=False)
-
-    @property
-    def name(self) -> str:
-        return f"{self.source}, row {self.row}"
-
-    def read(self) -> bytes:
-        """The encoded file, as the dataset holds it."""
-        cell = self.rows[self.row][self.column] or {}
-        if cell.get("bytes"):
-            return cell["bytes"]
-        if cell.get("path") and Path(cell["path"]).is_file():
-            return Path(cell["path"]).read_bytes()
-        raise MediaError(f"{self.name} holds no {self.column}.")
 
 
 def read_hub(options: DataOptions) -> list[Example]:
@@ -64,7 +35,7 @@ def read_hub(options: DataOptions) -> list[Example]:
     _, captions, mode = chosen_columns(options, [column, *texts.column_names], where, media=column)
     number = min(len(rows), options.limit or len(rows))
     named = [
-        (HubMedia(where, index, column, rows), texts_of(row, captions, f"{where}, row {index}"), mode_of(row, mode))
+        (CellMedia(where, index, column, rows), texts_of(row, captions, f"{where}, row {index}"), mode_of(row, mode))
         for index, row in enumerate(texts.select(range(number)))
     ]
     return group_captions(named, where)

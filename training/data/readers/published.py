@@ -10,7 +10,6 @@ to ``caption_5``. COCO captions (Chen et al. 2015) are
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,9 @@ from training.data.options import DataOptions
 from training.data.readers.table import (
     MODE_COLUMN,
     Row,
+    file_in,
     mode_of,
+    parse_json,
     read_rows,
     resolve,
     texts_of,
@@ -66,7 +67,7 @@ def read_clotho(options: DataOptions) -> list[Example]:
     table, root = _paths(options)
     rows = _checked(read_rows(table), ("file_name", *CLOTHO_CAPTIONS), table, "Clotho")
     named = [(row["file_name"], texts_of(row, CLOTHO_CAPTIONS, str(table)), mode_of(row, MODE_COLUMN)) for row in rows]
-    return resolve(named, lambda name: root / name, options, str(table))
+    return resolve(named, lambda name: file_in(root, name), options, str(table))
 
 
 def read_coco(options: DataOptions) -> list[Example]:
@@ -77,9 +78,10 @@ def read_coco(options: DataOptions) -> list[Example]:
     """
     file, root = _paths(options)
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
         raise DataError(f"{file} is not JSON: {error}") from error
+    content = parse_json(text, str(file))
     keys = set(content) if isinstance(content, dict) else set()
     if {"images", "annotations"} <= keys:
         named = _coco_rows(content, file)
@@ -92,8 +94,8 @@ def read_coco(options: DataOptions) -> list[Example]:
         )
 
     def place(name: str) -> Path:
-        whole = root / name  # TextCaps' paths name a folder that its archive does not have
-        return whole if whole.is_file() else root / Path(name).name
+        whole = file_in(root, name)  # TextCaps' paths name a folder that its archive does not have
+        return whole if whole.is_file() else root / Path(name.replace("\\", "/")).name
 
     return resolve(named, place, options, str(file))
 

@@ -1,4 +1,8 @@
-"""A CSV, TSV or JSONL file that names a media file and its captions in each row."""
+"""A CSV, TSV, JSONL, JSON or parquet file that names a media file and its captions in each row.
+
+JSON is a list of such rows, or LLaVA's: ``[{"image", "conversations": [{"from": "human", "value"}, {"from": "gpt",
+"value"}]}]``, where the answer is the caption. A parquet file may hold the media themselves.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from typing import Any
 
 from training.data.example import ENDINGS, DataError, Example, existing, group_captions
 from training.data.options import DataOptions
+from training.data.readers.cells import CellMedia, load_parquet
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +38,8 @@ def read_table(options: DataOptions) -> list[Example]:
     """
     table = existing(options.path, "table")
     root = existing(options.media, "media folder") if options.media else table.parent
+    if table.suffix.lower() == ".parquet" and (examples := read_embedded_media(table, options)) is not None:
+        return examples
     rows = read_rows(table)
     media, captions, mode = chosen_columns(options, list(rows[0]), str(table))
     named = []
@@ -40,7 +47,13 @@ def read_table(options: DataOptions) -> list[Example]:
         if not row.get(media):
             raise DataError(f"{table}, row {number}: there is no file name in column {media!r}")
         named.append((str(row[media]), texts_of(row, captions, f"{table}, row {number}"), mode_of(row, mode)))
-    return resolve(named, lambda name: root / name, options, str(table))
+    return resolve(named, lambda name: file_in(root, name), options, str(table))
+
+
+def file_in(root: Path, name: str) -> Path:
+    """A file that a table names; backslashes, as Windows writes them, are separators unless a file is called so."""
+    path = root / name
+    return path if path.is_file() or "\\" not in name else root / name.replace("\\", "/")
 
 
 def resolve(
@@ -91,14 +104,19 @@ def _check_modality(files: Sequence[Path], options: DataOptions, where: str) -> 
 
 
 def read_rows(file: Path) -> list[Row]:
-    """All rows of a CSV, TSV or JSONL file, by column.
+    """All rows of a table, by column; the answers of LLaVA's conversations as column ``caption``.
 
     Raises:
-        DataError: it is none of these, is not UTF-8, has no rows or malformed ones.
+        DataError: it is no table, is not UTF-8, has no rows or malformed ones.
     """
-    readers = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _json_rows}
+    readers = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _jsonl_rows, ".json": _json_rows}
+    if file.suffix.lower() == ".parquet":
+        rows: list[Row] = load_parquet(file).to_list()
+        if not rows:
+            raise DataError(f"{file} has no rows")
+        return rows
     if file.suffix.lower() not in readers:
-        raise DataError(f"{file} is no CSV, TSV or JSONL file (by its ending)")
+        raise DataError(f"{file} is no CSV, TSV, JSONL, JSON or parquet file (by its ending)")
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             rows = list(readers[file.suffix.lower()](file, lines))
@@ -108,7 +126,22 @@ def read_rows(file: Path) -> list[Row]:
         raise DataError(f"{file} cannot be read as a table: {error}") from error
     if not rows:
         raise DataError(f"{file} has no rows")
-    return rows
+    return [_with_answers(row, f"{file}, row {number}") for number, row in enumerate(rows, 1)]
+
+
+def _with_answers(row: Row, where: str) -> Row:
+    """A row with the answer of its conversation, if it holds one, as its caption."""
+    turns = row.get("conversations")
+    if not isinstance(turns, list) or "caption" in row:
+        return row
+    answers = [
+        turn.get("value")
+        for turn in turns
+        if isinstance(turn, Mapping) and str(turn.get("from")).lower() in ("gpt", "assistant")
+    ]
+    if len(answers) != 1:
+        raise DataError(f"{where}: its conversation has {len(answers)} answers; a caption is the one answer of one")
+    return {**row, "caption": answers[0]}
 
 
 def _csv_rows(file: Path, lines: Iterable[str]) -> Iterator[Row]:
@@ -126,6 +159,30 @@ def _csv_rows(file: Path, lines: Iterable[str]) -> Iterator[Row]:
 
 
 def _json_rows(file: Path, lines: Iterable[str]) -> Iterator[Row]:
+    content = parse_json("".join(lines), str(file))
+    if not isinstance(content, list):
+        raise DataError(f"{file} is no list of rows; for COCO captions or TextCaps set kind to coco")
+    for number, row in enumerate(content, 1):
+        if not isinstance(row, dict):
+            raise DataError(f"{file}, row {number}: an object is needed, with a file name and captions")
+        yield row
+
+
+def parse_json(text: str, where: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        DataError: it is not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise DataError(f"{where} is not JSON that can be read: nested too deeply") from error
+
+
+def _jsonl_rows(file: Path, lines: Iterable[str]) -> Iterator[Row]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -133,9 +190,32 @@ def _json_rows(file: Path, lines: Iterable[str]) -> Iterator[Row]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(f"{file}, line {number}: not JSON ({error.msg}); JSONL has one object a line") from error
+        except RecursionError as error:
+            raise DataError(f"{file}, line {number}: JSON that is nested too deeply") from error
         if not isinstance(row, dict):
             raise DataError(f"{file}, line {number}: an object is needed, with a file name and captions")
         yield row
+
+
+def read_embedded_media(table: Path, options: DataOptions) -> list[Example] | None:
+    """The examples of a parquet table whose media column holds encoded files; None where it holds file names."""
+    rows = load_parquet(table)
+    if not len(rows):
+        raise DataError(f"{table} has no rows")
+    media, captions, mode = chosen_columns(options, list(rows.column_names), str(table))
+    if not isinstance(rows[0][media], Mapping | bytes):
+        return None
+    texts = rows.remove_columns(media)
+    number = min(len(rows), options.limit or len(rows))
+    named = [
+        (
+            CellMedia(str(table), index, media, rows),
+            texts_of(row, captions, f"{table}, row {index + 1}"),
+            mode_of(row, mode),
+        )
+        for index, row in enumerate(texts.select(range(number)))
+    ]
+    return group_captions(named, str(table))
 
 
 def chosen_columns(
