@@ -32,12 +32,12 @@ from ui.model_info import ModelInfo, bundle_info, embedded_info
 from ui.page import build_page
 from ui.tab import Tab
 from ui.theme import STYLE, page_theme
+from ui.uploads import MAX_FILE_SIZE
 from ui.zero_gpu import Lease, ZeroGpuCaptioner
 
 ROOT = Path(__file__).resolve().parent
 EXAMPLES = ROOT / "assets" / "examples"
 RESULTS = ROOT / "assets" / "results"
-MAX_FILE_SIZE = "40mb"
 # In place of a bundle: this modality gets no tab.
 NO_MODEL = "none"
 USER_ERROR = 2

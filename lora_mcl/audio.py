@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from itertools import chain
+from math import floor
 from pathlib import Path
 
 import av
@@ -35,13 +36,13 @@ _CONTAINERS = "mov,matroska,webm,ogg,mp3,aac,flac,wav,w64,aiff,caf,au,asf,amr,av
 
 
 def load_window(
-    media: AudioClip | str | Path, start: float, *, sampling_rate: int, max_seconds: float
+    media: AudioClip | str | Path, start: float | None, *, sampling_rate: int, max_seconds: float
 ) -> tuple[np.ndarray, Window]:
     """Read a sound and keep what a model hears of it.
 
     Args:
         media: a clip, or the path of one; all channels are mixed.
-        start: where to begin, in seconds.
+        start: where to begin, in seconds; by None, a sound longer than ``max_seconds`` begins at its first sound.
         sampling_rate: what the model takes, in Hz.
         max_seconds: how much the model hears at once.
 
@@ -56,8 +57,12 @@ def load_window(
     samples = load_audio(media, sampling_rate)
     duration = len(samples) / sampling_rate
     latest = duration - MIN_SECONDS
+    if start is None:
+        start = _first_sound(samples, sampling_rate, max_seconds)
     if not isinstance(start, int | float) or isinstance(start, bool) or not 0 <= start <= latest:
-        raise OptionsError(f"start must be a number of seconds from 0 to {max(0.0, latest):.1f}, not {start!r}.")
+        raise OptionsError(
+            f"start must be a number of seconds from 0 to {max(0, floor(latest * 10)) / 10:.1f}, not {start!r}."
+        )
     first = round(start * sampling_rate)
     heard = samples[first : first + round(max_seconds * sampling_rate)]
     window = Window(first / sampling_rate, (first + len(heard)) / sampling_rate, duration)
@@ -65,6 +70,20 @@ def load_window(
         where = f" from second {window.start:.1f} to {window.end:.1f}" if window.cut else ""
         raise MediaError(f"{name} is silent{where}: choose another sound, or another part of it.")
     return heard, window
+
+
+def _first_sound(samples: np.ndarray, sampling_rate: int, max_seconds: float) -> float:
+    """Second at which a window of ``max_seconds`` begins by default: at the first sound, but not cut short at the end.
+
+    In steps of 0.1 s; 0 for a sound that fits into the window, or is silent throughout.
+    """
+    step = sampling_rate // 10
+    latest = len(samples) // step - floor(max_seconds * 10)  # steps, the last one that leaves a full window
+    if latest <= 0:
+        return 0.0
+    blocks = samples[: len(samples) // step * step].reshape(-1, step)  # [steps, samples of a step]
+    loud = np.abs(blocks - blocks.mean(axis=1, keepdims=True)).max(axis=1) >= SILENCE
+    return min(int(loud.argmax()), latest) / 10
 
 
 def load_audio(media: AudioClip | str | Path, sampling_rate: int) -> np.ndarray:

@@ -167,7 +167,7 @@ class Captioner:
         media: Media,
         options: CompareOptions | None = None,
         *,
-        start: float = 0.0,
+        start: float | None = None,
         should_stop: Callable[[], bool] = never_stop,
     ) -> Iterator[Comparison]:
         """Caption one image or sound in every column at once.
@@ -178,7 +178,7 @@ class Captioner:
         Args:
             media: an image or a sound, as the bundle takes them, or the path of one.
             options: the bundle's defaults if left out.
-            start: of a sound, the second where the model's window begins.
+            start: of a sound, the second where the model's window begins; None is the first sound.
             should_stop: asked before every token; true ends the decoding within one token.
 
         Returns:
@@ -187,7 +187,7 @@ class Captioner:
 
         Raises:
             MediaError: at once, if the image or sound cannot be used.
-            OptionsError: at once, if ``start`` is not within the sound, or not 0 for an image.
+            OptionsError: at once, if ``start`` is not within the sound, or given for an image.
         """
         options = options or self.defaults
         started = time.perf_counter()
@@ -201,7 +201,7 @@ class Captioner:
         )
         return self._compare(content, options, should_stop, empty, started)
 
-    def audio_view(self, media: Media, start: float = 0.0) -> AudioView:
+    def audio_view(self, media: Media, start: float | None = None) -> AudioView:
         """The part of a sound from second ``start`` that the model gets, with its log-mel spectrogram.
 
         Raises:
@@ -213,7 +213,7 @@ class Captioner:
         samples, window = self._read(media, start)
         return AudioView(window, self._model.log_mel(samples))
 
-    def _read(self, media: Media, start: float) -> tuple[Image.Image | np.ndarray, Window | None]:
+    def _read(self, media: Media, start: float | None) -> tuple[Image.Image | np.ndarray, Window | None]:
         model = self._model
         if isinstance(model, AudioLanguageModel):
             if isinstance(media, Image.Image):
@@ -221,7 +221,7 @@ class Captioner:
             return load_window(media, start, sampling_rate=model.sampling_rate, max_seconds=model.max_seconds)
         if isinstance(media, AudioClip):
             raise MediaError(f"{self.name} captions images, not sounds.")
-        if start != 0:
+        if start not in (None, 0):
             raise OptionsError(f"start is the second of a sound where the model begins; {self.name} captions images.")
         return load_image(media), None
 

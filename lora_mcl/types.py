@@ -207,7 +207,8 @@ class Window:
     @property
     def cut(self) -> bool:
         """Whether the model gets only a part."""
-        return self.end - self.start < self.duration - 0.001
+        # Less than the notice could show does not count.
+        return self.end - self.start < self.duration - 0.05
 
     @property
     def notice(self) -> str:
@@ -299,7 +300,7 @@ class CaptionSource(Protocol):
         media: Media,
         options: CompareOptions | None = None,
         *,
-        start: float = 0.0,
+        start: float | None = None,
         should_stop: Callable[[], bool] = never_stop,
     ) -> Iterator[Comparison]:
         """Yield snapshots until one is ``done`` or ``stopped``; raises ``MediaError`` or ``OptionsError``."""
@@ -308,5 +309,5 @@ class CaptionSource(Protocol):
 class AudioCaptionSource(CaptionSource, Protocol):
     """What the page also needs of a captioner of sounds."""
 
-    def audio_view(self, media: Media, start: float = 0.0) -> AudioView:
+    def audio_view(self, media: Media, start: float | None = None) -> AudioView:
         """The model's part of a sound from second ``start``; raises ``MediaError`` or ``OptionsError``."""

@@ -6,6 +6,7 @@ import base64
 import io
 from dataclasses import dataclass
 from html import escape
+from math import floor
 from typing import Any
 
 import gradio as gr
@@ -40,9 +41,12 @@ class AudioControls:
     def loaded(self, view: AudioView) -> dict[Any, Any]:
         """Updates for a new sound: its picture and, if it is longer than the model's input, the choice of start."""
         window = view.window
-        # At the latest start the model still gets a full window.
-        latest = round(window.duration - (window.end - window.start), 1)
-        choice = gr.Slider(value=0, maximum=latest, visible=True) if window.cut else gr.Slider(value=0, visible=False)
+        # At the latest start the model still gets a full window; less than a step of the slider leaves no choice.
+        latest = floor(round((window.duration - (window.end - window.start)) * 10, 3)) / 10
+        if latest > 0:
+            choice = gr.Slider(value=window.start, maximum=latest, visible=True)
+        else:
+            choice = gr.Slider(value=0, visible=False)
         return {self.view: audio_view_html(view), self.start: choice}
 
 

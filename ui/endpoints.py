@@ -9,10 +9,12 @@ from typing import Any
 import gradio as gr
 
 from lora_mcl.errors import LoraMclError
-from ui.events import COMPARISON, Components, as_message, path_of, session_of
+from ui.events import COMPARISON, Components, session_of
+from ui.media_input import MediaInput
 from ui.modality import AUDIO, IMAGE
 from ui.sessions import Sessions
 from ui.settings import SETTINGS, options_from
+from ui.uploads import uploaded_file
 
 # First line of the documentation, and parameters besides the settings, by modality.
 _SUMMARY = {
@@ -22,43 +24,63 @@ _SUMMARY = {
 _MEDIA_PARAMETERS = {
     IMAGE.name: {"image": "the picture; JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF."},
     AUDIO.name: {
-        "audio": "the sound; WAV, FLAC, OGG, MP3, M4A, WebM or similar, up to 10 minutes.",
-        "start": "second at which the model's input begins; ``window`` in the answer is the part of the sound it got.",
+        "audio": "the sound, or a video's; WAV, FLAC, OGG, MP3, M4A, WebM, MP4 or similar, up to 10 minutes.",
+        "start": "second at which the model's input begins, by default at the first sound; ``window`` in the answer "
+        "is the part of the sound it got.",
     },
 }
 _RETURNS = "The comparison so far, again and again; the last one is complete."
+# Parameters that the server chooses if they are left out, with their labels.
+_CHOSEN = {"start": "Start in seconds", "num_beam_groups": "Groups"}
 
 
-def connect_endpoint(sessions: Sessions, components: Components) -> None:
+def connect_endpoint(sessions: Sessions, components: Components, fetch_urls: bool) -> None:
     """Add the endpoint of a tab, inside the page's ``gr.Blocks``."""
+    modality = sessions.modality.name
+    inputs = {
+        modality: MediaInput(sessions.modality, fetch_urls),
+        **{name: gr.Number(None, label=label, visible=False) for name, label in _CHOSEN.items()},
+        **{name: slider for name, slider in components.settings.items() if name not in _CHOSEN},
+    }
     gr.Button(visible=False).click(
-        _endpoint(sessions, components),
-        components.inputs(),
+        _endpoint(sessions, components.folder),
+        [inputs[name] for name in _parameters(modality)],
         gr.JSON(visible=False),
-        api_name=f"compare_{sessions.modality.name}",
+        api_name=f"compare_{modality}",
         **COMPARISON,
     )
 
 
-def _endpoint(sessions: Sessions, components: Components) -> Callable[..., Iterator[dict[str, Any]]]:
+def _parameters(modality: str) -> dict[str, str]:
+    """Documentation of each parameter, in their order."""
+    return {**_MEDIA_PARAMETERS[modality], **{setting.name: setting.documentation for setting in SETTINGS}}
+
+
+def _endpoint(sessions: Sessions, folder: str) -> Callable[..., Iterator[dict[str, Any]]]:
     """The function behind the endpoint, whose parameters and documentation Gradio publishes."""
     modality = sessions.modality.name
-    parameters = {**_MEDIA_PARAMETERS[modality], **{setting.name: setting.documentation for setting in SETTINGS}}
+    parameters = _parameters(modality)
 
     def compare(request: gr.Request, *values: Any) -> Iterator[dict[str, Any]]:
-        chosen = dict(zip(parameters, values, strict=True))
+        given = dict(zip(parameters, values, strict=True))
         try:
-            options = options_from(chosen, sessions.captioner.defaults)
-            path = path_of(chosen[modality], sessions)
-            for comparison in sessions.comparisons(path, options, session_of(request), chosen.get("start", 0)):
-                yield comparison.to_dict()
+            options = options_from(given, sessions.captioner.defaults)
+            with uploaded_file(given[modality], sessions.modality, folder) as file:
+                for comparison in sessions.comparisons(file, options, session_of(request), given.get("start")):
+                    yield comparison.to_dict()
         except LoraMclError as error:
-            raise as_message(error) from None
+            # As it is: a client, unlike Gradio's page, does not take messages for HTML.
+            raise gr.Error(str(error), print_exception=False) from None
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    required = ("request", modality)
     compare.__name__ = f"compare_{modality}"
+    # Where a component has a value, Gradio publishes that as the default.
     compare.__signature__ = inspect.Signature(
-        [inspect.Parameter(name, kind) for name in ("request", *parameters)],
+        [
+            *(inspect.Parameter(name, kind) for name in required),
+            *(inspect.Parameter(name, kind, default=None) for name in parameters if name not in required),
+        ]
     )
     documented = "\n".join(f"    {name}: {text}" for name, text in parameters.items())
     compare.__doc__ = f"{_SUMMARY[modality]}\n\nArgs:\n{documented}\n\nReturns:\n    {_RETURNS}\n"

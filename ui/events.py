@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from lora_mcl.errors import LoraMclError, MediaError
+from lora_mcl.errors import LoraMclError
 from ui.audio_view import AudioControls, audio_view_html, notice_html
 from ui.examples import Example
 from ui.sessions import Sessions, View
 from ui.settings import fitting_groups, options_from
+from ui.uploads import browser_copy, uploaded_file
 
 # Requests that may wait for their turn before visitors are asked to come back later.
 QUEUE_SIZE = 16
@@ -23,8 +23,8 @@ QUEUE_SIZE = 16
 # makes of it, so that a file that is no picture or sound meets our message; Gradio has checked that it is an
 # upload.
 COMPARISON = {"concurrency_limit": 1, "concurrency_id": "captioner", "preprocess": False}
-# Reading a sound is quick, and must not wait for a comparison.
-_AUDIO_VIEW = {"concurrency_limit": 2, "concurrency_id": "audio-view", "preprocess": False}
+# Reading a file is quick, and must not wait for a comparison.
+_READING = {"concurrency_limit": 2, "concurrency_id": "reading", "preprocess": False}
 # Events of the page that no other program has a use for.
 _PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -45,6 +45,11 @@ class Components:
     columns: dict[str, gr.HTML]
     diversity: gr.HTML
     audio_controls: AudioControls | None = None
+
+    @property
+    def folder(self) -> str:
+        """Where Gradio keeps uploads."""
+        return self.media.GRADIO_CACHE
 
     def choices(self) -> dict[str, Any]:
         """The components of the settings, by option name."""
@@ -83,28 +88,33 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
     """Wire a tab's components; to be called inside the page's ``gr.Blocks``."""
     # Counts chosen examples: its change starts the comparison once the media component holds it.
     chosen = gr.State(0)
+    # Token of the requested comparison.
+    token = gr.State("")
 
     # Gradio's own ``cancels`` would miss a comparison that the server has not yet acknowledged to the browser.
     def wait(request: gr.Request) -> dict[Any, Any]:
-        sessions.ask(session_of(request))
-        return components.controls(running=True, status="One moment …")
+        return {
+            token: sessions.request(session_of(request)),
+            **components.controls(running=True, status="One moment …"),
+        }
 
-    def compare(request: gr.Request, media: Any, *chosen: Any) -> Iterator[dict[Any, Any]]:
+    def compare(request: gr.Request, token: str, media: Any, *chosen: Any) -> Iterator[dict[Any, Any]]:
         # Gradio empties the outputs of a generator that yields nothing.
         yield {components.status: gr.skip()}
-        if not sessions.begin(session_of(request)):
+        if not sessions.claim(session_of(request), token):
             return
         shown = None
         choices = dict(zip(components.choices(), chosen, strict=True))
         try:
-            start = choices.pop("start", 0)
+            start = choices.pop("start", None)
             options = options_from(choices, sessions.captioner.defaults)
-            for view in sessions.views(path_of(media, sessions), options, session_of(request), start):
-                yield components.changes(view, shown)
-                shown = view
+            with uploaded_file(media, sessions.modality, components.folder) as file:
+                for view in sessions.views(file, options, session_of(request), start):
+                    yield components.changes(view, shown)
+                    shown = view
         except LoraMclError as error:
             yield components.controls(running=False, status=escape(str(error)))
-            raise as_message(error) from None
+            raise gr.Error(escape(str(error)), print_exception=False) from None
         except gr.Error:
             # The server's own, such as ZeroGPU's when a visitor's quota is used up: it says why by itself.
             yield components.controls(running=False, status="This could not be captioned now.")
@@ -112,6 +122,14 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
         except Exception:
             yield components.controls(running=False, status="Something went wrong here. Please try again.")
             raise
+
+    def refuse(request: gr.Request, token: str) -> dict[Any, Any]:
+        """After a failure: a request that is still unclaimed was refused by the full queue."""
+        if sessions.claim(session_of(request), token):
+            return components.controls(
+                running=False, status="Too many visitors just now: please try again in a minute."
+            )
+        return {components.status: gr.skip()}
 
     def stop(request: gr.Request) -> dict[Any, Any]:
         view = sessions.stop(session_of(request))
@@ -121,26 +139,37 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
         sessions.abandon(session_of(request))
         return components.changes(sessions.idle(), None)
 
+    def check(media: Any) -> dict[Any, Any]:
+        """Show an upload as a copy if browsers cannot show it; refuse it at once if it cannot be used."""
+        if media is None:
+            return {components.status: gr.skip()}
+        try:
+            with uploaded_file(media, sessions.modality, components.folder) as file:
+                copy = browser_copy(file, sessions.modality, components.folder)
+        except LoraMclError as error:
+            return {components.status: escape(str(error))}
+        return {components.media: str(copy)} if copy else {components.status: gr.skip()}
+
     def choose(count: int, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         example = examples[event.index]
-        # An example is heard from its beginning, also where another sound was not.
         rewind = {components.audio_controls.start: 0} if components.audio_controls else {}
         return {components.media: str(example.file), chosen: count + 1, **rewind, **start_over(request)}
 
     def leave(request: gr.Request) -> None:
-        sessions.leave(session_of(request))
+        sessions.abandon(session_of(request))
 
     def fit_groups(beams: Any, groups: Any) -> Any:
         whole = isinstance(beams, int) and isinstance(groups, int)
         return fitting_groups(beams, groups) if whole else gr.skip()
 
     outputs = components.outputs()
-    started = gr.on(
-        [components.compare.click, chosen.change], wait, None, outputs, trigger_mode="multiple", queue=False, **_PRIVATE
+    at_once = {"queue": False, **_PRIVATE}
+    requested = gr.on(
+        [components.compare.click, chosen.change], wait, None, [token, *outputs], trigger_mode="multiple", **at_once
     )
-    started.then(
+    comparing = requested.then(
         compare,
-        components.inputs(),
+        [token, *components.inputs()],
         outputs,
         trigger_mode="multiple",
         show_progress="minimal",
@@ -148,67 +177,48 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
         api_visibility="private",
         **COMPARISON,
     )
-    ends = {"outputs": outputs, "queue": False, **_PRIVATE}
-    components.stop.click(stop, None, **ends)
-    other_media = [components.media.input, components.media.clear]
-    gr.on(
-        [*other_media, components.audio_controls.start.input] if components.audio_controls else other_media,
-        start_over,
-        None,
-        **ends,
+    comparing.failure(refuse, token, outputs, **at_once)
+    components.stop.click(stop, None, outputs, **at_once)
+    media = components.media
+    gr.on([media.input, media.clear], start_over, None, outputs, **at_once).then(
+        check, media, [media, components.status], **_READING, **_PRIVATE
     )
+    start = [components.audio_controls.start] if components.audio_controls else []
     # Through the queue: only there does a change of state set off events.
-    rewind = [components.audio_controls.start] if components.audio_controls else []
-    components.gallery.click(choose, chosen, [components.media, chosen, *rewind, *outputs], **_PRIVATE)
+    components.gallery.click(choose, chosen, [media, chosen, *start, *outputs], **_PRIVATE)
     if components.audio_controls:
-        _connect_audio_controls(sessions, components.media, components.audio_controls)
+        components.audio_controls.start.input(start_over, None, outputs, **at_once)
+        _connect_audio_controls(sessions, components)
     beams, groups = components.settings["num_beams"], components.settings["num_beam_groups"]
-    gr.on(
-        [beams.change, groups.change],
-        fit_groups,
-        [beams, groups],
-        groups,
-        preprocess=False,
-        queue=False,
-        **_PRIVATE,
-    )
+    gr.on([beams.change, groups.change], fit_groups, [beams, groups], groups, preprocess=False, **at_once)
     page.unload(leave)
 
 
-def _connect_audio_controls(sessions: Sessions, media: gr.Audio, controls: AudioControls) -> None:
+def _connect_audio_controls(sessions: Sessions, components: Components) -> None:
     """Show the model's input for each new sound, and each new start."""
+    media, controls = components.media, components.audio_controls
 
     def load(sound: Any) -> dict[Any, Any]:
         if sound is None:
             return controls.idle()
         try:
-            return controls.loaded(sessions.audio_view(path_of(sound, sessions), 0))
+            with uploaded_file(sound, sessions.modality, components.folder) as file:
+                return controls.loaded(sessions.audio_view(file))
         except LoraMclError as error:
             return controls.refused(str(error))
 
     def move(sound: Any, start: Any) -> str:
         try:
-            return audio_view_html(sessions.audio_view(path_of(sound, sessions), start))
+            with uploaded_file(sound, sessions.modality, components.folder) as file:
+                return audio_view_html(sessions.audio_view(file, start))
         except LoraMclError as error:
             return notice_html(str(error))
 
-    media.change(load, media, controls.outputs(), **_AUDIO_VIEW, **_PRIVATE)
+    media.change(load, media, controls.outputs(), **_READING, **_PRIVATE)
     part = [media, controls.start]
-    controls.start.input(move, part, controls.view, trigger_mode="always_last", **_AUDIO_VIEW, **_PRIVATE)
-
-
-def path_of(media: Any, sessions: Sessions) -> Path:
-    """Path of the uploaded file, from what Gradio's component sends."""
-    if not isinstance(media, dict) or not media.get("path"):
-        raise MediaError(sessions.modality.missing)
-    return Path(media["path"])
+    controls.start.input(move, part, controls.view, trigger_mode="always_last", **_READING, **_PRIVATE)
 
 
 def session_of(request: gr.Request) -> str:
     """Id of the browser tab or API client."""
     return request.session_hash or ""
-
-
-def as_message(error: LoraMclError) -> gr.Error:
-    """An error that Gradio shows; it shows messages as HTML, and this one may quote a file name."""
-    return gr.Error(escape(str(error)), print_exception=False)

@@ -16,14 +16,18 @@ from ui.tab import Tab, build_tab
 UPLOAD_AGE, UPLOAD_CHECK = 3600, 600
 
 
-def build_page(tabs: Sequence[Tab], demos: Sequence[MarkovDemo] = ()) -> gr.Blocks:
-    """The page: one tab for each of ``tabs``, and "How it works" if there are ``demos``."""
+def build_page(tabs: Sequence[Tab], demos: Sequence[MarkovDemo] = (), *, fetch_urls: bool = False) -> gr.Blocks:
+    """The page: one tab for each of ``tabs``, and "How it works" if there are ``demos``.
+
+    Args:
+        fetch_urls: whether the server fetches pictures and sounds from addresses that API clients give.
+    """
     with gr.Blocks(title="LoRA-MCL Studio", analytics_enabled=False, delete_cache=(UPLOAD_CHECK, UPLOAD_AGE)) as page:
         html(header_html([tab.modality for tab in tabs], _num_hypotheses(tabs)))
         with gr.Tabs(elem_classes="studio-tabs"):
             for tab in tabs:
                 with gr.Tab(tab.modality.tab, id=tab.modality.name):
-                    build_tab(page, tab)
+                    build_tab(page, tab, fetch_urls)
             if demos:
                 with gr.Tab("How it works", id="how-it-works"):
                     build_markov_tab(demos)

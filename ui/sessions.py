@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from uuid import uuid4
 
 from lora_mcl.types import (
     AudioCaptionSource,
@@ -45,59 +46,56 @@ class _Run:
     abandoned: bool = False
 
 
-@dataclass
-class _OnTheWay:
-    """Comparisons asked for that have not begun, and how many of them, the oldest, are no longer wanted."""
-
-    asked: int = 0
-    unwanted: int = 0
-
-
 class Sessions:
     """Comparisons for many browser sessions, one at a time in each.
 
     A session's running comparison stops, within one token, when ``stop`` or ``abandon`` is called for it, when its
-    iterator is closed, or when the session starts another one. One that was asked for but has not begun (it waits
-    for its turn, or the browser's message is on its way) does not begin then.
+    iterator is closed, or when the session starts another one. A requested comparison that has not begun (it waits
+    in the queue, or the browser's message is on its way) does not begin then.
     """
 
     def __init__(self, captioner: CaptionSource | AudioCaptionSource, modality: ModalityText) -> None:
         self.captioner = captioner
         self.modality = modality
         self._runs: dict[str, _Run] = {}
-        self._on_the_way: dict[str, _OnTheWay] = {}
+        # Token of the latest request of each session, until the request is claimed or ended.
+        self._requested: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def idle(self) -> View:
         """The page before a comparison."""
         return View(idle_columns(self.captioner.columns()))
 
-    def audio_view(self, media: Path, start: float) -> AudioView:
-        """The audio captioner's input for a sound from second ``start``.
+    def audio_view(self, media: Path, start: float | None = None) -> AudioView:
+        """The audio captioner's input for a sound from second ``start``, by default from the first sound.
 
         Raises:
             LoraMclError: the sound or ``start`` cannot be used.
         """
         return self.captioner.audio_view(media, start)
 
-    def ask(self, session: str) -> None:
-        """Note that the session has asked for a comparison, which will call ``begin``."""
-        with self._lock:
-            self._on_the_way.setdefault(session, _OnTheWay()).asked += 1
+    def request(self, session: str) -> str:
+        """Register a comparison that the session is about to start; returns the token to ``claim`` it with.
 
-    def begin(self, session: str) -> bool:
-        """Whether the comparison that the session asked for longest ago is still wanted."""
+        Earlier requests of the session that were not claimed are void: also those that never arrive, because a full
+        queue refused them.
+        """
+        token = uuid4().hex
         with self._lock:
-            waiting = self._on_the_way.get(session)
-            if waiting is None:
-                return True
-            unwanted = waiting.unwanted > 0
-            waiting.asked, waiting.unwanted = waiting.asked - 1, waiting.unwanted - unwanted
-            if waiting.asked == 0:
-                del self._on_the_way[session]
-            return not unwanted
+            self._requested[session] = token
+        return token
 
-    def comparisons(self, media: Path, options: CompareOptions, session: str, start: float = 0) -> Iterator[Comparison]:
+    def claim(self, session: str, token: str) -> bool:
+        """Whether the request may begin: it is the session's latest, was not ended, and was not claimed before."""
+        with self._lock:
+            if self._requested.get(session) != token:
+                return False
+            del self._requested[session]
+            return True
+
+    def comparisons(
+        self, media: Path, options: CompareOptions, session: str, start: float | None = None
+    ) -> Iterator[Comparison]:
         """The captioner's snapshots, until one is ``done`` or ``stopped``; ``start`` is in seconds of a sound.
 
         Raises:
@@ -116,13 +114,13 @@ class Sessions:
                         return
                     yield run.latest
         finally:
-            # Set also when all went well: whatever still holds this flag must not go on.
+            # Also after a normal end: nothing that still holds this flag may go on.
             run.stop.set()
             with self._lock:
                 if self._runs.get(session) is run:
                     del self._runs[session]
 
-    def views(self, media: Path, options: CompareOptions, session: str, start: float = 0) -> Iterator[View]:
+    def views(self, media: Path, options: CompareOptions, session: str, start: float | None = None) -> Iterator[View]:
         """What the page shows while ``comparisons`` runs; the last one is not ``running``."""
         specs = self.captioner.columns(options)
         with closing(self.comparisons(media, options, session, start)) as comparisons:
@@ -142,17 +140,10 @@ class Sessions:
         if run is not None:
             run.abandoned = True
 
-    def leave(self, session: str) -> None:
-        """The session is over."""
-        self.abandon(session)
-        with self._lock:
-            self._on_the_way.pop(session, None)
-
     def _end(self, session: str) -> _Run | None:
         with self._lock:
-            run, waiting = self._runs.get(session), self._on_the_way.get(session)
-            if waiting is not None:
-                waiting.unwanted = waiting.asked
+            run = self._runs.get(session)
+            self._requested.pop(session, None)
         if run is not None:
             run.stop.set()
         return run

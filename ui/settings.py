@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from reprlib import repr
 from typing import Any
 
 from lora_mcl.errors import OptionsError
@@ -43,7 +45,7 @@ SETTINGS = (
         "num_beam_groups",
         "Groups",
         "Diverse beam search splits the beams into equal groups",
-        "groups of diverse beam search; must divide the beams.",
+        "groups of diverse beam search; must divide the beams. By default the bundle's, or fewer if those do not.",
         1,
         12,
         1,
@@ -87,26 +89,39 @@ SETTINGS = (
 )
 
 
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
 def upper_bound(setting: Setting, defaults: CompareOptions) -> float:
     """Largest value allowed: the setting's own bound, or the bundle's recommendation if that is larger."""
     return max(setting.high, getattr(defaults, setting.name))
 
 
-def options_from(values: dict[str, Any], defaults: CompareOptions) -> CompareOptions:
+def options_from(values: Mapping[str, Any], defaults: CompareOptions) -> CompareOptions:
     """The bundle's options with a visitor's values, which are untrusted and may be of any type.
 
+    Without ``num_beam_groups``, the bundle's groups are fitted to the beams.
+
     Raises:
-        OptionsError: a value is missing, not a number, out of the page's bounds, or contradicts another.
+        OptionsError: a value is missing, not a number, out of bounds, or contradicts another.
     """
-    chosen = {}
-    for setting in SETTINGS:
-        value = values[setting.name]
-        low, high = setting.low, upper_bound(setting, defaults)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise OptionsError(f"{setting.label} ({setting.name}) must be a number from {low} to {high}.")
-        whole = isinstance(value, float) and value.is_integer()
-        chosen[setting.name] = int(value) if whole else value
-    return replace(defaults, **chosen)
+    values = dict(values)
+    beams = values["num_beams"] = _checked(_BY_NAME["num_beams"], values.get("num_beams"), defaults)
+    if values.get("num_beam_groups") is None:
+        values["num_beam_groups"] = fitting_groups(beams, defaults.num_beam_groups)
+    return replace(defaults, **{name: _checked(_BY_NAME[name], values.get(name), defaults) for name in _BY_NAME})
+
+
+def _checked(setting: Setting, value: Any, defaults: CompareOptions) -> int | float:
+    low, high = setting.low, upper_bound(setting, defaults)
+    whole = isinstance(setting.step, int)
+    number = not isinstance(value, bool) and isinstance(value, int | float) and low <= value <= high
+    if not number or (whole and value != int(value)):
+        kind = "whole number" if whole else "number"
+        raise OptionsError(
+            f"{setting.label} ({setting.name}) must be a {kind} from {low} to {high}, not {repr(value)}."
+        )
+    return int(value) if whole else value
 
 
 def fitting_groups(num_beams: int, num_beam_groups: int) -> int:

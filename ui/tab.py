@@ -18,6 +18,7 @@ from ui.modality import IMAGE, ModalityText
 from ui.model_info import ModelInfo, model_info_html
 from ui.sessions import WRITING, Sessions
 from ui.settings import SETTINGS, upper_bound
+from ui.uploads import retype_js
 
 _EXAMPLES_JS = """
 element.addEventListener('click', (event) => {
@@ -51,7 +52,7 @@ class Tab:
     info: ModelInfo
 
 
-def build_tab(page: gr.Blocks, tab: Tab) -> None:
+def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False) -> None:
     """Build a tab's components and events, inside its ``gr.Tab``; element ids begin with the modality's name."""
     captioner, modality = tab.captioner, tab.modality
     sessions = Sessions(captioner, modality)
@@ -69,7 +70,7 @@ def build_tab(page: gr.Blocks, tab: Tab) -> None:
             status = html(
                 "",
                 html_template='<p role="status">${value}</p>',
-                js_on_load=_STATUS_JS,
+                js_on_load=_STATUS_JS + retype_js(modality),
                 elem_id=f"{modality.name}-status",
                 elem_classes="status",
             )
@@ -94,7 +95,7 @@ def build_tab(page: gr.Blocks, tab: Tab) -> None:
     html(guide_html(specs, modality))
     components = Components(media, settings, compare, stop, status, gallery, columns, diversity, controls)
     connect(page, sessions, tab.examples, components)
-    connect_endpoint(sessions, components)
+    connect_endpoint(sessions, components, fetch_urls)
 
 
 def _thumbnails(tab: Tab) -> list[Thumbnail]:

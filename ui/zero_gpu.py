@@ -71,11 +71,13 @@ class ZeroGpuCaptioner:
         self._captioner = captioner
         self._modality = modality
 
-        def seconds(media: Media, options: CompareOptions, start: float) -> int:
+        def seconds(media: Media, options: CompareOptions, start: float | None) -> int:
             return lease.seconds(options)
 
         @gpu(duration=seconds)
-        def compare_on_gpu(media: Media, options: CompareOptions, start: float) -> Iterator[Comparison | LoraMclError]:
+        def compare_on_gpu(
+            media: Media, options: CompareOptions, start: float | None
+        ) -> Iterator[Comparison | LoraMclError]:
             try:
                 yield from captioner.compare(media, options, start=start)
             except LoraMclError as error:
@@ -98,7 +100,7 @@ class ZeroGpuCaptioner:
         """The columns that ``compare`` fills."""
         return self._captioner.columns(options)
 
-    def audio_view(self, media: Media, start: float = 0.0) -> AudioView:
+    def audio_view(self, media: Media, start: float | None = None) -> AudioView:
         """The audio captioner's input for a sound; needs no GPU."""
         return self._captioner.audio_view(media, start)
 
@@ -107,14 +109,14 @@ class ZeroGpuCaptioner:
         media: Media,
         options: CompareOptions | None = None,
         *,
-        start: float = 0.0,
+        start: float | None = None,
         should_stop: Callable[[], bool] = never_stop,
     ) -> Iterator[Comparison]:
         """Like ``Captioner.compare``; a file that cannot be used is refused before a GPU is requested.
 
         Raises:
             MediaError: at once, if the image or sound cannot be used.
-            OptionsError: if ``start`` is not within the sound, or not 0 for an image.
+            OptionsError: if ``start`` is not within the sound, or given for an image.
         """
         if self._modality == AUDIO:
             self.audio_view(media, start)
@@ -123,7 +125,7 @@ class ZeroGpuCaptioner:
         return self._compare(media, options or self.defaults, start, should_stop)
 
     def _compare(
-        self, media: Media, options: CompareOptions, start: float, should_stop: Callable[[], bool]
+        self, media: Media, options: CompareOptions, start: float | None, should_stop: Callable[[], bool]
     ) -> Iterator[Comparison]:
         # ``should_stop`` cannot follow into the other process; closing these snapshots is what ends the work there.
         with closing(self._compare_on_gpu(media, options, start)) as snapshots:

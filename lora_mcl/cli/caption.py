@@ -121,7 +121,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="bundle folder or Hub id; the embedded bundle for the kind of file by default",
     )
     caption.add_argument(
-        "--start", metavar="SECONDS", type=float, default=0.0, help="where to listen from in a long sound (default 0)"
+        "--start", metavar="SECONDS", type=float, help="where to listen from in a long sound (default: its first sound)"
     )
     caption.add_argument("--beams", metavar="B", type=int, help="beams of both baselines")
     caption.add_argument("--groups", metavar="G", type=int, help="groups of diverse beam search; must divide the beams")

@@ -157,7 +157,25 @@ def test_the_end_of_a_clip_may_be_shorter_than_what_the_model_hears():
     assert len(samples) == RATE // 2 and window.end == 3 and window.cut
 
 
-@pytest.mark.parametrize("start", [-1, 2.9, 30, float("nan"), "2", None, True])
+@pytest.mark.parametrize(
+    ("silence", "sound", "start"),
+    [
+        (0, 3, 0.0),
+        (1.55, 3, 1.5),  # in steps of 0.1 s, from before the sound
+        (3.0, 0.4, 2.4),  # a full window, not the 0.4 s that are left
+        (0.5, 0.4, 0.0),  # all of it fits
+        (0.6, 0.43, 0.0),  # longer than the window, by less than a step
+    ],
+)
+@pytest.mark.parametrize("offset", [0, 0.1])
+def test_a_long_clip_begins_at_its_first_sound(silence, sound, start, offset):
+    samples = np.concatenate([np.zeros(round(silence * RATE)), tone(440, sound)]).astype(np.float32) * 0.8 + offset
+    _, window = hear(AudioClip(samples.astype(np.float32), RATE), None)
+    assert window.start == start
+    assert window.cut == (silence + sound > 1.05)
+
+
+@pytest.mark.parametrize("start", [-1, 2.9, 30, float("nan"), "2", True])
 def test_a_start_that_is_not_in_the_clip(start):
     with pytest.raises(OptionsError, match="start must be a number of seconds from 0 to 2.8"):
         hear(rising(3), start)

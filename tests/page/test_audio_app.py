@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
 ]
 
-ABOUT = ModelInfo(can="It hears.", cannot="It does not sing.")
+INFO = ModelInfo(can="It hears.", cannot="It does not sing.")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def captioner() -> FakeAudioCaptioner:
 @pytest.fixture(scope="module")
 def client(serve, captioner) -> Client:
     """Both tabs, as the page has them."""
-    return serve(Tab(IMAGE, FakeCaptioner(), (), ABOUT), Tab(AUDIO, captioner, (), ABOUT))
+    return serve(Tab(IMAGE, FakeCaptioner(), (), INFO), Tab(AUDIO, captioner, (), INFO))
 
 
 @pytest.fixture
@@ -67,9 +67,9 @@ def test_both_comparisons_are_public(client):
     assert not endpoints["unnamed_endpoints"]
     parameters = endpoints["named_endpoints"]["/compare_audio"]["parameters"]
     assert [(p["parameter_name"], p["parameter_default"]) for p in parameters[1:]] == [
-        ("start", 0),
+        ("start", None),
         ("num_beams", 3),
-        ("num_beam_groups", 3),
+        ("num_beam_groups", None),
         ("diversity_penalty", 0.8),
         ("hypothesis_beams", 1),
         ("num_samples", 0),
@@ -95,7 +95,7 @@ def strongest(samples: np.ndarray) -> float:
 
 
 def test_the_real_captioner_answers(serve, clip, tiny_audio_captioner):
-    client = serve(Tab(AUDIO, tiny_audio_captioner, (), ABOUT))
+    client = serve(Tab(AUDIO, tiny_audio_captioner, (), INFO))
     final = client.predict(audio=handle_file(str(clip)), api_name="/compare_audio")
     (*_, direct) = tiny_audio_captioner.compare(clip)
     assert [c["captions"] for c in final["columns"]] == [c["captions"] for c in direct.to_dict()["columns"]]
@@ -126,9 +126,19 @@ def test_bad_requests_get_messages(client, clip, tmp_path):
 
 
 def test_files_that_were_not_uploaded_are_refused(client):
-    stolen = {"path": "/etc/hostname", "meta": {"_type": "gradio.FileData"}}
-    with pytest.raises(AppError):
-        client.predict(audio=stolen, api_name="/compare_audio")
+    with pytest.raises(AppError, match="hostname was not uploaded"):
+        client.predict(audio={"path": "/etc/hostname"}, api_name="/compare_audio")
+
+
+def test_a_sound_that_begins_late_is_captioned_from_its_first_sound(client, captioner, tmp_path):
+    samples = np.concatenate([np.zeros(3 * 16_000), tone(700, 2.5)])
+    soundfile.write(tmp_path / "late.wav", samples, 16_000)
+    audio = handle_file(str(tmp_path / "late.wav"))
+    final = client.predict(audio=audio, api_name="/compare_audio")
+    assert final["window"] == {"start": 3, "end": 5, "duration": 5.5}
+    assert strongest(captioner.heard) == pytest.approx(700, abs=1)
+    with pytest.raises(AppError, match="silent from second 0.5 to 2.5"):
+        client.predict(audio=audio, start=0.5, api_name="/compare_audio")
 
 
 def settings(**models) -> app.Settings:

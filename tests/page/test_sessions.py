@@ -1,45 +1,91 @@
-"""What the page does without Gradio: which comparisons begin, stop, and are shown."""
+"""Comparisons of many sessions, without Gradio: which ones begin, stop, and are shown."""
+
+from dataclasses import dataclass, field
 
 import pytest
-from PIL import Image
 
+from lora_mcl.types import CompareOptions
 from tests.support.fake_captioner import FakeCaptioner
 from ui.modality import IMAGE
 from ui.sessions import Sessions
 
 
+@dataclass
+class RecordingCaptioner(FakeCaptioner):
+    """A fake captioner that keeps the ``should_stop`` and the options of every comparison."""
+
+    should_stop: list = field(default_factory=list)
+    options: list = field(default_factory=list)
+
+    def compare(self, media, options=None, *, start=None, should_stop):
+        self.should_stop.append(should_stop)
+        self.options.append(options)
+        return super().compare(media, options, start=start, should_stop=should_stop)
+
+
 @pytest.fixture
 def sessions() -> Sessions:
-    return Sessions(FakeCaptioner(), IMAGE)
+    return Sessions(RecordingCaptioner(), IMAGE)
 
 
 @pytest.fixture
-def picture(tmp_path):
-    file = tmp_path / "picture.png"
-    Image.new("RGB", (40, 30)).save(file)
-    return file
+def start(sessions, picture):
+    """Start a comparison of a session and return its iterator, past the first snapshot."""
+
+    def start_comparison(session: str):
+        comparisons = sessions.comparisons(picture, CompareOptions(), session)
+        next(comparisons)
+        return comparisons
+
+    return start_comparison
 
 
-def test_what_was_asked_for_begins(sessions):
-    sessions.ask("a")
-    assert sessions.begin("a")
-    assert sessions.begin("a"), "an endpoint does not ask first"
+def test_a_request_begins_once(sessions):
+    token = sessions.request("a")
+    assert not sessions.claim("b", token), "another session's"
+    assert sessions.claim("a", token)
+    assert not sessions.claim("a", token)
+    assert not sessions.claim("a", "")
 
 
-def test_a_stop_reaches_what_has_not_begun_and_nothing_asked_for_later(sessions):
-    sessions.ask("a")
-    sessions.ask("b")
+def test_the_latest_request_counts(sessions):
+    """One that a full queue refused is never claimed, and does not stand in the way."""
+    refused, waiting = sessions.request("a"), sessions.request("a")
+    assert not sessions.claim("a", refused)
+    assert sessions.claim("a", waiting)
+
+
+@pytest.mark.parametrize("end", ["stop", "abandon"])
+def test_an_end_reaches_requests_that_have_not_begun_and_no_later_ones(sessions, end):
+    first, second, other = sessions.request("a"), sessions.request("a"), sessions.request("b")
+    assert getattr(sessions, end)("a") is None
+    later = sessions.request("a")
+    assert [sessions.claim("a", token) for token in (first, second, later)] == [False, False, True]
+    assert sessions.claim("b", other), "another session's"
+
+
+def test_a_second_comparison_of_a_session_stops_the_first(sessions, start):
+    first, other, second = start("a"), start("b"), start("a")
+    assert [stop() for stop in sessions.captioner.should_stop] == [True, False, False]
+    assert [comparison.stopped for comparison in first] == [True]
+    for comparisons in (other, second):
+        comparisons.close()
+
+
+def test_a_comparison_that_has_ended_must_not_go_on(sessions, start):
+    list(start("a"))
+    start("a").close()
+    assert [stop() for stop in sessions.captioner.should_stop] == [True, True]
+
+
+def test_the_end_of_one_comparison_leaves_the_next_one_in_reach(sessions, start):
+    first, second = start("a"), start("a")
+    first.close()
+    assert not sessions.captioner.should_stop[1]()
+    sessions.stop("a")
+    assert sessions.captioner.should_stop[1]()
+    second.close()
     assert sessions.stop("a") is None
-    sessions.ask("a")
-    assert [sessions.begin("a"), sessions.begin("a")] == [False, True]
-    assert sessions.begin("b"), "another session's"
-
-
-def test_a_session_that_left_is_forgotten(sessions):
-    sessions.ask("a")
-    sessions.leave("a")
-    sessions.ask("a")
-    assert sessions.begin("a")
 
 
 def test_a_stopped_comparison_shows_what_it_had_and_an_abandoned_one_nothing_more(sessions, picture):
@@ -50,3 +96,23 @@ def test_a_stopped_comparison_shows_what_it_had_and_an_abandoned_one_nothing_mor
         rest = list(views)
         assert [view.status.split()[0] for view in rest if not view.running] == expected
         assert len(rest) <= 1
+
+
+def test_stop_returns_what_was_written(sessions, picture):
+    views = sessions.views(picture, sessions.captioner.defaults, "a")
+    for _ in range(3):
+        next(views)
+    view = sessions.stop("a")
+    assert view.status.startswith("Stopped after") and not view.running
+    assert "two sheep" in view.columns["hypothesis-0"] and 'data-state="stopped"' in view.columns["hypothesis-0"]
+    views.close()
+
+
+def test_a_failure_frees_the_session(sessions, picture):
+    sessions.captioner.failure = RuntimeError("out of memory")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(sessions.comparisons(picture, CompareOptions(), "a"))
+    assert sessions.captioner.closed == 1 and sessions.captioner.should_stop[0]()
+    assert sessions.stop("a") is None, "nothing is running"
+    sessions.captioner.failure = None
+    assert list(sessions.comparisons(picture, CompareOptions(), "a"))[-1].done

@@ -84,7 +84,7 @@ class FakeCaptioner:
         media: Media,
         options: CompareOptions | None = None,
         *,
-        start: float = 0.0,
+        start: float | None = None,
         should_stop: Callable[[], bool] = never_stop,
     ) -> Iterator[Comparison]:
         options = options or self.defaults
@@ -94,7 +94,7 @@ class FakeCaptioner:
         sentences += [SAMPLES[: options.num_samples]] if options.num_samples else []
         return self._compare(input_name(media), window, options, sentences, should_stop)
 
-    def read(self, media: Media, start: float) -> Window | None:
+    def read(self, media: Media, start: float | None) -> Window | None:
         """Refuse what is no picture."""
         load_image(media)
 
@@ -145,11 +145,11 @@ class FakeAudioCaptioner(FakeCaptioner):
 
     heard: np.ndarray | None = None
 
-    def read(self, media: Media, start: float) -> Window:
+    def read(self, media: Media, start: float | None) -> Window:
         self.heard, window = load_window(media, start, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
         return window
 
-    def audio_view(self, media: Media, start: float = 0.0) -> AudioView:
+    def audio_view(self, media: Media, start: float | None = None) -> AudioView:
         samples, window = load_window(media, start, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
         features = WhisperFeatureExtractor(feature_size=40, chunk_length=MAX_SECONDS)(
             samples, sampling_rate=SAMPLING_RATE, return_tensors="np"

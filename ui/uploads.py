@@ -1,0 +1,147 @@
+"""Files that visitors and API clients send: where they are on the server, and copies that every browser can show."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import Any
+
+import numpy as np
+import soundfile
+from PIL import Image
+
+from lora_mcl.audio import load_audio, read_blocks
+from lora_mcl.errors import MediaError
+from lora_mcl.images import load_image
+from ui.modality import IMAGE, ModalityText
+
+MAX_FILE_SIZE = 40 * 2**20
+"""Largest upload, in bytes."""
+
+# What every current browser shows or plays; by content, whatever the file is called.
+_BROWSER_PICTURES = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"}
+_BROWSER_SOUNDS = {("WAV", "PCM_U8"), ("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT")}
+_BROWSER_SOUNDS |= {("WAVEX", "PCM_16"), ("WAVEX", "PCM_24"), ("WAVEX", "FLOAT")}
+_BROWSER_SOUNDS |= {("FLAC", "PCM_16"), ("FLAC", "PCM_24"), ("MP3", "MPEG_LAYER_III")}
+# Sampling rate of copies, at most, in Hz: what a sound card plays.
+_COPY_RATE = 48_000
+
+# The server decides what a file is, by its content. Gradio's components would refuse by the MIME type that the browser
+# derives from the file's extension, so files get a type that they accept.
+_RETYPE_JS = """
+const media = element.closest('[role=tabpanel]').querySelector('.media-input');
+const retyped = (files) => {
+  const transfer = new DataTransfer();
+  for (const file of files) transfer.items.add(new File([file], file.name, {type: 'MODALITY/*'}));
+  return transfer;
+};
+const isChooser = (target) => target.matches('input[type=file]');
+media.addEventListener('click', ({target}) => { if (isChooser(target)) target.removeAttribute('accept'); }, true);
+media.addEventListener('change', ({target}) => {
+  if (isChooser(target) && target.files.length) target.files = retyped(target.files).files;
+}, true);
+media.addEventListener('drop', (event) => {
+  if (!event.isTrusted || !event.dataTransfer.files.length) return;
+  event.preventDefault();
+  event.stopPropagation();
+  const options = {bubbles: true, cancelable: true, dataTransfer: retyped(event.dataTransfer.files)};
+  event.target.dispatchEvent(new DragEvent('drop', options));
+}, true);
+"""
+
+
+def retype_js(modality: ModalityText) -> str:
+    """Script for an HTML component of the tab: its media component then takes files of every type and extension."""
+    return _RETYPE_JS.replace("MODALITY", modality.name)
+
+
+@contextmanager
+def uploaded_file(media: Any, modality: ModalityText, folder: str | Path) -> Iterator[Path]:
+    """Path of an upload, while it is in use.
+
+    Args:
+        media: what Gradio's component or an API client sends, which is untrusted and may be anything: a dictionary
+            with the ``path`` of an uploaded file, or with the file itself as ``url`` (``data:...;base64,...``); or
+            that alone.
+        folder: where Gradio keeps uploads; no other file is used.
+
+    Raises:
+        MediaError: there is no upload, or it is too large.
+    """
+    if isinstance(media, str) and media.startswith("data:"):
+        media = {"url": media}
+    if not isinstance(media, dict):
+        raise MediaError(modality.missing)
+    path, url = media.get("path"), media.get("url")
+    if isinstance(path, str) and path:
+        file = Path(path).resolve()
+        if not file.is_relative_to(Path(folder).resolve()):
+            raise MediaError(f"{file.name} was not uploaded: upload the {modality.noun} and send the path you get.")
+        yield file
+    elif isinstance(url, str) and url.startswith("data:"):
+        with TemporaryDirectory(dir=folder) as scratch:
+            file = Path(scratch) / modality.noun
+            file.write_bytes(_decoded(url, modality))
+            yield file
+    elif isinstance(url, str) and url:
+        raise MediaError(
+            f"Addresses are not fetched from here: upload the {modality.noun}, or send it as data:...;base64,..."
+        )
+    else:
+        raise MediaError(modality.missing)
+
+
+def _decoded(url: str, modality: ModalityText) -> bytes:
+    """Content of a ``data:...;base64,...`` URL."""
+    if len(url) > MAX_FILE_SIZE * 4 / 3 + 1000:
+        raise MediaError(f"The {modality.noun} is too large: at most {MAX_FILE_SIZE // 2**20} MB.")
+    head, comma, content = url.partition(",")
+    try:
+        if not comma or not head.endswith(";base64"):
+            raise ValueError
+        return base64.b64decode(content, validate=True)
+    except (ValueError, binascii.Error):
+        raise MediaError(f"The {modality.noun} is not base64: send it as data:...;base64,...") from None
+
+
+def browser_copy(file: Path, modality: ModalityText, folder: str | Path) -> Path | None:
+    """A copy that every browser can show, with the same pixels or samples; None if the file itself can be shown.
+
+    Args:
+        folder: where the copy goes, in a folder of its own.
+
+    Raises:
+        MediaError: the file cannot be read.
+    """
+    return _picture_copy(file, folder) if modality == IMAGE else _sound_copy(file, folder)
+
+
+def _picture_copy(file: Path, folder: str | Path) -> Path | None:
+    picture = load_image(file)
+    with Image.open(file) as original:
+        if original.format in _BROWSER_PICTURES:
+            return None
+    copy = Path(mkdtemp(dir=folder)) / f"{file.name}.png"
+    picture.save(copy, compress_level=1)
+    return copy
+
+
+def _sound_copy(file: Path, folder: str | Path) -> Path | None:
+    try:
+        info = soundfile.info(file)
+        if (info.format, info.subtype) in _BROWSER_SOUNDS:
+            return None
+    except soundfile.SoundFileError:
+        pass
+    blocks = read_blocks(file)
+    rate = min(next(blocks)[0], _COPY_RATE)
+    blocks.close()
+    samples = load_audio(file, rate)
+    copy = Path(mkdtemp(dir=folder)) / f"{file.name}.flac"
+    # 24 bits, so that the model gets the same from the copy as from the file.
+    soundfile.write(copy, np.clip(samples, -1, 1), rate, subtype="PCM_24")
+    return copy
