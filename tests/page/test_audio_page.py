@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -207,6 +208,82 @@ def test_what_is_wrong_is_said(visit, address, tmp_path):
     page.click("#audio-compare")
     expect(page.locator("#audio-status")).to_contain_text("still.wav is silent")
     expect(page.locator("#audio-compare")).to_be_enabled()
+
+
+@pytest.fixture(scope="module")
+def media_files(tmp_path_factory) -> dict[str, Path]:
+    """Sounds of 25 s by name, in containers whose type browsers take for a video, do not know, or cannot play."""
+    folder = tmp_path_factory.mktemp("media")
+    samples = tone(600, 25, 48_000)[None].astype(np.float32)
+    kinds = {"mic.webm": ("libopus", "webm"), "film.mp4": ("aac", "mp4"), "voice.caf": ("pcm_s16be", "caf")}
+    for name, (codec, container) in kinds.items():
+        with av.open(str(folder / name), "w", format=container) as file:
+            stream = file.add_stream(codec, rate=48_000, layout="mono")
+            frames = {stream: av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")}
+            frames[stream].sample_rate = 48_000
+            if name == "film.mp4":
+                film = file.add_stream("mpeg4", rate=1)
+                film.width = film.height = 64
+                frames[film] = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))
+            for stream, frame in frames.items():
+                for packet in [*stream.encode(frame), *stream.encode(None)]:
+                    file.mux(packet)
+    soundfile.write(folder / "noext", samples[0], 48_000, format="WAV")
+    return {file.name: file for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["mic.webm", "film.mp4", "voice.caf", "noext"])
+def test_the_server_decides_what_is_a_sound(visit, address, captioner, media_files, name):
+    page = visit(address)
+    upload(page, media_files[name])
+    # The player could decode it: it knows how long it is.
+    expect(page.locator("#audio-media")).to_contain_text("0:25")
+    expect(page.locator("#audio-view .seconds")).to_have_text("0.0 s2.0 s")
+    page.click("#audio-compare")
+    expect_state(page, "done")
+    assert strongest(captioner.heard) == pytest.approx(600, abs=1)
+
+
+def test_a_sound_that_begins_late_is_shown_from_its_first_sound(visit, address, captioner, tmp_path):
+    soundfile.write(tmp_path / "late.wav", np.concatenate([np.zeros(48_000), tone(700, 3.0)]), 16_000)
+    page = visit(address)
+    upload(page, tmp_path / "late.wav")
+    expect(page.locator("#audio-view .notice")).to_contain_text("second 3.0 to 5.0 of this sound's 6.0")
+    expect(page.locator("#audio-start input[type=number]")).to_have_value("3")
+    page.click("#audio-compare")
+    expect_state(page, "done")
+    assert strongest(captioner.heard) == pytest.approx(700, abs=1)
+    # The choice stays, also of a part without a sound.
+    set_number(page, "#audio-start", 0.5)
+    expect(page.locator("#audio-view .notice")).to_contain_text("silent from second 0.5 to 2.5")
+    set_number(page, "#audio-start", 4)
+    expect(page.locator("#audio-view .notice")).to_contain_text("second 4.0 to 6.0")
+
+
+def test_a_sound_a_hair_longer_than_the_model_hears_leaves_no_choice(visit, address, captioner, tmp_path):
+    soundfile.write(tmp_path / "hair.wav", tone(700, 2.03), 16_000)
+    page = visit(address)
+    upload(page, tmp_path / "hair.wav")
+    expect(page.locator("#audio-view img")).to_be_visible()
+    expect(page.locator("#audio-start")).to_be_hidden()
+    page.click("#audio-compare")
+    expect_state(page, "done")
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_long_sound_does_not_widen_a_phones_page(visit, address, media_files, width):
+    page = visit(address, width=width)
+    for name in (None, "noext"):
+        if name:
+            upload(page, media_files[name])
+            expect(page.locator("#audio-media")).to_contain_text("0:25")
+            expect(page.locator("#audio-start")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        wide = page.evaluate(
+            "[...document.querySelectorAll('*')].filter((e) => e.offsetParent && e.getBoundingClientRect().right > "
+            "innerWidth + 1 && !e.closest('.studio-tabs .tab-container')).map((e) => e.outerHTML.slice(0, 120))"
+        )
+        assert wide == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The page as a visitor sees it, in a headless Chromium."""
 
+import base64
 import json
 import time
 from pathlib import Path
@@ -209,12 +210,77 @@ def test_what_is_wrong_is_said(visit, address, tmp_path):
     page.click("#image-compare")
     expect(page.locator("#image-status")).to_contain_text("Choose a picture first")
     expect(page.locator(".toast-body")).to_contain_text("Choose a picture first")
-    bad = tmp_path / "notes.png"
+    bad = tmp_path / "notes & <b>.png"
     bad.write_text("no picture")
     upload(page, bad)
-    page.click("#image-compare")
-    expect(page.locator("#image-status")).to_contain_text("notes.png is not an image")
+    # At once, and again where a comparison is wanted nevertheless.
+    expect(page.locator("#image-status")).to_contain_text(".png is not an image")
     expect(page.locator("#image-compare")).to_be_enabled()
+    page.click("#image-compare")
+    expect(page.locator(".toast-body").filter(has_text="is not an image")).to_be_visible()
+    expect(page.locator("#image-status")).to_contain_text(".png is not an image")
+    expect(page.locator("#image-compare")).to_be_enabled()
+
+
+def drop(page: Page, file: Path, name: str, type: str) -> None:
+    """Drop a file onto the picture, as a browser does that derives ``type`` from the file's extension."""
+    content = base64.b64encode(file.read_bytes()).decode()
+    transfer = page.evaluate_handle(
+        """([content, name, type]) => {
+          const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([bytes], name, {type}));
+          return transfer;
+        }""",
+        [content, name, type],
+    )
+    page.dispatch_event("#image-media [data-testid=file-upload]", "drop", {"dataTransfer": transfer})
+
+
+def shown_width(page: Page) -> int:
+    """Width of the picture as the browser decodes it; 0 for what it cannot."""
+    return page.evaluate("document.querySelector('#image-media .image-frame img')?.naturalWidth ?? 0")
+
+
+@pytest.mark.parametrize(("name", "format"), [("scan.tif", "TIFF"), ("no-extension", "PNG"), ("odd.xyz", "TIFF")])
+def test_the_server_decides_what_is_a_picture(visit, address, picture, tmp_path, name, format):
+    with Image.open(picture) as image:
+        image.convert("RGB").save(tmp_path / name, format)
+    page = visit(address)
+    page.set_input_files("#image-media input[type=file]", str(tmp_path / name))
+    wait_until(lambda: shown_width(page) == 48)
+    page.click("#image-compare")
+    expect_state(page, "done")
+    assert captions(page, "hypothesis-0") == [HYPOTHESES[0][2]]
+
+
+def test_a_full_queue_turns_visitors_away_and_the_next_try_works(visit, captioner, picture, pace):
+    pace(0.6)
+    tabs = [Tab(IMAGE, captioner, (), ModelInfo("", ""))]
+    busy = build_page(tabs)
+    try:
+        address = app.launch(busy, tabs, "127.0.0.1", None)
+        busy._queue.max_size = 1
+        pages = [visit(address) for _ in range(3)]
+        for page in pages:
+            upload(page, picture)
+        first, second, third = pages
+        first.click("#image-compare")
+        expect_state(first, "writing")
+        second.click("#image-compare")
+        expect(second.locator("#image-status")).to_contain_text("One moment")
+        waiting = busy._queue.event_queue_per_concurrency_id["captioner"].queue
+        wait_until(lambda: len(waiting) == 1)
+        third.click("#image-compare")
+        expect(third.locator("#image-status")).to_contain_text("Too many visitors just now")
+        expect(third.locator("#image-compare")).to_be_enabled()
+        pace(0.0)
+        for page in (first, second):
+            expect_state(page, "done")
+        third.click("#image-compare")
+        expect_state(third, "done")
+    finally:
+        busy.close(verbose=False)
 
 
 def test_settings_reach_the_captioner(visit, address, picture):
@@ -248,7 +314,7 @@ def test_a_sampling_column_shows_where_samples_are_asked_for(visit, address, pic
 
 @pytest.mark.parametrize(
     ("name", "query", "width"),
-    [("dark", "?__theme=dark", 1280), ("phone", "", 390), ("phone-dark", "?__theme=dark", 390)],
+    [("dark", "?__theme=dark", 1280), ("phone", "", 390), ("small", "", 320), ("phone-dark", "?__theme=dark", 390)],
 )
 def test_dark_and_phone(visit, address, tmp_path, name, query, width):
     page = visit(address + query, width=width)
@@ -259,7 +325,7 @@ def test_dark_and_phone(visit, address, tmp_path, name, query, width):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     boxes = [column(page, id).bounding_box() for id in COLUMNS]
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
-    if width == 390:
+    if width < 400:
         assert len({round(box["x"]) for box in boxes}) == 1, "the columns are stacked"
         expect(column(page, "hypothesis-0")).to_be_in_viewport()
     else:
