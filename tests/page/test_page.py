@@ -261,7 +261,7 @@ def test_a_full_queue_turns_visitors_away_and_the_next_try_works(visit, captione
     try:
         address = app.launch(busy, tabs, "127.0.0.1", None)
         busy._queue.max_size = 1
-        pages = [visit(address) for _ in range(3)]
+        pages = [visit(address), visit(address), visit(address, expected="503")]
         for page in pages:
             upload(page, picture)
         first, second, third = pages
