@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from lora_mcl.adapters import AdapterStack
 from lora_mcl.decoding.decode_state import DecodeState
 from lora_mcl.decoding.options import EngineOptions
-from lora_mcl.decoding.prefill import Prefill, Prefix
+from lora_mcl.decoding.prefill import Prefill
 from lora_mcl.decoding.shared_layers import decoder_of
 from lora_mcl.decoding.shared_prompt import can_share_prompts
 from lora_mcl.decoding.static import StaticDecodeState, StaticShape, StaticStep
@@ -29,22 +29,23 @@ class Accelerator:
         self._step: StaticStep | None = None
         self._off = options.acceleration == "off"
 
-    def start(
-        self, prefill: Prefill, prefixes: Sequence[Prefix], max_rows: Sequence[int], max_new_tokens: int
-    ) -> DecodeState | StaticDecodeState:
+    @property
+    def is_on(self) -> bool:
+        """Whether requests may get a static step: wanted, and not given up."""
+        return not self._off
+
+    def start(self, prefill: Prefill, max_rows: Sequence[int], max_new_tokens: int) -> DecodeState | StaticDecodeState:
         """The state that continues a prefill of S prefixes; prefix ``s`` has at most ``max_rows[s]`` rows."""
         if not self._off:
-            step = self._static_step(prefill, prefixes, max_rows, max_new_tokens)
+            step = self._static_step(prefill, max_rows, max_new_tokens)
             if step is not None:
                 return StaticDecodeState(step, prefill)
-        return DecodeState(self._model, self._stack, prefill, prefixes, share_prompts=self._options.share_prompts)
+        return DecodeState(self._model, self._stack, prefill, share_prompts=self._options.share_prompts)
 
-    def _static_step(
-        self, prefill: Prefill, prefixes: Sequence[Prefix], max_rows: Sequence[int], max_new_tokens: int
-    ) -> StaticStep | None:
+    def _static_step(self, prefill: Prefill, max_rows: Sequence[int], max_new_tokens: int) -> StaticStep | None:
         shape = StaticShape(
             rows=tuple(max_rows),
-            adapters=tuple(prefix.adapter for prefix in prefixes),
+            adapters=prefill.adapters,
             prompt_of=prefill.prompt_of,
             num_shared_layers=prefill.num_shared_layers,
             prompt_capacity=prefill.mask.shape[1],

@@ -1,22 +1,22 @@
-"""The lockstep engine: one prefill, then one model forward per token for all rows of all columns.
+"""The lockstep engine: one model forward per token for all rows of all columns of all requests.
 
-``Engine._decode`` is the whole loop:
+``Engine.decode`` is the loop for one request, ``DecodeBatch`` its three parts, which a Scheduler calls for many:
 
-    prefill         [S, T, D] -> logits [S, V], one row per prefix (a prompt as one adapter reads it)   prefill.py
-    share           the S prompts' keys and values with the R rows that continue them                   decode_state.py
-    loop:
-        update      every column's token decoder chooses tokens from the logits of its own rows         token_decoder.py
-        reorder     rows: beams move, new beams start from their prompt, finished rows disappear        decode_state.py
-        step        one token per row [R] -> logits [R, V]                                              decode_state.py
+    join      prefill the prompts of new requests [S, T, D], one row per prefix (a prompt as one adapter reads it);
+              S rows join the R live ones                                           prefill.py, decode_state.py
+    update    every column's token decoder chooses from the logits of its own rows  token_decoder.py
+    forward   reorder the rows (beams move, a prefix fans out into beams, finished
+              rows disappear), then one token per row [R] -> logits [R, V]          decode_state.py
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import PreTrainedModel
 
 from lora_mcl.adapters import AdapterStack
@@ -30,13 +30,181 @@ from lora_mcl.decoding.token_decoder import Candidate, DecodeContext, NextTokens
 
 @dataclass
 class _Column:
-    """A column being decoded; its rows are ``first_row`` to ``first_row + num_rows`` of the live rows."""
+    """A column being decoded; its rows are ``first_row`` to ``first_row + num_rows`` of the batch's rows."""
 
     id: str
+    prefix: Prefix
     decoder: TokenDecoder
-    first_row: int
+    first_row: int = 0
     num_rows: int = 1
     candidates: tuple[Candidate, ...] = ()
+
+
+class DecodeRequest:
+    """The columns of one caller on its prompts, in progress; made by ``Engine.request``.
+
+    Attributes:
+        prompt: B prompts [B, T, D].
+        max_new_tokens: sequences are cut at this many tokens.
+        prefixes: the S prefixes of the columns, which have a prefill row each.
+        max_rows: [S] the most rows that will ever continue each.
+    """
+
+    def __init__(self, prompt: Prompt, columns: Sequence[ColumnRequest], context: DecodeContext) -> None:
+        self.prompt = prompt
+        self.max_new_tokens = context.max_new_tokens
+        # Columns with the same prompt and adapter share a prefill row: S prefixes for C >= S columns.
+        self.columns = [
+            _Column(column.id, Prefix(column.prompt, column.adapter), column.strategy.token_decoder(context))
+            for column in columns
+        ]
+        self.prefixes = list(dict.fromkeys(column.prefix for column in self.columns))
+        self.max_rows = [0] * len(self.prefixes)
+        for column, request in zip(self.columns, columns, strict=True):
+            self.max_rows[self.prefixes.index(column.prefix)] += request.strategy.num_rows
+        self._finished: frozenset[str] = frozenset()
+        self._step = 0
+
+    @property
+    def num_rows(self) -> int:
+        """The most rows that it will ever have."""
+        return sum(self.max_rows)
+
+    def update(self, logits: Tensor, log_probs: Tensor, chosen: NextTokens) -> StepEvent:
+        """Let every column choose from the logits of its rows; what they choose is appended to ``chosen``.
+
+        Args:
+            logits: fp32 [R, V] of the whole batch, and ``log_probs`` their log-softmax. Columns of a new request may
+                overlap: they share the rows of their prefixes.
+        """
+        changed: dict[str, tuple[Candidate, ...]] = {}
+        for column in self.columns:
+            rows = slice(column.first_row, column.first_row + column.num_rows)
+            own = column.decoder.update(logits[rows], log_probs[rows])
+            column.num_rows = len(own.tokens)
+            # From rows of the column to rows of the batch.
+            beam_idx = [column.first_row + row for row in own.beam_idx]
+            column.first_row = len(chosen.tokens)
+            chosen.tokens.extend(own.tokens)
+            chosen.beam_idx.extend(beam_idx)
+            candidates = column.decoder.candidates()
+            if candidates != column.candidates or column.decoder.finished:
+                column.candidates = changed[column.id] = candidates
+        self._finished |= {column.id for column in self.columns if column.decoder.finished}
+        self.columns = [column for column in self.columns if not column.decoder.finished]
+        event = StepEvent(self._step, changed, self._finished, done=not self.columns, stopped=False)
+        self._step += 1
+        return event
+
+    def stop(self) -> StepEvent:
+        """The last event of a request that was stopped."""
+        return StepEvent(self._step, {}, self._finished, done=True, stopped=True)
+
+
+class DecodeBatch:
+    """The requests that decode together; call ``join`` or ``forward`` or both, then ``update``, and again."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._state = None
+        self._requests: list[DecodeRequest] = []
+        # Logits of the next token of every row [R, V], between forward or join and update.
+        self._logits: Tensor | None = None
+        # What update chose, for forward: row i is the former row beam_idx[i] followed by tokens[i].
+        self._chosen = NextTokens([], [])
+
+    @property
+    def requests(self) -> tuple[DecodeRequest, ...]:
+        """Those that are not done, in the order in which they joined."""
+        return tuple(self._requests)
+
+    @property
+    def can_join(self) -> bool:
+        """Whether there is room for requests beside those that are here: not in a static step's fixed rows."""
+        return self._state is None or self._state.can_join
+
+    @torch.no_grad()
+    def join(self, requests: Sequence[DecodeRequest]) -> None:
+        """Prefill the prompts of new requests together; one row per prefix joins the live rows.
+
+        Nothing has changed if this raises.
+        """
+        engine = self._engine
+        # Prompts of all requests one after the other, [sum of B, longest T, D]; padded at their left.
+        longest = max(request.prompt.inputs_embeds.shape[1] for request in requests)
+        embeds = torch.cat([_pad_left(request.prompt.inputs_embeds, longest) for request in requests])
+        mask = torch.cat([_pad_left(request.prompt.attention_mask[..., None], longest) for request in requests])[..., 0]
+        prefixes, max_rows, offset = [], [], 0
+        for request in requests:
+            prefixes += [Prefix(offset + prefix.prompt, prefix.adapter) for prefix in request.prefixes]
+            max_rows += request.max_rows
+            offset += len(request.prompt.inputs_embeds)
+        read = prefill(engine.model, engine.stack, embeds, mask, prefixes)
+
+        if self._state is None:
+            new_tokens = max(request.max_new_tokens for request in requests)
+            self._state = engine.accelerator.start(read, max_rows, new_tokens)
+        else:
+            self._state.join(read)
+        # The new rows come after the live ones: [R, V] and [S, V].
+        first_row = 0 if self._logits is None else len(self._logits)
+        self._logits = read.logits if self._logits is None else torch.cat([self._logits, read.logits])
+        for request in requests:
+            for column in request.columns:
+                # A column starts with its prefix's row; its first NextTokens may fan that out into many.
+                column.first_row = first_row + request.prefixes.index(column.prefix)
+            first_row += len(request.prefixes)
+        self._requests += requests
+
+    def forward(self) -> None:
+        """One forward of the model for all live rows: tokens [R] -> logits [R, V]."""
+        # One gather moves beams, fans prefixes out and drops the rows that are in nobody's beam_idx any more.
+        self._logits = self._state.step(self._chosen.tokens, self._chosen.beam_idx)
+
+    def update(self) -> Mapping[DecodeRequest, StepEvent | Exception]:
+        """Let every column choose its next tokens; requests that are done leave.
+
+        Returns:
+            For each request what changed, or the error of one of its token decoders: it leaves too.
+        """
+        log_probs = self._logits.log_softmax(dim=-1)
+        results: dict[DecodeRequest, StepEvent | Exception] = {}
+        chosen = NextTokens([], [])
+        for request in self._requests:
+            before = len(chosen.tokens)
+            try:
+                results[request] = request.update(self._logits, log_probs, chosen)
+            except Exception as error:
+                results[request] = error
+                del chosen.tokens[before:], chosen.beam_idx[before:]
+        self._chosen, self._logits = chosen, None
+        self._requests = [
+            request for request in self._requests if isinstance(event := results[request], StepEvent) and not event.done
+        ]
+        if not self._requests:
+            self.free()
+        return results
+
+    def remove(self, request: DecodeRequest) -> None:
+        """Let a request leave before it is done; its rows go at the next forward, at once if it is the last."""
+        self._requests.remove(request)
+        kept = NextTokens([], [])
+        for column in (column for request in self._requests for column in request.columns):
+            rows = slice(column.first_row, column.first_row + column.num_rows)
+            column.first_row = len(kept.tokens)
+            kept.tokens.extend(self._chosen.tokens[rows])
+            kept.beam_idx.extend(self._chosen.beam_idx[rows])
+        self._chosen = kept
+        if not self._requests:
+            self.free()
+
+    def free(self) -> None:
+        """Drop all requests and the cache."""
+        if self._state is not None:
+            self._state.free()
+        self._state = self._logits = None
+        self._requests = []
+        self._chosen = NextTokens([], [])
 
 
 @dataclass(frozen=True)
@@ -49,6 +217,7 @@ class Engine:
         eos_token_ids: tokens that end a sequence.
         pad_token_id: the padding token.
         options: how the model is run.
+        accelerator: makes the state of a decode, with these options.
     """
 
     model: PreTrainedModel
@@ -56,12 +225,37 @@ class Engine:
     eos_token_ids: tuple[int, ...]
     pad_token_id: int
     options: EngineOptions = field(default_factory=EngineOptions)
-    _accelerator: Accelerator = field(init=False, repr=False, compare=False)
+    accelerator: Accelerator = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_accelerator", Accelerator(self.model, self.stack, self.options))
+        object.__setattr__(self, "accelerator", Accelerator(self.model, self.stack, self.options))
         check_token_ids("eos_token_ids", self.eos_token_ids)
         check_whole("pad_token_id", self.pad_token_id, least=0)
+
+    def request(
+        self,
+        prompt: Prompt,
+        columns: Sequence[ColumnRequest],
+        *,
+        max_new_tokens: int,
+        logits_options: LogitsOptions = DEFAULT_LOGITS_OPTIONS,
+    ) -> DecodeRequest:
+        """A checked request, for a DecodeBatch; see ``decode``.
+
+        Raises:
+            OptionsError: the request contradicts itself, or does not fit the model or the prompt.
+        """
+        check_whole("max_new_tokens", max_new_tokens, least=1)
+        check_tokens(logits_options, self.eos_token_ids, max_new_tokens, self.model)
+        check_columns(columns, self.stack, prompt)
+        check_length(columns, prompt, max_new_tokens, self.model)
+        context = DecodeContext(
+            logits_processor=LogitsProcessor(logits_options, self.eos_token_ids, prompt.inputs_embeds.device),
+            eos_token_ids=self.eos_token_ids,
+            pad_token_id=self.pad_token_id,
+            max_new_tokens=max_new_tokens,
+        )
+        return DecodeRequest(prompt, columns, context)
 
     def decode(
         self,
@@ -90,95 +284,34 @@ class Engine:
             OptionsError: the request contradicts itself, or does not fit the model or the prompt. Raised by
                 the call, before the first event.
         """
-        check_whole("max_new_tokens", max_new_tokens, least=1)
-        check_tokens(logits_options, self.eos_token_ids, max_new_tokens, self.model)
-        check_columns(columns, self.stack, prompt)
-        check_length(columns, prompt, max_new_tokens, self.model)
-        context = DecodeContext(
-            logits_processor=LogitsProcessor(logits_options, self.eos_token_ids, prompt.inputs_embeds.device),
-            eos_token_ids=self.eos_token_ids,
-            pad_token_id=self.pad_token_id,
-            max_new_tokens=max_new_tokens,
-        )
-        return self._decode(prompt, columns, context, should_stop)
+        request = self.request(prompt, columns, max_new_tokens=max_new_tokens, logits_options=logits_options)
+        return self._decode(request, should_stop)
 
     def _decode(
-        self,
-        prompt: Prompt,
-        requests: Sequence[ColumnRequest],
-        context: DecodeContext,
-        should_stop: Callable[[], bool] | None,
+        self, request: DecodeRequest, should_stop: Callable[[], bool] | None
     ) -> Generator[StepEvent, None, None]:
-        # Columns with the same prompt and adapter share a prefill row: S prefixes for C >= S columns.
-        prefix_of = [Prefix(request.prompt, request.adapter) for request in requests]
-        prefixes = list(dict.fromkeys(prefix_of))
-        columns = [
-            # A column starts with one row, its prefix's; its first NextTokens may fan that out into many.
-            _Column(request.id, request.strategy.token_decoder(context), prefixes.index(prefix))
-            for request, prefix in zip(requests, prefix_of, strict=True)
-        ]
-        # [S] the most rows that will ever continue each prefix: only fixed shapes need to know.
-        max_rows: Counter[Prefix] = Counter()
-        for request, prefix in zip(requests, prefix_of, strict=True):
-            max_rows[prefix] += request.strategy.num_rows
-
-        state = None
-        chosen = NextTokens((), ())
-        finished: frozenset[str] = frozenset()
-        step = 0
+        batch = DecodeBatch(self)
+        done = False
         try:
-            while columns:
+            while not done:
                 if should_stop is not None and should_stop():
-                    yield StepEvent(step, {}, finished, done=True, stopped=True)
+                    yield request.stop()
                     return
-
-                # 1. Logits of the next token. The prefill gives those of the first one, [S, V], one row per prefix...
-                if state is None:
-                    read = prefill(self.model, self.stack, prompt.inputs_embeds, prompt.attention_mask, prefixes)
-                    state = self._accelerator.start(
-                        read, prefixes, [max_rows[prefix] for prefix in prefixes], context.max_new_tokens
-                    )
-                    logits = read.logits
-                # ... and from then on one forward for all live rows: [R] tokens -> [R, V]. Row i continues row
-                # beam_idx[i] of the step before, so one gather moves beams, fans out prefixes, drops finished rows.
+                # Logits of the next token: the prefill gives those of the first one, [S, V] ...
+                if not batch.requests:
+                    batch.join([request])
+                # ... and from then on each forward those of all live rows, [R, V].
                 else:
-                    logits = state.step(chosen.tokens, chosen.beam_idx)
-
-                # 2. Every column's token decoder looks at its own rows and chooses its next tokens.
-                chosen, changed = _update(columns, logits)
-
-                # 3. Columns that are done leave; their rows are in nobody's beam_idx any more.
-                finished |= {column.id for column in columns if column.decoder.finished}
-                columns = [column for column in columns if not column.decoder.finished]
-                yield StepEvent(step, changed, finished, done=not columns, stopped=False)
-                step += 1
+                    batch.forward()
+                result = batch.update()[request]
+                if isinstance(result, Exception):
+                    raise result
+                done = result.done
+                yield result
         finally:
-            if state is not None:
-                state.free()
+            batch.free()
 
 
-def _update(columns: Sequence[_Column], logits: Tensor) -> tuple[NextTokens, dict[str, tuple[Candidate, ...]]]:
-    """Let every column's decoder choose from the logits of its rows.
-
-    Args:
-        columns: the live columns; their rows and candidates are updated.
-        logits: fp32 [R, V]. Columns may overlap at first, when they share the rows of their prefixes.
-
-    Returns:
-        The next tokens of all rows, columns in order, and the candidates of the columns where they changed.
-    """
-    log_probs = logits.log_softmax(dim=-1)
-    tokens: list[int] = []
-    beam_idx: list[int] = []
-    changed: dict[str, tuple[Candidate, ...]] = {}
-    for column in columns:
-        rows = slice(column.first_row, column.first_row + column.num_rows)
-        chosen = column.decoder.update(logits[rows], log_probs[rows])
-        # From rows of the column to rows of the batch.
-        beam_idx += [column.first_row + row for row in chosen.beam_idx]
-        column.first_row, column.num_rows = len(tokens), len(chosen.tokens)
-        tokens += chosen.tokens
-        candidates = column.decoder.candidates()
-        if candidates != column.candidates or column.decoder.finished:
-            column.candidates = changed[column.id] = candidates
-    return NextTokens(tokens, beam_idx), changed
+def _pad_left(values: Tensor, length: int) -> Tensor:
+    """[B, T, D] to [B, length, D], with zeros."""
+    return functional.pad(values, (0, 0, length - values.shape[1], 0))

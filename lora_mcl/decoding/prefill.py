@@ -37,6 +37,7 @@ class Prefill:
         cache: keys and values [rows, heads, T, head size] per layer: B rows in the first ``num_shared_layers``
             layers, S rows in the others.
         num_shared_layers: number of layers below all adapters.
+        adapters: [S] the adapter of each prefix.
         prompt_of: [S] the row of each prefix's prompt among the B.
         mask: bool [B, T], False on padding.
     """
@@ -44,6 +45,7 @@ class Prefill:
     logits: Tensor
     cache: DynamicCache
     num_shared_layers: int
+    adapters: tuple[int, ...]
     prompt_of: tuple[int, ...]
     mask: Tensor
 
@@ -58,25 +60,27 @@ def prefill(
 ) -> Prefill:
     """Run left-padded prompts [B, T, D] with their mask [B, T] through the model, once for every prefix."""
     device = inputs_embeds.device
-    used = sorted({prefix.prompt for prefix in prefixes})
+    used = list(dict.fromkeys(prefix.prompt for prefix in prefixes))
     prompt_of = [used.index(prefix.prompt) for prefix in prefixes]  # [S], into the B prompts that are used
     embeds, mask = inputs_embeds[used], attention_mask[used].bool()
     index = torch.tensor(prompt_of, device=device)
 
-    # With several prefixes per prompt, the layers below all adapters run on B rows and the others on S.
+    # The layers below all adapters run on B rows and the others on S; with one prefix per prompt these are the same.
     layers = decoder_layers(decoder_of(model))
-    shared = num_shared_layers(layers) if len(prefixes) > len(used) else 0
+    shared = num_shared_layers(layers)
     expanding: AbstractContextManager[None] = nullcontext()
-    input_embeds, input_mask = embeds[index], mask[index]  # [S, T, D], [S, T]
-    if shared:
-        expanding = expanding_rows_at(layers, shared, index)
-        input_embeds, input_mask = embeds, mask  # [B, T, D], [B, T]
+    input_embeds, input_mask = embeds, mask  # [B, T, D], [B, T]
+    if len(prefixes) > len(used):
+        if shared:
+            expanding = expanding_rows_at(layers, shared, index)
+        else:
+            input_embeds, input_mask = embeds[index], mask[index]  # [S, T, D], [S, T]
 
     # Left padding: the first real position of every prompt is position 0.
     positions = (input_mask.long().cumsum(dim=1) - 1).clamp_min(0)
     cache = DynamicCache(config=model.config)
-    adapters = torch.tensor([prefix.adapter for prefix in prefixes], device=device)
-    with stack.rows(adapters) if stack else nullcontext(), expanding:
+    adapters = tuple(prefix.adapter for prefix in prefixes)
+    with stack.rows(torch.tensor(adapters, device=device)) if stack else nullcontext(), expanding:
         logits = last_logits(
             model,
             1,
@@ -87,4 +91,4 @@ def prefill(
             past_key_values=cache,
             use_cache=True,
         )
-    return Prefill(logits[:, -1].float(), cache, shared, tuple(prompt_of), mask)
+    return Prefill(logits[:, -1].float(), cache, shared, adapters, tuple(prompt_of), mask)

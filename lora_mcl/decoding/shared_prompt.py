@@ -10,6 +10,7 @@ over the scores of both parts.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -93,43 +94,64 @@ AttentionInterface.register(ATTENTION, shared_prompt_attention)
 
 
 class SharedPromptLayer(DynamicLayer):
-    """One layer's cache: prompts [S, heads, P, E] stay, the rows' own states [R, heads, T, E] grow by one per step."""
+    """One layer's cache: prompts [S, heads, P, E] stay, the rows' own states [R, heads, T, E] grow by one per step.
+
+    Attributes:
+        prompt_keys, prompt_values: [S, heads, P, E], shorter prompts with zeros at their left.
+        groups: the prompt that each row continues.
+        bias: [R, 1, 1, P + T] of the step that comes, as in SharedKV.
+    """
 
     def __init__(self, prompt: DynamicLayer) -> None:
         """Take over the states of a prefill, which is left empty."""
         super().__init__()
         self.prompt_keys: Tensor | None = prompt.keys
         self.prompt_values: Tensor | None = prompt.values
-        self._groups: PrefixGroups | None = None
-        self._prompt_bias: Tensor | None = None
+        self.groups: PrefixGroups | None = None
+        self.bias: Tensor | None = None
         prompt.reset()
 
-    def set_groups(self, groups: PrefixGroups, prompt_bias: Tensor | None) -> None:
-        """Set the prompt that each row continues; ``prompt_bias`` [R, 1, 1, P] masks the padding of the prompts."""
-        device = self.prompt_keys.device
-        self._groups = groups.to(device)
-        self._prompt_bias = None if prompt_bias is None else prompt_bias.to(device)
+    def add_prompts(self, prompt: DynamicLayer) -> None:
+        """Take over more prompts from another prefill, after those that are here."""
+        length = max(self.prompt_keys.shape[2], prompt.keys.shape[2])
+        self.prompt_keys = torch.cat([pad_left(self.prompt_keys, length), pad_left(prompt.keys, length)])
+        self.prompt_values = torch.cat([pad_left(self.prompt_values, length), pad_left(prompt.values, length)])
+        prompt.reset()
 
-    def keep_prompts(self, index: Tensor) -> None:
-        """Drop the prompts that are not in ``index``; prompt ``index[i]`` becomes prompt ``i``."""
+    def keep_prompts(self, index: Tensor, length: int) -> None:
+        """Prompt ``index[i]`` becomes prompt ``i``, the others are dropped; ``length`` positions are kept."""
         index = index.to(self.prompt_keys.device)
-        self.prompt_keys = self.prompt_keys.index_select(0, index)
-        self.prompt_values = self.prompt_values.index_select(0, index)
+        self.prompt_keys = self.prompt_keys[:, :, -length:].index_select(0, index)
+        self.prompt_values = self.prompt_values[:, :, -length:].index_select(0, index)
+
+    def add_rows(self, count: int) -> None:
+        """Add rows that have generated nothing: zeros at their left, where the bias masks them."""
+        if self.is_initialized:
+            shape = (count, *self.keys.shape[1:])
+            self.keys = torch.cat([self.keys, self.keys.new_zeros(shape)])
+            self.values = torch.cat([self.values, self.values.new_zeros(shape)])
+
+    def drop_columns(self, count: int) -> None:
+        """Drop the first columns of the rows' own states."""
+        self.keys, self.values = self.keys[:, :, count:], self.values[:, :, count:]
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[SharedKV, SharedKV]:
         """Append one position of every row [R, heads, 1, E]."""
         keys, values = super().update(key_states, value_states)
-        # A row sees all of its own tokens: zeros for them after the prompt's bias.
-        bias = None if self._prompt_bias is None else functional.pad(self._prompt_bias, (0, keys.shape[2]))
         return (
-            SharedKV(self.prompt_keys, keys, self._groups, bias),
-            SharedKV(self.prompt_values, values, self._groups),
+            SharedKV(self.prompt_keys, keys, self.groups, self.bias),
+            SharedKV(self.prompt_values, values, self.groups),
         )
 
     def reset(self) -> None:
         """Drop everything."""
         self.prompt_keys = self.prompt_values = None
         super().reset()
+
+
+def pad_left(states: Tensor, length: int) -> Tensor:
+    """[rows, heads, T, E] to [rows, heads, length, E] with zeros: masked values are multiplied, so must be finite."""
+    return functional.pad(states, (0, 0, length - states.shape[2], 0))
 
 
 def can_share_prompts(decoder: PreTrainedModel) -> bool:
@@ -157,62 +179,131 @@ def attending_to_shared_prompts(decoder: PreTrainedModel) -> Iterator[None]:
 class SharedPromptCache:
     """The KV cache of rows that share their prompts; see ``decode_state.KVCache``."""
 
-    def __init__(self, decoder: PreTrainedModel, prefill: Prefill) -> None:
+    can_join = True
+
+    def __init__(self, decoder: PreTrainedModel, prefill: Prefill, prefixes: Sequence[int]) -> None:
         """Take over a prefill; there is one row per prefix at first, with nothing of its own."""
         self._decoder = decoder
+        self._device = prefill.mask.device
         layers = [SharedPromptLayer(layer) for layer in prefill.cache.layers]
         self.cache = Cache(layers=layers)
-        self._prompt_of = prefill.prompt_of
-        self._bias = None
-        if not bool(prefill.mask.all()):
-            zeros = torch.zeros(prefill.mask.shape, device=prefill.mask.device)
-            self._bias = zeros.masked_fill(~prefill.mask, -torch.inf)[:, None, None]  # [B, 1, 1, P]
         # A shared layer has one prompt row per prompt [B]; a layer above has one per prefix [S].
-        shared, prefixes = prefill.num_shared_layers, tuple(range(len(prefill.prompt_of)))
-        self._layer_groups = [_LayerGroup(layers[:shared], prefill.prompt_of), _LayerGroup(layers[shared:], prefixes)]
-        self._set_prefixes(prefixes)
+        self._shared = _LayerGroup(layers[: prefill.num_shared_layers])
+        self._above = _LayerGroup(layers[prefill.num_shared_layers :])
+        self._prompt_of: dict[int, int] = {}  # id of each prefix's prompt
+        self._length_of: dict[int, int] = {}  # and its length
+        self._next_prompt = 0
+        self._current: list[int] = []  # [R] prefix ids for which the layers are set
+        self._padding: list[int] = []  # [R] masked columns at the left of each row's own states
+        self._prompt_bias: Tensor | None = None  # [R, 1, 1, P]
+        self._own_padding: Tensor | None = None  # [R, 1, 1, 1], None if there is none
+        self._register(prefill, prefixes)
 
-    def reorder(self, beam_idx: Tensor, prefixes: Sequence[int]) -> None:
-        """See KVCache: moves the few positions that the rows own; prompts are only regrouped."""
-        self.cache.reorder_cache(beam_idx)
-        self._set_prefixes(prefixes)
+    def join(self, prefill: Prefill, prefixes: Sequence[int]) -> None:
+        """See KVCache."""
+        shared = prefill.num_shared_layers
+        for layer, new in zip(self._shared.layers, prefill.cache.layers[:shared], strict=True):
+            layer.add_prompts(new)
+        for layer, new in zip(self._above.layers, prefill.cache.layers[shared:], strict=True):
+            layer.add_prompts(new)
+        for layer in self.cache.layers:
+            layer.add_rows(len(prefixes))
+        self._register(prefill, prefixes)
 
-    def mask(self) -> None:
-        """No mask: the bias of the layers masks the padding of prompts."""
-        return None
+    def reorder(self, beam_idx: Sequence[int], device: torch.device) -> None:
+        """See KVCache: moves the few positions that the rows own. Columns that no row uses are dropped."""
+        self.cache.reorder_cache(torch.tensor(beam_idx, dtype=torch.long, device=device))
+        self._padding = [self._padding[row] for row in beam_idx]
+        unused = min(self._padding)
+        if unused:
+            self._padding = [padding - unused for padding in self._padding]
+            for layer in self.cache.layers:
+                layer.drop_columns(unused)
+            self._current = []
+
+    def begin_step(self, prefix_of: Sequence[int]) -> None:
+        """See KVCache. There is no mask: the bias of the layers masks what a row must not see."""
+        if prefix_of != self._current:
+            self._set_prefixes(list(prefix_of))
+        bias = self._bias(self.cache.get_seq_length() + 1)
+        for layer in self.cache.layers:
+            layer.bias = None if bias is None else bias.to(layer.prompt_keys.device)
 
     def attention(self) -> AbstractContextManager[None]:
         """See KVCache."""
         return attending_to_shared_prompts(self._decoder)
 
-    def _set_prefixes(self, prefixes: Sequence[int]) -> None:
-        bias = None if self._bias is None else self._bias[[self._prompt_of[prefix] for prefix in prefixes]]
-        for group in self._layer_groups:
-            group.set_prefixes(prefixes, bias)
+    def _register(self, prefill: Prefill, prefixes: Sequence[int]) -> None:
+        """Note the prompts and rows of a prefill."""
+        lengths = prefill.mask.sum(dim=1).tolist()  # [B]
+        first_prompt = self._next_prompt
+        self._next_prompt += len(lengths)
+        for prefix, prompt in zip(prefixes, prefill.prompt_of, strict=True):
+            self._prompt_of[prefix] = first_prompt + prompt
+            self._length_of[prefix] = lengths[prompt]
+        self._shared.held += range(first_prompt, self._next_prompt)
+        self._above.held += prefixes
+        # Their rows own none of the columns so far.
+        self._padding += [self.cache.get_seq_length()] * len(prefixes)
+        self._current = []
+
+    def _set_prefixes(self, prefix_of: list[int]) -> None:
+        """Set the prefix of every row [R]; prompts that no row continues are dropped."""
+        self._current = prefix_of
+        longest = max(self._length_of[prefix] for prefix in prefix_of)
+        self._shared.set_rows([self._prompt_of[prefix] for prefix in prefix_of], longest)
+        self._above.set_rows(prefix_of, longest)
+        live = set(prefix_of)
+        self._prompt_of = {prefix: prompt for prefix, prompt in self._prompt_of.items() if prefix in live}
+        self._length_of = {prefix: length for prefix, length in self._length_of.items() if prefix in live}
+        # Shorter prompts are padded at their left.
+        missing = [longest - self._length_of[prefix] for prefix in prefix_of]
+        self._prompt_bias = self._left_bias(self._column(missing), longest) if any(missing) else None
+        self._own_padding = self._column(self._padding) if any(self._padding) else None
+
+    def _bias(self, own: int) -> Tensor | None:
+        """[R, 1, 1, P + own] for ``own`` columns of the rows' own; None where every row sees everything."""
+        if self._own_padding is None:
+            # A row sees all of its own tokens: zeros for them after the prompt's bias.
+            return None if self._prompt_bias is None else functional.pad(self._prompt_bias, (0, own))
+        own_bias = self._left_bias(self._own_padding, own)
+        if self._prompt_bias is None:
+            return functional.pad(own_bias, (self._above.layers[0].prompt_keys.shape[2], 0))
+        return torch.cat([self._prompt_bias, own_bias], dim=-1)
+
+    def _column(self, values: Sequence[int]) -> Tensor:
+        """[R, 1, 1, 1]"""
+        return torch.tensor(values, device=self._device).view(-1, 1, 1, 1)
+
+    def _left_bias(self, padding: Tensor, length: int) -> Tensor:
+        """[R, 1, 1, length]: minus infinity on the first ``padding`` [R, 1, 1, 1] columns, 0 on the others."""
+        zeros = torch.zeros(len(padding), 1, 1, length, device=self._device)
+        return zeros.masked_fill(torch.arange(length, device=self._device) < padding, -torch.inf)
 
 
 class _LayerGroup:
-    """Layers whose prompt rows are the same: the shared layers, or those above."""
+    """Layers whose prompt rows are the same: the shared layers, or those above.
 
-    def __init__(self, layers: list[SharedPromptLayer], prompt_row_of: Sequence[int]) -> None:
-        """``prompt_row_of`` [S] is the prompt row of each prefix in these layers."""
-        self._layers = layers
-        self._prompt_row_of = prompt_row_of
-        self._held = sorted(set(prompt_row_of))  # the prompt rows that the layers still hold, in their order
-        self._current: list[int] = []
+    Attributes:
+        held: ids of the prompt rows that the layers hold, in their order.
+    """
 
-    def set_prefixes(self, prefixes: Sequence[int], bias: Tensor | None) -> None:
-        """Set the prefix of every row [R]; prompts that no row continues are dropped."""
-        prompt_rows = [self._prompt_row_of[prefix] for prefix in prefixes]
-        if prompt_rows == self._current:
-            return
-        self._current = prompt_rows
-        live = sorted(set(prompt_rows))
-        if live != self._held:
-            index = torch.tensor([self._held.index(prompt) for prompt in live])
-            for layer in self._layers:
-                layer.keep_prompts(index)
-            self._held = live
-        groups = PrefixGroups.of([live.index(prompt) for prompt in prompt_rows])
-        for layer in self._layers:
-            layer.set_groups(groups, bias)
+    def __init__(self, layers: list[SharedPromptLayer]) -> None:
+        self.layers = layers
+        self.held: list[int] = []
+
+    def set_rows(self, prompt_rows: list[int], longest: int) -> None:
+        """Set the prompt row of every row [R], by id; prompt rows that are not in use are dropped."""
+        rows_of = Counter(prompt_rows)
+        padded = bool(self.layers) and self.layers[0].prompt_keys.shape[2] > longest
+        if padded or len(rows_of) < len(self.held):
+            # Those with equally many rows side by side: they then go through one product.
+            live = sorted(rows_of, key=lambda prompt: (rows_of[prompt], prompt))
+            index = torch.tensor([self.held.index(prompt) for prompt in live])
+            for layer in self.layers:
+                layer.keep_prompts(index, longest)
+            self.held = live
+        position = {prompt: index for index, prompt in enumerate(self.held)}
+        groups = PrefixGroups.of([position[prompt] for prompt in prompt_rows])
+        for layer in self.layers:
+            layer.groups = groups.to(layer.prompt_keys.device)

@@ -226,6 +226,8 @@ class StaticStep:
 class StaticDecodeState:
     """Live rows, as in ``decode_state.DecodeState``, in the fixed row slots of a StaticStep."""
 
+    can_join = False
+
     def __init__(self, step: StaticStep, prefill: Prefill) -> None:
         """Start with one row per prefix."""
         self._step = step

@@ -72,12 +72,12 @@ def test_every_step_has_the_same_rows_and_is_built_once():
     sizes = batch_sizes(model)
     prompt = prompt_of(model, 9)
     first = decode(engine, prompt, PAGE, 12)
-    step = engine._accelerator._step
+    step = engine.accelerator._step
     assert sizes == [4] + [1 + 3 + 2 + 4 + 1 + 3] * (first.steps - 1)
     decode(engine, prompt_of(model, 6), PAGE, 9)
-    assert engine._accelerator._step is step
+    assert engine.accelerator._step is step
     decode(engine, prompt, PAGE[:2], 9)
-    assert engine._accelerator._step is not step
+    assert engine.accelerator._step is not step
 
 
 def test_which_step_serves_which_request():

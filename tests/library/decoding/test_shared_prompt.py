@@ -171,7 +171,7 @@ def scores_of(model: torch.nn.Module, prompt, tokens: list[int], share_prompts: 
     """[T, V] log-probabilities after each of ``tokens``, whatever the model would have written."""
     prefixes = [Prefix(0, BASE_ROW)]
     read = prefill(model, None, prompt.inputs_embeds, prompt.attention_mask, prefixes)
-    rows = DecodeState(model, None, read, prefixes, share_prompts=share_prompts)
+    rows = DecodeState(model, None, read, share_prompts=share_prompts)
     return torch.cat([rows.step([token], [0]) for token in tokens]).log_softmax(dim=-1)
 
 
@@ -198,12 +198,14 @@ def test_prompts_are_held_once_and_dropped_when_nobody_continues_them():
     engine = engine_of(model, random_stack(model, (2, 4, 3)), (3, 11, 27))
     held = []
     with rows_of_layers(model) as (rows, caches):
-        for _ in engine.decode(prompt_of(model, 9), PAGE, max_new_tokens=14):
+        for event in engine.decode(prompt_of(model, 9), PAGE, max_new_tokens=14):
             layer = caches[-1].layers[-1]
-            if isinstance(layer, SharedPromptLayer):
+            if event.done:
+                assert layer.prompt_keys is None and layer.keys is None
+            elif isinstance(layer, SharedPromptLayer):
                 held.append((layer.prompt_keys.shape[0], layer.prompt_keys.shape[2], layer.keys.shape[0]))
     assert held[0][:2] == (4, 9)  # four readings of the prompt, whatever the rows
-    assert [live for _, _, live in held] == rows[-1][1:]
+    assert [live for _, _, live in held] == rows[-1][1:-1]
     prompts = [count for count, _, _ in held]
     assert prompts == sorted(prompts, reverse=True) and prompts[-1] < 4
 
