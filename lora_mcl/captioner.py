@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -27,6 +26,8 @@ from lora_mcl.decoding import (
     EngineOptions,
     Greedy,
     LogitsOptions,
+    Scheduler,
+    SchedulerOptions,
 )
 from lora_mcl.decoding.options import Acceleration
 from lora_mcl.errors import BundleError, MediaError, OptionsError
@@ -47,15 +48,14 @@ from lora_mcl.types import (
 
 # Modules that read embeddings, which are the same for every hypothesis unless something before them is adapted.
 _LANGUAGE_MODEL = ("model.language_model.", "lm_head")
-# How long a request that waits for its turn sleeps between two looks at should_stop, in seconds.
-_TURN_POLL = 0.05
 
 
 class Captioner:
     """A base model with the adapters of one bundle, ready to compare ways of decoding images or sounds.
 
-    May be shared between threads: the rows of the adapter stack belong to one request at a time, so requests
-    take turns.
+    May be shared between threads: their requests share the steps of the model, each with the captions that it would
+    have alone (``decoding.Scheduler``). While an iterator of ``compare`` is open in another thread, the model and the
+    adapter stack are in use.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Captioner:
         model: MediaLanguageModel,
         stack: AdapterStack,
         engine_options: EngineOptions | None = None,
+        scheduler_options: SchedulerOptions | None = None,
     ) -> None:
         self.bundle = bundle
         self._model = model
@@ -71,8 +72,7 @@ class Captioner:
         self._engine = Engine(
             model.model, stack, model.eos_token_ids, model.pad_token_id, engine_options or EngineOptions()
         )
-        # Not an RLock: a server may resume a generator, and so release its turn, in another thread.
-        self._turn = threading.Lock()
+        self._scheduler = Scheduler(self._engine, scheduler_options)
         self._prompt_per_adapter = not all(name.startswith(_LANGUAGE_MODEL) for name in stack.layers)
         if self._prompt_per_adapter and isinstance(model, ImageLanguageModel):
             raise BundleError(
@@ -91,6 +91,7 @@ class Captioner:
         device_map: str | Mapping[str, Any] | None = None,
         load_in_4bit: bool = False,
         acceleration: Acceleration = "off",
+        scheduler_options: SchedulerOptions | None = None,
     ) -> Captioner:
         """Load a bundle, its base model and its adapters.
 
@@ -100,7 +101,8 @@ class Captioner:
             dtype: of the base model; by default float32 on the CPU and bfloat16 elsewhere.
             device_map: in place of ``device``, a placement over several ones, such as "auto".
             load_in_4bit: hold the base's language model in 4 bits (needs the bitsandbytes package).
-            acceleration: how steps are run on a GPU; see ``decoding.EngineOptions``.
+            acceleration: how steps are run on a GPU; see ``decoding.EngineOptions``. Requests then take turns.
+            scheduler_options: how many requests of other threads may share a step; see ``decoding.SchedulerOptions``.
 
         Raises:
             BundleError: the bundle, its base or an adapter is missing, malformed or does not fit.
@@ -128,7 +130,7 @@ class Captioner:
         )
         # In the base's dtype, to which they would be cast for every product anyway.
         stack = AdapterStack.from_peft(model.model, bundle.adapter_folders(), dtype=dtype)
-        return cls(bundle, model, stack, engine_options)
+        return cls(bundle, model, stack, engine_options, scheduler_options)
 
     @property
     def name(self) -> str:
@@ -183,7 +185,7 @@ class Captioner:
 
         Returns:
             Snapshots, one per token step: each holds all columns as far as they are. The last has ``done``
-            set, or ``stopped``. Closing the iterator early frees the turn for the next request.
+            set, or ``stopped``. Closing the iterator early frees its rows and cache.
 
         Raises:
             MediaError: at once, if the image or sound cannot be used.
@@ -246,49 +248,48 @@ class Captioner:
         started: float,
     ) -> Iterator[Comparison]:
         yield comparison
-        while not self._turn.acquire(timeout=_TURN_POLL):
-            if should_stop():
-                yield replace(comparison, seconds=time.perf_counter() - started, stopped=True)
-                return
-        try:
+        decoding_since = started
+
+        def encode() -> EncodedPrompt:
+            nonlocal decoding_since
             prompt = self._encode(content)
             decoding_since = time.perf_counter()
-            events = self._engine.decode(
-                prompt,
-                self._requests(options),
-                max_new_tokens=options.max_new_tokens,
-                logits_options=LogitsOptions(
-                    repetition_penalty=options.repetition_penalty,
-                    min_new_tokens=options.min_new_tokens,
-                    forbidden_token_ids=self._model.forbidden_token_ids,
-                ),
-                should_stop=should_stop,
-            )
-            # Closed here and not when collected: the stack's rows must be back before the turn passes on.
-            with closing(events):
-                for event in events:
-                    now = time.perf_counter()
-                    columns = tuple(
-                        replace(
-                            column,
-                            seconds=now - decoding_since,
-                            captions=tuple(map(self._caption, event.columns[column.id])),
-                            done=column.id in event.finished,
-                        )
-                        if column.id in event.columns
-                        else column
-                        for column in comparison.columns
+            return prompt
+
+        events = self._scheduler.decode(
+            encode,
+            self._requests(options),
+            max_new_tokens=options.max_new_tokens,
+            logits_options=LogitsOptions(
+                repetition_penalty=options.repetition_penalty,
+                min_new_tokens=options.min_new_tokens,
+                forbidden_token_ids=self._model.forbidden_token_ids,
+            ),
+            should_stop=should_stop,
+        )
+        # Closed here and not when collected, so that rows and cache are free at once.
+        with closing(events):
+            for event in events:
+                now = time.perf_counter()
+                columns = tuple(
+                    replace(
+                        column,
+                        seconds=now - decoding_since,
+                        captions=tuple(map(self._caption, event.columns[column.id])),
+                        done=column.id in event.finished,
                     )
-                    comparison = replace(
-                        comparison,
-                        seconds=now - started,
-                        columns=columns,
-                        done=event.done and not event.stopped,
-                        stopped=event.stopped,
-                    )
-                    yield comparison
-        finally:
-            self._turn.release()
+                    if column.id in event.columns
+                    else column
+                    for column in comparison.columns
+                )
+                comparison = replace(
+                    comparison,
+                    seconds=now - started,
+                    columns=columns,
+                    done=event.done and not event.stopped,
+                    stopped=event.stopped,
+                )
+                yield comparison
 
     def _requests(self, options: CompareOptions) -> list[ColumnRequest]:
         hypothesis: DecodingStrategy = Greedy()

@@ -8,6 +8,7 @@ from lora_mcl.decoding.logits_processor import LogitsOptions
 from lora_mcl.decoding.options import EngineOptions
 from lora_mcl.decoding.request import ColumnRequest, Prompt, StepEvent
 from lora_mcl.decoding.sampling import Sampling
+from lora_mcl.decoding.scheduler import Scheduler, SchedulerOptions
 from lora_mcl.decoding.token_decoder import Candidate, DecodeContext, DecodingStrategy, NextTokens, TokenDecoder
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "NextTokens",
     "Prompt",
     "Sampling",
+    "Scheduler",
+    "SchedulerOptions",
     "StepEvent",
     "TokenDecoder",
 ]

@@ -25,6 +25,8 @@ from lora_mcl.decoding.logits_processor import DEFAULT_LOGITS_OPTIONS, LogitsOpt
 from lora_mcl.decoding.options import EngineOptions, check_token_ids, check_whole
 from lora_mcl.decoding.prefill import Prefix, prefill
 from lora_mcl.decoding.request import ColumnRequest, Prompt, StepEvent, check_columns, check_length, check_tokens
+from lora_mcl.decoding.shared_layers import decoder_of
+from lora_mcl.decoding.shared_prompt import can_share_prompts
 from lora_mcl.decoding.token_decoder import Candidate, DecodeContext, NextTokens, TokenDecoder
 
 
@@ -44,14 +46,16 @@ class DecodeRequest:
     """The columns of one caller on its prompts, in progress; made by ``Engine.request``.
 
     Attributes:
-        prompt: B prompts [B, T, D].
+        prompt: B prompts [B, T, D]; None once their prefill is done.
+        prompt_length: T.
         max_new_tokens: sequences are cut at this many tokens.
         prefixes: the S prefixes of the columns, which have a prefill row each.
         max_rows: [S] the most rows that will ever continue each.
     """
 
     def __init__(self, prompt: Prompt, columns: Sequence[ColumnRequest], context: DecodeContext) -> None:
-        self.prompt = prompt
+        self.prompt: Prompt | None = prompt
+        self.prompt_length = prompt.inputs_embeds.shape[1]
         self.max_new_tokens = context.max_new_tokens
         # Columns with the same prompt and adapter share a prefill row: S prefixes for C >= S columns.
         self.columns = [
@@ -131,7 +135,7 @@ class DecodeBatch:
         """
         engine = self._engine
         # Prompts of all requests one after the other, [sum of B, longest T, D]; padded at their left.
-        longest = max(request.prompt.inputs_embeds.shape[1] for request in requests)
+        longest = max(request.prompt_length for request in requests)
         embeds = torch.cat([_pad_left(request.prompt.inputs_embeds, longest) for request in requests])
         mask = torch.cat([_pad_left(request.prompt.attention_mask[..., None], longest) for request in requests])[..., 0]
         prefixes, max_rows, offset = [], [], 0
@@ -154,6 +158,7 @@ class DecodeBatch:
                 # A column starts with its prefix's row; its first NextTokens may fan that out into many.
                 column.first_row = first_row + request.prefixes.index(column.prefix)
             first_row += len(request.prefixes)
+            request.prompt = None
         self._requests += requests
 
     def forward(self) -> None:
@@ -286,6 +291,26 @@ class Engine:
         """
         request = self.request(prompt, columns, max_new_tokens=max_new_tokens, logits_options=logits_options)
         return self._decode(request, should_stop)
+
+    def cache_bytes(self, requests: Sequence[DecodeRequest]) -> int:
+        """Bytes of keys and values that requests take together at most, decoded in one batch.
+
+        Prompts and captions are padded to the longest. With shared prompts a prefix is held once, and each row holds
+        its caption; otherwise each row holds both.
+        """
+        decoder = decoder_of(self.model)
+        config = decoder.config
+        heads = config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // heads
+        # Not every config has grouped-query attention; then every query head has its keys.
+        key_heads = getattr(config, "num_key_value_heads", None) or heads
+        per_position = 2 * config.num_hidden_layers * key_heads * size * self.model.dtype.itemsize
+        prompt = max(request.prompt_length for request in requests)
+        caption = max(request.max_new_tokens for request in requests)
+        rows = sum(request.num_rows for request in requests)
+        shares = self.options.share_prompts and can_share_prompts(decoder)
+        prefixes = sum(len(request.prefixes) for request in requests) if shares else rows
+        return per_position * (prefixes * prompt + rows * caption)
 
     def _decode(
         self, request: DecodeRequest, should_stop: Callable[[], bool] | None

@@ -304,7 +304,7 @@ def test_stop_keeps_what_is_written(tiny_captioner, picture, snapshots):
     assert texts(last(tiny_captioner.compare(picture))) == texts(snapshots[-1])
 
 
-def test_closing_early_frees_the_turn(tiny_captioner, picture, snapshots):
+def test_closing_early_frees_its_rows(tiny_captioner, picture, snapshots):
     iterator = tiny_captioner.compare(picture)
     for _ in range(3):
         next(iterator)
@@ -312,7 +312,7 @@ def test_closing_early_frees_the_turn(tiny_captioner, picture, snapshots):
     assert texts(last(tiny_captioner.compare(picture))) == texts(snapshots[-1])
 
 
-def test_an_error_while_decoding_frees_the_turn(tiny_captioner, picture, snapshots):
+def test_an_error_while_decoding_frees_its_rows(tiny_captioner, picture, snapshots):
     def broken():
         raise RuntimeError("the page is gone")
 
@@ -330,7 +330,7 @@ def test_a_waiting_request_can_be_stopped(tiny_captioner, picture):
     assert last(busy).done
 
 
-def test_requests_from_many_threads_take_turns(tiny_captioner, picture, snapshots):
+def test_requests_from_many_threads_share_steps(tiny_captioner, picture, snapshots):
     longer = replace(tiny_captioner.defaults, max_new_tokens=20)
     expected = {12: texts(snapshots[-1]), 20: texts(last(tiny_captioner.compare(picture, longer)))}
     found = []
