@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from lora_mcl.decoding.prefill import Prefill
+from lora_mcl.decoding.prefill import Prefill, pad_left
 
 
 class CopiedPromptCache:
@@ -42,8 +42,8 @@ class CopiedPromptCache:
         for layer, new in zip(self.cache.layers, prefill.cache.layers, strict=True):
             length = max(layer.keys.shape[2], new.keys.shape[2])  # total, or what is left of it in a window
             # [R, heads, length, E] and [S, heads, length, E], zeros at the left of the shorter ones.
-            layer.keys = torch.cat([_pad_left(layer.keys, length), _pad_left(new.keys, length)])
-            layer.values = torch.cat([_pad_left(layer.values, length), _pad_left(new.values, length)])
+            layer.keys = torch.cat([pad_left(layer.keys, length), pad_left(new.keys, length)])
+            layer.values = torch.cat([pad_left(layer.values, length), pad_left(new.values, length)])
             if isinstance(layer, DynamicSlidingWindowLayer):
                 layer.cumulative_length = total
         prefill.cache.reset()
@@ -82,8 +82,3 @@ def _expand_shared_layers(prefill: Prefill) -> None:
     prompt_of = torch.tensor(prefill.prompt_of, device=prefill.mask.device)
     for layer in prefill.cache.layers[: prefill.num_shared_layers]:
         layer.reorder_cache(prompt_of)
-
-
-def _pad_left(states: Tensor, length: int) -> Tensor:
-    """[rows, heads, T, E] to [rows, heads, length, E] with zeros: masked values are multiplied, so must be finite."""
-    return functional.pad(states, (0, 0, length - states.shape[2], 0))

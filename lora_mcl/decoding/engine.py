@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers import PreTrainedModel
 
 from lora_mcl.adapters import AdapterStack
 from lora_mcl.decoding.acceleration import Accelerator
 from lora_mcl.decoding.logits_processor import DEFAULT_LOGITS_OPTIONS, LogitsOptions, LogitsProcessor
 from lora_mcl.decoding.options import EngineOptions, check_token_ids, check_whole
-from lora_mcl.decoding.prefill import Prefix, prefill
+from lora_mcl.decoding.prefill import Prefix, pad_left, prefill
 from lora_mcl.decoding.request import ColumnRequest, Prompt, StepEvent, check_columns, check_length, check_tokens
 from lora_mcl.decoding.shared_layers import decoder_of
 from lora_mcl.decoding.shared_prompt import can_share_prompts
@@ -136,8 +135,8 @@ class DecodeBatch:
         engine = self._engine
         # Prompts of all requests one after the other, [sum of B, longest T, D]; padded at their left.
         longest = max(request.prompt_length for request in requests)
-        embeds = torch.cat([_pad_left(request.prompt.inputs_embeds, longest) for request in requests])
-        mask = torch.cat([_pad_left(request.prompt.attention_mask[..., None], longest) for request in requests])[..., 0]
+        embeds = torch.cat([pad_left(request.prompt.inputs_embeds, longest) for request in requests])
+        mask = torch.cat([pad_left(request.prompt.attention_mask[..., None], longest) for request in requests])[..., 0]
         prefixes, max_rows, offset = [], [], 0
         for request in requests:
             prefixes += [Prefix(offset + prefix.prompt, prefix.adapter) for prefix in request.prefixes]
@@ -335,8 +334,3 @@ class Engine:
                 yield result
         finally:
             batch.free()
-
-
-def _pad_left(values: Tensor, length: int) -> Tensor:
-    """[B, T, D] to [B, length, D], with zeros."""
-    return functional.pad(values, (0, 0, length - values.shape[1], 0))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel
 
 from lora_mcl.adapters import AdapterStack
@@ -92,3 +93,8 @@ def prefill(
             use_cache=True,
         )
     return Prefill(logits[:, -1].float(), cache, shared, adapters, tuple(prompt_of), mask)
+
+
+def pad_left(states: Tensor, length: int) -> Tensor:
+    """[..., T, E] to [..., length, E] with zeros: what is masked is still multiplied, so must be finite."""
+    return functional.pad(states, (0, 0, length - states.shape[-2], 0))

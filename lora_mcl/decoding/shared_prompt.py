@@ -22,7 +22,7 @@ from torch.nn import functional
 from transformers import AttentionInterface, Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from lora_mcl.decoding.prefill import Prefill
+from lora_mcl.decoding.prefill import Prefill, pad_left
 from lora_mcl.decoding.prefix_groups import PrefixGroups
 
 ATTENTION = "shared_prompt"
@@ -147,11 +147,6 @@ class SharedPromptLayer(DynamicLayer):
         """Drop everything."""
         self.prompt_keys = self.prompt_values = None
         super().reset()
-
-
-def pad_left(states: Tensor, length: int) -> Tensor:
-    """[rows, heads, T, E] to [rows, heads, length, E] with zeros: masked values are multiplied, so must be finite."""
-    return functional.pad(states, (0, 0, length - states.shape[2], 0))
 
 
 def can_share_prompts(decoder: PreTrainedModel) -> bool:
