@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import mido
 import numpy as np
 
 from training.embedded.audio.material.recordings import Recording
@@ -122,28 +122,24 @@ def rhythm(keys: tuple[int, ...], tempo: Tempo, rng: random.Random) -> list[Note
     ]
 
 
-def midi(parts: list[list[Note]], program: int | None) -> bytes:
-    """A MIDI file that plays each part in its own slot of ``SLOT`` seconds; ``program`` None is the drum kit."""
+def midi(parts: list[list[Note]], program: int | None) -> mido.MidiFile:
+    """A song of each part in its own slot of ``SLOT`` seconds; ``program`` None is the drum kit."""
     channel = DRUM_CHANNEL if program is None else 0
-    events = [] if program is None else [(0, bytes((0xC0 | channel, program)))]
+    events = [] if program is None else [(0, mido.Message("program_change", channel=channel, program=program))]
     for slot, notes in enumerate(parts):
         for start, length, key, velocity in notes:
             begin = slot * SLOT + start
-            events.append((round(begin * TICKS), bytes((0x90 | channel, key, velocity))))
-            events.append((round((begin + length) * TICKS), bytes((0x80 | channel, key, 0))))
-    events.append((round(len(parts) * SLOT * TICKS), b"\xff\x2f\x00"))
-    track, now = b"", 0
-    for at, event in sorted(events, key=lambda one: (one[0], one[1][0] & 0xF0 == 0x90)):
-        track += _variable_length(at - now) + event
+            on = mido.Message("note_on", channel=channel, note=key, velocity=velocity)
+            off = mido.Message("note_off", channel=channel, note=key, velocity=0)
+            events += [(round(begin * TICKS), on), (round((begin + length) * TICKS), off)]
+    events.append((round(len(parts) * SLOT * TICKS), mido.MetaMessage("end_of_track")))
+    song, now = mido.MidiFile(type=0, ticks_per_beat=TICKS // 2), 0
+    track = song.add_track()
+    # A key that ends and begins at the same tick must end first.
+    for at, event in sorted(events, key=lambda one: (one[0], one[1].type == "note_on")):
+        track.append(event.copy(time=at - now))
         now = at
-    return b"MThd" + struct.pack(">IHHH", 6, 0, 1, TICKS // 2) + b"MTrk" + struct.pack(">I", len(track)) + track
-
-
-def _variable_length(number: int) -> bytes:
-    out = bytes((number & 0x7F,))
-    while number := number >> 7:
-        out = bytes((0x80 | number & 0x7F,)) + out
-    return out
+    return song
 
 
 def play(parts: list[list[Note]], program: int | None) -> list[np.ndarray]:
@@ -155,7 +151,7 @@ def play(parts: list[list[Note]], program: int | None) -> list[np.ndarray]:
     font = fetch(FONT) / FONT_FILE
     with tempfile.TemporaryDirectory() as folder:
         song, wave = Path(folder, "parts.mid"), Path(folder, "parts.wav")
-        song.write_bytes(midi(parts, program))
+        midi(parts, program).save(song)
         command = ["fluidsynth", "-ni", "-q", "-g", "0.5", "-r", "44100", "-F", str(wave), "-T", "wav", font, song]
         try:
             done = subprocess.run([str(part) for part in command], capture_output=True, text=True)

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import io
 
+import librosa
 import numpy as np
-import soundfile
-import soxr
 
 RATE = 16_000
-"""Samples a second everywhere here: what the audio tower hears."""
+"""Samples a second everywhere here: the audio tower's rate."""
 PEAK = 0.9
 _FRAME = 160  # 10 ms
 
 
 def decode(data: bytes) -> np.ndarray:
     """Samples of a file in any format libsndfile reads, channels averaged, resampled to ``RATE``."""
-    samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
-    mono = samples.mean(1)
-    return mono if rate == RATE else soxr.resample(mono, rate, RATE).astype(np.float32)
+    mono, rate = librosa.load(io.BytesIO(data), sr=None)
+    return librosa.resample(mono, orig_sr=rate, target_sr=RATE, fix=False)  # else a zero may be appended
 
 
 def envelope(wave: np.ndarray) -> np.ndarray:
     """RMS of every 10 ms, in dB below the loudest 10 ms."""
-    frames = np.pad(wave, (0, -len(wave) % _FRAME)).reshape(-1, _FRAME)
-    rms = np.sqrt((frames.astype(np.float64) ** 2).mean(1)) + 1e-9
-    return 20 * np.log10(rms / rms.max())
+    padded = np.pad(wave, (0, -len(wave) % _FRAME))
+    frames = {"frame_length": _FRAME, "hop_length": _FRAME, "center": False}
+    rms = librosa.feature.rms(y=padded, **frames, dtype=np.float64)[0]
+    return librosa.amplitude_to_db(rms + 1e-9, ref=np.max, amin=1e-9, top_db=None)
 
 
 def trimmed(wave: np.ndarray, floor: float = -45.0) -> np.ndarray:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 
+import librosa
 import numpy as np
-import soxr
 from scipy import signal
 
 from training.embedded.audio.render.dsp import RATE
@@ -15,7 +15,7 @@ def pitched(wave: np.ndarray, semitones: float) -> np.ndarray:
     """Played faster (higher) or slower (lower), as a tape would be."""
     if abs(semitones) < 0.01:
         return wave
-    return soxr.resample(wave, RATE * 2 ** (semitones / 12), RATE).astype(np.float32)
+    return librosa.resample(wave, orig_sr=RATE * 2 ** (semitones / 12), target_sr=RATE, fix=False)
 
 
 @functools.lru_cache(maxsize=64)
