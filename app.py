@@ -20,6 +20,7 @@ from typing import Any, get_args
 import gradio as gr
 import torch
 
+from lora_mcl.audio import warm_up
 from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
 from lora_mcl.captioner import Captioner
 from lora_mcl.decoding.options import Acceleration
@@ -226,6 +227,8 @@ def main(arguments: Sequence[str] | None = None, gpu: Callable[..., Any] | None 
         print(f"app.py: cannot serve on {settings.host}, port {settings.port}: {error}", file=sys.stderr)
         return USER_ERROR
     print(f"LoRA-MCL Studio is at {address}", flush=True)
+    if settings.audio_model is not None:
+        warm_up()  # after the first byte: the resampler takes seconds to import
     page.block_thread()
     return 0
 

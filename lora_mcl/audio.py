@@ -1,23 +1,18 @@
-"""Reading what a user gives as a sound: the mono samples that a model hears, or a ``MediaError`` that says why not.
-
-Whatever libsndfile reads (WAV, FLAC, OGG, MP3, AIFF, ...) is read by it, the rest (M4A, WebM, films' sound, ...)
-by the FFmpeg libraries inside PyAV. Files are decoded block by block, so that a small file that unpacks to hours
-costs no memory.
-"""
+"""Audio preprocessing: from a file or clip to the mono samples of a model, or a ``MediaError`` that names the fault."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from contextlib import closing
-from itertools import chain
-from math import floor
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import av
+import librosa
 import numpy as np
-import soundfile
-import soxr
 
+from lora_mcl.audio_readers import DECODING_ERRORS, ffmpeg_blocks, read_blocks, stated_seconds
 from lora_mcl.errors import MediaError, OptionsError
 from lora_mcl.types import AudioClip, Window
 
@@ -26,25 +21,26 @@ MAX_SECONDS = 600
 SILENCE = 1e-4
 """The largest swing that counts as silence, where 1 is full scale: -80 dB."""
 
-Blocks = Generator[tuple[int, np.ndarray], None, None]
-"""A sound piece by piece: its sampling rate and float samples [n, channels]."""
-
 _RATES = (4_000, 768_000)
-_BLOCK = 1 << 16
-# What FFmpeg may take a file for. Playlists are not among them: they make it open other files.
-_CONTAINERS = "mov,matroska,webm,ogg,mp3,aac,flac,wav,w64,aiff,caf,au,asf,amr,avi,flv,mpegts,mpeg,ac3,eac3,wv,tta,ape"
+# Of one sound in memory before resampling: 10 minutes at 96 kHz, 230 MB.
+_MAX_SAMPLES = MAX_SECONDS * 96_000
+# A mix this much quieter in energy than unrelated channels would give has lost opposite ones: -20 dB.
+_CANCELLED = 0.01
+# Readers differ by the padding of lossy formats, at most about 0.1 s.
+_SLACK_SECONDS = 0.25
 
 
 def load_window(
-    media: AudioClip | str | Path, start: float | None, *, sampling_rate: int, max_seconds: float
+    media: AudioClip | str | Path, start: float | None = None, *, sampling_rate: int, max_seconds: float
 ) -> tuple[np.ndarray, Window]:
-    """Read a sound and keep what a model hears of it.
+    """Read a sound and keep the part that a model takes.
 
     Args:
         media: a clip, or the path of one; all channels are mixed.
-        start: where to begin, in seconds; by None, a sound longer than ``max_seconds`` begins at its first sound.
+        start: where the part begins, in seconds. By default at 0 or, in a sound longer than ``max_seconds``, at its
+            first sound.
         sampling_rate: what the model takes, in Hz.
-        max_seconds: how much the model hears at once.
+        max_seconds: the longest clip that the model takes.
 
     Returns:
         The samples [N], float32, and where in the sound they are.
@@ -54,22 +50,162 @@ def load_window(
         OptionsError: ``start`` is not within it.
     """
     name = "The clip" if isinstance(media, AudioClip) else Path(media).name
-    samples = load_audio(media, sampling_rate)
+    samples, notices = _load(media, sampling_rate)
     duration = len(samples) / sampling_rate
     latest = duration - MIN_SECONDS
     if start is None:
         start = _first_sound(samples, sampling_rate, max_seconds)
     if not isinstance(start, int | float) or isinstance(start, bool) or not 0 <= start <= latest:
-        raise OptionsError(
-            f"start must be a number of seconds from 0 to {max(0, floor(latest * 10)) / 10:.1f}, not {start!r}."
-        )
+        last = max(0, math.floor(latest * 10)) / 10
+        raise OptionsError(f"start must be a number of seconds from 0 to {last:.1f}, not {start!r}.")
     first = round(start * sampling_rate)
-    heard = samples[first : first + round(max_seconds * sampling_rate)]
-    window = Window(first / sampling_rate, (first + len(heard)) / sampling_rate, duration)
-    if np.abs(heard - heard.mean()).max() < SILENCE:
+    part = samples[first : first + round(max_seconds * sampling_rate)]
+    window = Window(
+        start=first / sampling_rate,
+        end=(first + len(part)) / sampling_rate,
+        duration=duration,
+        notices=notices,
+    )
+    if _swing(part) < SILENCE:
         where = f" from second {window.start:.1f} to {window.end:.1f}" if window.cut else ""
         raise MediaError(f"{name} is silent{where}: choose another sound, or another part of it.")
-    return heard, window
+    return part, window
+
+
+def load_audio(media: AudioClip | str | Path, sampling_rate: int) -> np.ndarray:
+    """Read a whole sound: mono float32 samples [N] at ``sampling_rate``, channels mixed, resampled by librosa.
+
+    Raises:
+        MediaError: it is missing, empty, no sound, damaged, or too short or too long.
+    """
+    return _load(media, sampling_rate)[0]
+
+
+def mel_frequencies(bins: int, sampling_rate: int) -> np.ndarray:
+    """Centre frequency in Hz of each bin [bins] of a log-mel spectrogram of Whisper's kind (Slaney's mel scale)."""
+    edges = librosa.mel_frequencies(bins + 2, fmin=0.0, fmax=sampling_rate / 2)
+    return edges[1:-1]
+
+
+def warm_up() -> None:
+    """Import librosa's resampler in a thread, for a server that should not wait: the first use costs 2 to 5 seconds.
+
+    librosa loads its parts on first use, and this one compiles with numba.
+    """
+    threading.Thread(target=lambda: librosa.resample, name="warm-up-librosa", daemon=True).start()
+
+
+def _load(media: AudioClip | str | Path, sampling_rate: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Samples of a whole sound, and what the user should know about their reading."""
+    if isinstance(media, AudioClip):
+        columns = media.samples if media.samples.ndim == 2 else media.samples[:, None]
+        name, notices = "The clip", ()
+        mono = _mix(lambda: [(media.sampling_rate, columns)], name)
+    else:
+        name = Path(media).name
+        mono, notices = _read(Path(media))
+    samples = mono.resampled(sampling_rate)
+    if len(samples) < MIN_SECONDS * sampling_rate:
+        raise MediaError(
+            f"{name} is too short ({len(samples) / sampling_rate:.2f} s): at least {MIN_SECONDS} s are needed."
+        )
+    if not np.isfinite(samples).all():
+        raise MediaError(f"{name} is damaged (it has samples that are no numbers): save it again and retry.")
+    return samples, notices
+
+
+def _read(path: Path) -> tuple[_Mono, tuple[str, ...]]:
+    """Read a file by the reader that gets more of it: joined MP3s and chained OGGs end early in libsndfile."""
+    mono = _mix(lambda: read_blocks(path), path.name)
+    stated = stated_seconds(path)
+    if stated > mono.seconds + _SLACK_SECONDS:
+        try:
+            other = _mix(lambda: ffmpeg_blocks(path), path.name)
+        except MediaError:
+            other = mono
+        if other.seconds > mono.seconds + _SLACK_SECONDS:
+            mono = other
+    if stated > mono.seconds + max(_SLACK_SECONDS, 0.05 * stated):
+        return mono, (f"Only {mono.seconds:.1f} of the {stated:.1f} s that {path.name} states could be read.",)
+    return mono, ()
+
+
+@dataclass
+class _Mono:
+    """One channel at the rates it was recorded in: runs of one sampling rate each, in order."""
+
+    runs: list[tuple[int, deque[np.ndarray]]] = field(default_factory=list)
+    seconds: float = 0.0
+    samples: int = 0
+
+    def append(self, rate: int, block: np.ndarray, name: str) -> None:
+        """Add samples [n], unless the sound becomes too long."""
+        if not self.runs or self.runs[-1][0] != rate:
+            if not _RATES[0] <= rate <= _RATES[1]:
+                raise MediaError(f"{name} has a sampling rate of {rate} Hz: save it again at 44100 Hz or so.")
+            self.runs.append((rate, deque()))
+        self.seconds += len(block) / rate
+        self.samples += len(block)
+        if self.seconds > MAX_SECONDS:
+            raise MediaError(f"{name} is longer than {MAX_SECONDS // 60} minutes: cut out the part you want.")
+        if self.samples > _MAX_SAMPLES:
+            minutes = f"{_MAX_SAMPLES / rate / 60:.2g} minutes at {rate} Hz"
+            raise MediaError(f"{name} is longer than {minutes}: cut out the part you want, or save it at 48000 Hz.")
+        self.runs[-1][1].append(block)
+
+    def resampled(self, sampling_rate: int) -> np.ndarray:
+        """All of it at one rate [N], float32; the blocks are given up on the way, to hold the samples only once."""
+        parts = [_resample(_joined(blocks), rate, sampling_rate) for rate, blocks in self.runs]
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def _mix(open_blocks: Callable[[], Iterable[tuple[int, np.ndarray]]], name: str) -> _Mono:
+    """Mean of all channels or, where opposite channels cancel in it, the loudest channel alone.
+
+    Args:
+        open_blocks: gives the sound's blocks, from the beginning each time.
+    """
+    mono = _Mono()
+    # Energies: of the mix, of a mix of unrelated channels (1 / C^2 of their sum), and of each channel.
+    mixed, unrelated, channels = 0.0, 0.0, np.zeros(0)
+    for rate, block in _decoded(open_blocks(), name):  # block [n, C]
+        mean = block.mean(axis=1, dtype=np.float32)
+        mono.append(rate, mean, name)
+        if block.shape[1] > 1:
+            energy = np.einsum("nc,nc->c", block, block, dtype=np.float64)
+            mixed += float(np.einsum("n,n->", mean, mean, dtype=np.float64))
+            unrelated += float(energy.sum()) / block.shape[1] ** 2
+            channels = np.pad(channels, (0, max(0, len(energy) - len(channels))))
+            channels[: len(energy)] += energy
+    if not mixed < _CANCELLED * unrelated:
+        return mono
+    loudest = int(channels.argmax())
+    mono = _Mono()
+    for rate, block in _decoded(open_blocks(), name):
+        mono.append(rate, np.ascontiguousarray(block[:, min(loudest, block.shape[1] - 1)], np.float32), name)
+    return mono
+
+
+def _decoded(blocks: Iterable[tuple[int, np.ndarray]], name: str) -> Iterable[tuple[int, np.ndarray]]:
+    try:
+        yield from blocks
+    except DECODING_ERRORS as error:
+        raise MediaError(f"{name} is damaged or cut off: save it again and retry.") from error
+
+
+def _joined(blocks: deque[np.ndarray]) -> np.ndarray:
+    samples, filled = np.empty(sum(map(len, blocks)), np.float32), 0
+    while blocks:
+        block = blocks.popleft()
+        samples[filled : filled + len(block)] = block
+        filled += len(block)
+    return samples
+
+
+def _resample(samples: np.ndarray, rate: int, sampling_rate: int) -> np.ndarray:
+    if rate == sampling_rate:  # also keeps librosa's first use, seconds, off the way of sounds that need none
+        return samples
+    return librosa.resample(samples, orig_sr=rate, target_sr=sampling_rate, res_type="soxr_hq", fix=False)
 
 
 def _first_sound(samples: np.ndarray, sampling_rate: int, max_seconds: float) -> float:
@@ -78,7 +214,7 @@ def _first_sound(samples: np.ndarray, sampling_rate: int, max_seconds: float) ->
     In steps of 0.1 s; 0 for a sound that fits into the window, or is silent throughout.
     """
     step = sampling_rate // 10
-    latest = len(samples) // step - floor(max_seconds * 10)  # steps, the last one that leaves a full window
+    latest = len(samples) // step - math.floor(max_seconds * 10)  # steps, the last one that leaves a full window
     if latest <= 0:
         return 0.0
     blocks = samples[: len(samples) // step * step].reshape(-1, step)  # [steps, samples of a step]
@@ -86,89 +222,6 @@ def _first_sound(samples: np.ndarray, sampling_rate: int, max_seconds: float) ->
     return min(int(loud.argmax()), latest) / 10
 
 
-def load_audio(media: AudioClip | str | Path, sampling_rate: int) -> np.ndarray:
-    """Read a whole sound: mono float32 samples [N] at ``sampling_rate``, channels mixed, resampled by soxr.
-
-    Raises:
-        MediaError: it is missing, empty, no sound, damaged, or too short or too long.
-    """
-    if isinstance(media, AudioClip):
-        columns = media.samples if media.samples.ndim == 2 else media.samples[:, None]
-        name, blocks = "The clip", [(media.sampling_rate, columns)]
-    else:
-        name, blocks = Path(media).name, read_blocks(Path(media))
-    samples = _resampled(blocks, sampling_rate, name)
-    if len(samples) < MIN_SECONDS * sampling_rate:
-        raise MediaError(
-            f"{name} is too short ({len(samples) / sampling_rate:.2f} s): at least {MIN_SECONDS} s are needed."
-        )
-    if not np.isfinite(samples).all():
-        raise MediaError(f"{name} is damaged (it has samples that are no numbers): save it again and retry.")
-    return samples
-
-
-def read_blocks(path: Path) -> Blocks:
-    """Open a sound file and return its blocks.
-
-    Raises:
-        MediaError: at once, if it is missing, empty or no sound; while reading, if it is damaged.
-    """
-    if not path.is_file():
-        raise MediaError(f"There is no file {path}.")
-    if path.stat().st_size == 0:
-        raise MediaError(f"{path.name} is empty: choose another file.")
-    for read in (_sndfile_blocks, _ffmpeg_blocks):
-        blocks = read(path)
-        try:
-            # Only the first block tells whether this library can read the file.
-            return _after(next(blocks), blocks)
-        except StopIteration:
-            raise MediaError(f"{path.name} holds no sound: choose another file.") from None
-        except (soundfile.SoundFileError, av.FFmpegError, TypeError, ValueError, OSError):
-            continue
-    raise MediaError(
-        f"{path.name} is not a sound this program can read: give it as WAV, FLAC, OGG, MP3, M4A, WebM or similar."
-    )
-
-
-def _after(first: tuple[int, np.ndarray], blocks: Blocks) -> Blocks:
-    with closing(blocks):
-        yield first
-        yield from blocks
-
-
-def _sndfile_blocks(path: Path) -> Blocks:
-    with soundfile.SoundFile(path) as file:
-        for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
-            yield file.samplerate, block
-
-
-def _ffmpeg_blocks(path: Path) -> Blocks:
-    # From an open file and not by its name, which FFmpeg might take for an address.
-    with path.open("rb") as file, av.open(file, options={"format_whitelist": _CONTAINERS}) as container:
-        if not container.streams.audio:
-            raise MediaError(f"{path.name} has no sound in it: choose another file.")
-        as_floats = av.AudioResampler(format="fltp")
-        for frame in chain(container.decode(audio=0), [None]):
-            for piece in as_floats.resample(frame):
-                yield piece.sample_rate, piece.to_ndarray().T
-
-
-def _resampled(blocks: Iterable[tuple[int, np.ndarray]], sampling_rate: int, name: str) -> np.ndarray:
-    """Mix, resample and join blocks of one sampling rate."""
-    rate, pieces, seconds, stream = 0, [], 0.0, None
-    try:
-        for rate, block in blocks:
-            if stream is None:
-                if not _RATES[0] <= rate <= _RATES[1]:
-                    raise MediaError(f"{name} has a sampling rate of {rate} Hz: save it again at 44100 Hz or so.")
-                stream = soxr.ResampleStream(rate, sampling_rate, num_channels=1, dtype="float32")
-            seconds += len(block) / rate
-            if seconds > MAX_SECONDS:
-                raise MediaError(f"{name} is longer than {MAX_SECONDS // 60} minutes: cut out the part you want.")
-            pieces.append(stream.resample_chunk(block.mean(axis=1, dtype=np.float32)))
-    except (soundfile.SoundFileError, av.FFmpegError, ValueError) as error:
-        raise MediaError(f"{name} is damaged or cut off: save it again and retry.") from error
-    if stream is None:
-        return np.zeros(0, np.float32)
-    return np.concatenate([*pieces, stream.resample_chunk(np.zeros(0, np.float32), last=True)])
+def _swing(samples: np.ndarray) -> float:
+    """The largest deviation from the mean."""
+    return float(np.abs(samples - samples.mean()).max())

@@ -31,7 +31,7 @@ from lora_mcl.decoding import (
 )
 from lora_mcl.decoding.options import Acceleration
 from lora_mcl.errors import BundleError, MediaError, OptionsError
-from lora_mcl.images import input_name, load_image
+from lora_mcl.images import input_name, read_image
 from lora_mcl.models import LANGUAGE_MODELS, AudioLanguageModel, EncodedPrompt, ImageLanguageModel, MediaLanguageModel
 from lora_mcl.types import (
     AudioClip,
@@ -193,13 +193,14 @@ class Captioner:
         """
         options = options or self.defaults
         started = time.perf_counter()
-        content, window = self._read(media, start)
+        content, window, notices = self._read(media, start)
         empty = Comparison(
             media=input_name(media),
             model=self.name,
             seconds=0.0,
             columns=tuple(ColumnResult(c.id, c.method, c.label, 0.0) for c in self.columns(options)),
             window=window,
+            notices=notices,
         )
         return self._compare(content, options, should_stop, empty, started)
 
@@ -212,20 +213,26 @@ class Captioner:
         """
         if not isinstance(self._model, AudioLanguageModel):
             raise OptionsError(f"{self.name} captions images, not sounds.")
-        samples, window = self._read(media, start)
-        return AudioView(window, self._model.log_mel(samples))
+        samples, window, _ = self._read(media, start)
+        return AudioView(window, self._model.log_mel(samples), self._model.sampling_rate)
 
-    def _read(self, media: Media, start: float | None) -> tuple[Image.Image | np.ndarray, Window | None]:
+    def _read(
+        self, media: Media, start: float | None
+    ) -> tuple[Image.Image | np.ndarray, Window | None, tuple[str, ...]]:
+        """The image or the samples, the part of a sound they are, and notices for the user."""
         model = self._model
         if isinstance(model, AudioLanguageModel):
             if isinstance(media, Image.Image):
                 raise MediaError(f"{self.name} captions sounds, not images.")
-            return load_window(media, start, sampling_rate=model.sampling_rate, max_seconds=model.max_seconds)
+            rate, longest = model.sampling_rate, model.max_seconds
+            samples, window = load_window(media, start, sampling_rate=rate, max_seconds=longest)
+            return samples, window, window.notices
         if isinstance(media, AudioClip):
             raise MediaError(f"{self.name} captions images, not sounds.")
         if start not in (None, 0):
             raise OptionsError(f"start is the second of a sound where the model begins; {self.name} captions images.")
-        return load_image(media), None
+        image, notices = read_image(media)
+        return image, None, notices
 
     def _encode(self, content: Image.Image | np.ndarray) -> EncodedPrompt:
         """The prompt: one row for all columns, or one for each of ``_adapters`` where these change the tower."""

@@ -1,83 +1,150 @@
-"""Reading what a user gives as an image: upright RGB of a sane size, or a ``MediaError`` that says why not.
+"""Image preprocessing: from what a user gives to upright RGB of a sane size, or a ``MediaError`` that names the fault.
 
-Sounds are read in ``audio``; here is also what tells the two apart.
+Sounds are read in ``audio``; ``modality_of`` distinguishes the two.
 """
 
 from __future__ import annotations
 
-from contextlib import closing
+import io
+import struct
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
+import pillow_heif
 from PIL import Image, UnidentifiedImageError
 
-from lora_mcl.audio import read_blocks
-from lora_mcl.errors import MediaError
+from lora_mcl.audio_readers import read_blocks
+from lora_mcl.errors import MediaError, first_line
+from lora_mcl.files import check_file
 from lora_mcl.modality import Modality
-from lora_mcl.models import upright_rgb
+from lora_mcl.pixels import upright_rgb
 from lora_mcl.types import AudioClip, Media
 
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 8
 MAX_ASPECT = 20
 # Pillow reads more, but some readers (EPS) start other programs: no place for an upload.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000")
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Texts and profiles: Pillow refuses the picture if one is larger than 1 MB, such as a workflow of an image generator.
+_PNG_METADATA = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+
+pillow_heif.register_heif_opener()
 
 
 def input_name(media: Media) -> str:
-    """The name that results give it: the file's, or ``"image"`` or ``"audio"`` for one in memory."""
+    """The name that results give an input: the file's, or ``"image"`` or ``"audio"`` for one in memory."""
     if isinstance(media, Image.Image):
         return "image"
     return "audio" if isinstance(media, AudioClip) else Path(media).name
 
 
 def modality_of(path: Path) -> Modality:
-    """Whether a file is an image or a sound, as far as its beginning tells.
+    """Whether a file is an image or a sound, by its first bytes.
 
     Raises:
-        MediaError: it is missing, empty, or neither.
+        MediaError: it is missing, empty, a folder, or neither.
     """
+    check_file(path)
     try:
-        with Image.open(path, formats=FORMATS):
+        with _opened(path):
             return "image"
-    except (OSError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
+        return "image"
+    except Exception:  # see _opened
         pass
     try:
         with closing(read_blocks(path)):
             return "audio"
     except MediaError:
         # A message about sounds fits one of the two only.
-        if path.is_file() and path.stat().st_size:
-            raise MediaError(f"{path.name} is neither an image nor a sound that this program can read.") from None
-        raise
+        raise MediaError(f"{path.name} is neither an image nor a sound that this program can read.") from None
 
 
 def load_image(media: Image.Image | str | Path) -> Image.Image:
-    """Read an image: upright by its EXIF orientation, first frame, transparency on white, mode RGB.
+    """Image of ``read_image``, without its notices."""
+    return read_image(media)[0]
+
+
+def read_image(media: Image.Image | str | Path) -> tuple[Image.Image, tuple[str, ...]]:
+    """Read an image: upright by its EXIF orientation, first frame, transparency on white, mode RGB, no metadata.
+
+    Returns:
+        The image, and notices: sentences for the user about what was guessed, such as the range of float values.
 
     Raises:
         MediaError: it is missing, empty, not an image, damaged, or too large, too small or too narrow.
     """
     if isinstance(media, Image.Image):
         _check_size(media, "The image")
-        return upright_rgb(media)
+        return _converted(media, "The image")
     path = Path(media)
-    if not path.is_file():
-        raise MediaError(f"There is no file {path}.")
-    if path.stat().st_size == 0:
-        raise MediaError(f"{path.name} is empty: choose another file.")
+    check_file(path)
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with _opened(path) as image:
             # Only the header has been read: the size is checked before anything is decoded.
             _check_size(image, path.name)
-            return upright_rgb(image)
+            return _converted(image, path.name)
+    except MediaError:
+        raise
     except UnidentifiedImageError:
         raise MediaError(
             f"{path.name} is not an image this program can read: give one as {', '.join(FORMATS)}."
         ) from None
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise MediaError(_too_large(path.name)) from None
     except OSError as error:
-        raise MediaError(f"{path.name} cannot be opened: {error.strerror or error}.") from None
+        raise MediaError(f"{path.name} cannot be opened: {error.strerror or first_line(error)}.") from None
+    except Exception as error:  # see _opened
+        raise MediaError(_damaged(path.name, error)) from error
+
+
+def _converted(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, ...]]:
+    try:
+        return upright_rgb(image, name)
+    except Exception as error:  # see _opened
+        raise MediaError(_damaged(name, error)) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The image of a file, decoded on first use.
+
+    Pillow's readers raise about anything on damaged files (ValueError, RuntimeError, SyntaxError, struct.error, ...):
+    callers catch Exception.
+    """
+    with path.open("rb") as file, Image.open(_without_metadata(file), formats=FORMATS) as image:
+        yield image
+
+
+def _without_metadata(file: BinaryIO) -> BinaryIO:
+    """A PNG without its texts and profiles, which must not decide whether the picture can be read; others as they are.
+
+    A PNG is a signature, then chunks: length [4 bytes], type [4], content [length], checksum [4].
+    """
+    if file.read(8) != _PNG_SIGNATURE:
+        file.seek(0)
+        return file
+    kept, dropped = io.BytesIO(), False
+    kept.write(_PNG_SIGNATURE)
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind in _PNG_METADATA:
+            dropped = True
+            file.seek(length + 4, io.SEEK_CUR)
+        else:
+            kept.write(head)
+            kept.write(file.read(length + 4))
+    file.seek(0)
+    kept.seek(0)
+    return kept if dropped else file
+
+
+def _damaged(name: str, error: Exception) -> str:
+    return f"{name} is damaged or cut off ({first_line(error)}): save it again and retry."
 
 
 def _check_size(image: Image.Image, name: str) -> None:

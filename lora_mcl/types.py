@@ -31,6 +31,8 @@ class AudioClip:
     sampling_rate: int
 
     def __post_init__(self) -> None:
+        if isinstance(self.sampling_rate, bool) or not isinstance(self.sampling_rate, int | np.integer):
+            raise MediaError(f"An audio clip needs its sampling rate as a whole number, not {self.sampling_rate!r}.")
         if self.samples.ndim not in (1, 2) or not np.issubdtype(self.samples.dtype, np.floating):
             raise MediaError(
                 "An audio clip needs its samples as floats [N] or [N, channels], "
@@ -198,11 +200,17 @@ class ColumnResult:
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a sound that a model gets: from ``start`` to ``end`` of ``duration``, all in seconds."""
+    """The part of a sound that a model gets.
+
+    Attributes:
+        start, end, duration: of the part, and of the whole sound, in seconds.
+        notices: sentences for the user about how the sound was read, such as one that could not be read to its end.
+    """
 
     start: float
     end: float
     duration: float
+    notices: tuple[str, ...] = ()
 
     @property
     def cut(self) -> bool:
@@ -228,10 +236,12 @@ class AudioView:
     Attributes:
         window: the part of it.
         log_mel: [mel bins, frames], lowest pitch first; the loudest value is at most 2 above the softest.
+        sampling_rate: of the model's input, in Hz; see ``audio.mel_frequencies`` for the bins' frequencies.
     """
 
     window: Window
     log_mel: np.ndarray
+    sampling_rate: int = 16_000
 
 
 @dataclass(frozen=True)
@@ -244,6 +254,7 @@ class Comparison:
         seconds: wall-clock time since the request was taken up, media reading and encoding included.
         columns: always every column, in the order of ``Captioner.columns``; a waiting one has no captions.
         window: the part of a sound that the model got; ``None`` for an image.
+        notices: sentences for the user about how the input was read: what was guessed, or could not be read.
         done: every column finished by itself.
         stopped: the caller's ``should_stop`` ended it; what had been written is kept.
     """
@@ -253,6 +264,7 @@ class Comparison:
     seconds: float
     columns: tuple[ColumnResult, ...]
     window: Window | None = None
+    notices: tuple[str, ...] = ()
     done: bool = False
     stopped: bool = False
 
@@ -270,13 +282,14 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """The JSON form that the command line prints and the API returns; log-probabilities in nats.
 
-        ``window`` is there for a sound only, in seconds.
+        ``window``, in seconds, is there for a sound only; ``notices`` only if there are any.
         """
         return {
             "media": self.media,
             "model": self.model,
             "seconds": self.seconds,
             **({"window": self.window.to_dict()} if self.window else {}),
+            **({"notices": list(self.notices)} if self.notices else {}),
             "columns": [column.to_dict() for column in self.columns],
         }
 
@@ -310,4 +323,4 @@ class AudioCaptionSource(CaptionSource, Protocol):
     """What the page also needs of a captioner of sounds."""
 
     def audio_view(self, media: Media, start: float | None = None) -> AudioView:
-        """The model's part of a sound from second ``start``; raises ``MediaError`` or ``OptionsError``."""
+        """The model's part of a sound, from second ``start``; raises ``MediaError`` or ``OptionsError``."""

@@ -48,6 +48,8 @@ def run(given: argparse.Namespace) -> int:
     *_, comparison = captioner.compare(given.file, options, start=given.start)
     if comparison.window and comparison.window.notice:
         print(f"lora_mcl: {comparison.window.notice} Choose another part with --start.", file=sys.stderr)
+    for notice in comparison.notices:
+        print(f"lora_mcl: {notice}", file=sys.stderr)
     if given.json:
         print(json.dumps(comparison.to_dict(), ensure_ascii=False, indent=2, allow_nan=False))
     else:
@@ -74,11 +76,13 @@ def table(comparison: Comparison) -> str:
 
 def _embedded(modality: Modality) -> Path:
     """The bundle that is used where none is named."""
-    if modality == "image":
-        return EMBEDDED_BUNDLE
-    if not (EMBEDDED_AUDIO_BUNDLE / BUNDLE_FILE).is_file():
-        raise BundleError("No audio model comes with this copy: name a bundle that captions sounds with --model.")
-    return EMBEDDED_AUDIO_BUNDLE
+    folder = EMBEDDED_BUNDLE if modality == "image" else EMBEDDED_AUDIO_BUNDLE
+    if not (folder / BUNDLE_FILE).is_file():
+        raise BundleError(
+            f"Name a bundle for {modality} files with --model, a folder or a Hub id: the embedded models are in the "
+            "repository's assets/bundles and do not come with the installed package."
+        )
+    return folder
 
 
 def _options(defaults: CompareOptions, given: argparse.Namespace) -> CompareOptions:
@@ -121,7 +125,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="bundle folder or Hub id; the embedded bundle for the kind of file by default",
     )
     caption.add_argument(
-        "--start", metavar="SECONDS", type=float, help="where to listen from in a long sound (default: its first sound)"
+        "--start", metavar="SECONDS", type=float, help="where to begin in a long sound (by default at its first sound)"
     )
     caption.add_argument("--beams", metavar="B", type=int, help="beams of both baselines")
     caption.add_argument("--groups", metavar="G", type=int, help="groups of diverse beam search; must divide the beams")

@@ -3,8 +3,7 @@
 from lora_mcl.modality import Modality
 from lora_mcl.models.base import EncodedPrompt, MediaLanguageModel
 from lora_mcl.models.efficientnet import EfficientNetTower, EfficientNetTowerConfig
-from lora_mcl.models.images import upright_rgb
-from lora_mcl.models.llava_next import ImageLanguageModel, embed_prompt, tower_features
+from lora_mcl.models.llava_next import ImageLanguageModel
 from lora_mcl.models.qwen2_audio import AudioLanguageModel
 
 LANGUAGE_MODELS: dict[Modality, type[MediaLanguageModel]] = {"image": ImageLanguageModel, "audio": AudioLanguageModel}
@@ -17,7 +16,4 @@ __all__ = [
     "EncodedPrompt",
     "ImageLanguageModel",
     "MediaLanguageModel",
-    "embed_prompt",
-    "tower_features",
-    "upright_rgb",
 ]

@@ -27,7 +27,6 @@ from transformers.models.llava_next.modeling_llava_next import image_size_to_num
 
 from lora_mcl.models import efficientnet  # noqa: F401  (registers the embedded tower with transformers)
 from lora_mcl.models.base import EncodedPrompt, MediaLanguageModel
-from lora_mcl.models.images import upright_rgb
 
 
 class ImageLanguageModel(MediaLanguageModel):
@@ -55,17 +54,19 @@ class ImageLanguageModel(MediaLanguageModel):
         return (self.model.config.image_token_id,)
 
     def inputs(self, image: Image.Image, prompt: str) -> BatchFeature:
-        """Return the stock model's inputs for one user turn, ``image`` then ``prompt``, in the chat template.
+        """Return the stock model's inputs for one user turn, ``image`` (RGB) then ``prompt``, in the chat template.
 
         They are ``input_ids`` and ``attention_mask`` [1, T] (one placeholder token per image position),
         ``pixel_values`` [1, tiles, 3, S, S] and ``image_sizes`` [1, 2] (height, width), on the CPU.
 
         Raises:
-            MediaError: if the image cannot be decoded.
+            ValueError: if the image is not RGB: ``images.load_image`` makes it so, and upright.
             OptionsError: if the prompt contains the image placeholder.
         """
+        if image.mode != "RGB":
+            raise ValueError(f"the image must be RGB, not {image.mode}: read it with lora_mcl.images.load_image")
         return self.processor.apply_chat_template(
-            self.conversation(upright_rgb(image), prompt),
+            self.conversation(image, prompt),
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
@@ -82,7 +83,7 @@ class ImageLanguageModel(MediaLanguageModel):
         """Run tower and projector once and return the embedded prompt.
 
         Raises:
-            MediaError: if the image cannot be decoded.
+            ValueError: if the image is not RGB.
             OptionsError: if the prompt contains the image placeholder.
         """
         inputs = self.inputs(image, prompt).to(self.model.device)

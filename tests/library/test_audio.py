@@ -1,13 +1,18 @@
 """What is accepted as a sound, that resampling keeps its pitch, which part is heard, what is said about the rest."""
 
+import io
+import subprocess
+import sys
+
 import av
+import librosa
 import numpy as np
 import pytest
 import soundfile
 from PIL import Image
 
-from lora_mcl import audio
-from lora_mcl.audio import load_audio, load_window
+from lora_mcl import audio, audio_readers
+from lora_mcl.audio import load_audio, load_window, mel_frequencies
 from lora_mcl.errors import MediaError, OptionsError
 from lora_mcl.images import input_name, modality_of
 from lora_mcl.types import AudioClip
@@ -61,7 +66,7 @@ def test_blocks_are_joined_without_a_seam(tmp_path):
     """A file of many blocks gives what one resampling of the whole would."""
     path = tmp_path / "long.wav"
     samples = tone(440, 8.0, 44_100)
-    assert len(samples) > 5 * audio._BLOCK
+    assert len(samples) > 5 * audio_readers._BLOCK
     soundfile.write(path, samples, 44_100, subtype="FLOAT")
     whole = load_audio(AudioClip(samples, 44_100), RATE)
     assert np.abs(load_audio(path, RATE) - whole).max() < 1e-5
@@ -276,10 +281,14 @@ def test_refused_files(tmp_path, make, message):
     assert "upload.bin" in str(caught.value) and str(tmp_path) not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["missing.wav", "."])
-def test_no_such_file(tmp_path, name):
-    with pytest.raises(MediaError, match="no file"):
-        load_audio(tmp_path / name, RATE)
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("missing.wav", "no file"), (".", "is a folder: give a file"), ("https://host/a.wav", "is an address")],
+)
+def test_no_such_file(tmp_path, monkeypatch, path, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MediaError, match=message):
+        load_audio(path, RATE)
 
 
 def test_a_silent_part_of_a_long_clip_is_named():
@@ -309,3 +318,122 @@ def test_files_are_told_apart(tmp_path):
 def test_names():
     assert input_name(AudioClip(tone(440, 0.5), RATE)) == "audio"
     assert input_name("folder/clip.wav") == "clip.wav"
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100])
+@pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3"])
+def test_librosa_reads_the_same(tmp_path, form, rate):
+    path = tmp_path / "sound"
+    soundfile.write(path, np.stack([tone(440, 1.3, rate), tone(700, 1.3, rate)], axis=1), rate, format=form)
+    expected, _ = librosa.load(path, sr=RATE, mono=True, res_type="soxr_hq")
+    samples = load_audio(path, RATE)
+    # librosa rounds the length up, and fills it with a zero.
+    assert len(expected) - len(samples) in (0, 1)
+    np.testing.assert_allclose(samples, expected[: len(samples)], atol=1e-6)
+
+
+def encoded(samples: np.ndarray, rate: int, form: str) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=form)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("form", ["MP3", "OGG"])
+def test_joined_files_are_read_to_their_end(tmp_path, form):
+    """libsndfile stops where the first one ends."""
+    path = tmp_path / "joined"
+    path.write_bytes(encoded(tone(300, 2.0), RATE, form) + encoded(tone(900, 2.0), RATE, form))
+    assert soundfile.info(path).duration < 2.5
+    samples, window = load_window(path, sampling_rate=RATE, max_seconds=10)
+    assert window.duration == pytest.approx(4.0, abs=0.2) and not window.notices
+    assert pitch(samples[: 2 * RATE][8_000:24_000]) == pytest.approx(300, abs=1)
+    assert pitch(samples[-RATE:][:12_000]) == pytest.approx(900, abs=1)
+
+
+def test_the_rate_may_change_in_joined_files(tmp_path):
+    path = tmp_path / "joined.mp3"
+    stereo = np.stack([tone(900, 2.0, 44_100)] * 2, axis=1)
+    path.write_bytes(encoded(tone(300, 2.0), RATE, "MP3") + encoded(stereo, 44_100, "MP3"))
+    samples = load_audio(path, RATE)
+    assert len(samples) / RATE == pytest.approx(4.0, abs=0.3)
+    assert pitch(samples[-RATE:][:12_000]) == pytest.approx(900, abs=1)
+
+
+def test_a_wav_that_was_never_closed(tmp_path):
+    """A recorder that crashed leaves lengths of 0 in the header."""
+    content = bytearray(encoded(tone(440, 2.0), RATE, "WAV"))
+    at = content.index(b"data") + 4
+    content[4:8] = content[at : at + 4] = bytes(4)
+    path = tmp_path / "unclosed.wav"
+    path.write_bytes(content)
+    assert len(load_audio(path, RATE)) == 2 * RATE
+
+
+def test_a_file_that_ends_early_says_so(tmp_path):
+    content = encoded(tone(440, 4.0), RATE, "WAV")
+    path = tmp_path / "part.wav"
+    path.write_bytes(content[: len(content) // 4])
+    _, window = load_window(path, sampling_rate=RATE, max_seconds=10)
+    assert window.notices == ("Only 1.0 of the 4.0 s that part.wav states could be read.",)
+    path.write_bytes(content)
+    assert load_window(path, sampling_rate=RATE, max_seconds=10)[1].notices == ()
+
+
+def test_opposite_channels_do_not_cancel(tmp_path):
+    left = tone(440, 1.0)
+    opposite = np.stack([left, -0.98 * left], axis=1)
+    assert np.array_equal(load_audio(AudioClip(opposite, RATE), RATE), left)
+    soundfile.write(tmp_path / "a.wav", opposite, RATE, subtype="FLOAT")
+    assert np.array_equal(load_audio(tmp_path / "a.wav", RATE), left)
+    # One channel of eight is quiet in the mix, but nothing is lost.
+    one = np.zeros((RATE, 8), np.float32)
+    one[:, 3] = left
+    np.testing.assert_allclose(load_audio(AudioClip(one, RATE), RATE), left / 8, atol=1e-7)
+
+
+def test_limits_are_inclusive():
+    least = tone(440, 0.2, 48_000)
+    assert len(load_audio(AudioClip(tone(440, 0.2), RATE), RATE)) == 3_200
+    assert len(load_audio(AudioClip(np.repeat(least, 16), 768_000), RATE)) == 3_200
+    assert len(load_audio(AudioClip(tone(440, 0.2, 4_000), 4_000), RATE)) == 3_200
+    for rate in (3_999, 768_001):
+        with pytest.raises(MediaError, match=f"sampling rate of {rate} Hz"):
+            load_audio(AudioClip(np.repeat(least, 16), rate), RATE)
+
+
+def test_one_sample_that_is_no_number_is_enough():
+    samples = tone(440, 1.0)
+    samples[5_000] = np.nan
+    with pytest.raises(MediaError, match="samples that are no numbers"):
+        load_audio(AudioClip(samples, RATE), RATE)
+
+
+def test_memory_is_bounded_at_high_rates(monkeypatch):
+    monkeypatch.setattr(audio, "_MAX_SAMPLES", 96_000)
+    load_audio(AudioClip(tone(440, 1.0, 96_000), 96_000), RATE)
+    with pytest.raises(MediaError, match="longer than 0.0083 minutes at 192000 Hz: .* save it at 48000 Hz"):
+        load_audio(AudioClip(tone(440, 1.0, 192_000), 192_000), RATE)
+
+
+@pytest.mark.parametrize("rate", [16_000.0, "16000", None, True])
+def test_a_rate_is_a_whole_number(rate):
+    with pytest.raises(MediaError, match="sampling rate as a whole number"):
+        AudioClip(tone(440, 1.0), rate)
+
+
+def test_mel_bins_have_the_frequencies_of_whispers_filters():
+    filters = librosa.filters.mel(sr=RATE, n_fft=400, n_mels=80)  # [80, 201], of equal area
+    frequencies = mel_frequencies(80, RATE)
+    assert frequencies.shape == (80,) and 0 < frequencies[0] < frequencies[-1] < 8_000
+    peaks = filters.argmax(axis=1) * RATE / 400
+    np.testing.assert_allclose(frequencies, peaks, atol=RATE / 400)
+
+
+def test_a_sound_at_the_models_rate_loads_without_compiling(tmp_path):
+    """librosa's resampler imports numba, which costs seconds: not while a page with its examples starts."""
+    soundfile.write(tmp_path / "a.wav", tone(440, 1.0), RATE)
+    program = (
+        "import sys; from lora_mcl.audio import load_audio; "
+        f"load_audio({str(tmp_path / 'a.wav')!r}, {RATE}); sys.exit('numba' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

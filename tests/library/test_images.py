@@ -3,11 +3,14 @@
 import struct
 import zlib
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
+from PIL.PngImagePlugin import PngInfo
 
+from lora_mcl import images
 from lora_mcl.errors import MediaError
-from lora_mcl.images import input_name, load_image
+from lora_mcl.images import input_name, load_image, modality_of, read_image
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -19,7 +22,7 @@ def two_colours(mode="RGB", size=(40, 20)):
     return image.convert(mode)
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "gif", "bmp", "tiff"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "gif", "bmp", "tiff", "avif", "heic", "jp2"])
 def test_formats(tmp_path, suffix):
     path = tmp_path / f"picture.{suffix}"
     two_colours().save(path)
@@ -107,9 +110,9 @@ def test_refused_files(tmp_path, content, message):
     assert str(tmp_path) not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["missing.png", "."])
-def test_no_such_file(tmp_path, name):
-    with pytest.raises(MediaError, match="no file"):
+@pytest.mark.parametrize(("name", "message"), [("missing.png", "no file"), (".", "is a folder")])
+def test_no_such_file(tmp_path, name, message):
+    with pytest.raises(MediaError, match=message):
         load_image(tmp_path / name)
 
 
@@ -117,3 +120,136 @@ def test_no_such_file(tmp_path, name):
 def test_refused_images_in_memory(size, message):
     with pytest.raises(MediaError, match=message):
         load_image(Image.new("RGB", size))
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("international", [True, False])
+def test_a_png_with_megabytes_of_text_is_only_a_picture(tmp_path, compressed, international):
+    """Image generators write their workflow into the file, more than Pillow takes."""
+    texts = PngInfo()
+    add = texts.add_itxt if international else texts.add_text
+    add("workflow", "node " * 1_000_000, zip=compressed)
+    two_colours().save(tmp_path / "a.png", pnginfo=texts)
+    image = load_image(tmp_path / "a.png")
+    assert image.tobytes() == two_colours().tobytes() and image.info == {}
+    assert modality_of(tmp_path / "a.png") == "image"
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_metadata_that_cannot_be_read_are_left_out(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    two_colours().save(path, exif=b"Exif\x00\x00XX garbage that no program wrote")
+    assert load_image(path).size == (40, 20)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    two_colours().save(tmp_path / "a.png", exif=exif)
+    image = load_image(tmp_path / "a.png")
+    assert image.size == ((40, 20) if orientation < 5 else (20, 40)) and image.info == {}
+    # The corner that the stored red side's top comes to lie in.
+    corner = {1: (0, 0), 2: (1, 0), 3: (1, 1), 4: (0, 1), 5: (0, 0), 6: (1, 0), 7: (1, 1), 8: (0, 1)}[orientation]
+    assert image.getpixel((corner[0] * (image.width - 1), corner[1] * (image.height - 1))) == RED
+    assert load_image(image).tobytes() == image.tobytes()  # turned once
+
+
+def test_metadata_of_an_image_in_memory_stay_with_it():
+    image = two_colours()
+    image.info["comment"] = "mine"
+    assert load_image(image).info == {} and image.info == {"comment": "mine"}
+
+
+RAMP = np.tile(np.arange(16, 252, dtype=np.float64), (20, 1))
+"""Grey levels of 8 bits [20, 236], neither black nor white among them."""
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ((RAMP * 256).astype(">u2"), None),
+        ((RAMP * 256).astype("<u2"), None),
+        ((RAMP * 16).astype("<u2"), "0 to 4095"),
+        (RAMP.astype("<u2"), "0 to 255"),
+        (RAMP.astype("<i4"), "0 to 255"),
+        ((RAMP * 256).astype("<i4"), "0 to 65535"),
+        (RAMP.astype("<f4"), "0 to 255"),
+        (((RAMP + 0.5) / 255).astype("<f4"), "0 to 1"),
+        ((RAMP * 256).astype("<f4"), "0 to 65535"),
+    ],
+    ids=["16 bits big-endian", "16", "12 in 16", "8 in 16", "8 in 32", "16 in 32", "float 255", "float 1", "float 16"],
+)
+def test_values_of_more_than_8_bits(tmp_path, values, words):
+    path = tmp_path / "grey.tif"
+    image = Image.fromarray(values)
+    assert (
+        image.mode == {"u": "I;16B" if values.dtype.byteorder == ">" else "I;16", "i": "I", "f": "F"}[values.dtype.kind]
+    )
+    image.save(path)
+    for source in (path, image):
+        image, notices = read_image(source)
+        assert np.array_equal(np.asarray(image)[..., 0], RAMP.astype(np.uint8))
+        assert (words is None) == (notices == ())
+        assert words is None or f"{words} was taken for black to white" in notices[0]
+
+
+def test_a_stated_range_is_no_guess(tmp_path):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[281] = 1023
+    Image.fromarray((RAMP * 4).astype("<u2")).save(tmp_path / "a.tif", tiffinfo=tags)
+    image, notices = read_image(tmp_path / "a.tif")
+    assert np.array_equal(np.asarray(image)[..., 0], RAMP.astype(np.uint8)) and notices == ()
+
+
+def test_values_of_no_usual_range_are_stretched(tmp_path):
+    values = np.linspace(-3.0, 7.0, 400, dtype=np.float32).reshape(20, 20)
+    values[0, 0] = np.nan
+    image, notices = read_image(Image.fromarray(values))
+    grey = np.asarray(image)[..., 0]
+    assert grey[-1, -1] == 255 and grey[0, 0] == 0 and 120 < grey[10, 0] < 135
+    assert "no numbers" in notices[0] and "holds values from -2.97494 to 7" in notices[1]
+
+
+def test_a_black_picture_is_captioned_with_a_word(tmp_path):
+    Image.new("RGB", (20, 20), (7, 7, 7)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png")[1] == ("a.png looks black: its largest value is below 8 of 255.",)
+    assert read_image(Image.new("RGB", (20, 20), (0, 8, 0)))[1] == ()
+
+
+@pytest.mark.parametrize("error", [ValueError, RuntimeError, SyntaxError, KeyError, struct.error, MemoryError])
+def test_whatever_pillow_raises_names_the_file(tmp_path, monkeypatch, error):
+    two_colours().save(tmp_path / "a.png")
+
+    def broken(*args, **kwargs):
+        raise error("deep inside")
+
+    monkeypatch.setattr(images, "upright_rgb", broken)
+    with pytest.raises(MediaError, match="a.png is damaged or cut off .*deep inside"):
+        load_image(tmp_path / "a.png")
+    monkeypatch.setattr(images.Image, "open", broken)
+    with pytest.raises(MediaError, match="a.png is damaged or cut off .*deep inside"):
+        load_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "gif", "bmp", "tiff", "avif", "heic", "jp2"])
+def test_a_file_cut_anywhere_is_a_picture_or_refused(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    Image.effect_noise((60, 40), 80).convert("RGB").save(path)
+    whole = path.read_bytes()
+    for size in range(1, len(whole), max(1, len(whole) // 60)):
+        path.write_bytes(whole[:size])
+        try:
+            assert load_image(path).mode == "RGB"
+        except MediaError as error:
+            assert path.name in str(error)
+
+
+def test_limits_of_size_are_inclusive(monkeypatch):
+    monkeypatch.setattr(images, "MAX_PIXELS", 5_000)
+    assert load_image(Image.new("RGB", (100, 50), RED)).size == (100, 50)
+    with pytest.raises(MediaError, match="too large"):
+        load_image(Image.new("RGB", (100, 51), RED))
+    assert load_image(Image.new("RGB", (160, 8), RED)).size == (160, 8)  # 20 to 1, and the least side
+    with pytest.raises(MediaError, match="too narrow"):
+        load_image(Image.new("RGB", (161, 8), RED))

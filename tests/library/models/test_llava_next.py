@@ -12,13 +12,8 @@ from transformers import (
 )
 
 from lora_mcl.errors import BundleError, OptionsError
-from lora_mcl.models import (
-    EfficientNetTower,
-    EfficientNetTowerConfig,
-    ImageLanguageModel,
-    embed_prompt,
-    tower_features,
-)
+from lora_mcl.models import EfficientNetTower, EfficientNetTowerConfig
+from lora_mcl.models.llava_next import ImageLanguageModel, embed_prompt, tower_features
 from tests.support.clip_base import CORPUS, clip_base
 from training.embedded.build_base import build_base
 from training.embedded.common.domain import LanguageModelSize
@@ -179,10 +174,9 @@ def test_the_prompt_may_not_hold_the_placeholder(embedded):
         embedded.inputs(picture(64, 64), "What is <image>?")
 
 
-def test_pictures_of_any_mode_are_taken(embedded):
-    expected = embedded.inputs(Image.new("RGB", (64, 64), "white"), "Caption:")["pixel_values"]
-    clear = embedded.inputs(Image.new("RGBA", (64, 64), (255, 0, 0, 0)), "Caption:")["pixel_values"]
-    assert torch.equal(clear, expected)
+def test_pictures_are_rgb_by_then(embedded):
+    with pytest.raises(ValueError, match="must be RGB, not RGBA: read it with lora_mcl.images.load_image"):
+        embedded.inputs(Image.new("RGBA", (64, 64), (255, 0, 0, 0)), "Caption:")
 
 
 def test_token_roles(embedded):
