@@ -157,11 +157,13 @@ def assignment_entropy(q: Tensor, valid: Tensor | None = None) -> Tensor:
 @dataclass(frozen=True)
 class Anneal:
     """A temperature that goes from `start` at the first step to `end` after `fraction` of the steps, then
-    stays.
+    stays; or by a `ratio` per step.
 
     Attributes:
         start, end: exact at both ends; positive for the exponential shape, >= 0 otherwise.
         fraction: in [0, 1]; 0 means `end` throughout.
+        ratio: in (0, 1); instead of `fraction` and `shape`: the temperature is start * ratio ** step, but not below
+            `end`, for any number of steps. The paper's runs: start 1, ratio 0.999, end 1e-6 (as good as 0).
         shape: "exponential" (constant ratio per step), "linear" or "cosine" (slow at both ends).
 
     Raises:
@@ -169,9 +171,10 @@ class Anneal:
     """
 
     start: float
-    end: float
+    end: float = 1e-6
     fraction: float = 1.0
     shape: Literal["exponential", "linear", "cosine"] = "exponential"
+    ratio: float | None = None
 
     def __post_init__(self) -> None:
         if self.shape not in ("exponential", "linear", "cosine"):
@@ -183,26 +186,20 @@ class Anneal:
                 raise OptionsError(f"{name} must be positive for an exponential schedule")
         if not 0 <= self.fraction <= 1:
             raise OptionsError(f"fraction must be in [0, 1]; got {self.fraction}")
-
-    @classmethod
-    def geometric(cls, start: float, ratio: float, end: float, total: int) -> "Anneal":
-        """start * ratio ** step until `end` is reached, for a training of `total` steps.
-
-        The paper's runs: `geometric(1.0, 0.999, 1e-6, total)`, with 1e-6 as good as winner-takes-all.
-
-        Raises:
-            OptionsError: `ratio` is not in (0, 1), or `start` and `end` are not positive and falling.
-        """
-        if not (0 < ratio < 1 and 0 < end < start):
-            raise OptionsError(f"ratio must be in (0, 1) and 0 < end < start; got {ratio}, {end}, {start}")
-        length = math.log(end / start) / math.log(ratio)  # steps until `end`
-        last = max(total - 1, 1)
-        return cls(start, end, length / last) if length <= last else cls(start, start * ratio**last)
+        if self.ratio is not None:
+            if not 0 < self.ratio < 1:
+                raise OptionsError(f"ratio must be in (0, 1); got {self.ratio}")
+            if self.fraction != 1 or self.shape != "exponential":
+                raise OptionsError("ratio is per step: fraction and shape do not go with it")
+            if not self.end < self.start:
+                raise OptionsError(f"with a ratio, end must be below start; got {self.end} and {self.start}")
 
     def at(self, step: float, total: float) -> float:
         """Value at `step` of `total` (steps count from 0: the last one is total - 1; one step alone gives
         `end`).
         """
+        if self.ratio is not None:
+            return max(self.start * self.ratio ** max(step, 0), self.end)
         length = self.fraction * (total - 1)
         if step >= length:
             return self.end

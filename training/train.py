@@ -3,6 +3,7 @@
     python -m training.train training/configs/own-images.yaml
     python -m training.train CONFIG.yaml training.learning_rate=1e-4 adapters.hypotheses=5
     python -m training.train CONFIG.yaml --print-config
+    python -m training.train CONFIG.yaml --dry-run        # one step: its time and memory
     accelerate launch --config_file training/configs/accelerate/ddp.yaml -m training.train CONFIG.yaml
 
 Started again with the same configuration, a run goes on from its last checkpoint. The guide: ``docs/training-full.md``.
@@ -11,8 +12,10 @@ Started again with the same configuration, a run goes on from its last checkpoin
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,22 +28,25 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
 from lora_mcl.adapters import AdapterStack
-from lora_mcl.errors import LoraMclError, OptionsError
+from lora_mcl.bundle import Bundle, load_bundle
+from lora_mcl.errors import BundleError, LoraMclError, OptionsError
 from lora_mcl.gate import CaptionGate
 from lora_mcl.gate_init import start_gate
 from lora_mcl.models.base import MediaLanguageModel, use_eager_attention_on_cpu
 from lora_mcl.trainer import MultipleChoiceLearner
 from lora_mcl.trainer.batch import pad_right
+from lora_mcl.trainer.checkpoints import last_checkpoint
 from training.data import DataError, load_examples
 from training.data.cache import open_cache
 from training.data.collator import ModelCollator, PromptCollator, encode_prompts
 from training.data.dataset import CaptionDataset, train_dataset, validation_dataset
 from training.embedded.data_source import SceneSamples, SceneSource
+from training.paths import SUMMARY_FILE
 from training.run.arguments import configure_deepspeed, training_arguments
 from training.run.config import load_config, to_plain, to_yaml
-from training.run.finish import save_run
+from training.run.finish import save_run, summary_of
 from training.run.options import START_CAPTIONS, TrainConfig
-from training.run.progress import RunCallback
+from training.run.progress import RunCallback, peak_memory
 from training.run.run_trainer import RunTrainer, out_of_memory_advice
 
 TrainDataset = CaptionDataset | SceneSamples
@@ -77,10 +83,34 @@ def attach(config: TrainConfig, model: MediaLanguageModel, dataset: TrainDataset
         vocabulary = model.model.get_input_embeddings().num_embeddings
         special = [token for token in model.tokenizer.all_special_ids if token < vocabulary]
         gate = CaptionGate(vocabulary, len(specs), balance=config.gate.balance, excluded_token_ids=special)
-        if config.gate.start == "mixture":
+        if config.adapters.init_from is None and config.gate.start == "mixture":
             numbers = range(min(START_CAPTIONS, len(dataset)))
             start_gate(gate, pad_right([dataset.caption_ids(n) for n in numbers]), torch.Generator().manual_seed(seed))
+    if config.adapters.init_from is not None:
+        load_weights(stack, gate, load_bundle(config.adapters.init_from))
     return MultipleChoiceLearner(model.model, stack, config.objective, gate, config.step)
+
+
+def load_weights(stack: AdapterStack, gate: CaptionGate | None, bundle: Bundle) -> None:
+    """Copy the weights of a bundle's hypotheses, and of its gate if both have one, into new adapters.
+
+    Raises:
+        BundleError: the bundle has another number of hypotheses, or adapters or a gate of another shape.
+    """
+    folders = [bundle.folder / reference.path for reference in bundle.hypotheses]
+    if len(folders) != len(stack):
+        raise BundleError(
+            f"adapters.init_from: {bundle.folder} has {len(folders)} hypotheses; adapters.hypotheses is {len(stack)}"
+        )
+    for name, folder in zip(stack.names, folders, strict=True):
+        stack.load(name, folder)
+    if gate is not None and bundle.gate is not None:
+        saved = CaptionGate.load(bundle.folder / bundle.gate).state_dict()
+        if {name: tensor.shape for name, tensor in saved.items()} != {
+            name: tensor.shape for name, tensor in gate.state_dict().items()
+        }:
+            raise BundleError(f"adapters.init_from: the gate of {bundle.folder} has another shape")
+        gate.load_state_dict(saved)
 
 
 def adapts_media(model: MediaLanguageModel, stack: AdapterStack) -> bool:
@@ -191,7 +221,9 @@ def save_config(config: TrainConfig) -> None:
         OptionsError: another run is there.
     """
     file = config.output / CONFIG_FILE
-    if file.is_file():
+    # A run that failed before its first checkpoint has nothing to go on from: its settings may change.
+    started = last_checkpoint(config.output / "checkpoints") is not None or (config.output / SUMMARY_FILE).is_file()
+    if file.is_file() and started:
         before, now = (_flat(to_plain(one)) for one in (load_config(TrainConfig, file), config))
         free = tuple(_FREE)
         changed = [k for k in now.keys() | before.keys() if now.get(k) != before.get(k) and not k.startswith(free)]
@@ -221,18 +253,50 @@ def train(config: TrainConfig, callbacks: Sequence[TrainerCallback] = (), **argu
     if trainer.args.should_save:
         save_config(config)
     trainer.accelerator.wait_for_everyone()
+    summary_file = config.output / SUMMARY_FILE
+    if summary_file.is_file() and trainer.load_finished():
+        print("This run is finished: its bundle is written again, without further steps.", flush=True)
+        folder = save_run(config, trainer, model, json.loads(summary_file.read_text(encoding="utf-8")))
+        trainer.accelerator.end_training()
+        return folder
     started = time.perf_counter()
     try:
         trainer.train_or_resume()
     except torch.OutOfMemoryError as error:
-        raise OptionsError(out_of_memory_advice(config)) from error
+        raise OptionsError(out_of_memory_advice(config, trainer.is_fsdp_enabled)) from error
     except DataError as error:  # from a worker it comes with the worker's traceback in its message
         raise DataError(
             str(error).strip().splitlines()[-1].removeprefix(f"{DataError.__module__}.DataError: ")
         ) from error
-    folder = save_run(config, trainer, model, time.perf_counter() - started)
+    folder = save_run(config, trainer, model, summary_of(config, trainer, time.perf_counter() - started))
     trainer.accelerator.end_training()  # a process that leaves its group unannounced may be aborted
     return folder
+
+
+def dry_run(config: TrainConfig) -> str:
+    """Take one step and say how long it took and in what memory; nothing is written into the run's folder.
+
+    Raises:
+        LoraMclError: as for ``train``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        one_step = replace(
+            config,
+            output=Path(folder),
+            data=replace(config.data, workers=0),
+            training=replace(config.training, steps=1, epochs=None, log_every=1),
+        )
+        arguments = {"save_strategy": "no", "eval_strategy": "no", "load_best_model_at_end": False, "report_to": []}
+        trainer, _ = build(one_step, **arguments)
+        trainer.remove_callback(RunCallback)
+        started = time.perf_counter()
+        try:
+            trainer.train()
+        except torch.OutOfMemoryError as error:
+            raise OptionsError(out_of_memory_advice(config, trainer.is_fsdp_enabled)) from error
+        examples = config.training.batch_size * config.training.accumulation * trainer.args.world_size
+        seconds = time.perf_counter() - started
+        return f"One step of {examples} examples: {seconds:.1f} s, at most {peak_memory() / 2**30:.2f} GiB"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -243,6 +307,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("config", metavar="CONFIG.yaml")
     parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="such as training.learning_rate=1e-4")
     parser.add_argument("--print-config", action="store_true", help="print every setting and stop")
+    parser.add_argument("--dry-run", action="store_true", help="take one step, print its time and memory, and stop")
     args = parser.parse_intermixed_args(argv)
     transformers_logging.disable_progress_bar()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
@@ -250,6 +315,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = load_config(TrainConfig, args.config, args.changes)
         if args.print_config:
             print(to_yaml(config), end="")
+        elif args.dry_run:
+            print(dry_run(config))
         else:
             train(config)
     except LoraMclError as error:

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from lora_mcl.adapters.linear import LINEAR_CLASSES, LayerAdapter
 from lora_mcl.errors import OptionsError
+from lora_mcl.option_checks import nearest
 
 LANGUAGE_MODEL_LINEARS = (
     r"(?:(?:.+\.)?language_model\.(?:model\.)?|model\.)?layers\.\d+"
@@ -205,6 +206,25 @@ class AdapterSpec:
         head = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
         names = [n for n, m in model.named_modules() if isinstance(m, LINEAR_CLASSES) and m is not head]
         return dataclasses.replace(self, target_modules=tuple(names) or ALL_LINEAR)
+
+    def check_every_target(self, model: nn.Module) -> None:
+        """Refuse a name among several `target_modules` that matches nothing: a slip of the pen would train less.
+
+        Raises:
+            OptionsError: there is such a name.
+        """
+        if isinstance(self.target_modules, str) or len(self.target_modules) == 1:  # `layers` refuses a single one
+            return
+        names = [name for name, _ in model.named_modules()]
+        for target in self.target_modules:
+            if not any(name == target or name.endswith(f".{target}") for name in names):
+                linears = {n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, LINEAR_CLASSES)}
+                near = nearest(target, sorted(linears))
+                advice = f": did you mean {near!r}?" if near else ""
+                raise OptionsError(
+                    f"adapter {self.name!r}: {target!r} in target_modules matches no module of "
+                    f"{type(model).__name__}{advice}"
+                )
 
     def layers(self, model: nn.Module) -> dict[str, LayerAdapter]:
         """The linear layers of `model` that this adapter targets, by full module name, in the model's order.

@@ -91,8 +91,10 @@ class AdapterStack:
             generator: source of the draws; the global one by default.
 
         Raises:
-            OptionsError: see the constructor.
+            OptionsError: see the constructor; or a name of `target_modules` matches no module.
         """
+        for spec in specs:
+            spec.resolve(model).check_every_target(model)
         stack = cls(model, specs, dtype)
         for layer in stack.layers.values():
             layer.reset(generator)

@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
-from transformers import Trainer
+from transformers import Trainer, TrainerState
 from transformers.integrations.deepspeed import deepspeed_load_checkpoint
 
-from lora_mcl.trainer.checkpoints import UNFINISHED, WEIGHTS_NAME, last_checkpoint, publish, rotate
+from lora_mcl.trainer.checkpoints import STATE_NAME, UNFINISHED, WEIGHTS_NAME, last_checkpoint, publish, rotate
 from lora_mcl.trainer.distributed import gather_full_tensor, is_sharded
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,20 @@ class ResumableTrainer(Trainer):
         last = last_checkpoint(self.args.output_dir)
         if last:
             logger.warning("resuming from %s", last)
+            if self.args.should_save:
+                _update_best_path(last)
+            self.accelerator.wait_for_everyone()
         self.train(resume_from_checkpoint=None if last is None else str(last))
+
+    def load_finished(self) -> bool:
+        """Load state and weights of a finished run, the best ones if the arguments say so; False if there are none."""
+        last = last_checkpoint(self.args.output_dir)
+        if last is None:
+            return False
+        self.state = TrainerState.load_from_json(str(last / STATE_NAME))
+        best = last.with_name(f"checkpoint-{self.state.best_global_step}")
+        self._load_from_checkpoint(str(best if self.args.load_best_model_at_end and best.is_dir() else last))
+        return True
 
     def _get_output_dir(self, trial: Any) -> str:
         return super()._get_output_dir(trial) if self._unfinished is None else str(self._unfinished)
@@ -93,6 +106,8 @@ class ResumableTrainer(Trainer):
         self.state.best_model_checkpoint = best and str(folder / f"checkpoint-{best}")
         self.accelerator.wait_for_everyone()  # every process has written its share
         if self.args.should_save:
+            # transformers wrote where the best checkpoint is while that was the unfinished folder.
+            self.state.save_to_json(str(aside / f"checkpoint-{step}" / STATE_NAME))
             publish(aside / f"checkpoint-{step}", folder / f"checkpoint-{step}")
             shutil.rmtree(aside, ignore_errors=True)
             rotate(folder, self.args.save_total_limit, best)
@@ -121,3 +136,14 @@ class ResumableTrainer(Trainer):
             deepspeed_load_checkpoint(self.model_wrapped, best)
         else:
             self._load_from_checkpoint(best)
+
+
+def _update_best_path(checkpoint: Path) -> None:
+    """Correct where a checkpoint's state says that the best one is, as the run's folder may have been moved."""
+    state = TrainerState.load_from_json(str(checkpoint / STATE_NAME))
+    best = checkpoint.with_name(f"checkpoint-{state.best_global_step}")
+    if state.best_global_step and best.is_dir() and state.best_model_checkpoint != str(best):
+        state.best_model_checkpoint = str(best)
+        unfinished = checkpoint / f"{STATE_NAME}.unfinished"
+        state.save_to_json(str(unfinished))
+        os.replace(unfinished, checkpoint / STATE_NAME)

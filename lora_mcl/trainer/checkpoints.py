@@ -65,7 +65,8 @@ def publish(unfinished: Path, final: Path) -> None:
 def rotate(folder: Path, keep: int | None, best: int | None) -> None:
     """Delete the oldest checkpoints but ``keep``, and never that of step ``best``."""
     found = checkpoint_steps(folder)
-    for step in list(found)[: len(found) - keep] if keep else []:
+    # Not below 0: a negative limit would count from the end and delete checkpoints while there are fewer than ``keep``.
+    for step in list(found)[: max(0, len(found) - keep)] if keep else []:
         if step != best:
             shutil.rmtree(found[step])
 

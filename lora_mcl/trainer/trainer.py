@@ -67,6 +67,10 @@ class MultipleChoiceTrainer(ResumableTrainer):
             raise OptionsError(
                 "encode_prompts and prepare_batch read batches of their own kind: remove_unused_columns=False"
             )
+        if args.neftune_noise_alpha is not None:
+            raise OptionsError(
+                "neftune_noise_alpha is not supported: hypotheses are compared by the likelihood of a batch"
+            )
         if args.label_smoothing_factor:
             raise OptionsError("label_smoothing_factor is not supported: hypotheses are compared by their likelihood")
         super().__init__(model, args, **kwargs)

@@ -228,7 +228,7 @@ def test_schedules_by_hand(shape, middle):
 
 @pytest.mark.parametrize("total", [2, 100, 13_815, 20_000])
 def test_the_papers_schedule_multiplies_by_the_same_number_each_step(total):
-    anneal = Anneal.geometric(1.0, 0.999, 1e-6, total)
+    anneal = Anneal(1.0, ratio=0.999)
     for step in (0, 1, total // 2, total - 1):
         assert anneal.at(step, total) == pytest.approx(max(0.999**step, 1e-6), rel=1e-6)
 
@@ -236,8 +236,11 @@ def test_the_papers_schedule_multiplies_by_the_same_number_each_step(total):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Anneal.geometric(1.0, 1.0, 0.1, 10), "ratio"),
-        (lambda: Anneal.geometric(0.1, 0.9, 0.1, 10), "end < start"),
+        (lambda: Anneal(1.0, ratio=1.0), r"ratio must be in \(0, 1\); got 1.0"),
+        (lambda: Anneal(1.0, ratio=math.nan), "ratio must be"),
+        (lambda: Anneal(1.0, fraction=0.5, ratio=0.9), "fraction and shape do not go with it"),
+        (lambda: Anneal(1.0, shape="cosine", end=0.1, ratio=0.9), "fraction and shape do not go with it"),
+        (lambda: Anneal(0.1, 0.1, ratio=0.9), "end must be below start; got 0.1 and 0.1"),
         (lambda: Anneal(0.0, 0.1), "start must be positive"),
         (lambda: Anneal(0.3, 0.0), "end must be positive"),
         (lambda: Anneal(-1.0, 0.1, shape="linear"), "start must be"),

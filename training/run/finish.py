@@ -26,14 +26,13 @@ from training.run.progress import duration, peak_memory
 from training.run.run_trainer import RunTrainer
 
 
-def save_run(config: TrainConfig, trainer: RunTrainer, model: MediaLanguageModel, seconds: float) -> Path:
+def save_run(config: TrainConfig, trainer: RunTrainer, model: MediaLanguageModel, summary: dict[str, Any]) -> Path:
     """Write bundle, card and summary of a finished run, print the summary, and return the bundle's folder.
 
     Args:
-        seconds: that the training took since it was last started.
+        summary: of ``summary_of``.
     """
     folder = config.output / "bundle"
-    summary = summary_of(config, trainer, seconds)
     trainer.model.unshard()
     if trainer.args.should_save:
         (config.output / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -80,7 +79,11 @@ def with_baseline(bundle: Bundle, source: Path) -> Bundle:
 
 
 def summary_of(config: TrainConfig, trainer: RunTrainer, seconds: float) -> dict[str, Any]:
-    """Settings and results of a run, in JSON's types; losses in nats per token, memory in GiB."""
+    """Settings and results of a run, in JSON's types; losses in nats per token, memory in GiB.
+
+    Args:
+        seconds: that the training took since it was last started.
+    """
     state, options = trainer.state, config.training
     logs = [entry for entry in state.log_history if "wins_0" in entry]
     hypotheses = config.adapters.hypotheses

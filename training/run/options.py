@@ -71,6 +71,8 @@ class AdapterOptions:
 
     Attributes:
         target_modules: "language-model" for every linear layer of the language model, or as in PEFT.
+        init_from: bundle of as many adapters of this shape, whose weights (and gate) the run starts from; by default
+            adapters start as PEFT's do, without effect.
     """
 
     hypotheses: Count = 3
@@ -79,6 +81,7 @@ class AdapterOptions:
     dropout: Share = 0.0
     target_modules: str | tuple[str, ...] = "language-model"
     exclude_modules: str | tuple[str, ...] = ()
+    init_from: Path | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -68,6 +68,8 @@ class RunCallback(TrainerCallback):
         last = state.global_step >= state.max_steps
         if last or state.global_step % self.save_every == 0:
             control.should_save = True
+        if last:
+            control.should_log = True  # the wins since the last log count, also in runs shorter than log_every
         if last and self.validates:
             control.should_evaluate = True
         return control

@@ -36,10 +36,15 @@ class RunTrainer(MultipleChoiceTrainer):
         super().log(logs, *args, **kwargs)
 
 
-def out_of_memory_advice(config: TrainConfig) -> str:
-    """What to change when a GPU's memory was not enough: the first three settings that are not changed yet."""
+def out_of_memory_advice(config: TrainConfig, sharded: bool = False) -> str:
+    """What to change when a GPU's memory was not enough: the first three settings that are not changed yet.
+
+    Args:
+        sharded: the base is sharded over processes already.
+    """
     training, step, hypotheses = config.training, config.step, config.adapters.hypotheses
-    smaller = max(n for n in range(1, training.batch_size // 2 + 2) if training.batch_size % n == 0)
+    # The largest proper divisor: accumulated, it gives the same steps.
+    smaller = max((n for n in range(1, training.batch_size // 2 + 1) if training.batch_size % n == 0), default=1)
     parts = training.accumulation * training.batch_size // smaller
     options = [
         (not training.checkpoint_activations, "training.checkpoint_activations=true (about a third slower)"),
@@ -55,9 +60,14 @@ def out_of_memory_advice(config: TrainConfig) -> str:
             hypotheses > 1 and step.backward == "all",
             "step.backward=sampled (the gradient of one hypothesis per example; an unbiased estimate)",
         ),
+        (config.model.dtype == "float32", "model.dtype=bfloat16 (half the memory of the frozen weights)"),
+        (training.precision == "float32", "training.precision=bfloat16"),
         (not config.model.load_in_4bit, "model.load_in_4bit=true (needs bitsandbytes)"),
-        (True, "the fsdp2.yaml of training/configs/accelerate, on several GPUs (the base is shared out)"),
-        (True, "a smaller adapters.hypotheses or adapters.rank"),
+        (not sharded, "the fsdp2.yaml of training/configs/accelerate, on several GPUs (the base is sharded)"),
+        (sharded, "more GPUs"),
+        (hypotheses > 1, "a smaller adapters.hypotheses"),
+        (config.adapters.rank > 1, "a smaller adapters.rank"),
+        (True, "a smaller base model"),
     ]
     advice = [text for possible, text in options if possible][:3]
     held = f"{peak_memory() / 2**30:.1f} GiB" if torch.cuda.is_available() else "all there is"

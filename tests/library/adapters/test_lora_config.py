@@ -172,3 +172,13 @@ def test_gradient_checkpointing_recomputes_with_the_routing_of_its_forward():
     assert len(gradients[0]) == 6
     for one, two in zip(*gradients, strict=True):
         torch.testing.assert_close(one, two)
+
+
+def test_a_misspelt_target_among_others_is_refused():
+    model = llama()
+    with pytest.raises(OptionsError, match="'v_prj' in target_modules matches no module .* did you mean 'v_proj'"):
+        AdapterStack.from_lora_config(model, LoraConfig(target_modules=["q_proj", "v_prj"]), 2)
+    with pytest.raises(OptionsError, match="'other' in target_modules matches no module of LlamaForCausalLM$"):
+        AdapterStack.from_lora_config(model, LoraConfig(target_modules=["q_proj", "other"]), 2)
+    stack = AdapterStack.from_lora_config(model, LoraConfig(target_modules=["q_proj", "self_attn.v_proj"]), 2)
+    assert len(stack.layers) == 4

@@ -1,5 +1,7 @@
 """Runs killed with SIGKILL at any moment, also in the middle of a save, go on to the same bits."""
 
+import json
+import logging
 import os
 import shutil
 import signal
@@ -22,14 +24,14 @@ from tests.support.tiny_trainer import (
 )
 
 
-def trainer_in(folder):
+def trainer_in(folder, **changes):
     """Two epochs of shuffled data, dropout, accumulation; a checkpoint every second step, two kept."""
     config = LoraConfig(r=2, lora_alpha=4, lora_dropout=0.2, target_modules="all-linear")
     learner = MultipleChoiceLearner.attach(gpt2(), config, 2, SOFT, generator=torch.Generator().manual_seed(1))
     settings = {"max_steps": 8, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
     saving = {"save_strategy": "steps", "save_steps": 2, "save_total_limit": 2}
     return MultipleChoiceTrainer(
-        learner, arguments(folder, **settings, **saving), train_dataset=examples(24), data_collator=collate
+        learner, arguments(folder, **(settings | saving | changes)), train_dataset=examples(24), data_collator=collate
     )
 
 
@@ -112,3 +114,42 @@ def test_the_best_checkpoint_stays(tmp_path):
     rotate(tmp_path, None, None)
     rotate(tmp_path, 2, 2)
     assert list(checkpoint_steps(tmp_path)) == [2, 6, 10]
+
+
+def test_no_checkpoint_is_deleted_while_there_are_fewer_than_are_kept(tmp_path):
+    for count, step in enumerate((2, 4, 6, 8), 1):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        rotate(tmp_path, 3, None)
+        assert len(checkpoint_steps(tmp_path)) == min(count, 3)
+    assert list(checkpoint_steps(tmp_path)) == [4, 6, 8]
+
+
+def test_what_is_no_checkpoint_is_not_taken_for_one(tmp_path):
+    for name in ("checkpoint-2", "checkpoint-10.tmp", "old-checkpoint-11", "checkpoint-"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "checkpoint-12").write_text("a file")
+    assert checkpoint_steps(tmp_path) == {2: tmp_path / "checkpoint-2"}
+
+
+def test_the_best_checkpoint_is_known_after_resuming_elsewhere(tmp_path, whole, caplog):
+    """Its path in a checkpoint's state is right at once, and again after the folder has moved."""
+
+    def evaluating(folder, **more):
+        evaluated = {"eval_strategy": "steps", "eval_steps": 2, "load_best_model_at_end": True}
+        trainer = trainer_in(folder, learning_rate=0.5, **evaluated, **more)
+        trainer.eval_dataset = examples(8)
+        return trainer
+
+    first = evaluating(tmp_path / "run", max_steps=4)
+    first.train_or_resume()
+    best = first.state.best_global_step
+    state = json.loads((tmp_path / "run" / "checkpoint-4" / "trainer_state.json").read_text())
+    assert state["best_model_checkpoint"] == str(tmp_path / "run" / f"checkpoint-{best}")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    resumed = evaluating(tmp_path / "moved", max_steps=4)
+    assert resumed.load_finished() and resumed.state.global_step == 4
+    again = evaluating(tmp_path / "moved")
+    with caplog.at_level(logging.WARNING):
+        again.train_or_resume()
+    assert "does not exist anymore" not in caplog.text
+    assert again.state.best_model_checkpoint == str(tmp_path / "moved" / f"checkpoint-{again.state.best_global_step}")

@@ -229,6 +229,7 @@ def test_the_named_optimizer_is_used_and_the_gate_learns_faster(tmp_path):
     ("changes", "options", "message"),
     [
         ({"label_smoothing_factor": 0.1}, {}, "label_smoothing_factor"),
+        ({"neftune_noise_alpha": 5.0}, {}, "neftune_noise_alpha is not supported"),
         ({}, {"prepare_batch": id}, "remove_unused_columns=False"),
         ({"remove_unused_columns": False}, {"prepare_batch": id, "encode_prompts": id}, "not both"),
     ],

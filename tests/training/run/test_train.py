@@ -1,10 +1,13 @@
 """The training program from a configuration to a bundle that captions, on tiny models and generated files."""
 
 import json
+import re
 
 import pytest
 import torch
 import yaml
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import load_file
 
 from lora_mcl.bundle import load_bundle
@@ -117,7 +120,9 @@ def test_a_run_goes_on_where_it_was_cut_to_the_same_bits(tmp_path, tiny_base, pi
 
 def test_another_configuration_does_not_go_on_with_a_run(tmp_path, tiny_base, pictures):
     program.save_config(config(tmp_path / "run", tiny_base, pictures))
+    (tmp_path / "run" / "summary.json").write_text("{}")
     program.save_config(config(tmp_path / "run", tiny_base, pictures, training={"log_every": 1}, data={"workers": 1}))
+    program.save_config(config(tmp_path / "run", tiny_base, pictures, training={"checkpoints": 3}))
     with pytest.raises(OptionsError, match="training.batch_size was 2 and is 3"):
         program.save_config(config(tmp_path / "run", tiny_base, pictures, training={"batch_size": 3}))
 
@@ -193,3 +198,89 @@ def test_print_config_shows_every_setting_and_reads_back(tmp_path, tiny_base, pi
     (tmp_path / "again.yaml").write_text(printed)
     again = load_config(TrainConfig, tmp_path / "again.yaml")
     assert again == config(tmp_path / "run", tiny_base, pictures, adapters={"rank": 4})
+
+
+def test_a_run_without_a_checkpoint_may_change_its_settings(tmp_path, tiny_base, pictures):
+    """It failed before there was anything to go on from."""
+    program.save_config(config(tmp_path / "run", tiny_base, pictures))
+    program.save_config(config(tmp_path / "run", tiny_base, pictures, training={"batch_size": 3}))
+    assert load_config(TrainConfig, tmp_path / "run" / "config.yaml").training.batch_size == 3
+
+
+def test_a_finished_run_takes_no_further_step(tmp_path, tiny_base, pictures, capsys, monkeypatch):
+    """Also one that ended early; its bundle is written again, from the same weights."""
+    training = {"steps": 40, "learning_rate": 2.0, "evaluate_every": 2, "patience": 2, "schedule": "constant"}
+    run = config(tmp_path / "run", tiny_base, pictures, training=training)
+    before = weights(program.train(run))
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    monkeypatch.setattr(RunTrainer, "training_step", lambda *args, **kwargs: pytest.fail("a step was taken"))
+    labels = {"labels": ["One", "Two"]}
+    after = weights(program.train(config(tmp_path / "run", tiny_base, pictures, training=training, bundle=labels)))
+    assert before.keys() == after.keys() and all(tensor.equal(after[name]) for name, tensor in before.items())
+    assert "This run is finished" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
+    assert [adapter.label for adapter in load_bundle(tmp_path / "run" / "bundle").hypotheses] == ["One", "Two"]
+
+
+def test_wins_are_counted_in_runs_shorter_than_a_log(tmp_path, tiny_base, pictures):
+    program.train(config(tmp_path / "run", tiny_base, pictures, training={"steps": 3, "log_every": 10}))
+    assert sum(json.loads((tmp_path / "run" / "summary.json").read_text())["wins"]) == pytest.approx(1)
+
+
+def test_a_dry_run_takes_one_step_and_leaves_nothing(tmp_path, tiny_base, pictures, capsys):
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(settings(tmp_path / "run", tiny_base, pictures)))
+    assert program.main([str(file), "training.accumulation=2", "--dry-run"]) == 0
+    assert re.fullmatch(
+        r"One step of 4 examples: \d+\.\d s, at most \d+\.\d\d GiB", capsys.readouterr().out.splitlines()[-1]
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_may_start_from_a_bundle(tmp_path, tiny_base, pictures):
+    first = program.train(config(tmp_path / "first", tiny_base, pictures, training={"steps": 2}))
+    still = {"steps": 1, "learning_rate": 1e-30}
+    changes = {"adapters": {"init_from": str(first)}, "gate": {"learning_rate": 1e-30}, "training": still}
+    second = program.train(config(tmp_path / "second", tiny_base, pictures, **changes))
+    before, after = weights(first), weights(second)
+    for name, tensor in before.items():
+        if "lora" in name or name.endswith(("weight", "bias")):
+            torch.testing.assert_close(after[name], tensor, msg=name)
+    changes["adapters"] = {"init_from": str(first), "hypotheses": 3}
+    with pytest.raises(BundleError, match="has 2 hypotheses; adapters.hypotheses is 3"):
+        program.train(config(tmp_path / "third", tiny_base, pictures, **changes))
+    changes["adapters"] = {"init_from": str(first), "rank": 4}
+    with pytest.raises(BundleError, match="rank is 2, but adapter 'hypothesis-0' has 4"):
+        program.train(config(tmp_path / "third", tiny_base, pictures, **changes))
+
+
+def test_out_of_memory_advises_nothing_that_is_set(tmp_path, tiny_base, pictures):
+    pair = config(tmp_path / "run", tiny_base, pictures, training={"batch_size": 2, "accumulation": 3})
+    assert "training.batch_size=1 training.accumulation=6" in out_of_memory_advice(pair)
+    prime = config(tmp_path / "run", tiny_base, pictures, training={"batch_size": 3})
+    assert "training.batch_size=1 training.accumulation=3" in out_of_memory_advice(prime)
+    least = {"batch_size": 1, "checkpoint_activations": True, "precision": "bfloat16"}
+    one = config(
+        tmp_path / "run",
+        tiny_base,
+        pictures,
+        training=least,
+        adapters={"hypotheses": 1, "rank": 1},
+        model={"dtype": "bfloat16", "load_in_4bit": True},
+    )
+    assert out_of_memory_advice(one, sharded=True).endswith("Change one of: more GPUs; a smaller base model.")
+    assert "fsdp2.yaml" in out_of_memory_advice(one) and "hypotheses" not in out_of_memory_advice(one)
+
+
+def test_a_picture_that_no_decoder_can_take_does_not_end_a_run(tmp_path, tiny_base):
+    """A PNG of more text than Pillow reads, and one with a header cut off, both raise other errors than OSError."""
+    folder = picture_folder(tmp_path / "pictures", 10)
+    header = (folder / "004.png").read_bytes()
+    (folder / "004.png").write_bytes(header[:8] + (4).to_bytes(4, "big") + b"IHDR" + bytes(8))
+    text = PngInfo()
+    text.add_text("workflow", "x" * 2_000_000, zip=True)
+    Image.new("RGB", (40, 40), "red").save(folder / "005.png", pnginfo=text)
+    run = config(tmp_path / "run", tiny_base, folder, data={"validation_share": 0.0, "workers": 1})
+    program.train(run)
+    skipped = json.loads((tmp_path / "run" / "summary.json").read_text())["skipped_media"]
+    assert skipped in (1, 2)  # the second picture itself is whole
