@@ -24,14 +24,18 @@ from tests.support.tiny_trainer import (
 )
 
 
-def trainer_in(folder, **changes):
+def trainer_in(folder, eval_dataset=None, **changes):
     """Two epochs of shuffled data, dropout, accumulation; a checkpoint every second step, two kept."""
     config = LoraConfig(r=2, lora_alpha=4, lora_dropout=0.2, target_modules="all-linear")
     learner = MultipleChoiceLearner.attach(gpt2(), config, 2, SOFT, generator=torch.Generator().manual_seed(1))
     settings = {"max_steps": 8, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
     saving = {"save_strategy": "steps", "save_steps": 2, "save_total_limit": 2}
     return MultipleChoiceTrainer(
-        learner, arguments(folder, **(settings | saving | changes)), train_dataset=examples(24), data_collator=collate
+        learner,
+        arguments(folder, **(settings | saving | changes)),
+        train_dataset=examples(24),
+        eval_dataset=eval_dataset,
+        data_collator=collate,
     )
 
 
@@ -136,9 +140,7 @@ def test_the_best_checkpoint_is_known_after_resuming_elsewhere(tmp_path, whole, 
 
     def evaluating(folder, **more):
         evaluated = {"eval_strategy": "steps", "eval_steps": 2, "load_best_model_at_end": True}
-        trainer = trainer_in(folder, learning_rate=0.5, **evaluated, **more)
-        trainer.eval_dataset = examples(8)
-        return trainer
+        return trainer_in(folder, examples(8), learning_rate=0.5, **evaluated, **more)
 
     first = evaluating(tmp_path / "run", max_steps=4)
     first.train_or_resume()
