@@ -42,10 +42,13 @@ from lora_mcl.types import (
     CompareOptions,
     Comparison,
     Media,
+    Method,
     Window,
     never_stop,
 )
 
+# Columns whose captions stand in the order of their scores.
+_RANKED: tuple[Method, ...] = ("beam", "diverse-beam")
 # Modules that read embeddings, which are the same for every hypothesis unless something before them is adapted.
 _LANGUAGE_MODEL = ("model.language_model.", "lm_head")
 
@@ -282,7 +285,9 @@ class Captioner:
                     replace(
                         column,
                         seconds=now - decoding_since,
-                        captions=tuple(map(self._caption, event.columns[column.id])),
+                        captions=tuple(
+                            self._caption(candidate, column.method in _RANKED) for candidate in event.columns[column.id]
+                        ),
                         done=column.id in event.finished,
                     )
                     if column.id in event.columns
@@ -324,7 +329,8 @@ class Captioner:
             *(ColumnRequest(id, baseline, strategy, prompt=own_prompt) for id, strategy in baselines),
         ]
 
-    def _caption(self, candidate: Candidate) -> Caption:
+    def _caption(self, candidate: Candidate, ranked: bool) -> Caption:
         # A byte-level token can end inside a character: the replacement mark it leaves would flicker.
         text = self._model.text(candidate.tokens).rstrip("\ufffd").strip()
-        return Caption(text, candidate.log_prob, candidate.mean_log_prob, candidate.length)
+        score = candidate.score if ranked else None
+        return Caption(text, candidate.log_prob, candidate.mean_log_prob, candidate.length, score)

@@ -89,12 +89,20 @@ class CaptionGate(nn.Module):
         share = torch.full((num_hypotheses,), 1 / num_hypotheses)
         self.register_buffer("share", share, persistent=balance == "estimated")
 
-    def counts(self, labels: Tensor) -> Tensor:
-        """labels [B, T] -> how often each caption has each feature [B, F]; negative (-100) and excluded left out."""
+    def features(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """labels [B, T] -> the feature at each position, and which count: negative (-100) and excluded ones do not.
+
+        Both are [B, T] for order 1 and [B, T - 1] for order 2.
+        """
         features, kept = labels.clamp_min(0), (labels >= 0) & self.counted[labels.clamp_min(0)].bool()
-        if self.order == 2:
+        if self.order == 2:  # a pair (i, j) of V tokens is feature i V + j
             features = features[:, :-1] * len(self.counted) + features[:, 1:]
             kept = kept[:, :-1] & kept[:, 1:]
+        return features, kept
+
+    def counts(self, labels: Tensor) -> Tensor:
+        """labels [B, T] -> how often each caption has each feature [B, F]; negative (-100) and excluded left out."""
+        features, kept = self.features(labels)
         bags = torch.zeros(len(labels), self.weight.shape[1], device=labels.device)
         return bags.scatter_add_(1, features, kept.to(bags.dtype))
 

@@ -8,6 +8,7 @@ tried from several starts, of which the likeliest is kept, it hardly depends on 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -28,10 +29,17 @@ CONFIDENCE = 4.0
 
 @dataclass(frozen=True)
 class Mixture:
-    """K components over F features: ``log_features`` [K, F] and ``log_shares`` [K], both normalised."""
+    """K components over the F features that occur, and the others, which are all alike.
+
+    Attributes:
+        log_features: [K, F], log-probability of each feature that occurs in the captions.
+        log_shares: [K], normalised.
+        log_unseen: [K], log-probability of each feature that does not occur.
+    """
 
     log_features: Tensor
     log_shares: Tensor
+    log_unseen: Tensor
 
     def log_joint(self, bags: Tensor) -> Tensor:
         """log p(k, caption) of captions given as counts [N, F], [N, K], up to the multinomial coefficient."""
@@ -39,9 +47,18 @@ class Mixture:
 
 
 def fit_mixture(
-    bags: Tensor, components: int, generator: torch.Generator | None = None, restarts: int = RESTARTS
+    bags: Tensor,
+    components: int,
+    generator: torch.Generator | None = None,
+    restarts: int = RESTARTS,
+    *,
+    unseen: int = 0,
 ) -> Mixture:
     """Fit a mixture of unigram models to counts [N, F]: the likeliest of some runs of annealed EM.
+
+    Args:
+        unseen: features of the vocabulary that no caption has, and ``bags`` leaves out. They only take part in the
+            smoothing, so leaving them out saves most of a large vocabulary's time and memory.
 
     Raises:
         OptionsError: there are fewer captions than components.
@@ -50,7 +67,7 @@ def fit_mixture(
         raise OptionsError(f"{components} hypotheses cannot start from {len(bags)} captions: give more captions.")
     best, best_likelihood = None, -float("inf")
     for _ in range(restarts):
-        mixture = _annealed_em(bags, components, generator)
+        mixture = _annealed_em(bags, components, generator, unseen)
         likelihood = float(mixture.log_joint(bags).logsumexp(1).mean())
         # Runs that end in the same place differ by rounding only: then the first is kept.
         if best is None or likelihood > best_likelihood + 1e-4:
@@ -59,12 +76,17 @@ def fit_mixture(
     return best
 
 
-def _annealed_em(bags: Tensor, components: int, generator: torch.Generator | None) -> Mixture:
+def _annealed_em(bags: Tensor, components: int, generator: torch.Generator | None, unseen: int) -> Mixture:
     posterior = (1 + 0.2 * torch.rand(len(bags), components, generator=generator)).to(bags.device)
-    posterior = posterior / posterior.sum(1, keepdim=True)
+    posterior = posterior / posterior.sum(1, keepdim=True)  # [N, K]
     for iteration in range(ITERATIONS):
-        features = posterior.T @ bags + SMOOTHING
-        mixture = Mixture((features / features.sum(1, keepdim=True)).log(), posterior.mean(0).clamp_min(1e-9).log())
+        features = posterior.T @ bags + SMOOTHING  # [K, F]
+        log_total = (features.sum(1, keepdim=True) + unseen * SMOOTHING).log()  # [K, 1]
+        mixture = Mixture(
+            log_features=features.log() - log_total,
+            log_shares=posterior.mean(0).clamp_min(1e-9).log(),
+            log_unseen=math.log(SMOOTHING) - log_total[:, 0],
+        )
         exponent = min(1.0, 0.1 + 0.9 * iteration / HEATED)
         posterior = (exponent * mixture.log_joint(bags)).softmax(1)
     return mixture
@@ -83,12 +105,18 @@ def start_gate(gate: CaptionGate, captions: Tensor, generator: torch.Generator |
     hypotheses = len(gate.bias)
     if hypotheses == 1:
         return
-    bags = gate.counts(captions)
-    mixture = fit_mixture(bags, hypotheses, generator)
+    features, kept = gate.features(captions)
+    occurring, columns = features[kept].unique(return_inverse=True)  # [F'], [positions]
+    rows = kept.nonzero()[:, 0]
+    bags = torch.zeros(len(captions), len(occurring), device=captions.device)
+    bags.index_put_((rows, columns), torch.ones_like(rows, dtype=bags.dtype), accumulate=True)  # [N, F']
+    mixture = fit_mixture(bags, hypotheses, generator, unseen=gate.weight.shape[1] - len(occurring))
     norms = bags.norm(dim=1, keepdim=True).clamp_min(1.0)
-    weight = norms.mean() * (mixture.log_features - mixture.log_features.mean(0))
+    weight = norms.mean() * (mixture.log_features - mixture.log_features.mean(0))  # [K, F']
+    unseen = norms.mean() * (mixture.log_unseen - mixture.log_unseen.mean())  # [K]
     scores = (bags / norms) @ weight.T + mixture.log_shares
     first, second = scores.topk(2, dim=1).values.T
     scale = min(1.0, CONFIDENCE / float((first - second).mean().clamp_min(1e-6)))
-    gate.weight.copy_(scale * weight)
+    gate.weight.copy_((scale * unseen)[:, None].expand_as(gate.weight))
+    gate.weight[:, occurring] = scale * weight
     gate.bias.copy_(scale * mixture.log_shares)

@@ -66,7 +66,9 @@ def mutual_bleu(examples: Sequence[Sequence[Words]]) -> float:
     """mBLEU-4 of B examples with the same number K >= 2 of captions each, as words.
 
     For each k, the corpus BLEU-4 over all examples of caption k against the example's other K - 1 captions,
-    then the mean over k. 0 to 1, lower is more diverse.
+    then the mean over k. 0 to 1, lower is more diverse, 1 for equal captions. Where no caption has four words, the
+    longest n-grams there are take the place of 4-grams: the COCO code, whose constants are all that is left then,
+    gives .03 to equal captions.
 
     Raises:
         ValueError: no example, fewer than two captions, or not the same number everywhere.
@@ -98,9 +100,10 @@ def _corpus_bleu(candidates: Sequence[Words], references: Sequence[Sequence[Word
             found = Counter(_ngrams(candidate, n))
             hits[n] += (found & largest).total()
             totals[n] += found.total()
-    if candidate_length == 0:
-        return 0.0
-    precision = math.prod((hits[n] + _TINY) / (totals[n] + _SMALL) for n in _ORDERS) ** 0.25
+    orders = [n for n in _ORDERS if totals[n]]
+    if not orders:  # no words: equal to references without words, and to no others
+        return float(reference_length == 0)
+    precision = math.prod((hits[n] + _TINY) / (totals[n] + _SMALL) for n in orders) ** (1 / len(orders))
     return precision * min(1.0, math.exp(1 - reference_length / candidate_length))
 
 

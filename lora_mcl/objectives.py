@@ -124,11 +124,13 @@ def weighted_loss(nll: Tensor, q: Tensor, valid: Tensor | None = None) -> Tensor
         nll: [K, B], with gradient.
         q: [K, B], from one of the rules.
         valid: [B] bool; examples without target tokens are left out of the mean. All count by default.
+
+    A weight of 0 leaves a loss out even if it is not finite, and so does `valid`.
     """
-    per_example = (q * nll).sum(dim=0)
+    weighted = torch.where(q > 0, q * nll, 0)  # [K, B]; 0 * NaN would be NaN
     if valid is None:
-        return per_example.mean()
-    return (per_example * valid).sum() / valid.sum().clamp_min(1)
+        return weighted.sum(dim=0).mean()
+    return torch.where(valid, weighted, 0).sum() / valid.sum().clamp_min(1)
 
 
 def winner_counts(q: Tensor, valid: Tensor | None = None) -> Tensor:

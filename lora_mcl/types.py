@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from PIL import Image
 
+from lora_mcl.decoding.options import (
+    DIVERSITY_PENALTY,
+    LENGTH_PENALTY,
+    REPETITION_PENALTY,
+    check_finite,
+)
 from lora_mcl.decoding.sampling import Sampling
 from lora_mcl.errors import MediaError, OptionsError
 
@@ -89,14 +94,8 @@ class CompareOptions:
             value, least = getattr(self, name), 0 if name in ("num_samples", "min_new_tokens") else 1
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= largest:
                 raise OptionsError(f"{name} must be a whole number from {least} to {largest}, not {value!r}.")
-        for name in ("diversity_penalty", "repetition_penalty", "length_penalty"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise OptionsError(f"{name} must be a finite number, not {value!r}.")
-        if self.diversity_penalty < 0:
-            raise OptionsError(f"diversity_penalty must be 0 or more, not {self.diversity_penalty!r}.")
-        if self.repetition_penalty <= 0:
-            raise OptionsError(f"repetition_penalty must be above 0, not {self.repetition_penalty!r}.")
+        for name, (least, most) in RANGES.items():
+            check_finite(name, getattr(self, name), least=least, most=most)
         if self.num_beams % self.num_beam_groups:
             raise OptionsError(
                 f"num_beam_groups must divide num_beams: {self.num_beams} beams cannot be split into "
@@ -109,10 +108,34 @@ class CompareOptions:
         # Checks the options it shares with these, whether or not there is a sampling column.
         self.sampling(max(1, self.num_samples))
 
+    def with_changes(self, changes: Mapping[str, Any]) -> CompareOptions:
+        """These options with some changed.
+
+        Beams that the groups do not divide, changed without the groups, get a group each.
+
+        Raises:
+            OptionsError: an option is unknown, or the result is out of range.
+        """
+        known = {field.name for field in fields(self)}
+        if unknown := sorted(set(changes) - known):
+            raise OptionsError(f"{unknown[0]} is no option; there are {', '.join(sorted(known))}.")
+        changes = dict(changes)
+        beams = changes.get("num_beams")
+        if isinstance(beams, int) and "num_beam_groups" not in changes and beams % self.num_beam_groups:
+            changes["num_beam_groups"] = beams
+        return replace(self, **changes)
+
     def sampling(self, num_samples: int) -> Sampling:
         """The strategy of the sampling column, for so many captions."""
         return Sampling(num_samples, self.temperature, self.top_k, self.top_p, self.typical_p, self.seed)
 
+
+RANGES = {
+    "diversity_penalty": DIVERSITY_PENALTY,
+    "repetition_penalty": REPETITION_PENALTY,
+    "length_penalty": LENGTH_PENALTY,
+}
+"""Smallest and largest value of penalties; see ``decoding.options`` for the temperature's."""
 
 # Bounds that keep one request's batch and memory sane, far above what is useful.
 _LARGEST = {
@@ -156,19 +179,24 @@ class Caption:
         log_prob: sum of the log-probabilities of the tokens, in nats, the end mark included once reached.
         mean_log_prob: ``log_prob / tokens``; 0 before the first token.
         tokens: tokens scored, the end mark included once reached.
+        score: what the column ranks its captions by, higher is better: of beams, the sum of the log-probabilities
+            with all penalties, over ``tokens ** length_penalty``; ``None`` in a column that does not rank.
     """
 
     text: str
     log_prob: float
     mean_log_prob: float
     tokens: int
+    score: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON form; ``score`` only where the column ranks by it."""
         return {
             "text": self.text,
             "log_prob": self.log_prob,
             "mean_log_prob": self.mean_log_prob,
             "tokens": self.tokens,
+            **({} if self.score is None else {"score": self.score}),
         }
 
 

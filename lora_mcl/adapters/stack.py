@@ -8,6 +8,8 @@ import torch
 from peft import LoraConfig
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightRenaming, rename_source_key
 from transformers.pytorch_utils import Conv1D
 
 from lora_mcl.adapters.linear import FixedRouting, GroupedLoraLinear, LayerAdapter, Routing, linear_features
@@ -214,7 +216,7 @@ class AdapterStack:
         """
         n = self.index(name)
         folder = Path(folder)
-        spec, pairs = read_config(name, folder), read_tensors(folder)
+        spec, pairs = read_config(name, folder), _current_names(read_tensors(folder), self.model)
         own = self.specs[n]
         for field, mine, theirs in (
             ("rank", own.rank, spec.rank),
@@ -281,8 +283,24 @@ def _refuse_second_stack(model: nn.Module) -> None:
         raise OptionsError("this model has an adapter stack already: detach() it, or attach all adapters at once")
 
 
+def _current_names(pairs: AdapterTensors, model: nn.Module) -> AdapterTensors:
+    """Tensors under the module names of this transformers version, by its own table of renamings.
+
+    Adapters that were saved with earlier versions (LLaVA-NeXT and Qwen2-Audio: before 4.52) have other names, which
+    PEFT renames as well.
+    """
+    if not isinstance(model, PreTrainedModel) or {name for name, _ in model.named_modules()}.issuperset(pairs):
+        return pairs
+    renamings = [rule for rule in get_model_conversion_mapping(model) if isinstance(rule, WeightRenaming)]
+    return {
+        rename_source_key(f"{module}.weight", renamings, [])[0].removesuffix(".weight"): pair
+        for module, pair in pairs.items()
+    }
+
+
 def _fit(pairs: AdapterTensors, spec: AdapterSpec, model: nn.Module, folder: Path) -> AdapterTensors:
-    """`pairs` if they are exactly what `spec` asks of `model`."""
+    """`pairs` by current module names, if they are exactly what `spec` selects in `model`."""
+    pairs = _current_names(pairs, model)
     try:
         layers = spec.layers(model)
     except OptionsError as error:

@@ -23,8 +23,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from httpx import HTTPError
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from lora_mcl.errors import BundleError, OptionsError, first_line
 from lora_mcl.gate import GATE_FILE, WORDS_FILE
@@ -68,17 +69,19 @@ class BaseRef:
             raise BundleError(f"{BUNDLE_FILE}: base.revision: only a Hub id has a revision.")
 
     @classmethod
-    def of(cls, base: str | Path, folder: Path) -> BaseRef:
-        """The reference, from a bundle in ``folder``, to ``base``: a folder if there is one, otherwise a Hub id.
+    def of(cls, base: str | Path, folder: Path, revision: str | None = None) -> BaseRef:
+        """Reference from a bundle in ``folder`` to ``base``: a folder if there is one, otherwise a Hub id.
 
         Raises:
             BundleError: it is neither.
         """
         if str(base) and Path(base).is_dir():
+            if revision is not None:
+                raise BundleError(f"The base model {base} is a folder; only a Hub id has a revision.")
             return cls(path=Path(os.path.relpath(base, folder)).as_posix())
         if isinstance(base, Path) or not is_hub_id(base):
             raise BundleError(f"The base model {str(base)!r} is neither a folder nor a Hub id (owner/name or name).")
-        return cls(id=base)
+        return cls(id=base, revision=revision)
 
 
 @dataclass(frozen=True)
@@ -206,7 +209,7 @@ def save_bundle(bundle: Bundle) -> None:
 def _download(repo_id: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(repo_id, revision=revision, allow_patterns=HUB_PATTERNS))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except (HTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise BundleError(
             f"There is no folder {repo_id}, and it could not be fetched from the Hugging Face Hub: {first_line(error)}"
         ) from error

@@ -14,6 +14,7 @@ from lora_mcl.adapters import AdapterStack
 from lora_mcl.bundle.bundle import Bundle
 from lora_mcl.errors import BundleError, OptionsError, first_line
 from lora_mcl.models import LANGUAGE_MODELS
+from lora_mcl.models.base import load_config
 
 MODEL_CLASSES = {modality: kind.model_class for modality, kind in LANGUAGE_MODELS.items()} | {
     "text": AutoModelForCausalLM
@@ -53,9 +54,16 @@ def load_base(bundle: Bundle) -> PreTrainedModel:
         BundleError: it is missing or incomplete.
     """
     location = bundle.base_location()
+    config = load_config(location, bundle.base.revision)
     try:
         model, loading = MODEL_CLASSES[bundle.modality].from_pretrained(
-            location, revision=bundle.base.revision, dtype="auto", use_safetensors=True, output_loading_info=True
+            location,
+            config=config,
+            revision=bundle.base.revision,
+            dtype="auto",
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BundleError(f"The base model {location} cannot be loaded: {first_line(error)}") from error

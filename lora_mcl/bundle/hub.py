@@ -7,8 +7,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from httpx import HTTPError
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError
 
 from lora_mcl.bundle.bundle import (
     ADAPTER_FILES,
@@ -17,7 +18,7 @@ from lora_mcl.bundle.bundle import (
     Bundle,
     save_bundle,
 )
-from lora_mcl.bundle.card import model_card
+from lora_mcl.bundle.card import GENERATED, license_of, model_card
 from lora_mcl.errors import BundleError, OptionsError, first_line
 from lora_mcl.gate import GATE_FILE, WORDS_FILE
 
@@ -34,8 +35,8 @@ def push_bundle(
 ) -> str:
     """Upload a bundle in one commit and return its address.
 
-    The repository is made if there is none. A base in a neighbouring folder goes with it. The bundle's own card is
-    kept; without one, a card is generated. Nothing but what a bundle is made of is uploaded.
+    The repository is made if there is none. A base in a neighbouring folder goes with it. A card that somebody wrote is
+    kept; otherwise one is generated for ``repo_id``. Nothing but what a bundle is made of is uploaded.
 
     Args:
         repo_id: ``owner/name``.
@@ -47,18 +48,22 @@ def push_bundle(
         OptionsError: ``license`` is given and the bundle has a card of its own.
         BundleError: the Hub refused; the message has its reason.
     """
-    if license is not None and (bundle.folder / CARD).is_file():
-        raise OptionsError(f"The bundle has a card: set the license in the front matter of {bundle.folder / CARD}.")
+    own = bundle.folder / CARD
+    card = own.read_text(encoding="utf-8") if own.is_file() else GENERATED
+    generated = GENERATED in card
+    if license is not None and not generated:
+        raise OptionsError(f"The bundle has a card: set the license in the front matter of {own}.")
     api = HfApi() if api is None else api
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         staged = stage(bundle, folder)
-        if not (folder / CARD).is_file():
-            (folder / CARD).write_text(model_card(staged, repo_id, license), encoding="utf-8")
+        if generated:  # an earlier one may name another repository, or a base on the machine it was made on
+            text = model_card(staged, repo_id, license or license_of(card))
+            (folder / CARD).write_text(text, encoding="utf-8")
         try:
             address = api.create_repo(repo_id, private=private, exist_ok=True)
             api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload LoRA-MCL bundle")
-        except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
+        except (HTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
             raise BundleError(f"The Hub did not take {repo_id}: {first_line(error)}") from error
     return str(address)
 

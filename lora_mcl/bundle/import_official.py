@@ -12,6 +12,7 @@ Only safetensors are read: pickle files can run code.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -24,7 +25,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack
 from lora_mcl.adapters.linear import LINEAR_CLASSES
@@ -32,7 +33,8 @@ from lora_mcl.adapters.peft_folder import CONFIG_FILE, KEY_PREFIX, WEIGHTS_FILE,
 from lora_mcl.adapters.spec import unsupported
 from lora_mcl.bundle.bundle import AdapterRef, BaseRef, Bundle, save_bundle
 from lora_mcl.bundle.export import MODEL_CLASSES
-from lora_mcl.errors import BundleError, OptionsError, first_line
+from lora_mcl.errors import BundleError, OptionsError
+from lora_mcl.models.base import load_config
 
 PROMPTS = {
     "image": "Provide a one-sentence caption for the provided image.",
@@ -66,7 +68,11 @@ class OfficialAdapters:
     """What one checkpoint holds.
 
     Attributes:
-        rank, alpha, dropout: as in training; alpha / rank is the factor the adapters were trained with.
+        rank, alpha, dropout: as in training; alpha / rank, or alpha / sqrt(rank) with ``use_rslora``, is the factor the
+            adapters were trained with.
+        own_alpha: the alpha that the checkpoint implies, which ``alpha`` may override.
+        folder: where they were read from.
+        some_layers: whether the configuration restricts the adapters to some layers.
         hypotheses: for each one its tensors, by current module path.
         grouped: whether they came from grouped convolutions.
     """
@@ -76,6 +82,10 @@ class OfficialAdapters:
     dropout: float
     hypotheses: tuple[AdapterTensors, ...]
     grouped: bool
+    use_rslora: bool
+    own_alpha: float
+    folder: Path
+    some_layers: bool
 
 
 def import_official(
@@ -87,6 +97,7 @@ def import_official(
     prompt: str | None = None,
     alpha: float | None = None,
     baseline: Path | None = None,
+    revision: str | None = None,
 ) -> Bundle:
     """Write the bundle of a checkpoint into ``out`` and return it.
 
@@ -98,6 +109,7 @@ def import_official(
         prompt: the instruction; by default that of ``PROMPTS``.
         alpha: overrides the one the checkpoint implies.
         baseline: checkpoint of a run with one hypothesis, for beam and diverse beam search.
+        revision: commit, tag or branch of a base given as a Hub id.
 
     Raises:
         OptionsError: ``out`` is not empty, or ``modality`` is unknown.
@@ -107,7 +119,7 @@ def import_official(
         raise OptionsError(f"modality must be one of {', '.join(MODEL_CLASSES)}; got {modality!r}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OptionsError(f"{out} exists and is not an empty folder: nothing was written.")
-    model = _skeleton(base, modality)
+    model = _skeleton(base, modality, revision)
     read = read_official(checkpoint, modality, alpha)
     out.parent.mkdir(parents=True, exist_ok=True)
     # Beside its destination, so that a base given as a folder is as far from it.
@@ -123,7 +135,7 @@ def import_official(
         bundle = Bundle(
             folder=folder,
             name=out.resolve().name,
-            base=BaseRef.of(base, out),
+            base=BaseRef.of(base, out, revision),
             prompt=PROMPTS[modality] if prompt is None else prompt,
             hypotheses=tuple(AdapterRef(path, f"Hypothesis {k + 1}") for k, path in enumerate(paths)),
             baseline=single,
@@ -134,10 +146,16 @@ def import_official(
                 "layout": "grouped convolutions" if read.grouped else "one folder per hypothesis",
                 "rank": read.rank,
                 "alpha": read.alpha,
+                **({"alpha_of_checkpoint": read.own_alpha} if read.alpha != read.own_alpha else {}),
             },
         )
         # Tensors that have no place in the base, or places without a tensor, are named here.
-        AdapterStack.from_peft(model, bundle.adapter_folders())
+        try:
+            AdapterStack.from_peft(model, bundle.adapter_folders())
+        except BundleError as error:
+            # The folder it names is a temporary one.
+            problem = str(error).replace(f"{folder}{os.sep}", "")
+            raise BundleError(f"{checkpoint} does not fit {base}: {problem}") from error
         if out.exists():
             out.rmdir()
         shutil.copytree(folder, out)
@@ -163,20 +181,28 @@ def read_official(checkpoint: Path, modality: str, alpha: float | None = None) -
         hypotheses = _split(first, rank, folders[0])
     else:
         for folder in folders[1:]:
-            if (other := _read_config(folder))["r"] != rank or other["lora_alpha"] != config["lora_alpha"]:
-                raise BundleError(f"{folder} has another rank or alpha than {folders[0]}")
+            other = _read_config(folder)
+            if any(other.get(name) != config.get(name) for name in ("r", "lora_alpha", "use_rslora")):
+                raise BundleError(f"{folder} has another rank, alpha or use_rslora than {folders[0]}")
         others = [_read_weights(folder, modality) for folder in folders[1:]]
         hypotheses = [_pairs(tensors, folder) for tensors, folder in zip([first, *others], folders, strict=True)]
-    # Grouped layers of the audio code and of the package add the adapters' output as it is, without alpha / r;
-    # those of the image code were trained through their slices, with it.
-    unscaled = grouped and (modality == "audio" or any(map(_PACKAGE_FIELD.fullmatch, config)))
-    trained_alpha = float(rank) if unscaled else float(config["lora_alpha"])
+    for tensors in (first,) if grouped else (first, *others):
+        _check_targets(tensors, config, folders[0])
+    # Grouped layers of the audio code and of the package add the output of several adapters as it is, without
+    # alpha / r, and that of one adapter with it; those of the image code were trained through their slices, with it.
+    several = grouped and len(hypotheses) > 1
+    unscaled = several and (modality == "audio" or any(map(_PACKAGE_FIELD.fullmatch, config)))
+    own_alpha = float(rank) if unscaled else float(config["lora_alpha"])
     return OfficialAdapters(
         rank=rank,
-        alpha=trained_alpha if alpha is None else alpha,
+        alpha=own_alpha if alpha is None else alpha,
         dropout=float(config.get("lora_dropout") or 0.0),
         hypotheses=tuple(hypotheses),
         grouped=grouped,
+        use_rslora=bool(config.get("use_rslora")) and not unscaled,
+        own_alpha=own_alpha,
+        folder=folders[0].parent,
+        some_layers=config.get("layers_to_transform") is not None,
     )
 
 
@@ -246,6 +272,30 @@ def current_path(module: str, modality: str) -> str:
     return module
 
 
+def _check_targets(tensors: Mapping[str, Tensor], config: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a checkpoint that lacks all tensors of a module name that its configuration targets."""
+    targets = config.get("target_modules")
+    modules = {name.rpartition(".")[0] for name in tensors}
+    for target in targets if isinstance(targets, list) else []:
+        if not any(module == target or module.endswith(f".{target}") for module in modules):
+            raise BundleError(f"{folder} has no tensors of {target}, which target_modules names: fetch it again")
+
+
+def _check_layers(modules: set[str], model: nn.Module, folder: Path) -> None:
+    """Refuse a checkpoint in which some layers lack a module that others have."""
+    linears = [name for name, module in model.named_modules() if isinstance(module, LINEAR_CLASSES)]
+    kinds = set(map(_kind, modules))
+    if missing := [name for name in linears if _kind(name) in kinds and name not in modules]:
+        raise BundleError(
+            f"{folder} has no tensors of {missing[0]}, although other layers have theirs: fetch the checkpoint again"
+        )
+
+
+def _kind(module: str) -> str:
+    """A module path with its layer numbers blotted out."""
+    return re.sub(r"(?<=\.)\d+(?=\.)", "\0", module)
+
+
 def _split(tensors: Mapping[str, Tensor], rank: int, folder: Path) -> list[AdapterTensors]:
     """Grouped convolutions as K adapters."""
     flat = {name: tensor.squeeze(2) if tensor.ndim == 3 else tensor for name, tensor in tensors.items()}
@@ -271,16 +321,13 @@ def _pairs(tensors: Mapping[str, Tensor], folder: Path) -> AdapterTensors:
     return {module: (tensors[f"{module}.lora_A"], tensors[f"{module}.lora_B"]) for module in modules}
 
 
-def _skeleton(base: str | Path, modality: str) -> PreTrainedModel:
+def _skeleton(base: str | Path, modality: str, revision: str | None) -> PreTrainedModel:
     """The base without its weights: names and shapes alone."""
-    try:
-        config = AutoConfig.from_pretrained(base)
-    except (OSError, ValueError) as error:
-        raise BundleError(f"The configuration of the base model {base} cannot be read: {first_line(error)}") from error
+    config = load_config(base, revision)
     model_class = MODEL_CLASSES[modality]
     with torch.device("meta"):
         if modality == "text":
-            return model_class.from_config(config)
+            return model_class.from_config(config, trust_remote_code=False)
         if not isinstance(config, model_class.config_class):
             wanted = model_class.config_class.model_type
             raise BundleError(f"{base} is a {config.model_type!r} model; {modality} needs a {wanted!r} one")
@@ -291,7 +338,16 @@ def _write(read: OfficialAdapters, model: nn.Module, folder: Path, path: str, ba
     """PEFT folders at ``path`` with each hypothesis' number; returns the paths."""
     paths = []
     for k, pairs in enumerate(read.hypotheses):
-        spec = AdapterSpec(f"hypothesis-{k}", read.rank, read.alpha, read.dropout, _targets(set(pairs), model))
+        if not read.some_layers:
+            _check_layers(set(pairs), model, read.folder)
+        spec = AdapterSpec(
+            f"hypothesis-{k}",
+            read.rank,
+            read.alpha,
+            read.dropout,
+            _targets(set(pairs), model),
+            use_rslora=read.use_rslora,
+        )
         paths.append(path.format(k))
         write_folder(spec, pairs, folder / paths[-1], None if Path(base).is_dir() else str(base))
     return paths
@@ -299,7 +355,7 @@ def _write(read: OfficialAdapters, model: nn.Module, folder: Path, path: str, ba
 
 def _targets(modules: set[str], model: nn.Module) -> str | tuple[str, ...]:
     """A pattern over layer numbers that selects exactly ``modules`` in the model, or else their names."""
-    kinds = sorted({re.sub(r"(?<=\.)\d+(?=\.)", "\0", module) for module in modules})
+    kinds = sorted(set(map(_kind, modules)))
     pattern = "|".join(re.escape(kind).replace(re.escape("\0"), r"\d+") for kind in kinds)
     linears = {name for name, module in model.named_modules() if isinstance(module, LINEAR_CLASSES)}
     return pattern if {name for name in linears if re.fullmatch(pattern, name)} == modules else tuple(modules)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -58,17 +57,18 @@ def run(given: argparse.Namespace) -> int:
 
 
 def table(comparison: Comparison) -> str:
-    """The comparison as aligned text: one line per caption, best first, log-probabilities in nats."""
-    rows = [("column", "seconds", "tokens", "log p/token", "caption")]
+    """The comparison as aligned text: one line per caption, best first by its score, log-probabilities in nats."""
+    rows = [("column", "seconds", "tokens", "log p/token", "score", "caption")]
     for column in comparison.columns:
         heading = (column.label, f"{column.seconds:.2f}")
         for caption in column.captions:
             text = " ".join(caption.text.split())
-            rows.append((*heading, str(caption.tokens), f"{caption.mean_log_prob:.3f}", text))
+            score = "" if caption.score is None else f"{caption.score:.3f}"
+            rows.append((*heading, str(caption.tokens), f"{caption.mean_log_prob:.3f}", score, text))
             heading = ("", "")
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:4], widths[1:]), row[4]]).rstrip() for row in rows
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:5], widths[1:]), row[5]]).rstrip() for row in rows
     ]
     title = f"{comparison.media} captioned by {comparison.model} in {comparison.seconds:.1f} s"
     return "\n".join([title, "", *lines])
@@ -104,11 +104,8 @@ def _options(defaults: CompareOptions, given: argparse.Namespace) -> CompareOpti
         "seed": given.seed,
     }
     changes = {name: value for name, value in asked.items() if value is not None}
-    if given.beams is not None and given.groups is None and given.beams % defaults.num_beam_groups:
-        # The bundle's groups do not divide these beams: then a group for each.
-        changes["num_beam_groups"] = given.beams
     drawing = [name for name in _DRAWING if name in changes]
-    options = replace(defaults, **changes)
+    options = defaults.with_changes(changes)
     if drawing and not options.num_samples:
         raise OptionsError(f"--{drawing[0].replace('_', '-')} says how samples are drawn: ask for some with --samples.")
     return options

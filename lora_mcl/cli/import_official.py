@@ -23,11 +23,14 @@ def run(given: argparse.Namespace) -> int:
         prompt=given.prompt,
         alpha=given.alpha,
         baseline=None if given.baseline is None else Path(given.baseline),
+        revision=given.revision,
     )
     made = bundle.training
+    own_alpha = made.get("alpha_of_checkpoint")
+    overridden = "" if own_alpha is None else f" in place of the checkpoint's {own_alpha:g}"
     print(
         f"{given.out}: {len(bundle.hypotheses)} hypotheses from {made['layout']}, rank {made['rank']}, "
-        f"alpha {made['alpha']:g}"
+        f"alpha {made['alpha']:g}{overridden}"
     )
     for file in sorted(Path(given.checkpoint).glob("*.bin")):
         print(
@@ -43,6 +46,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=run)
     command.add_argument("checkpoint", metavar="DIR", help="the folder with lora0, or one above it")
     command.add_argument("--base", required=True, help="base model: a folder, or a Hub id in transformers' own form")
+    command.add_argument("--revision", help="commit, tag or branch of a base given as a Hub id")
     command.add_argument("--modality", required=True, choices=list(MODEL_CLASSES), help="what the base reads")
     command.add_argument("--out", metavar="BUNDLE", required=True, help="a new or empty folder")
     command.add_argument(

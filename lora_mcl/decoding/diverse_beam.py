@@ -19,7 +19,7 @@ from lora_mcl.decoding.beam import (
     num_continuations,
 )
 from lora_mcl.decoding.greedy import GreedyDecoder
-from lora_mcl.decoding.options import EarlyStopping, check_beams, check_finite, check_whole
+from lora_mcl.decoding.options import DIVERSITY_PENALTY, EarlyStopping, check_beams, check_finite, check_whole
 from lora_mcl.decoding.token_decoder import Candidate, DecodeContext, NextTokens
 from lora_mcl.errors import OptionsError
 
@@ -59,7 +59,7 @@ class DiverseBeamSearch:
             raise OptionsError(
                 f"num_beam_groups must divide num_beams: {self.num_beam_groups} does not divide {self.num_beams}."
             )
-        check_finite("diversity_penalty", self.diversity_penalty, least=0)
+        check_finite("diversity_penalty", self.diversity_penalty, least=DIVERSITY_PENALTY[0], most=DIVERSITY_PENALTY[1])
 
     @property
     def num_rows(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lora_mcl.decoding.options import check_finite, check_token_ids, check_whole
+from lora_mcl.decoding.options import REPETITION_PENALTY, check_finite, check_token_ids, check_whole
 from lora_mcl.errors import OptionsError
 
 
@@ -34,6 +34,8 @@ class LogitsOptions:
         check_finite("repetition_penalty", self.repetition_penalty)
         if self.repetition_penalty <= 0:
             raise OptionsError(f"repetition_penalty must be above 0, not {self.repetition_penalty!r}.")
+        least, most = REPETITION_PENALTY
+        check_finite("repetition_penalty", self.repetition_penalty, least=least, most=most)
         check_whole("min_new_tokens", self.min_new_tokens, least=0)
         check_token_ids("forbidden_token_ids", self.forbidden_token_ids)
 

@@ -47,11 +47,21 @@ def check_whole(name: str, value: int, *, least: int) -> None:
         raise OptionsError(f"{name} must be a whole number of at least {least}, not {value!r}.")
 
 
-def check_finite(name: str, value: float, *, least: float = -math.inf) -> None:
-    """Require a finite number of at least ``least``."""
+LENGTH_PENALTY = (-20.0, 20.0)
+"""Of useful values, with a wide margin: powers of a caption's length stay finite."""
+TEMPERATURE = (1e-6, 100.0)
+"""Between the likeliest token alone and a uniform draw: divided logits stay finite."""
+REPETITION_PENALTY = (0.01, 100.0)
+DIVERSITY_PENALTY = (0.0, 1000.0)
+
+
+def check_finite(name: str, value: float, *, least: float = -math.inf, most: float = math.inf) -> None:
+    """Require a finite number from ``least`` to ``most``."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value < least:
+    if not is_number or not math.isfinite(value) or not least <= value <= most:
         bound = "" if least == -math.inf else f" of at least {least:g}"
+        if most != math.inf:
+            bound = f" from {least:g} to {most:g}"
         raise OptionsError(f"{name} must be a finite number{bound}, not {value!r}.")
 
 
@@ -75,6 +85,6 @@ def check_beams(
         check_whole("num_return_sequences", num_return_sequences, least=1)
         if num_return_sequences > num_beams:
             raise OptionsError(f"num_return_sequences must be at most num_beams: {num_return_sequences} > {num_beams}.")
-    check_finite("length_penalty", length_penalty)
+    check_finite("length_penalty", length_penalty, least=LENGTH_PENALTY[0], most=LENGTH_PENALTY[1])
     if not isinstance(early_stopping, bool) and early_stopping != "never":
         raise OptionsError(f'early_stopping must be True, False or "never", not {early_stopping!r}.')

@@ -15,7 +15,7 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
-from lora_mcl.decoding.options import check_finite, check_whole
+from lora_mcl.decoding.options import TEMPERATURE, check_finite, check_whole
 from lora_mcl.decoding.token_decoder import Candidate, DecodeContext, NextTokens, strip_eos
 from lora_mcl.errors import OptionsError
 
@@ -56,6 +56,7 @@ class Sampling:
             raise OptionsError(
                 f"temperature must be above 0, not {self.temperature!r}: for the likeliest token always, use Greedy."
             )
+        check_finite("temperature", self.temperature, least=TEMPERATURE[0], most=TEMPERATURE[1])
         if self.top_k is not None:
             check_whole("top_k", self.top_k, least=1)
         for name in ("top_p", "typical_p"):

@@ -88,10 +88,6 @@ class MediaLanguageModel(ABC):
             BundleError: there is no complete model of this kind there, it does not fit on the devices, or the chat
                 template does not lay out a prompt with one image or sound.
         """
-        if not Path(base).is_dir() and not is_hub_id(str(base)):
-            raise BundleError(
-                f"There is no base model at {base!s}: give a folder that holds one, or a Hub id (owner/name or name)."
-            )
         config = cls._load_config(base, revision)
         # Without a map, and unquantised, no other library takes part in placing the weights.
         mapped = device_map if device_map is not None else {"": device} if load_in_4bit else None
@@ -99,6 +95,7 @@ class MediaLanguageModel(ABC):
             model, loading = cls.model_class.from_pretrained(
                 base,
                 revision=revision,
+                trust_remote_code=False,
                 config=config,
                 dtype=dtype,
                 use_safetensors=True,
@@ -130,10 +127,7 @@ class MediaLanguageModel(ABC):
 
     @classmethod
     def _load_config(cls, base: str | Path, revision: str | None) -> PreTrainedConfig:
-        try:
-            config = AutoConfig.from_pretrained(base, revision=revision)
-        except (OSError, ValueError) as error:
-            raise BundleError(f"{base!s} holds no model that can be read: {first_line(error)}") from error
+        config = load_config(base, revision)
         if not isinstance(config, cls.config_class):
             wanted = cls.config_class.model_type
             raise BundleError(f"{base!s} holds a {config.model_type!r} model; a {wanted!r} model is needed here.")
@@ -214,6 +208,28 @@ class MediaLanguageModel(ABC):
                 f"The chat template for {where} must hold the prompt and, once, {self.placeholder!r}; "
                 f"it gives {text!r}."
             )
+
+
+def load_config(base: str | Path, revision: str | None = None) -> PreTrainedConfig:
+    """Configuration of a base model, a folder or Hub id.
+
+    Raises:
+        BundleError: there is none, or the model brings Python code of its own, which is never run.
+    """
+    if not Path(base).is_dir() and not is_hub_id(str(base)):
+        raise BundleError(
+            f"There is no base model at {base!s}: give a folder that holds one, or a Hub id (owner/name or name)."
+        )
+    try:
+        fields, _ = PreTrainedConfig.get_config_dict(base, revision=revision)
+        if "auto_map" in fields:
+            raise BundleError(
+                f"{base!s} brings its own code (auto_map in its config.json), which is never run: give a base model of "
+                "transformers' own classes."
+            )
+        return AutoConfig.from_pretrained(base, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{base!s} holds no model that can be read: {first_line(error)}") from error
 
 
 def use_eager_attention_on_cpu(model: PreTrainedModel) -> None:

@@ -41,8 +41,8 @@ class ImageLanguageModel(MediaLanguageModel):
     def _load_processor(cls, base: str | Path, revision: str | None) -> LlavaNextProcessor:
         # Assembled from its parts: LlavaNextProcessor.from_pretrained would look for torchvision first.
         settings, _ = LlavaNextProcessor.get_processor_dict(base, revision=revision)
-        image_processor = LlavaNextImageProcessorPil.from_pretrained(base, revision=revision)
-        tokenizer = AutoTokenizer.from_pretrained(base, revision=revision)
+        image_processor = LlavaNextImageProcessorPil.from_pretrained(base, revision=revision, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(base, revision=revision, trust_remote_code=False)
         return LlavaNextProcessor.from_args_and_dict([image_processor, tokenizer], settings)
 
     @property

@@ -54,7 +54,7 @@ class AudioLanguageModel(MediaLanguageModel):
 
     @classmethod
     def _load_processor(cls, base: str | Path, revision: str | None) -> Qwen2AudioProcessor:
-        return Qwen2AudioProcessor.from_pretrained(base, revision=revision)
+        return Qwen2AudioProcessor.from_pretrained(base, revision=revision, trust_remote_code=False)
 
     @property
     def sampling_rate(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +47,7 @@ def save_bundle_of(
     labels = [f"Hypothesis {k + 1}" for k in range(len(names))] if labels is None else labels
     if len(labels) != len(names):
         raise OptionsError(f"labels: give one per hypothesis, {len(names)}; got {len(labels)}")
-    reference = BaseRef.of(base or learner.model.name_or_path, folder)
-    if revision is not None:
-        reference = replace(reference, revision=revision)
+    reference = BaseRef.of(base or learner.model.name_or_path, folder, revision)
     for k, name in enumerate(names):
         learner.stack.save(name, folder / "hypotheses" / str(k), reference.id)
     if learner.gate is not None:

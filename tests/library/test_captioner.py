@@ -49,8 +49,12 @@ def test_the_final_result(snapshots):
             assert 1 <= caption.tokens <= 12
             assert caption.log_prob < 0
             assert caption.mean_log_prob == pytest.approx(caption.log_prob / caption.tokens)
-    beam = [caption.mean_log_prob for caption in final.column("beam").captions]
-    assert beam == sorted(beam, reverse=True)
+            assert (caption.score is None) == (column.method == "hypothesis")
+    for id in ("beam", "diverse-beam"):
+        scores = [caption.score for caption in final.column(id).captions]
+        assert scores == sorted(scores, reverse=True)
+    for caption in final.column("beam").captions:
+        assert caption.score == pytest.approx(caption.log_prob / caption.tokens)
 
 
 def test_hypotheses_differ(snapshots):

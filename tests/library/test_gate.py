@@ -293,3 +293,20 @@ def test_excluded_tokens_must_be_in_the_vocabulary():
 def test_other_options_are_checked(arguments, message):
     with pytest.raises(OptionsError, match=message):
         CaptionGate(**{"vocab_size": 4, "num_hypotheses": 2, **arguments})
+
+
+def test_a_vocabulary_exactly_at_the_bound_of_pairs():
+    assert CaptionGate(1_000, 1, order=2).weight.shape == (1, 1_000_000)
+    with pytest.raises(OptionsError, match="at most 1,000 tokens; got 1001"):
+        CaptionGate(1_001, 1, order=2)
+
+
+@pytest.mark.parametrize("balance", ["uniform", "estimated"])
+def test_the_balance_survives_saving(tmp_path, balance):
+    CaptionGate(5, 2, balance=balance).save(tmp_path)
+    loaded = CaptionGate.load(tmp_path)
+    assert loaded.balance == balance
+    loaded.train()
+    log_gate = torch.tensor([[0.9], [0.1]]).log()
+    loaded.loss(log_gate, torch.tensor([[1.0], [0.0]]))
+    assert (loaded.target() == 0.5).all() == (balance == "uniform")

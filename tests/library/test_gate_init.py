@@ -22,7 +22,7 @@ def captions(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_joint_by_hand():
-    mixture = Mixture(torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log(), torch.tensor([0.25, 0.75]).log())
+    mixture = Mixture(torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log(), torch.tensor([0.25, 0.75]).log(), torch.zeros(2))
     found = mixture.log_joint(torch.tensor([[2.0, 1.0]])).exp()
     torch.testing.assert_close(found, torch.tensor([[0.25 * 0.125, 0.75 * 0.081]]))
 
@@ -83,3 +83,43 @@ def test_one_hypothesis_has_nothing_to_choose():
 def test_too_few_captions_are_refused():
     with pytest.raises(OptionsError, match="3 hypotheses cannot start from 2 captions"):
         start_gate(CaptionGate(4, 3), torch.tensor([[1], [2]]))
+
+
+def dense_start(gate: CaptionGate, labels: torch.Tensor, generator: torch.Generator) -> None:
+    """The same over the whole vocabulary, as a reference."""
+    bags = gate.counts(labels)
+    mixture = fit_mixture(bags, len(gate.bias), generator)
+    norms = bags.norm(dim=1, keepdim=True)
+    weight = norms.mean() * (mixture.log_features - mixture.log_features.mean(0))
+    first, second = ((bags / norms) @ weight.T + mixture.log_shares).topk(2, dim=1).values.T
+    scale = min(1.0, CONFIDENCE / float((first - second).mean()))
+    with torch.no_grad():
+        gate.weight.copy_(scale * weight)
+        gate.bias.copy_(scale * mixture.log_shares)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_tokens_that_do_not_occur_cost_nothing_and_change_nothing(order):
+    labels, _ = captions(2)
+    labels[:, 0] = 3  # an excluded token
+    labels[::3, -1] = -100
+    gates = [CaptionGate(90, MODES, order=order, excluded_token_ids=[3]) for _ in range(2)]
+    start_gate(gates[0], labels, torch.Generator().manual_seed(2))
+    dense_start(gates[1], labels, torch.Generator().manual_seed(2))
+    torch.testing.assert_close(gates[0].weight, gates[1].weight, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(gates[0].bias, gates[1].bias, atol=1e-4, rtol=1e-4)
+
+
+def test_the_bias_follows_modes_of_unequal_frequency():
+    """Log shares of .7, .2, .1, whatever their order, scaled like the weights."""
+    labels, modes = captions(3)
+    often = torch.cat([labels[modes == mode][:count] for mode, count in enumerate((70, 20, 10))])
+    gate = CaptionGate(40 + 5 * MODES, MODES)
+    start_gate(gate, often, torch.Generator().manual_seed(0))
+    bags = gate.counts(often)
+    mixture = fit_mixture(bags, MODES, torch.Generator().manual_seed(0))
+    shares = mixture.log_shares.exp()
+    torch.testing.assert_close(shares.sort().values, torch.tensor([0.1, 0.2, 0.7]), atol=0.03, rtol=0)
+    scale = gate.bias[0] / mixture.log_shares[0]
+    assert 0 < scale <= 1
+    torch.testing.assert_close(gate.bias, scale * mixture.log_shares, atol=1e-4, rtol=1e-4)

@@ -27,8 +27,8 @@ D = "x y z | x y z"
         (B, 0.798408, 0.55, 0.4375),
         # Lengths 4 and 8 tie for a candidate of 6: the shorter wins, so there is no penalty; then e^-.5.
         (F, (0.759836 + math.exp(-0.5) + 0.516973) / 3, 9 / 18, 8 / 18),
-        # No 4-gram anywhere: only the smoothing constants are left.
-        (D, 1e-6**0.25, 3 / 6, 2 / 6),
+        # No 4-gram anywhere: pairs and triples decide. The COCO code gives (1e-15 / 1e-9)^(1/4) to these.
+        (D, 1.0, 3 / 6, 2 / 6),
     ],
     ids=["A", "B", "F", "D"],
 )
@@ -88,3 +88,22 @@ def test_mutual_bleu_refuses_ragged_or_single_captions(bad):
 )
 def test_words(caption, expected):
     assert words(caption) == expected
+
+
+@pytest.mark.parametrize("caption", ["", "cat", "a cat", "a cat sleeps", "a cat sleeps here", "a cat sleeps here now"])
+def test_equal_captions_of_any_length(caption):
+    assert diversity([caption] * 3).mutual_bleu == pytest.approx(1, abs=1e-6)
+
+
+def test_short_captions_that_differ():
+    assert diversity(["a cat", "a dog"]).mutual_bleu == pytest.approx(0, abs=1e-6)  # no pair in common
+    assert diversity(["cat", "dog"]).mutual_bleu == pytest.approx(0, abs=1e-6)
+    assert diversity(["", "dog"]).mutual_bleu == pytest.approx(0, abs=1e-6)
+
+
+def test_a_word_is_clipped_at_the_reference_that_has_it_most_often():
+    """ "a a" against "a b" and "a c": one of two, not both, though the references have two together."""
+    first = [1 / 2, (0 + 1e-15) / (1 + 1e-9)]
+    others = [1 / 2, (0 + 1e-15) / (1 + 1e-9)]  # "a b" against "a a" and "a c": a, not b; no pair
+    expected = (math.prod(first) ** 0.5 + 2 * math.prod(others) ** 0.5) / 3
+    assert mutual_bleu([[["a", "a"], ["a", "b"], ["a", "c"]]]) == pytest.approx(expected, rel=1e-5)

@@ -277,3 +277,17 @@ def test_options_choose_the_rule_and_its_temperature():
         options = ObjectiveOptions(name, epsilon=0.2, temperature=anneal, beta=2.0)
         assert options.weights(NLL, 3, 20, log_gate).equal(q)
         assert options.needs_gate == (name == "caption-gate")
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_without_weight_may_be_anything(bad):
+    nll = torch.tensor([[1.0, bad, 3.0], [2.0, 4.0, bad]], requires_grad=True)
+    q = torch.tensor([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]])
+    valid = torch.tensor([True, True, False])
+    loss = weighted_loss(nll, q, valid)
+    loss.backward()
+    assert loss.item() == 2.5
+    assert torch.equal(nll.grad, torch.tensor([[0.5, 0.0, 0.0], [0.0, 0.5, 0.0]]))
+    everything = weighted_loss(nll[:, :2], q[:, :2])
+    assert everything.item() == 2.5
+    assert not weighted_loss(nll, q).isfinite()

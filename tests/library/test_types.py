@@ -50,13 +50,17 @@ def test_real_numbers(name, value):
     [
         ({"num_beams": 4, "num_beam_groups": 3}, "num_beam_groups must divide num_beams: 4 beams"),
         ({"num_beams": 2, "num_beam_groups": 4}, "num_beam_groups must divide num_beams: 2 beams"),
-        ({"diversity_penalty": -0.1}, "diversity_penalty must be 0 or more"),
-        ({"repetition_penalty": 0}, "repetition_penalty must be above 0"),
+        ({"diversity_penalty": -0.1}, "^diversity_penalty must be a finite number from 0 to 1000"),
+        ({"repetition_penalty": 0}, "^repetition_penalty must be a finite number from 0.01 to 100"),
         ({"num_samples": -1}, "^num_samples must be a whole number from 0 to 64, not -1"),
         ({"num_samples": 65}, "^num_samples must be a whole number from 0 to 64, not 65"),
         ({"min_new_tokens": -1}, "^min_new_tokens must be a whole number from 0 to 4096, not -1"),
         ({"min_new_tokens": 9, "max_new_tokens": 8}, "min_new_tokens must be at most max_new_tokens: 9 > 8"),
         ({"temperature": 0}, "^temperature must be above 0"),
+        ({"temperature": 1e-40}, "^temperature must be a finite number from 1e-06 to 100, not 1e-40"),
+        ({"temperature": 101}, "^temperature must be a finite number from 1e-06 to 100"),
+        ({"length_penalty": 300}, "^length_penalty must be a finite number from -20 to 20, not 300"),
+        ({"length_penalty": -20.1}, "^length_penalty must be a finite number from -20 to 20"),
         ({"top_k": 0}, "^top_k must be a whole number of at least 1"),
         ({"top_p": 1.1}, "^top_p must be above 0 and at most 1"),
         ({"typical_p": 0}, "^typical_p must be above 0 and at most 1"),
@@ -94,3 +98,29 @@ def test_columns_and_captions_by_name():
         COMPARISON.column("sampling")
     assert COMPARISON.captions("hypothesis") == ("A cat.", "Un chat.")
     assert COMPARISON.captions("diverse-beam") == ()
+
+
+def test_bounds_are_inclusive_and_safe_to_decode_with():
+    extremes = CompareOptions(
+        length_penalty=20, temperature=1e-6, repetition_penalty=100, diversity_penalty=1000, max_new_tokens=4096
+    )
+    assert math.isfinite(extremes.max_new_tokens**extremes.length_penalty)
+    CompareOptions(length_penalty=-20.0, temperature=100, repetition_penalty=0.01, diversity_penalty=0)
+
+
+def test_groups_follow_beams_that_are_changed_alone():
+    defaults = CompareOptions(num_beams=6, num_beam_groups=3)
+    assert defaults.with_changes({"num_beams": 4}).num_beam_groups == 4
+    assert defaults.with_changes({"num_beams": 9, "seed": 5}) == CompareOptions(num_beams=9, num_beam_groups=3, seed=5)
+    assert defaults.with_changes({"num_beams": 4, "num_beam_groups": 2}).num_beam_groups == 2
+    with pytest.raises(OptionsError, match="num_beam_groups must divide num_beams"):
+        defaults.with_changes({"num_beams": 4, "num_beam_groups": 3})
+    with pytest.raises(OptionsError, match="num_beams must be a whole number"):
+        defaults.with_changes({"num_beams": "4"})
+    with pytest.raises(OptionsError, match="beams is no option; there are "):
+        defaults.with_changes({"beams": 4})
+
+
+def test_a_score_is_in_the_json_where_there_is_one():
+    assert Caption("A cat.", -2.0, -0.5, 4, score=-0.25).to_dict()["score"] == -0.25
+    assert "score" not in Caption("A cat.", -2.0, -0.5, 4).to_dict()

@@ -396,3 +396,28 @@ def test_default_targets_are_the_language_model_only(name, matches):
     else:
         with pytest.raises(OptionsError, match="matches no Linear"):
             default.layers(model)
+
+
+def test_a_bfloat16_merge_is_rounded_once():
+    """The sum is computed in float32: B A alone is often below what bfloat16 can add to W."""
+    torch.manual_seed(0)
+    base = nn.Linear(64, 64, bias=False).bfloat16()
+    layer = GroupedLoraLinear(base, [LayerAdapter(4, 2.0, 0.0)], Routing(1))
+    with torch.no_grad():
+        layer.lora_A.normal_(std=0.1)
+        layer.lora_B.normal_(std=0.1)
+    expected = (base.weight.float() + 2.0 * layer.lora_B[0] @ layer.lora_A[0]).bfloat16()
+    layer.merge(0)
+    assert torch.equal(base.weight, expected)
+
+
+def test_rows_are_integers_and_not_flags():
+    stack = stack_of(spec("a"), spec("b"))
+    with pytest.raises(ValueError, match="rows must be a vector of integers"), stack.rows(torch.tensor([True, False])):
+        pass
+
+
+@pytest.mark.parametrize("options", [{"rank": True}, {"layers_to_transform": (0,), "target_modules": ".*q_proj"}])
+def test_options_that_peft_would_read_otherwise(options):
+    with pytest.raises(OptionsError, match="rank must be an integer|need target_modules as name suffixes"):
+        AdapterSpec(**({"name": "a", "rank": 2, "alpha": 2} | options))

@@ -9,6 +9,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from lora_mcl.adapters import LANGUAGE_MODEL_LINEARS, AdapterSpec, AdapterStack, hypothesis_rows
 from lora_mcl.errors import BundleError, OptionsError
@@ -326,3 +327,54 @@ def test_specs_come_from_lora_config():
     assert AdapterSpec.from_lora_config("a", spec.to_lora_config()) == spec
     with pytest.raises(OptionsError, match="use_dora"):
         AdapterSpec.from_lora_config("a", LoraConfig(target_modules=["q_proj"], use_dora=True))
+
+
+def test_module_names_of_older_transformers_are_those_of_today(tmp_path):
+    """Before transformers 4.52, LLaVA-NeXT's language model was a whole model in the model."""
+    spec = AdapterSpec("a", 2, 4, target_modules=("q_proj", "down_proj"), exclude_modules=r".*vision.*")
+    expected = saved_by_us(tmp_path / "new", spec, "llava-next")
+    tensors = load_file(tmp_path / "new" / "adapter_model.safetensors")
+    renamed = {key.replace("model.language_model.", "language_model.model."): one for key, one in tensors.items()}
+    assert len(renamed) == len(tensors) and not set(renamed) & set(tensors)
+    shutil.copytree(tmp_path / "new", tmp_path / "old")
+    save_file(renamed, tmp_path / "old" / "adapter_model.safetensors", metadata={"format": "pt"})
+    assert torch.equal(logits_with(tmp_path / "old", "llava-next"), expected)
+    with torch.no_grad():
+        by_peft = PeftModel.from_pretrained(build("llava-next"), tmp_path / "old").eval()(**inputs("llava-next")).logits
+    torch.testing.assert_close(by_peft, expected, atol=1e-5, rtol=1e-5)
+    stack = AdapterStack.from_peft(build("llava-next"), {"a": tmp_path / "new"})
+    stack.load("a", tmp_path / "old")
+    with torch.no_grad(), stack.rows([0, 0]):
+        assert torch.equal(stack.model(**inputs("llava-next")).logits, expected)
+
+
+def test_one_value_that_is_not_finite_is_refused(tmp_path):
+    saved_by_us(tmp_path, AdapterSpec("a", 2, 4, target_modules=("q_proj",)))
+    tensors = load_file(tmp_path / "adapter_model.safetensors")
+    key = sorted(tensors)[0]
+    tensors[key][0, 1] = torch.nan
+    save_file(tensors, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(BundleError, match="has values that are not finite"):
+        AdapterStack.from_peft(build("llama"), {"a": tmp_path})
+
+
+def test_use_rslora_is_true_or_false(tmp_path):
+    saved_by_us(tmp_path, AdapterSpec("a", 2, 4, target_modules=("q_proj",)))
+    fields = json.loads((tmp_path / "adapter_config.json").read_text()) | {"use_rslora": "yes"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(fields))
+    with pytest.raises(BundleError, match="use_rslora must be true or false; got 'yes'"):
+        AdapterStack.from_peft(build("llama"), {"a": tmp_path})
+
+
+def test_rslora_weights_do_not_go_into_plain_lora(tmp_path):
+    saved_by_us(tmp_path, AdapterSpec("a", 4, 4, target_modules=("q_proj",), use_rslora=True))
+    stack = AdapterStack.attach(build("llama"), [AdapterSpec("a", 4, 4, target_modules=("q_proj",))])
+    with pytest.raises(BundleError, match="use_rslora is True, but adapter 'a' has False"):
+        stack.load("a", tmp_path)
+
+
+@pytest.mark.parametrize(("target", "transposed"), [("c_attn", True), ("q_proj", False)])
+def test_fan_in_fan_out_says_how_the_base_stores_its_weights(tmp_path, target, transposed):
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=40, n_embd=16, n_layer=1, n_head=2)) if transposed else build()
+    AdapterStack.attach(model, [AdapterSpec("a", 2, 4, target_modules=(target,))]).save("a", tmp_path)
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["fan_in_fan_out"] is transposed

@@ -162,7 +162,7 @@ MALFORMED = [
     ),
     (
         change("generation.diversity_penalty", -1),
-        "generation.diversity_penalty must be 0 or more",
+        "generation.diversity_penalty must be a finite number from 0 to 1000",
     ),
     (change("training", "long"), "bundle.json: training: must be an object"),
     (change("hypothesis", []), "bundle.json: hypothesis: unknown field"),

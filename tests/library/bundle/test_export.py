@@ -1,13 +1,16 @@
 """Merging a hypothesis into its base, and putting a bundle on the Hub (whose client is faked at its upload call)."""
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from huggingface_hub.errors import LocalTokenNotFoundError
+from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
 from torch import nn
 from transformers import (
     AutoModelForCausalLM,
@@ -28,12 +31,14 @@ from lora_mcl.bundle import (
     load_bundle,
     save_bundle,
 )
+from lora_mcl.bundle.bundle import EMBEDDED_BUNDLE
 from lora_mcl.bundle.card import model_card
 from lora_mcl.bundle.export import load_base
 from lora_mcl.bundle.hub import push_bundle
 from lora_mcl.cli import main
 from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.gate import CaptionGate
+from lora_mcl.models import ImageLanguageModel
 from tests.support.packed_linear import PackedLinear
 
 TOKENS = torch.tensor([[1, 5, 9, 7], [1, 8, 8, 30]])
@@ -287,3 +292,71 @@ def test_push_from_the_command_line(text_bundle, capsys, monkeypatch, tmp_path):
     assert main(["push", str(text_bundle), "me/two", "--card-only", "--license", "mit"]) == 0
     assert "license: mit" in capsys.readouterr().out
     assert len(hub.calls) == 2
+
+
+def test_a_push_without_network_is_one_clear_error(tmp_path, text_bundle):
+    for error in (httpx.ConnectError("[Errno -2] Name or service not known"), OfflineModeIsEnabled("offline mode")):
+        hub = FakeHub(tmp_path / "hub", error)
+        with pytest.raises(BundleError, match="The Hub did not take me/two: (.*Name or service|offline mode)"):
+            push_bundle(load_bundle(text_bundle), "me/two", api=hub)
+
+
+def test_a_generated_card_is_written_anew_for_the_repository(tmp_path, text_bundle):
+    """As training leaves it: it names another repository and a base outside the bundle."""
+    folder = shutil.copytree(text_bundle.parent, tmp_path / "copy") / "bundle"
+    (folder / "README.md").write_text(model_card(load_bundle(folder), "run-7", "mit"))
+    hub = FakeHub(tmp_path / "hub")
+    push_bundle(load_bundle(folder), "me/two", api=hub)
+    text = (hub.folder / "README.md").read_text()
+    assert "run-7" not in text and '"me/two", subfolder="base"' in text
+    assert ModelCard(text).data.license == "mit"
+    hub = FakeHub(tmp_path / "again")
+    push_bundle(load_bundle(folder), "me/two", license="apache-2.0", api=hub)
+    assert ModelCard((hub.folder / "README.md").read_text()).data.license == "apache-2.0"
+
+
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_the_snippet_of_a_card_runs(tmp_path, kind, request):
+    bundle = request.getfixturevalue("text_bundle" if kind == "text" else "tiny_bundle")
+    hub = FakeHub(tmp_path / "hub")
+    push_bundle(load_bundle(bundle), "me/two", api=hub)
+    (snippet,) = re.findall(r"```python\n(.*?)```", (hub.folder / "README.md").read_text(), re.S)
+    names: dict = {}
+    exec(snippet.replace("me/two", str(hub.folder)), names)
+    pushed = load_bundle(hub.folder)
+    stack = AdapterStack.from_peft(load_base(pushed), {"a": pushed.adapter_folders()["hypothesis-0"]})
+    ids = torch.tensor([[1, 5, 9]])
+    with torch.no_grad(), stack.rows([0]):
+        expected = stack.model(input_ids=ids).logits.float()
+        actual = names["model"].eval()(input_ids=ids).logits.float()
+    torch.testing.assert_close(actual, expected, atol=2e-2, rtol=2e-2)
+    with torch.no_grad(), stack.rows([-1]):
+        assert (stack.model(input_ids=ids).logits.float() - expected).abs().max() > 0.1
+
+
+def test_the_snippet_pins_a_revision_and_registers_an_own_tower(tmp_path):
+    card = model_card(load_bundle(EMBEDDED_BUNDLE), "me/image")
+    assert "import lora_mcl.models  # registers the vision tower" in card
+    other = replace(load_bundle(EMBEDDED_BUNDLE), base=BaseRef(id="owner/base", revision="v2"))
+    card = model_card(other, "me/image")
+    assert 'from_pretrained("owner/base", revision="v2")' in card and "registers" not in card
+
+
+def test_code_that_a_base_brings_is_never_run(tmp_path, text_bundle, tiny_bundle, monkeypatch):
+    """Without a word to stdin: transformers would ask there whether to run it."""
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
+    for kind, source in (("text", text_bundle), ("image", tiny_bundle)):
+        bundle = load_bundle(source)
+        base = shutil.copytree(bundle.base_location(), tmp_path / kind)
+        config = json.loads((base / "config.json").read_text())
+        marker = tmp_path / f"{kind}-ran"
+        (base / "evil.py").write_text(f"open({str(marker)!r}, 'w')\nclass Config: pass\n")
+        for model_type in (config["model_type"], "of-its-own"):
+            own = config | {"model_type": model_type, "auto_map": {"AutoConfig": "evil.Config", "AutoModel": "evil.M"}}
+            (base / "config.json").write_text(json.dumps(own))
+            with pytest.raises(BundleError, match="brings its own code .*auto_map.* never run"):
+                if kind == "text":
+                    load_base(replace(bundle, base=BaseRef.of(base, bundle.folder)))
+                else:
+                    ImageLanguageModel.load(base)
+            assert not marker.exists()

@@ -198,7 +198,7 @@ def test_sequential_checkpoints_are_taken_folder_by_folder(tmp_path, bases, moda
 def test_layers_without_a_common_pattern_are_named_one_by_one(tmp_path, bases):
     weights = draw(CLASSES["text"].from_pretrained(bases / "text"), "text")
     del weights["model.layers.1.self_attn.q_proj"]
-    write_grouped(tmp_path / "run", "text", weights)
+    write_grouped(tmp_path / "run", "text", weights, layers_to_transform=[0])
     import_official(tmp_path / "run", bases / "text", "text", tmp_path / "bundle", alpha=5.0)
     saved = json.loads((tmp_path / "bundle" / "hypotheses" / "2" / "adapter_config.json").read_text())
     assert saved["target_modules"] == sorted(weights)
@@ -294,7 +294,7 @@ def test_another_base_or_folder_is_refused(tmp_path, bases):
         import_official(tmp_path / "run", bases / "audio", "audio", tmp_path / "bundle")
     with pytest.raises(BundleError, match="is a 'llama' model; image needs a 'llava_next' one"):
         import_official(tmp_path / "run", bases / "text", "image", tmp_path / "bundle")
-    with pytest.raises(BundleError, match="configuration of the base model .* cannot be read"):
+    with pytest.raises(BundleError, match="There is no base model at .*nowhere: give a folder"):
         import_official(tmp_path / "run", tmp_path / "nowhere", "text", tmp_path / "bundle")
     with pytest.raises(OptionsError, match="modality must be one of image, audio, text"):
         import_official(tmp_path / "run", bases / "text", "video", tmp_path / "bundle")
@@ -317,3 +317,93 @@ def test_another_base_or_folder_is_refused(tmp_path, bases):
 )
 def test_paths(modality, old, new):
     assert current_path(old, modality) == new
+
+
+def one_hypothesis(weights):
+    return {name: (a[:RANK], b[: len(b) // K]) for name, (a, b) in weights.items()}
+
+
+def logits_of_peft(base, modality, weights, scaling):
+    """Direct sum W + scaling B A of one hypothesis."""
+    model = CLASSES[modality].from_pretrained(base).eval()
+    for name, (a, b) in weights.items():
+        with torch.no_grad():
+            model.get_submodule(name).weight += scaling * b[..., 0] @ a[..., 0]
+    with torch.no_grad():
+        return model(**inputs(modality)).logits
+
+
+@pytest.mark.parametrize(
+    ("modality", "changes"),
+    [("audio", {}), ("text", {"num_hyps": 1, "use_group_lora": True, "wta_mode": "wta"}), ("image", {})],
+)
+def test_one_grouped_hypothesis_is_scaled(tmp_path, bases, modality, changes):
+    """One adapter takes the way of an ordinary one in the authors' layers: with alpha / r."""
+    weights = one_hypothesis(draw(CLASSES[modality].from_pretrained(bases / modality), modality))
+    write(tmp_path / "run" / "lora0", modality, weights, lora_alpha=3 * RANK, **changes)
+    bundle = import_official(tmp_path / "run", bases / modality, modality, tmp_path / "bundle")
+    assert bundle.training["layout"] == "grouped convolutions" and bundle.training["alpha"] == 3 * RANK
+    expected = logits_of_peft(bases / modality, modality, weights, 3.0)
+    actual = imported_logits(tmp_path / "bundle", bases / modality, modality)[:, 0]
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_rslora_is_scaled_by_the_root_of_the_rank(tmp_path, bases):
+    weights = draw(CLASSES["text"].from_pretrained(bases / "text"), "text")
+    for k in range(K):
+        own = {name: (a.chunk(K)[k][..., 0], b.chunk(K)[k][..., 0]) for name, (a, b) in weights.items()}
+        write(tmp_path / "run" / f"lora{k}", "text", own, lora_alpha=2 * RANK, use_rslora=True)
+    import_official(tmp_path / "run", bases / "text", "text", tmp_path / "bundle")
+    expected = grouped_logits(bases / "text", "text", weights, 2 * RANK / RANK**0.5)
+    actual = imported_logits(tmp_path / "bundle", bases / "text", "text")
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+    other = json.loads((tmp_path / "run" / "lora1" / "adapter_config.json").read_text()) | {"use_rslora": False}
+    (tmp_path / "run" / "lora1" / "adapter_config.json").write_text(json.dumps(other))
+    with pytest.raises(BundleError, match="lora1 has another rank, alpha or use_rslora than"):
+        import_official(tmp_path / "run", bases / "text", "text", tmp_path / "again")
+
+
+@pytest.mark.parametrize("changes", [{"r": RANK + 1}, {"lora_alpha": RANK + 1}])
+def test_folders_that_differ_in_one_setting(tmp_path, bases, changes):
+    weights = draw(CLASSES["text"].from_pretrained(bases / "text"), "text")
+    own = {name: (a[:RANK, :, 0], b[: len(b) // K, :, 0]) for name, (a, b) in weights.items()}
+    write(tmp_path / "run" / "lora0", "text", own)
+    write(tmp_path / "run" / "lora1", "text", own, **changes)
+    with pytest.raises(BundleError, match="lora1 has another rank, alpha"):
+        import_official(tmp_path / "run", bases / "text", "text", tmp_path / "bundle")
+
+
+def test_missing_tensors_are_refused_without_a_temporary_path(tmp_path, bases):
+    weights = draw(CLASSES["text"].from_pretrained(bases / "text"), "text")
+    gap = {name: pair for name, pair in weights.items() if name != "model.layers.1.mlp.down_proj"}
+    write_grouped(tmp_path / "gap", "text", gap)
+    with pytest.raises(BundleError, match="gap has no tensors of model.layers.1.mlp.down_proj, although other layers"):
+        import_official(tmp_path / "gap", bases / "text", "text", tmp_path / "bundle")
+    write_grouped(tmp_path / "kind", "text", weights, target_modules=["q_proj", "down_proj", "up_proj"])
+    with pytest.raises(BundleError, match="lora0 has no tensors of up_proj, which target_modules names"):
+        import_official(tmp_path / "kind", bases / "text", "text", tmp_path / "bundle")
+    copy = tuple(tensor.clone() for tensor in weights["model.layers.0.self_attn.q_proj"])
+    strange = weights | {"model.layers.9.self_attn.q_proj": copy}
+    write_grouped(tmp_path / "strange", "text", strange)
+    with pytest.raises(BundleError, match="strange does not fit .*text: hypotheses/0.*layers.9") as caught:
+        import_official(tmp_path / "strange", bases / "text", "text", tmp_path / "bundle")
+    assert f"does not fit {bases / 'text'}: hypotheses/0/adapter_model.safetensors" in str(caught.value)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_an_alpha_that_is_given_is_reported(tmp_path, bases, capsys):
+    write_grouped(tmp_path / "run", "text", draw(CLASSES["text"].from_pretrained(bases / "text"), "text"))
+    arguments = ["--base", str(bases / "text"), "--modality", "text", "--out", str(tmp_path / "bundle"), "--alpha", "5"]
+    assert main(["import-official", str(tmp_path / "run"), *arguments]) == 0
+    assert "rank 2, alpha 5 in place of the checkpoint's 2" in capsys.readouterr().out
+    assert load_bundle(tmp_path / "bundle").training["alpha_of_checkpoint"] == 2
+
+
+def test_a_baseline_is_one_adapter_and_no_local_path_leaks(tmp_path, bases):
+    weights = draw(CLASSES["text"].from_pretrained(bases / "text"), "text")
+    write_grouped(tmp_path / "run", "text", weights)
+    with pytest.raises(BundleError, match="run holds 3 hypotheses: a baseline is one adapter"):
+        import_official(tmp_path / "run", bases / "text", "text", tmp_path / "bundle", baseline=tmp_path / "run")
+    import_official(tmp_path / "run", bases / "text", "text", tmp_path / "bundle")
+    saved = (tmp_path / "bundle" / "hypotheses" / "0" / "adapter_config.json").read_text()
+    assert json.loads(saved)["base_model_name_or_path"] is None and str(tmp_path) not in saved

@@ -42,7 +42,8 @@ def test_json(run):
         assert set(column) == {"id", "method", "label", "seconds", "captions"}
         assert column["captions"]
         for caption in column["captions"]:
-            assert set(caption) == {"text", "log_prob", "mean_log_prob", "tokens"}
+            ranked = {"score"} if column["method"] in ("beam", "diverse-beam") else set()
+            assert set(caption) == {"text", "log_prob", "mean_log_prob", "tokens"} | ranked
 
 
 def test_table(run):
@@ -50,7 +51,7 @@ def test_table(run):
     assert status == 0
     title, empty, header, *lines = output.splitlines()
     assert title.startswith("picture.png captioned by bundle in ") and not empty
-    assert header.split() == ["column", "seconds", "tokens", "log", "p/token", "caption"]
+    assert header.split() == ["column", "seconds", "tokens", "log", "p/token", "score", "caption"]
     assert len(lines) == 3 + 4 + 4
     assert lines[0].startswith("Hypothesis 0") and lines[3].startswith("Beam search")
     assert lines[4].startswith(" ")
@@ -110,7 +111,7 @@ def test_a_sampling_column(run):
         ((), {"model": "nowhere"}, "There is no bundle folder nowhere"),
         (("--beams", "4", "--groups", "3"), {}, "num_beam_groups must divide num_beams"),
         (("--beams", "0"), {}, "num_beams must be a whole number"),
-        (("--diversity-penalty", "-1"), {}, "diversity_penalty must be 0 or more"),
+        (("--diversity-penalty", "-1"), {}, "diversity_penalty must be a finite number from 0 to 1000"),
         (("--max-new-tokens", "0"), {}, "max_new_tokens must be a whole number"),
         (("--min-new-tokens", "13"), {}, "min_new_tokens must be at most max_new_tokens: 13 > 12"),
         (("--max-new-tokens", "4000"), {}, "too long for the model, which has 512 positions"),
@@ -191,7 +192,7 @@ def test_a_file_of_the_other_kind(run, clip, picture, tiny_audio_bundle):
 def test_a_sound_with_no_model_named(clip, capsys, monkeypatch, tiny_audio_bundle, tmp_path):
     monkeypatch.setattr("lora_mcl.cli.caption.EMBEDDED_AUDIO_BUNDLE", tmp_path / "nothing")
     assert main(["caption", str(clip)]) == 2
-    assert "No audio model comes with this copy" in capsys.readouterr().err
+    assert "Name a bundle for audio files with --model" in capsys.readouterr().err
     monkeypatch.setattr("lora_mcl.cli.caption.EMBEDDED_AUDIO_BUNDLE", tiny_audio_bundle)
     assert main(["caption", str(clip)]) == 0
     assert capsys.readouterr().out.startswith("clip.wav captioned by audio-bundle in ")

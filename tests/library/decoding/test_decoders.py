@@ -200,7 +200,7 @@ def test_rules_by_hand(logits_options, tokens, expected):
         (lambda: BeamSearch(2, early_stopping="always"), 'early_stopping must be True, False or "never"'),
         (lambda: DiverseBeamSearch(4, 3, 0.5), "num_beam_groups must divide num_beams: 3 does not divide 4"),
         (lambda: DiverseBeamSearch(2, 4, 0.5), "num_beam_groups must divide num_beams: 4 does not divide 2"),
-        (lambda: DiverseBeamSearch(4, 2, -0.5), "diversity_penalty must be a finite number of at least 0"),
+        (lambda: DiverseBeamSearch(4, 2, -0.5), "diversity_penalty must be a finite number from 0 to 1000"),
         (lambda: LogitsOptions(repetition_penalty=0.0), "repetition_penalty must be above 0"),
         (lambda: LogitsOptions(min_new_tokens=-1), "min_new_tokens must be a whole number of at least 0"),
         (lambda: LogitsOptions(forbidden_token_ids=[1]), "forbidden_token_ids must be a tuple"),
