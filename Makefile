@@ -14,7 +14,7 @@ ARGS ?=
 # Where `make space` writes.
 SPACE ?= build/space
 
-.PHONY: help setup demo space training dev chromium test lint format clean
+.PHONY: help setup demo space training dev chromium test mutants lint format clean
 
 help:
 	@echo "make setup     create $(VENV) and install what the page needs (Python 3.11 to 3.14)"
@@ -22,6 +22,7 @@ help:
 	@echo "make space     setup, then assemble a Hugging Face Space in $(SPACE) (docs/spaces.md)"
 	@echo "make training  setup, and what the training commands need"
 	@echo "make test      setup and the test needs, then every test, on every core (ARGS=tests/library: those of one area)"
+	@echo "make mutants AREA=trainer  mutation testing of an area: its score and what survives (slow; tests/mutants.py)"
 	@echo "make lint      check style; make format puts it right"
 	@echo "make clean     remove $(VENV) and caches (build/ stays)"
 
@@ -85,6 +86,9 @@ chromium:
 
 test: dev chromium
 	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup $(ARGS)
+
+mutants: dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants $(AREA) $(ARGS)
 
 lint: dev
 	$(BIN)/ruff check $(SOURCES)

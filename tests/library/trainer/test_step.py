@@ -12,6 +12,7 @@ from lora_mcl.gate import CaptionGate
 from lora_mcl.loss import mean_token_nll
 from lora_mcl.objectives import Anneal, ObjectiveOptions
 from lora_mcl.trainer import Batch, MultipleChoiceLearner, StepOptions
+from tests.support.tiny_image import tiny_image_processor
 
 VOCAB = 40
 WARM = Anneal(2.0, 2.0)  # soft weights even for random models
@@ -311,3 +312,26 @@ def test_batches_that_cannot_be_learned_from_are_refused():
         MultipleChoiceLearner(module.model, module.stack, OBJECTIVES["caption-gate"])
     gate = CaptionGate(VOCAB, 2)
     assert MultipleChoiceLearner(module.model, module.stack, OBJECTIVES["caption-gate"], gate).gate is gate
+
+
+def test_evaluation_gathers_nothing(monkeypatch):
+    """Processes may have different numbers of batches: one that waited for the other would wait for ever."""
+    module = learner("caption-gate")
+    gathered = []
+    monkeypatch.setattr("lora_mcl.trainer.step.all_gather", lambda tensor: gathered.append(1) or tensor[None])
+    module.eval()(EXAMPLES, 0, 10)
+    assert gathered == []
+    module.train()(EXAMPLES, 0, 10)
+    assert gathered != []
+
+
+def test_the_gate_counts_no_special_token():
+    tokenizer = tiny_image_processor().tokenizer
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes))
+    config = LoraConfig(r=2, target_modules="all-linear")
+    module = MultipleChoiceLearner.attach(model, config, 2, OBJECTIVES["caption-gate"], tokenizer=tokenizer)
+    special = sorted(tokenizer.all_special_ids)
+    word = next(token for token in range(len(tokenizer)) if token not in special)
+    counts = module.gate.counts(torch.tensor([[*special, word]]))
+    assert special and counts.sum() == 1

@@ -250,4 +250,6 @@ def test_bundles_need_a_base_and_a_label_for_each_hypothesis(tmp_path):
     assert bundle.base.id == "owner/name" and bundle.gate is None
     config = json.loads((tmp_path / "bundle" / "hypotheses" / "1" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "owner/name"
-    assert get_peft_model(llama(), LoraConfig(target_modules=config["target_modules"])) is not None
+    # PEFT finds the layers by these names: the ones that were trained.
+    found = get_peft_model(llama(), LoraConfig(target_modules=config["target_modules"])).targeted_module_names
+    assert sorted(found) == sorted(learner.stack.layers)

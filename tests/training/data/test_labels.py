@@ -176,3 +176,57 @@ def test_captions_and_templates_that_are_refused():
         labels.check_caption("A <|im_end|> b")
     with pytest.raises(DataError, match=r"does not let an answer follow its prompt: it makes .* 'caption'"):
         ChatLabels(audio_model("{% for m in messages %}<{{ m['role'] }}><|AUDIO|>prompt{% endfor %}"), "Describe.")
+
+
+class Merging:
+    """A tokenizer that makes one token of the last token before a text's end of prompt and the first one after it."""
+
+    def __init__(self, tokenizer, prompt: str) -> None:
+        self.tokenizer, self.prompt, self.bos_token = tokenizer, prompt, tokenizer.bos_token
+
+    def __call__(self, text: str, **options) -> dict:
+        ids = self.tokenizer(text, **options)["input_ids"]
+        length = len(self.tokenizer(self.prompt, **options)["input_ids"])
+        if text.startswith(self.prompt) and len(ids) > length:
+            ids = [*ids[: length - 1], 1, *ids[length + 1 :]]
+        return {"input_ids": ids}
+
+
+@pytest.mark.filterwarnings(r"ignore:.*invalid escape sequence")
+@pytest.mark.parametrize("make", [lambda: image_model(VICUNA), audio_model])
+def test_a_tokenizer_that_merges_across_the_prompts_end(make):
+    """The targets are then the answer's own tokens, without a beginning of sequence."""
+    model = make()
+    labels = ChatLabels(model, "Describe.")
+    alone = model.tokenizer(labels._lead + "A dog.", add_special_tokens=False)["input_ids"]
+    labels._tokenizer = Merging(model.tokenizer, labels.prompt_text)
+    assert labels.caption_ids("A dog.") == [*alone, labels.end]
+    assert model.tokenizer.bos_token_id is None or alone[0] != model.tokenizer.bos_token_id
+
+
+@pytest.mark.filterwarnings(r"ignore:.*invalid escape sequence")
+def test_the_tokenizers_own_end_is_preferred_among_several():
+    model = image_model(VICUNA)
+    own = model.tokenizer.eos_token_id
+    model.model.generation_config.eos_token_id = [own + 1, own]
+    assert model.eos_token_ids == (own + 1, own)
+    assert ChatLabels(model, "Describe.").end == own
+    model.model.generation_config.eos_token_id = [own + 1, own + 2]
+    assert ChatLabels(model, "Describe.").end == own + 1
+
+
+def test_a_template_that_puts_words_before_the_answer_is_refused():
+    """They would be taught as part of each caption."""
+    template = (
+        "{% for m in messages %}{% if m['role'] == 'user' %}<|AUDIO|>prompt"
+        "{% else %}Sure: {{ m['content'][0]['text'] }}{% endif %}{% endfor %}"
+    )
+    with pytest.raises(DataError, match="does not let an answer follow its prompt"):
+        ChatLabels(audio_model(template), "Describe.")
+
+
+@pytest.mark.filterwarnings(r"ignore:.*invalid escape sequence")
+def test_the_unknown_token_may_stand_in_a_caption():
+    model = image_model(VICUNA)
+    assert model.tokenizer.unk_token == "<unk>"
+    ChatLabels(model, "Describe.").check_caption("A <unk> dog")

@@ -1,7 +1,6 @@
 """Sampling and painting scenes, cached tower outputs, and the training stream."""
 
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -181,4 +180,4 @@ def test_training_and_test_material_share_nothing_and_the_pack_suffices():
         rng,
     )
     assert image.mode == "RGB"
-    assert isinstance(PACK_DIR, Path)
+    assert np.asarray(image).reshape(-1, 3).std(axis=0).min() > 5  # it shows something
