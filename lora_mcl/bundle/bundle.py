@@ -199,7 +199,10 @@ def save_bundle(bundle: Bundle) -> None:
         table["gate"] = bundle.gate
     table["generation"] = asdict(bundle.generation)
     table["training"] = dict(bundle.training)
-    text = json.dumps(table, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text = json.dumps(table, indent=2, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise _bad("training", first_line(error)) from error
     _parse(json.loads(text), bundle.folder, name=bundle.name, local=True)
     partial = bundle.folder / f"{BUNDLE_FILE}.partial"
     partial.write_text(text + "\n", encoding="utf-8")

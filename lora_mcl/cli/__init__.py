@@ -20,10 +20,10 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, 2 for a user's error, 130 when interrupted."""
-    given = _parser().parse_args(arguments)
+    args = _parser().parse_args(arguments)
     transformers_logging.disable_progress_bar()
     try:
-        return given.run(given)
+        return args.run(args)
     except LoraMclError as error:
         print(f"lora_mcl: {error}", file=sys.stderr)
         return USER_ERROR

@@ -1,9 +1,10 @@
-"""Caption one image or sound from the command line::
+"""Caption images or sounds from the command line::
 
 python -m lora_mcl caption photo.jpg
 python -m lora_mcl caption photo.jpg --beams 6 --groups 3 --diversity-penalty 1.0 --json
 python -m lora_mcl caption photo.jpg --samples 5 --temperature 0.8 --top-p 0.9
 python -m lora_mcl caption clip.wav --model path/to/bundle --start 12.5
+python -m lora_mcl caption photos/ more.jpg --out captions.csv
 python -m lora_mcl caption clip.wav --model path/to/7b-bundle --device-map auto --load-in-4bit
 """
 
@@ -12,66 +13,121 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
 import torch
 
+from lora_mcl.bundle import Bundle
 from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
 from lora_mcl.captioner import Captioner
+from lora_mcl.cli.outputs import json_line, opened, table
 from lora_mcl.decoding.options import Acceleration
 from lora_mcl.errors import BundleError, MediaError, OptionsError
 from lora_mcl.images import modality_of
 from lora_mcl.modality import Modality
 from lora_mcl.types import CompareOptions, Comparison
 
+SOME_LEFT_OUT = 1
+"""Exit status if some of several files could not be captioned."""
+
 _DRAWING = ("temperature", "top_k", "top_p", "typical_p", "seed")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Caption one file and print the comparison."""
+def run(args: argparse.Namespace) -> int:
+    """Caption the files and print or write the comparisons; 1 if some of several could not be captioned."""
+    paths = [Path(file) for file in args.files]
+    if len(paths) == 1 and not paths[0].is_dir() and args.out is None:
+        comparison = _caption(paths[0], args, {})
+        text = json.dumps(comparison.to_dict(), ensure_ascii=False, indent=2, allow_nan=False)
+        print(text if args.json else table(comparison))
+        return 0
+    files = list(_files(paths))
+    if not files:
+        raise MediaError(f"There are no images and no sounds in {', '.join(args.files)}.")
+    captioners: dict[Modality, Captioner] = {}
+    left_out = 0
+    with ExitStack() as stack:
+        write = _print_json if args.json else _print_table
+        if args.out is not None:
+            write = stack.enter_context(opened(Path(args.out)))
+        for number, path in enumerate(files, start=1):
+            _say(f"[{number}/{len(files)}] {path}")
+            try:
+                comparison = _caption(path, args, captioners)
+            except MediaError as error:
+                _say(f"left out: {error}")
+                left_out += 1
+            else:
+                write(path, comparison)
+    if left_out:
+        _say(f"{left_out} of {len(files)} files were left out.")
+    return SOME_LEFT_OUT if left_out else 0
+
+
+def _caption(path: Path, args: argparse.Namespace, captioners: dict[Modality, Captioner]) -> Comparison:
+    """Caption one file, with a captioner for its kind, which is loaded for the first one and kept in ``captioners``."""
     # Refused here, a bad file or bundle does not cost the loading of a large model.
-    modality = modality_of(Path(given.file))
-    bundle = load_bundle(given.model or _embedded(modality))
-    if bundle.modality not in (modality, "text"):
-        raise MediaError(f"{Path(given.file).name} is an {modality} file; {bundle.name} takes {bundle.modality} files.")
-    captioner = Captioner.load(
-        bundle,
-        device=given.device,
-        dtype=None if given.dtype is None else getattr(torch, given.dtype),
-        device_map=given.device_map,
-        load_in_4bit=given.load_in_4bit,
-        acceleration=given.acceleration,
-    )
-    options = _options(captioner.defaults, given)
-    *_, comparison = captioner.compare(given.file, options, start=given.start)
+    modality = modality_of(path)
+    if modality not in captioners:
+        bundle = load_bundle(args.model or _embedded(modality), revision=args.revision)
+        if bundle.modality not in (modality, "text"):
+            raise MediaError(f"{path.name} is an {modality} file; {bundle.name} takes {bundle.modality} files.")
+        captioners[modality] = _load(bundle, args)
+    captioner = captioners[modality]
+    start = args.start if modality == "audio" or args.start else None
+    *_, comparison = captioner.compare(path, _options(captioner.defaults, args), start=start)
     if comparison.window and comparison.window.notice:
-        print(f"lora_mcl: {comparison.window.notice} Choose another part with --start.", file=sys.stderr)
+        _say(f"{comparison.window.notice} Choose another part with --start.")
     for notice in comparison.notices:
-        print(f"lora_mcl: {notice}", file=sys.stderr)
-    if given.json:
-        print(json.dumps(comparison.to_dict(), ensure_ascii=False, indent=2, allow_nan=False))
-    else:
-        print(table(comparison))
-    return 0
+        _say(notice)
+    return comparison
 
 
-def table(comparison: Comparison) -> str:
-    """The comparison as aligned text: one line per caption, best first by its score, log-probabilities in nats."""
-    rows = [("column", "seconds", "tokens", "log p/token", "score", "caption")]
-    for column in comparison.columns:
-        heading = (column.label, f"{column.seconds:.2f}")
-        for caption in column.captions:
-            text = " ".join(caption.text.split())
-            score = "" if caption.score is None else f"{caption.score:.3f}"
-            rows.append((*heading, str(caption.tokens), f"{caption.mean_log_prob:.3f}", score, text))
-            heading = ("", "")
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:5], widths[1:]), row[5]]).rstrip() for row in rows
-    ]
-    title = f"{comparison.media} captioned by {comparison.model} in {comparison.seconds:.1f} s"
-    return "\n".join([title, "", *lines])
+def _load(bundle: Bundle, args: argparse.Namespace) -> Captioner:
+    return Captioner.load(
+        bundle,
+        device=args.device,
+        dtype=None if args.dtype is None else getattr(torch, args.dtype),
+        device_map=args.device_map,
+        load_in_4bit=args.load_in_4bit,
+        acceleration=args.acceleration,
+    )
+
+
+def _files(paths: list[Path]) -> Iterator[Path]:
+    """The files that are named, and the images and sounds in the folders that are, in the order of their names."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        others = 0
+        for file in sorted(path.rglob("*")):
+            hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+            if hidden or not file.is_file():
+                continue
+            try:
+                modality_of(file)
+            except MediaError:
+                others += 1
+            else:
+                yield file
+        if others:
+            _say(f"{others} files in {path} are neither images nor sounds that can be read.")
+
+
+def _print_table(path: Path, comparison: Comparison) -> None:
+    print(table(comparison), end="\n\n", flush=True)
+
+
+def _print_json(path: Path, comparison: Comparison) -> None:
+    print(json_line(path, comparison), flush=True)
+
+
+def _say(message: str) -> None:
+    print(f"lora_mcl: {message}", file=sys.stderr)
 
 
 def _embedded(modality: Modality) -> Path:
@@ -85,23 +141,23 @@ def _embedded(modality: Modality) -> Path:
     return folder
 
 
-def _options(defaults: CompareOptions, given: argparse.Namespace) -> CompareOptions:
+def _options(defaults: CompareOptions, args: argparse.Namespace) -> CompareOptions:
     """The bundle's defaults, changed where the user asked for something."""
     asked = {
-        "num_beams": given.beams,
-        "num_beam_groups": given.groups,
-        "diversity_penalty": given.diversity_penalty,
-        "hypothesis_beams": given.hypothesis_beams,
-        "max_new_tokens": given.max_new_tokens,
-        "min_new_tokens": given.min_new_tokens,
-        "repetition_penalty": given.repetition_penalty,
-        "length_penalty": given.length_penalty,
-        "num_samples": given.samples,
-        "temperature": given.temperature,
-        "top_k": given.top_k,
-        "top_p": given.top_p,
-        "typical_p": given.typical_p,
-        "seed": given.seed,
+        "num_beams": args.beams,
+        "num_beam_groups": args.groups,
+        "diversity_penalty": args.diversity_penalty,
+        "hypothesis_beams": args.hypothesis_beams,
+        "max_new_tokens": args.max_new_tokens,
+        "min_new_tokens": args.min_new_tokens,
+        "repetition_penalty": args.repetition_penalty,
+        "length_penalty": args.length_penalty,
+        "num_samples": args.samples,
+        "temperature": args.temperature,
+        "top_k": args.top_k,
+        "top_p": args.top_p,
+        "typical_p": args.typical_p,
+        "seed": args.seed,
     }
     changes = {name: value for name, value in asked.items() if value is not None}
     drawing = [name for name in _DRAWING if name in changes]
@@ -115,11 +171,18 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Describe the ``caption`` command."""
     caption = commands.add_parser("caption", help="caption an image or a sound in every column")
     caption.set_defaults(run=run)
-    caption.add_argument("file", metavar="FILE", help="the image or sound")
+    caption.add_argument("files", metavar="FILE", nargs="+", help="images and sounds, or folders of them")
     caption.add_argument(
         "--model",
         metavar="BUNDLE",
         help="bundle folder or Hub id; the embedded bundle for the kind of file by default",
+    )
+    caption.add_argument("--revision", help="commit, tag or branch of a bundle given as a Hub id")
+    caption.add_argument(
+        "--out",
+        metavar="PATH",
+        help="write to a file that ends in .jsonl (a line per input) or .csv (a row per caption), or to a folder (a "
+        "text file per input, a line per hypothesis)",
     )
     caption.add_argument(
         "--start", metavar="SECONDS", type=float, help="where to begin in a long sound (by default at its first sound)"
@@ -163,4 +226,4 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         default="off",
         help="run steps as CUDA graphs, or compile them first (default off)",
     )
-    caption.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    caption.add_argument("--json", action="store_true", help="print JSON, not a table; a line per file if several")

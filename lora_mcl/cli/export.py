@@ -12,11 +12,11 @@ from lora_mcl.bundle import load_bundle
 from lora_mcl.bundle.export import export_merged
 
 
-def run(given: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Write the merged model and say where it is."""
-    bundle = load_bundle(given.bundle)
-    export_merged(bundle, given.merge, Path(given.out))
-    print(f"{bundle.hypotheses[given.merge].label} merged into {bundle.base_location()}: {given.out}")
+    bundle = load_bundle(args.bundle, revision=args.revision)
+    export_merged(bundle, args.merge, Path(args.out))
+    print(f"{bundle.hypotheses[args.merge].label} merged into {bundle.base_location()}: {args.out}")
     return 0
 
 
@@ -25,5 +25,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     export = commands.add_parser("export", help="merge one hypothesis into the base model")
     export.set_defaults(run=run)
     export.add_argument("bundle", metavar="BUNDLE", help="bundle folder or Hub id")
+    export.add_argument("--revision", help="commit, tag or branch of a bundle given as a Hub id")
     export.add_argument("--merge", metavar="K", type=int, required=True, help="which hypothesis, counted from 0")
     export.add_argument("--out", metavar="DIR", required=True, help="where the model goes: a new or empty folder")

@@ -13,26 +13,26 @@ from lora_mcl.bundle.export import MODEL_CLASSES
 from lora_mcl.bundle.import_official import PROMPTS, import_official
 
 
-def run(given: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Write the bundle and say what it holds."""
     bundle = import_official(
-        Path(given.checkpoint),
-        given.base,
-        given.modality,
-        Path(given.out),
-        prompt=given.prompt,
-        alpha=given.alpha,
-        baseline=None if given.baseline is None else Path(given.baseline),
-        revision=given.revision,
+        Path(args.checkpoint),
+        args.base,
+        args.modality,
+        Path(args.out),
+        prompt=args.prompt,
+        alpha=args.alpha,
+        baseline=None if args.baseline is None else Path(args.baseline),
+        revision=args.revision,
     )
     made = bundle.training
     own_alpha = made.get("alpha_of_checkpoint")
     overridden = "" if own_alpha is None else f" in place of the checkpoint's {own_alpha:g}"
     print(
-        f"{given.out}: {len(bundle.hypotheses)} hypotheses from {made['layout']}, rank {made['rank']}, "
+        f"{args.out}: {len(bundle.hypotheses)} hypotheses from {made['layout']}, rank {made['rank']}, "
         f"alpha {made['alpha']:g}{overridden}"
     )
-    for file in sorted(Path(given.checkpoint).glob("*.bin")):
+    for file in sorted(Path(args.checkpoint).glob("*.bin")):
         print(
             f"{file.name} was not read: it is a pickle file, which can run code. The official runs keep nothing but "
             "adapters trained; if yours also trained the projector, this import lacks it."

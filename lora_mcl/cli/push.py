@@ -13,13 +13,13 @@ from lora_mcl.bundle.card import model_card
 from lora_mcl.bundle.hub import push_bundle
 
 
-def run(given: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Upload and print the address, or print the card."""
-    bundle = load_bundle(given.bundle)
-    if given.card_only:
-        print(model_card(bundle, given.repo_id, given.license), end="")
+    bundle = load_bundle(args.bundle)
+    if args.card_only:
+        print(model_card(bundle, args.repo_id, args.license), end="")
     else:
-        print(push_bundle(bundle, given.repo_id, private=given.private or None, license=given.license))
+        print(push_bundle(bundle, args.repo_id, private=args.private or None, license=args.license))
     return 0
 
 

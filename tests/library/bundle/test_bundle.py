@@ -114,6 +114,7 @@ def change(path: str, value):
 MALFORMED = [
     (lambda: [], "bundle.json: top level: must be an object"),
     (lambda: {}, "bundle.json: format_version: missing"),
+    (change("format_version", 0), "bundle.json: format_version: this program reads version 1, not 0"),
     (change("format_version", 2), "bundle.json: format_version: this program reads version 1, not 2"),
     (change("format_version", True), "bundle.json: format_version: must be a whole number, not true"),
     (change("format_version", "1"), 'bundle.json: format_version: must be a whole number, not "1"'),
@@ -283,6 +284,7 @@ def test_gate_and_its_words(folder):
     for bad, message in (
         ("{", "as JSON"),
         ('[["a"]]', "1 hypotheses, but the bundle has 2"),
+        ('[["a"], ["b"], ["c"]]', "3 hypotheses, but the bundle has 2"),
         ("[[1], []]", "of words"),
     ):
         file.write_text(bad)
@@ -296,3 +298,21 @@ def test_a_text_bundle_needs_no_prompt_and_captions_nothing(folder):
     assert bundle.prompt == ""
     with pytest.raises(BundleError, match="pair holds a text model, which has no image to caption"):
         Captioner.load(bundle)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_training_summary_is_valid_json(folder, bad):
+    """NaN and Infinity are no JSON: other readers would refuse the file."""
+    bundle = load_bundle(folder)
+    before = (folder / "bundle.json").read_text()
+    with pytest.raises(BundleError, match="training: .*not JSON compliant"):
+        save_bundle(replace(bundle, training={"loss": bad}))
+    assert (folder / "bundle.json").read_text() == before
+
+
+@pytest.mark.parametrize("base", ["gpt2", "openai-community/gpt2"])
+def test_a_hub_id_may_have_no_owner(folder, base):
+    reference = BaseRef.of(base, folder)
+    assert reference == BaseRef(id=base)
+    with pytest.raises(BundleError, match="neither a folder nor a Hub id"):
+        BaseRef.of(f"./{base}/x", folder)

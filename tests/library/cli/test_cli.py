@@ -1,6 +1,8 @@
 """The command line: a table, one JSON object, and messages instead of tracebacks."""
 
+import csv
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,7 +25,8 @@ def run(tiny_bundle, picture, capsys):
     def caption(*arguments, file=picture, model=tiny_bundle):
         capsys.readouterr()
         try:
-            status = main(["caption", str(file), "--model", str(model), *arguments])
+            files = file if isinstance(file, list) else [file]
+            status = main(["caption", *map(str, files), "--model", str(model), *arguments])
         except SystemExit as leaving:
             status = leaving.code
         return status, *capsys.readouterr()
@@ -196,3 +199,78 @@ def test_a_sound_with_no_model_named(clip, capsys, monkeypatch, tiny_audio_bundl
     monkeypatch.setattr("lora_mcl.cli.caption.EMBEDDED_AUDIO_BUNDLE", tiny_audio_bundle)
     assert main(["caption", str(clip)]) == 0
     assert capsys.readouterr().out.startswith("clip.wav captioned by audio-bundle in ")
+
+
+@pytest.fixture
+def photos(picture, tmp_path):
+    """A folder with two pictures, one of them deeper, a broken one, and what is no picture."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    shutil.copy(picture, folder / "b.png")
+    shutil.copy(picture, folder / "more" / "a.png")
+    (folder / "broken.png").write_bytes(picture.read_bytes()[:60])
+    (folder / "notes.txt").write_text("Not a picture.")
+    (folder / ".hidden.png").write_bytes(picture.read_bytes())
+    return folder
+
+
+def test_a_folder_as_json_lines(run, photos, tmp_path):
+    out = tmp_path / "captions.jsonl"
+    status, output, errors = run("--out", str(out), file=photos)
+    assert status == 1 and output == ""
+    first, second = map(json.loads, out.read_text().splitlines())
+    assert (first["file"], second["file"]) == (str(photos / "b.png"), str(photos / "more" / "a.png"))
+    assert [column["id"] for column in first["columns"]] == IDS
+    assert first["columns"][0]["captions"] == second["columns"][0]["captions"]  # the same picture
+    assert "[1/3]" in errors and "[3/3]" in errors
+    assert "broken.png is damaged" in errors and "1 of 3 files were left out" in errors
+    assert "1 files in" in errors and "neither images nor sounds" in errors
+
+
+def test_many_files_as_csv(run, picture, tmp_path):
+    out = tmp_path / "captions.csv"
+    status, _, _ = run("--out", str(out), file=[picture, picture])
+    assert status == 0
+    rows = list(csv.DictReader(out.open(newline="")))
+    assert len(rows) == 2 * (3 + 4 + 4)
+    assert [row["column"] for row in rows[:4]] == [*IDS[:3], "beam"]
+    assert [row["rank"] for row in rows[3:7]] == ["1", "2", "3", "4"]
+    assert rows[0]["score"] == "" and float(rows[3]["score"]) > float(rows[4]["score"])
+    assert rows[0]["caption"] == rows[11]["caption"]
+
+
+def test_text_files_are_captions_to_train_on(run, photos, tmp_path):
+    (photos / "broken.png").unlink()
+    status, _, _ = run("--out", str(tmp_path / "texts"), file=photos)
+    assert status == 0
+    assert sorted(path.name for path in (tmp_path / "texts").iterdir()) == ["a.txt", "b.txt"]
+    assert len((tmp_path / "texts" / "a.txt").read_text().splitlines()) == 3
+    # Again, and with one name twice: nothing is left of before, and nothing is written over.
+    shutil.copy(photos / "b.png", photos / "more" / "b.png")
+    assert run("--out", str(tmp_path / "texts"), file=photos)[0] == 0
+    assert sorted(path.name for path in (tmp_path / "texts").iterdir()) == ["a.txt", "b-2.txt", "b.txt"]
+
+
+def test_many_files_on_the_screen(run, picture):
+    status, output, _ = run("--json", file=[picture, picture])
+    assert status == 0 and len(output.splitlines()) == 2
+    status, output, _ = run(file=[picture, picture])
+    assert status == 0 and output.count("captioned by bundle in") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file", "message"),
+    [
+        ((), "https://host/photo.jpg", "is an address, and files are not fetched from the network: download it first"),
+        (("--out", "captions.xml"), "picture.png", "give a file that ends in .jsonl or .csv, or a folder"),
+        (("--out", "/proc/no/captions.csv"), "picture.png", "cannot be written: No such file"),
+        (("--revision", "v1"), "picture.png", "is a folder; only a Hub id has a revision"),
+        ((), "empty", "There are no images and no sounds in empty"),
+    ],
+)
+def test_mistakes_with_files(run, picture, tmp_path, monkeypatch, arguments, file, message):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(picture, "picture.png")
+    (tmp_path / "empty").mkdir()
+    status, output, errors = run(*arguments, file=file)
+    assert status == 2 and message in errors and output == ""
