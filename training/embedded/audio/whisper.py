@@ -26,7 +26,7 @@ POSITIONS = 500
 POSITIONS_PER_SECOND = 50
 """Of the encoder."""
 LAYERS = 2
-"""Of Whisper's four. Later ones turn to speech; after the second, the probe tells most of unknown recordings."""
+"""Of Whisper's four. Later ones turn to speech; after the second, the probe recognises most unknown recordings."""
 _DTYPES = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}
 
 

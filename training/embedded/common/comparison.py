@@ -44,10 +44,10 @@ def adapter_folder(folder: Path, run: str, hypothesis: int | str) -> Path:
 
 
 def run_summary(folder: Path, run: str) -> dict[str, Any]:
-    """What the cards tell of a run's training."""
+    """A run's settings and duration, for the cards."""
     summary = json.loads((folder / run / SUMMARY_FILE).read_text(encoding="utf-8"))
-    told = ("hypotheses", "rank", "steps", "learning_rate", "seed", "seconds")
-    return {"run": run, "batch_size": summary["examples_per_step"]} | {name: summary[name] for name in told}
+    kept = ("hypotheses", "rank", "steps", "learning_rate", "seed", "seconds")
+    return {"run": run, "batch_size": summary["examples_per_step"]} | {name: summary[name] for name in kept}
 
 
 def likelihood_report(nll: Tensor) -> dict[str, Any]:

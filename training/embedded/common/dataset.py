@@ -134,7 +134,7 @@ class SceneDataset(Dataset):
         """Index ``position`` in an endless row of shuffles of ``size`` inputs: each comes once before any comes twice.
 
         Args:
-            key: tells rows with different orders apart.
+            key: names the row; each has shuffles of its own.
         """
         lap, place = divmod(position, size)
         if (key, lap) not in self._orders:

@@ -1,4 +1,4 @@
-"""A small classifier that tells what frozen features hold at best."""
+"""A small classifier: how well frozen features separate classes at best."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def fit(
 
 @torch.no_grad()
 def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
-    """Share of the inputs [N, D] whose labels [N] it gives."""
+    """Share of the inputs [N, D] that are classified as their labels [N]."""
     return round(float((model(inputs).argmax(1) == labels).float().mean()), 4)

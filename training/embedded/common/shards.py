@@ -62,5 +62,5 @@ def read_shard(domain: Domain, folder: Path) -> list[Item]:
 
 
 def annotation_digest(domain: Domain) -> str:
-    """Tells one version of the annotation tables from another."""
+    """Hash of the annotation tables: it differs between versions."""
     return hashlib.sha256(b"".join(file.read_bytes() for file in domain.annotation_files)).hexdigest()

@@ -1,6 +1,6 @@
 """Annotation precision: whether a caption names a recording's sound, only its family, or only its timbre.
 
-The precision is that of a listener who has only heard other recordings of the sound; ``precision.csv`` is measured by
+The precision is that of a listener who only knows other recordings of the sound; ``precision.csv`` is measured by
 ``clip_difficulty.py``. So the model learns to name what can be recognised, and to describe the rest more vaguely.
 """
 

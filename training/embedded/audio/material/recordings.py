@@ -43,13 +43,13 @@ class Recording:
 
     Attributes:
         id: its name here, ``<sound>_<number>``.
-        sound: the lexicon's id of what is heard.
+        sound: the lexicon's id of the sound.
         package: the package it is from, or what rendered it.
         path: its path in the package, ``archive#member`` inside an archive; empty for a rendered sound.
         licence: in SPDX terms.
         author: whom to credit.
         commit: whether the repository carries it.
-        split: whether training hears it or only the test does.
+        split: whether it is for training or for the test.
         tempo: of a rendered tune.
     """
 

@@ -1,6 +1,6 @@
 """Mix a scene: events in their order over a background, with the room, the band and the levels of a recording.
 
-A rendered clip comes with *when* each event is heard, which the projector's alignment learns from.
+A rendered clip comes with the time spans of each event, which the projector's alignment learns from.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LEVELS = {"soft": -11.0, "normal": 0.0, "loud": 6.0}
 BACKGROUND_BELOW = (9.0, 18.0)
 """A background lies so many dB below a normal event."""
 OVERLAP = 0.55
-"""In scenes whose events are heard together, the least share of the shorter one that overlaps the other."""
+"""In scenes whose events overlap, the least share of the shorter one that overlaps the other."""
 
 Chooser = Callable[[str, random.Random], np.ndarray]
 Span = tuple[float, float]

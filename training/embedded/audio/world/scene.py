@@ -24,7 +24,7 @@ class Event:
         times: occurrences of a short sound; 1 for a long one.
         loudness: how loud it is.
         tempo: a tune's; None elsewhere or where it is neither slow nor fast.
-        told: how precisely annotators can tell it (``annotation/precision.py``).
+        precision: how precisely annotators describe it (``annotation/precision.py``).
         character: how it sounds; None in a scene that nobody has rendered.
     """
 

@@ -87,7 +87,7 @@ class ParsedCaption:
     """What a caption states.
 
     ``things`` are (concept id, count) in order of mention; a count is None where the caption gives none
-    ("some apples"). ``place`` is a place id or None. ``relates`` tells whether it says where things stand.
+    ("some apples"). ``place`` is a place id or None. ``relates``: whether it states where things stand.
     """
 
     language: Language | None

@@ -125,11 +125,6 @@ def sprite_concepts(lexicon: dict[str, Concept]) -> tuple[Concept, ...]:
     return tuple(concept for concept in lexicon.values() if concept.role == "sprite")
 
 
-def tag_concepts(lexicon: dict[str, Concept]) -> tuple[Concept, ...]:
-    """The concepts that only the ImageNet head can show the model."""
-    return tuple(concept for concept in lexicon.values() if concept.role == "tag")
-
-
 def _concept(row: dict[str, str], where: str) -> Concept:
     try:
         typed = {
