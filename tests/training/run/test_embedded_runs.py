@@ -13,7 +13,7 @@ from training.data import DataError, DataOptions
 from training.embedded.common.comparison import HYPOTHESES, RUNS
 from training.embedded.data_source import SceneSource
 from training.experiments.ablations.image import configured
-from training.experiments.ablations.variants import ALL, CLEAN, Arm
+from training.experiments.ablations.variants import ALL, CLEAN, Variant
 from training.run.config import load_config
 from training.run.options import TrainConfig
 from training.train import main as train
@@ -72,10 +72,10 @@ def test_scenes_have_no_epochs_and_one_share_per_annotator(tmp_path):
         SceneSource(media).samples(options, 4, 2, 0)
 
 
-def test_an_experiment_changes_what_its_arm_says(tmp_path):
+def test_an_experiment_changes_what_its_variant_names(tmp_path):
     gate = config_of("image", "caption-gate")
-    arm = Arm("x", gate.objective, 4, step=CLEAN, dropout=0.1, balance="estimated", shares=(0.6, 0.3, 0.1))
-    config = configured(arm, tmp_path, 7, 20)
+    variant = Variant("x", gate.objective, 4, step=CLEAN, dropout=0.1, balance="estimated", shares=(0.6, 0.3, 0.1))
+    config = configured(variant, tmp_path, 7, 20)
     assert (config.adapters.hypotheses, config.adapters.dropout, config.step) == (4, 0.1, CLEAN)
     assert (config.gate.balance, config.gate.start, config.data.mode_shares) == ("estimated", "random", (0.6, 0.3, 0.1))
     assert (config.training.steps, config.training.seed, config.output) == (20, 7, tmp_path)
