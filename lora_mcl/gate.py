@@ -112,12 +112,12 @@ class CaptionGate(nn.Module):
         In training mode the features are counted for `distinctive_tokens`, those of every process with `gather`
         (see `loss`).
         """
-        bags = self.counts(labels)
+        bags = self.counts(labels)  # [B, F]
         if self.training:
-            seen = bags.sum(dim=0)
+            seen = bags.sum(dim=0)  # [F]
             self.occurrences += seen if gather is None else gather(seen).sum(dim=0)
         features = bags / bags.norm(dim=1, keepdim=True).clamp_min(1.0)  # a non-empty bag has norm >= 1
-        return (features @ self.weight.T + self.bias).log_softmax(dim=1).T
+        return (features @ self.weight.T + self.bias).log_softmax(dim=1).T  # [B, F] @ [F, K] -> [B, K] -> [K, B]
 
     def loss(
         self, log_gate: Tensor, q: Tensor, valid: Tensor | None = None, gather: Callable[[Tensor], Tensor] | None = None
@@ -140,7 +140,7 @@ class CaptionGate(nn.Module):
         with torch.no_grad():  # of every process: log sum of g [K], sum of q [K], examples [1]
             here = log_sums if count else torch.full_like(log_sums, -math.inf)
             sums = torch.cat([here, q.sum(dim=1).to(here.dtype), here.new_tensor([count])])
-            everywhere = sums[None] if gather is None else gather(sums)
+            everywhere = sums[None] if gather is None else gather(sums)  # [P, 2 K + 1]
             of_gate, of_q, counts = everywhere.split([len(here), len(here), 1], dim=1)
             log_share, total = of_gate.logsumexp(dim=0) - counts.sum().log(), float(counts.sum())
             if total and self.training and self.balance == "estimated":

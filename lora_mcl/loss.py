@@ -33,11 +33,12 @@ def mean_token_nll(logits: Tensor, labels: Tensor, ignore_index: int = -100) -> 
         logits: [R, T, V].
         labels: [R, T], `ignore_index` where a token is no target (prompt, media, padding).
     """
-    targets = labels[:, 1:]
+    targets = labels[:, 1:]  # [R, T - 1]: logits at position t predict the label at t + 1
+    # [R, T - 1, V] as one list of predictions, in float32: bfloat16 log-probabilities have two digits.
     losses = F.cross_entropy(
         logits[:, :-1].float().flatten(0, 1), targets.flatten(), ignore_index=ignore_index, reduction="none"
     ).view(targets.shape)
-    tokens = (targets != ignore_index).sum(dim=1)
+    tokens = (targets != ignore_index).sum(dim=1)  # [R]; losses [R, T - 1] are 0 where there is no target
     return RowNll(losses.sum(dim=1) / tokens.clamp_min(1), tokens)
 
 

@@ -85,7 +85,8 @@ def audio_controls() -> AudioControls:
 def audio_view_html(view: AudioView) -> str:
     """The log-mel picture with its axes in words, and the notice if the sound was cut."""
     window = view.window
-    notice = notice_html(window.notice) if window.cut else ""
+    sentences = [window.notice, *window.notices]
+    notice = "".join(notice_html(sentence) for sentence in sentences if sentence)
     alt = (
         f"Log-mel spectrogram from second {window.start:.1f} to {window.end:.1f}: time runs to the right, pitch "
         "upwards, and what is louder is stronger"

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 from uuid import uuid4
 
@@ -151,7 +152,8 @@ class Sessions:
     def _view(self, specs: tuple[ColumnSpec, ...], comparison: Comparison) -> View:
         columns = comparison_columns(specs, comparison, self.modality.waiting)
         if comparison.done:
-            part = f" {comparison.window.notice}" if comparison.window else ""
+            sentences = [comparison.window.notice if comparison.window else "", *comparison.notices]
+            part = "".join(f" {escape(notice)}" for notice in sentences if notice)
             status = f"Done in {comparison.seconds:.1f} s.{part}".strip()
             return View(columns, diversity_html(comparison), status)
         if comparison.stopped:

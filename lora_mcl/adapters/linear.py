@@ -202,8 +202,9 @@ class GroupedLoraLinear(nn.Module):
     @torch.no_grad()
     def merge(self, n: int) -> None:
         """Add adapter n to the base weight, which must be of a float type: W + scaling[n] * B[n] A[n]."""
-        weight = self.base.weight
-        a, b = self.weights(n)
+        weight = self.base.weight  # [out, in]; Conv1D stores [in, out]
+        a, b = self.weights(n)  # [rank, in], [out, rank]
+        # bfloat16 keeps 8 bits: the sum is computed in float32 and rounded once.
         exact = torch.promote_types(weight.dtype, torch.float32)
         delta = float(self.scaling[n]) * (b.to(exact) @ a.to(exact))
         weight.copy_(weight.to(exact) + (delta.T if isinstance(self.base, Conv1D) else delta))
@@ -214,7 +215,7 @@ class GroupedLoraLinear(nn.Module):
             return x
         if len(set(self.dropouts)) == 1:
             return F.dropout(x, self.dropouts[0], training=True)
-        keep = self.keep[index].view(-1, 1, 1)
+        keep = self.keep[index].view(-1, 1, 1)  # [R, 1, 1]: rows of one batch may differ
         return x * (torch.bernoulli(keep.expand(x.shape)) / keep).to(x.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -224,20 +225,24 @@ class GroupedLoraLinear(nn.Module):
             RuntimeError: no rows are routed.
             ValueError: the number of routed rows is not R.
         """
-        y = self.base(x)
+        y = self.base(x)  # [R, ..., out]
         index, active = self.routing.for_batch(x.device, x.shape[0])
+        # Row i has its own pair of matrices, so the two products are batched over rows, each with T positions.
         inputs = self._drop(x.reshape(x.shape[0], -1, x.shape[-1]), index)  # [R, T, in]
         gathered = self.routing.gathered
         if gathered is None:
-            a = self.lora_A.to(x.dtype).index_select(0, index)  # [R, rank, in]
-            b = self.lora_B.to(y.dtype).index_select(0, index).mT  # [R, rank, out]
+            # Cast before gathering: N adapters are fewer than R rows.
+            a = self.lora_A.to(x.dtype).index_select(0, index)  # [N, rank, in] -> [R, rank, in]
+            b = self.lora_B.to(y.dtype).index_select(0, index).mT  # [N, out, rank] -> [R, rank, out]
             scale = (self.scaling.index_select(0, index) * active).to(x.dtype).view(-1, 1, 1)  # 0 for BASE_ROW
+            # [R, T, in] @ [R, in, rank]: scaled while it is narrow, in rank and not in out columns.
             low = (torch.bmm(inputs, a.mT) * scale).to(y.dtype)  # [R, T, rank]
         else:
             if self not in gathered:
                 gathered[self] = self.gather(index, active, x.dtype, y.dtype)
             a, b = gathered[self]
-            low = torch.bmm(inputs, a.mT).to(y.dtype)
+            low = torch.bmm(inputs, a.mT).to(y.dtype)  # [R, T, rank]; the scaling is in b
+        # y + low @ b in one kernel: [R, T, out] + [R, T, rank] @ [R, rank, out].
         return torch.baddbmm(y.reshape(*inputs.shape[:2], -1), low, b).view(y.shape)
 
     @torch.no_grad()

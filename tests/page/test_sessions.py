@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import pytest
+from PIL import Image
 
 from lora_mcl.types import CompareOptions
 from tests.support.fake_captioner import FakeCaptioner
@@ -116,3 +117,10 @@ def test_a_failure_frees_the_session(sessions, picture):
     assert sessions.stop("a") is None, "nothing is running"
     sessions.captioner.failure = None
     assert list(sessions.comparisons(picture, CompareOptions(), "a"))[-1].done
+
+
+def test_the_status_says_what_was_guessed_about_a_picture(sessions, tmp_path):
+    Image.new("RGB", (20, 20)).save(tmp_path / "<i>night.png")
+    *_, last = sessions.views(tmp_path / "<i>night.png", CompareOptions(), "a")
+    assert last.status.startswith("Done in ")
+    assert last.status.endswith("&lt;i&gt;night.png looks black: its largest value is below 8 of 255.")

@@ -10,7 +10,7 @@ import numpy as np
 from transformers import WhisperFeatureExtractor
 
 from lora_mcl.audio import load_window
-from lora_mcl.images import input_name, load_image
+from lora_mcl.images import input_name, read_image
 from lora_mcl.types import (
     AudioView,
     Caption,
@@ -88,27 +88,28 @@ class FakeCaptioner:
         should_stop: Callable[[], bool] = never_stop,
     ) -> Iterator[Comparison]:
         options = options or self.defaults
-        window = self.read(media, start)
+        window, notices = self.read(media, start)
         sentences = [(sentence,) for _, _, sentence in self.hypotheses]
         sentences += [BEAM[: options.num_beams], DIVERSE[: options.num_beams]]
         sentences += [SAMPLES[: options.num_samples]] if options.num_samples else []
-        return self._compare(input_name(media), window, options, sentences, should_stop)
+        return self._compare(input_name(media), window, notices, options, sentences, should_stop)
 
-    def read(self, media: Media, start: float | None) -> Window | None:
-        """Refuse what is no picture."""
-        load_image(media)
+    def read(self, media: Media, start: float | None) -> tuple[Window | None, tuple[str, ...]]:
+        """Refuse what is no picture; otherwise the notices of its reading."""
+        return None, read_image(media)[1]
 
     def _compare(
         self,
         media: str,
         window: Window | None,
+        notices: tuple[str, ...],
         options: CompareOptions,
         sentences: list[tuple[str, ...]],
         should_stop: Callable[[], bool],
     ) -> Iterator[Comparison]:
         started = time.perf_counter()
         columns = tuple(ColumnResult(c.id, c.method, c.label, 0.0) for c in self.columns(options))
-        comparison = Comparison(media, self.name, 0.0, columns, window)
+        comparison = Comparison(media, self.name, 0.0, columns, window, notices)
         longest = max(len(text.split()) for texts in sentences for text in texts)
         try:
             yield comparison
@@ -145,9 +146,9 @@ class FakeAudioCaptioner(FakeCaptioner):
 
     heard: np.ndarray | None = None
 
-    def read(self, media: Media, start: float | None) -> Window:
+    def read(self, media: Media, start: float | None) -> tuple[Window | None, tuple[str, ...]]:
         self.heard, window = load_window(media, start, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
-        return window
+        return window, window.notices
 
     def audio_view(self, media: Media, start: float | None = None) -> AudioView:
         samples, window = load_window(media, start, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
