@@ -5,19 +5,21 @@
 The same by environment, for hosted Spaces: LORA_MCL_IMAGE_MODEL, LORA_MCL_AUDIO_MODEL, LORA_MCL_HOST (or
 GRADIO_SERVER_NAME), LORA_MCL_PORT (or PORT, or GRADIO_SERVER_PORT), and LORA_MCL_ with any other option's name, such
 as LORA_MCL_DTYPE=float16 or LORA_MCL_LOAD_IN_4BIT=1. Arguments win. With the embedded models nothing is fetched.
+A proxy, passwords, MCP: docs/serving.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
-import gradio as gr
 import torch
 
 from lora_mcl.audio import warm_up
@@ -25,15 +27,13 @@ from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_
 from lora_mcl.captioner import Captioner
 from lora_mcl.decoding.options import Acceleration
 from lora_mcl.errors import BundleError, LoraMclError, OptionsError
-from ui.events import QUEUE_SIZE
 from ui.examples import load_examples
 from ui.markov_runs import load_demos
 from ui.modality import AUDIO, IMAGE, ModalityText
 from ui.model_info import ModelInfo, bundle_info, embedded_info
 from ui.page import build_page
+from ui.server import ServerOptions, launch, private_uploads, read_users
 from ui.tab import Tab
-from ui.theme import STYLE, page_theme
-from ui.uploads import MAX_FILE_SIZE
 from ui.zero_gpu import Lease, ZeroGpuCaptioner
 
 ROOT = Path(__file__).resolve().parent
@@ -44,22 +44,30 @@ NO_MODEL = "none"
 USER_ERROR = 2
 
 # Options of which the command line's form is all there is; in the environment they are LORA_MCL_<NAME>.
-_BY_NAME = ("dtype", "device-map", "load-in-4bit", "acceleration", "lease-start", "lease-per-token")
+_BY_NAME = (
+    *("root-path", "auth-file", "mcp", "fetch-urls"),
+    *("dtype", "device-map", "load-in-4bit", "acceleration", "lease-start", "lease-per-token"),
+)
+_ON_OR_OFF = ("load-in-4bit", "mcp", "fetch-urls")
+# Variables of Gradio with the same meaning, by option.
+_GRADIO_NAMES = {"root-path": "GRADIO_ROOT_PATH", "mcp": "GRADIO_MCP_SERVER"}
+# Other variables of that prefix: the first two options, where to listen, and where the tests put screenshots.
+_OWN_NAMES = tuple(f"LORA_MCL_{name}" for name in ("IMAGE_MODEL", "AUDIO_MODEL", "HOST", "PORT", "SCREENSHOTS"))
 _SWITCHES = {"1": "--", "true": "--", "0": "--no-", "false": "--no-"}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to serve (a bundle folder or Hub id for each modality, or None) and where; port None takes a free one.
+    """What to serve (a bundle folder or Hub id for each modality, or None) and where.
 
     ``dtype``, ``device_map``, ``load_in_4bit``, ``acceleration`` are for bundles that do not come with the repository;
-    ``lease`` is for ZeroGPU.
+    ``lease`` is for ZeroGPU. ``fetch_urls``: whether API clients may give addresses of pictures and sounds.
     """
 
     image_model: str | None
     audio_model: str | None
-    host: str
-    port: int | None
+    server: ServerOptions
+    fetch_urls: bool = False
     dtype: str | None = None
     device_map: str | None = None
     load_in_4bit: bool = False
@@ -98,15 +106,16 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
         default=first("LORA_MCL_PORT", "PORT", "GRADIO_SERVER_PORT"),
         help="port to listen on (default: the first free one from 7860)",
     )
+    on_or_off = {"action": argparse.BooleanOptionalAction, "default": False}
+    shared = parser.add_argument_group("shared servers", "behind a proxy, for known users, for other programs")
+    shared.add_argument("--root-path", default="", metavar="PATH", help="below which a proxy serves the page: /studio")
+    shared.add_argument("--auth-file", type=Path, metavar="FILE", help="a line name:password for each user")
+    shared.add_argument("--mcp", **on_or_off, help="offer the endpoints as MCP tools (needs gradio[mcp])")
+    shared.add_argument("--fetch-urls", **on_or_off, help="fetch what API clients give as an address")
     large = parser.add_argument_group("large models", "how bundles that do not come with the repository are held")
     large.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the base model's weights")
     large.add_argument("--device-map", metavar="MAP", help="auto spreads the model over several GPUs")
-    large.add_argument(
-        "--load-in-4bit",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="language model in 4 bits (needs bitsandbytes)",
-    )
+    large.add_argument("--load-in-4bit", **on_or_off, help="language model in 4 bits (needs bitsandbytes)")
     large.add_argument(
         "--acceleration",
         choices=get_args(Acceleration),
@@ -122,6 +131,10 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
     args = vars(parser.parse_args([*_environment_arguments(environment, parser), *arguments]))
     try:
         args["lease"] = Lease(args.pop("lease_start"), args.pop("lease_per_token"))
+        auth_file = args.pop("auth_file")
+        users = () if auth_file is None else read_users(auth_file)
+        where = {name: args.pop(name) for name in ("host", "port", "root_path", "mcp")}
+        args["server"] = ServerOptions(**where, users=users)
     except OptionsError as error:
         parser.error(str(error))
     for name in ("image_model", "audio_model"):
@@ -133,13 +146,18 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
 
 def _environment_arguments(environment: Mapping[str, str], parser: argparse.ArgumentParser) -> list[str]:
     """The options ``_BY_NAME`` that the environment sets, as arguments."""
+    known = {f"LORA_MCL_{option.upper().replace('-', '_')}": option for option in _BY_NAME}
+    for name in environment:
+        if name.startswith("LORA_MCL_") and name not in {*known, *_OWN_NAMES}:
+            nearest = get_close_matches(name, [*known, *_OWN_NAMES], n=1)
+            parser.error(f"there is no variable {name}" + (f": did you mean {nearest[0]}?" if nearest else ""))
     arguments = []
-    for option in _BY_NAME:
-        name = f"LORA_MCL_{option.upper().replace('-', '_')}"
+    for own, option in known.items():
+        name = own if environment.get(own) else _GRADIO_NAMES.get(option, own)
         value = environment.get(name)
         if not value:
             continue
-        if option != "load-in-4bit":
+        if option not in _ON_OR_OFF:
             arguments.append(f"--{option}={value}")
         elif value.lower() in _SWITCHES:
             arguments.append(f"{_SWITCHES[value.lower()]}{option}")
@@ -189,43 +207,32 @@ def model_info(captioner: Captioner) -> ModelInfo:
     return bundle_info(bundle.name)
 
 
-def launch(page: gr.Blocks, tabs: Sequence[Tab], host: str, port: int | None) -> str:
-    """Serve the page and return its address; everything that would call out to the network is off."""
-    page.queue(max_size=QUEUE_SIZE)
-    _, address, _ = page.launch(
-        server_name=host,
-        server_port=port,
-        share=False,
-        quiet=True,
-        prevent_thread_lock=True,
-        theme=page_theme(),
-        css_paths=STYLE,
-        max_file_size=MAX_FILE_SIZE,
-        allowed_paths=sorted({str(example.file.parent) for tab in tabs for example in tab.examples}),
-        footer_links=["api"],
-        # Visitors' pictures and recordings are nobody's history, and there is nothing to watch for strangers.
-        run_history=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-        pwa=False,
-    )
-    return address
-
-
 def main(arguments: Sequence[str] | None = None, gpu: Callable[..., Any] | None = None) -> int:
     """Load the model and serve until interrupted; 2 when the model or an address cannot be used."""
     settings = settings_from(arguments, os.environ)
     try:
+        with private_uploads():
+            return _serve(settings, gpu)
+    except OSError as error:
+        print(f"app.py: no folder for uploads can be used (GRADIO_TEMP_DIR): {error}", file=sys.stderr)
+        return USER_ERROR
+
+
+def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
+    try:
         tabs = load_tabs(settings, gpu)
-        page = build_page(tabs, load_demos(RESULTS / "markov"))
+        page = build_page(tabs, load_demos(RESULTS / "markov"), fetch_urls=settings.fetch_urls)
     except LoraMclError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return USER_ERROR
     try:
-        address = launch(page, tabs, settings.host, settings.port)
+        address = launch(page, tabs, settings.server)
     except OSError as error:
-        print(f"app.py: cannot serve on {settings.host}, port {settings.port}: {error}", file=sys.stderr)
+        where = settings.server
+        print(f"app.py: cannot serve on {where.host}, port {where.port}: {error}", file=sys.stderr)
         return USER_ERROR
+    # A stop by the system ends the program like one by the keyboard, so that uploads are deleted.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     print(f"LoRA-MCL Studio is at {address}", flush=True)
     if settings.audio_model is not None:
         warm_up()  # after the first byte: the resampler takes seconds to import

@@ -34,6 +34,7 @@ from ui.examples import load_examples
 from ui.modality import IMAGE
 from ui.model_info import ModelInfo
 from ui.page import build_page
+from ui.server import ServerOptions
 from ui.settings import SETTINGS
 from ui.tab import Tab
 from ui.zero_gpu import Lease
@@ -56,7 +57,7 @@ def serve(tmp_path_factory):
         tabs = [Tab(modality, captioner, (), INFO)]
         page = build_page(tabs, **options)
         pages.append(page)
-        return app.launch(page, tabs, "127.0.0.1", None)
+        return app.launch(page, tabs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
@@ -84,17 +85,23 @@ def client_of(address: str) -> Client:
 
 def test_settings_prefer_arguments_then_environment_then_defaults():
     audio = str(EMBEDDED_AUDIO_BUNDLE) if EMBEDDED_AUDIO_BUNDLE.is_dir() else None
-    assert app.settings_from([], {}) == app.Settings(str(EMBEDDED_BUNDLE), audio, "127.0.0.1", None)
+    assert app.settings_from([], {}) == app.Settings(str(EMBEDDED_BUNDLE), audio, ServerOptions())
     environment = {"LORA_MCL_IMAGE_MODEL": "me/bundle", "GRADIO_SERVER_NAME": "0.0.0.0", "PORT": "8000"}
     environment |= {"LORA_MCL_AUDIO_MODEL": "me/sounds"}
-    assert app.settings_from([], environment) == app.Settings("me/bundle", "me/sounds", "0.0.0.0", 8000)
+    assert app.settings_from([], environment) == app.Settings("me/bundle", "me/sounds", ServerOptions("0.0.0.0", 8000))
     environment |= {"LORA_MCL_HOST": "10.0.0.1", "LORA_MCL_PORT": "9000"}
-    assert app.settings_from([], environment) == app.Settings("me/bundle", "me/sounds", "10.0.0.1", 9000)
+    assert app.settings_from([], environment) == app.Settings("me/bundle", "me/sounds", ServerOptions("10.0.0.1", 9000))
     arguments = ["--image-model", "folder", "--audio-model", "none", "--host", "::1", "--port", "7000"]
-    assert app.settings_from(arguments, environment) == app.Settings("folder", None, "::1", 7000)
+    assert app.settings_from(arguments, environment) == app.Settings("folder", None, ServerOptions("::1", 7000))
     large = ["--dtype", "bfloat16", "--device-map", "auto", "--load-in-4bit", "--acceleration", "compile"]
     assert app.settings_from([*arguments, *large], {}) == app.Settings(
-        "folder", None, "::1", 7000, dtype="bfloat16", device_map="auto", load_in_4bit=True, acceleration="compile"
+        "folder",
+        None,
+        ServerOptions("::1", 7000),
+        dtype="bfloat16",
+        device_map="auto",
+        load_in_4bit=True,
+        acceleration="compile",
     )
 
 
@@ -102,6 +109,9 @@ def test_every_option_can_come_from_the_environment(capsys):
     environment = {
         "LORA_MCL_IMAGE_MODEL": "me/bundle",
         "LORA_MCL_AUDIO_MODEL": "none",
+        "GRADIO_ROOT_PATH": "/studio",
+        "GRADIO_MCP_SERVER": "False",
+        "LORA_MCL_FETCH_URLS": "1",
         "LORA_MCL_DTYPE": "float16",
         "LORA_MCL_DEVICE_MAP": "auto",
         "LORA_MCL_LOAD_IN_4BIT": "1",
@@ -109,7 +119,8 @@ def test_every_option_can_come_from_the_environment(capsys):
         "LORA_MCL_LEASE_START": "4.5",
         "LORA_MCL_LEASE_PER_TOKEN": "0.05",
     }
-    large = app.Settings("me/bundle", None, "127.0.0.1", None, "float16", "auto", True, "cuda-graph", Lease(4.5, 0.05))
+    server = ServerOptions(root_path="/studio")
+    large = app.Settings("me/bundle", None, server, True, "float16", "auto", True, "cuda-graph", Lease(4.5, 0.05))
     assert app.settings_from([], environment) == large
     arguments = ["--no-load-in-4bit", "--dtype", "bfloat16", "--lease-start", "3"]
     assert app.settings_from(arguments, environment) == replace(
@@ -121,6 +132,11 @@ def test_every_option_can_come_from_the_environment(capsys):
         "LORA_MCL_ACCELERATION": "fast",
         "LORA_MCL_LEASE_START": "0",
         "LORA_MCL_LEASE_PER_TOKEN": "soon",
+        "LORA_MCL_ROOT_PATH": "studio",
+        "LORA_MCL_MCP": "1",
+        "LORA_MCL_AUTH_FILE": "/no/such/file",
+        "LORA_MCL_AUDIO_MODLE": "none",
+        "LORA_MCL_PORT": "99999",
     }
     for name, value in bad.items():
         with pytest.raises(SystemExit) as leaving:
@@ -129,6 +145,7 @@ def test_every_option_can_come_from_the_environment(capsys):
         option = name.removeprefix("LORA_MCL_").lower().replace("_", "-")
         printed = capsys.readouterr().err.splitlines()[-1]
         assert option in printed or name in printed or option.replace("-", "'s ") in printed
+    assert app.settings_from([], {"GRADIO_ROOT_PATH": "/a", "LORA_MCL_ROOT_PATH": "/b"}).server.root_path == "/b"
 
 
 def test_something_must_be_served(capsys):

@@ -15,6 +15,7 @@ from tests.support.tiny_audio import tone
 from ui.modality import AUDIO, IMAGE
 from ui.model_info import ModelInfo, embedded_info
 from ui.page import build_page
+from ui.server import ServerOptions
 from ui.tab import Tab
 
 # Gradio's own statistics of its queue, computed with pandas after every event.
@@ -33,7 +34,7 @@ def serve(tmp_path_factory):
 
     def start(*tabs: Tab) -> Client:
         pages.append(build_page(tabs))
-        return Client(app.launch(pages[-1], tabs, "127.0.0.1", None), verbose=False)
+        return Client(app.launch(pages[-1], tabs), verbose=False)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
@@ -142,7 +143,7 @@ def test_a_sound_that_begins_late_is_captioned_from_its_first_sound(client, capt
 
 
 def settings(**models) -> app.Settings:
-    return app.Settings(**{"image_model": None, "audio_model": None, **models}, host="127.0.0.1", port=None)
+    return app.Settings(**{"image_model": None, "audio_model": None, **models}, server=ServerOptions())
 
 
 def test_a_desk_for_each_model(tiny_bundle, tiny_audio_bundle):
@@ -160,7 +161,7 @@ def test_a_bundle_of_the_other_medium_is_refused(tiny_bundle, tiny_audio_bundle,
 
 
 def test_how_large_models_are_held(tiny_audio_bundle):
-    placed = app.Settings(None, str(tiny_audio_bundle), "127.0.0.1", None, dtype="bfloat16", device_map="cpu")
+    placed = app.Settings(None, str(tiny_audio_bundle), ServerOptions(), dtype="bfloat16", device_map="cpu")
     (tab,) = app.load_tabs(placed)
     assert str(tab.captioner._model.model.dtype) == "torch.bfloat16"
 

@@ -95,7 +95,7 @@ def address(captioner, tmp_path_factory):
         Tab(AUDIO, captioner, load_examples(folder), about),
     ]
     page = build_page(tabs)
-    yield app.launch(page, tabs, "127.0.0.1", None)
+    yield app.launch(page, tabs)
     page.close(verbose=False)
 
 
@@ -321,7 +321,7 @@ def test_a_real_captioner_on_the_page(visit, tiny_captioner, tiny_audio_captione
     tabs.append(Tab(AUDIO, tiny_audio_captioner, (), app.model_info(tiny_audio_captioner)))
     page = build_page(tabs)
     try:
-        shown = visit(app.launch(page, tabs, "127.0.0.1", None))
+        shown = visit(app.launch(page, tabs))
         upload(shown, clip)
         shown.click("#audio-compare")
         expect_state(shown, "done")

@@ -86,7 +86,7 @@ def watched(demos):
 def address(demos, watched):
     tabs = [Tab(IMAGE, FakeCaptioner(), (), ModelInfo(can="", cannot=""))]
     page = build_page(tabs, (watched, demos[1]))
-    yield app.launch(page, tabs, "127.0.0.1", None)
+    yield app.launch(page, tabs)
     page.close(verbose=False)
 
 

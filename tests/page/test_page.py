@@ -74,7 +74,7 @@ def address(captioner, tmp_path_factory):
     examples = load_examples(folder)
     tabs = [Tab(IMAGE, captioner, examples, ModelInfo(can="It counts.", cannot="It does not sing."))]
     page = build_page(tabs)
-    yield app.launch(page, tabs, "127.0.0.1", None)
+    yield app.launch(page, tabs)
     page.close(verbose=False)
 
 
@@ -259,7 +259,7 @@ def test_a_full_queue_turns_visitors_away_and_the_next_try_works(visit, captione
     tabs = [Tab(IMAGE, captioner, (), ModelInfo("", ""))]
     busy = build_page(tabs)
     try:
-        address = app.launch(busy, tabs, "127.0.0.1", None)
+        address = app.launch(busy, tabs)
         busy._queue.max_size = 1
         pages = [visit(address), visit(address), visit(address, expected="503")]
         for page in pages:
@@ -387,7 +387,7 @@ def test_what_a_model_writes_is_text(visit, tmp_path, picture):
     hostile = FakeCaptioner(hypotheses=((f"<b>{attack}", attack, attack), HYPOTHESES[0]))
     page = build_page([Tab(IMAGE, hostile, (), ModelInfo(can="<i>x</i>", cannot=""))])
     try:
-        shown = visit(app.launch(page, [], "127.0.0.1", None))
+        shown = visit(app.launch(page, []))
         expect(shown.locator("h1")).to_have_text("One model, two ways of answering")
         upload(shown, picture)
         shown.click("#image-compare")
@@ -404,7 +404,7 @@ def test_a_real_captioner_on_the_page(visit, embedded_captioner, tmp_path):
     tabs = [Tab(IMAGE, embedded_captioner, examples, app.model_info(embedded_captioner))]
     page = build_page(tabs)
     try:
-        shown = visit(app.launch(page, tabs, "127.0.0.1", None))
+        shown = visit(app.launch(page, tabs))
         upload(shown, examples[0].file)
         shown.click("#image-compare")
         for spec in embedded_captioner.columns():

@@ -1,0 +1,129 @@
+"""The server of the page: its headers, below a proxy's path, with passwords, and what becomes of uploads."""
+
+import os
+from pathlib import Path
+
+import httpx
+import pytest
+from gradio_client import Client, handle_file
+from playwright.sync_api import expect
+
+from lora_mcl.errors import OptionsError
+from tests.support.browsing import browsing, expect_state, start_browser, visiting
+from tests.support.fake_captioner import HYPOTHESES, FakeCaptioner
+from tests.support.proxy import proxied
+from ui.modality import IMAGE
+from ui.model_info import ModelInfo
+from ui.page import build_page
+from ui.server import HEADERS, ServerOptions, launch, private_uploads, read_users
+from ui.tab import Tab
+
+# Gradio's own statistics of its queue, computed with pandas after every event.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
+]
+
+
+@pytest.fixture
+def serve(tmp_path, monkeypatch):
+    """Serve a fake captioner with options; returns the address."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    pages = []
+
+    def start(**options) -> str:
+        tabs = [Tab(IMAGE, FakeCaptioner(), (), ModelInfo("It counts.", "It does not sing."))]
+        pages.append(build_page(tabs))
+        return launch(pages[-1], tabs, ServerOptions(**options))
+
+    yield start
+    for page in pages:
+        page.close(verbose=False)
+
+
+def first_caption(client: Client, picture: Path) -> str:
+    final = client.predict(image=handle_file(str(picture)), api_name="/compare_image")
+    return final["columns"][0]["captions"][0]["text"]
+
+
+def test_every_answer_has_safe_headers(serve):
+    address = serve()
+    for path in ("", "config", "gradio_api/info", "no-such-page"):
+        headers = httpx.get(address + path).headers
+        assert {name: headers[name] for name in HEADERS} == HEADERS
+    assert "frame-ancestors 'self'" in HEADERS["content-security-policy"]
+
+
+def test_below_a_proxys_path(serve, picture):
+    with proxied(serve(root_path="/studio"), "/studio") as address:
+        assert httpx.get(address.removesuffix("studio/")).status_code == 404
+        assert first_caption(Client(address, verbose=False), picture) == HYPOTHESES[0][2]
+
+
+@pytest.mark.browser
+def test_a_visitor_below_a_proxys_path(serve, picture, chromium):
+    with (
+        proxied(serve(root_path="/studio"), "/studio") as address,
+        browsing() as playwright,
+        visiting(start_browser(playwright, chromium)) as visit,
+    ):
+        page = visit(address)
+        page.set_input_files("#image-media input[type=file]", str(picture))
+        expect(page.locator("#image-media .image-frame img")).to_be_visible()
+        page.click("#image-compare")
+        expect_state(page, "done")
+
+
+def test_only_known_users_get_in(serve, picture):
+    address = serve(users=(("ada", "lovelace"), ("grace", "hopper")))
+    assert httpx.get(address + "config").status_code == 401
+    with pytest.raises(Exception, match="login|auth|credentials|401"):
+        Client(address, auth=("ada", "hopper"), verbose=False)
+    assert first_caption(Client(address, auth=("grace", "hopper"), verbose=False), picture) == HYPOTHESES[0][2]
+
+
+def test_users_are_read_from_a_file(tmp_path):
+    file = tmp_path / "users"
+    file.write_text("# our users\nada:love:lace\n\n grace:hopper\n")
+    assert read_users(file) == (("ada", "love:lace"), ("grace", "hopper"))
+    for text, message in (("ada\n", "line 1: it must be name:password"), ("# none\n", "has no line"), (":x", "line 1")):
+        file.write_text(text)
+        with pytest.raises(OptionsError, match=message):
+            read_users(file)
+    with pytest.raises(OptionsError, match="cannot be read"):
+        read_users(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_ports_have_bounds(port):
+    with pytest.raises(OptionsError, match="port must be a number from 1 to 65535"):
+        ServerOptions(port=port)
+    assert ServerOptions(port=65535).port == 65535
+
+
+def test_what_the_options_refuse(monkeypatch):
+    with pytest.raises(OptionsError, match="root-path must begin with /"):
+        ServerOptions(root_path="studio")
+    monkeypatch.setattr("ui.server.find_spec", lambda name: None)
+    with pytest.raises(OptionsError, match=r"pip install 'gradio\[mcp\]'"):
+        ServerOptions(mcp=True)
+
+
+def test_uploads_are_private_and_gone_at_the_end():
+    environment = {}
+    with private_uploads(environment) as folder:
+        assert environment == {"GRADIO_TEMP_DIR": str(folder)}
+        assert folder.stat().st_mode & 0o077 == 0
+        (folder / "photo.png").write_bytes(b"x")
+    assert environment == {} and not folder.exists()
+
+
+def test_a_folder_for_uploads_that_is_named_is_used(tmp_path):
+    environment = {"GRADIO_TEMP_DIR": str(tmp_path / "mine")}
+    with private_uploads(environment) as folder:
+        (folder / "photo.png").write_bytes(b"x")
+    assert folder == tmp_path / "mine" and (folder / "photo.png").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError), private_uploads({"GRADIO_TEMP_DIR": str(tmp_path / "file")}):
+        pass
+    assert os.environ.get("GRADIO_TEMP_DIR") != str(tmp_path / "file")

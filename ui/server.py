@@ -1,0 +1,161 @@
+"""The HTTP server of the page: what it may serve, to whom, with which headers, and where uploads are kept."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import gradio as gr
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lora_mcl.errors import OptionsError
+from ui.events import QUEUE_SIZE
+from ui.tab import Tab
+from ui.theme import STYLE, page_theme
+from ui.uploads import MAX_FILE_SIZE
+
+_UPLOADS = "GRADIO_TEMP_DIR"
+
+# Gradio's page has inline scripts and compiles its templates. Nothing comes from, or goes to, another host; only
+# Hugging Face may show the page in a frame, as it does with Spaces.
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; base-uri 'self'; "
+        "form-action 'self'; frame-ancestors 'self' https://huggingface.co https://*.hf.space"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "permissions-policy": "geolocation=(), payment=(), usb=()",
+}
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Where the page is served, and to whom.
+
+    Attributes:
+        host: address to listen on.
+        port: None takes the first free one from 7860.
+        root_path: path below which a proxy serves the page, such as "/studio", or the whole address in front of it.
+        users: name and password of everybody who may use the page; empty for all.
+        mcp: whether the endpoints are also tools of an MCP server, at ``/gradio_api/mcp``.
+
+    Raises:
+        OptionsError: a value cannot be used, or ``mcp`` is not installed.
+    """
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    root_path: str = ""
+    users: tuple[tuple[str, str], ...] = ()
+    mcp: bool = False
+
+    def __post_init__(self) -> None:
+        if self.port is not None and not 1 <= self.port <= 65535:
+            raise OptionsError(f"port must be a number from 1 to 65535, not {self.port}.")
+        if self.root_path and not self.root_path.startswith(("/", "http://", "https://")):
+            raise OptionsError(f"root-path must begin with / or http(s)://, not {self.root_path!r}.")
+        if self.mcp and find_spec("mcp") is None:
+            raise OptionsError("mcp needs a package that is not installed: pip install 'gradio[mcp]'.")
+
+
+def read_users(file: Path) -> tuple[tuple[str, str], ...]:
+    """Names and passwords from a file with a line ``name:password`` for each; empty lines and # comments are skipped.
+
+    Raises:
+        OptionsError: the file cannot be read, a line is something else, or there is none.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionsError(f"auth-file {file} cannot be read: {error}") from None
+    users = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, colon, password = line.strip().partition(":")
+        if not (name and colon and password):
+            raise OptionsError(f"auth-file {file}, line {number}: it must be name:password.")
+        users.append((name, password))
+    if not users:
+        raise OptionsError(f"auth-file {file} has no line name:password.")
+    return tuple(users)
+
+
+class SafeHeaders:
+    """ASGI middleware that adds ``HEADERS`` to every response that does not set them itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+@contextmanager
+def private_uploads(environment: MutableMapping[str, str] = os.environ) -> Iterator[Path]:
+    """A folder for uploads that nobody else on the machine can read, deleted at the end; to be entered before the page
+    is built. One that ``GRADIO_TEMP_DIR`` names is used as it is.
+
+    Raises:
+        OSError: no folder can be made, or nothing can be written there.
+    """
+    named = environment.get(_UPLOADS)
+    if named:
+        Path(named).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=named):
+            pass
+        yield Path(named)
+        return
+    with tempfile.TemporaryDirectory(prefix="lora-mcl-uploads-", ignore_cleanup_errors=True) as folder:
+        environment[_UPLOADS] = folder
+        try:
+            yield Path(folder)
+        finally:
+            del environment[_UPLOADS]
+
+
+def launch(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions | None = None) -> str:
+    """Serve the page in the background and return its address; everything that calls out to the network is off.
+
+    Raises:
+        OSError: the host or port cannot be used.
+    """
+    options = options or ServerOptions()
+    page.queue(max_size=QUEUE_SIZE)
+    _, address, _ = page.launch(
+        server_name=options.host,
+        server_port=options.port,
+        root_path=options.root_path,
+        auth=list(options.users) or None,
+        mcp_server=options.mcp,
+        share=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        theme=page_theme(),
+        css_paths=STYLE,
+        max_file_size=MAX_FILE_SIZE,
+        allowed_paths=sorted({str(example.file.parent) for tab in tabs for example in tab.examples}),
+        footer_links=["api"],
+        # Visitors' pictures and recordings are nobody's history, and there is nothing to watch for strangers.
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        app_kwargs={"middleware": [Middleware(SafeHeaders)]},
+    )
+    return address
