@@ -62,7 +62,8 @@ def _single(captions: tuple[Caption, ...]) -> str:
 
 def _list(captions: tuple[Caption, ...]) -> str:
     items = "".join(
-        f'<li><p class="caption">{_text(caption)}</p><small>{_log_prob(caption)}</small></li>' for caption in captions
+        f'<li><p class="caption">{_text(caption)}</p><small>{_score(caption)}{_log_prob(caption)}</small></li>'
+        for caption in captions
     )
     return f"<ol>{items}</ol>"
 
@@ -90,5 +91,17 @@ def _figures(hypothesis: bool, result: ColumnResult | None, note: str) -> str:
 
 
 def _log_prob(caption: Caption) -> str:
-    total, mean = (f"{value:.1f}".replace("-", "−") for value in (caption.log_prob, caption.mean_log_prob))
-    return f'<span title="Per token: {mean}">log-prob. {total}</span>'
+    return (
+        f'<span title="{_number(caption.mean_log_prob, 2)} per token">log-prob. {_number(caption.log_prob, 1)}</span>'
+    )
+
+
+def _score(caption: Caption) -> str:
+    """What the captions of a search are ranked by, to stand before the log-probability; nothing without ranking."""
+    if caption.score is None:
+        return ""
+    return f'<span title="The captions are in this order">score {_number(caption.score, 2)}</span> · '
+
+
+def _number(value: float, decimals: int) -> str:
+    return f"{value:.{decimals}f}".replace("-", "−")

@@ -40,7 +40,10 @@ penalty for a word that an earlier group has just used.</dd>
 <dt>Sampling</dt><dd>Where the settings ask for it: captions drawn at random, a likely word more often than an unlikely
 one.</dd>
 <dt>log-prob.</dt><dd>How likely the model itself finds the caption, as a sum over its tokens: nearer to 0 is
-likelier. Long captions score lower, so compare captions of similar length.</dd>
+likelier. Long captions get lower sums, so compare captions of similar length. The hypotheses and the baselines are
+different models: their log-probabilities cannot be compared with each other.</dd>
+<dt>score</dt><dd>What a search ranks its captions by: the log-probability for each token, unless the model's settings
+favour long or short ones; diverse beam search ranks within its groups.</dd>
 <dt>{modality.own}</dt><dd>stay on the computer that runs this page and are deleted within about an hour.</dd>
 </dl></details>"""
 

@@ -33,19 +33,21 @@ _COPY_RATE = 48_000
 # The server decides what a file is, by its content. Gradio's components would refuse by the MIME type that the browser
 # derives from the file's extension, so files get a type that they accept.
 _RETYPE_JS = """
-const media = element.closest('[role=tabpanel]').querySelector('.media-input');
+// On the tab, because the media component may be drawn later, and is drawn anew for each file.
+const panel = element.closest('[role=tabpanel]');
+const inMedia = (target) => target.closest('.media-input');
+const isChooser = (target) => target.matches('input[type=file]') && inMedia(target);
 const retyped = (files) => {
   const transfer = new DataTransfer();
   for (const file of files) transfer.items.add(new File([file], file.name, {type: 'MODALITY/*'}));
   return transfer;
 };
-const isChooser = (target) => target.matches('input[type=file]');
-media.addEventListener('click', ({target}) => { if (isChooser(target)) target.removeAttribute('accept'); }, true);
-media.addEventListener('change', ({target}) => {
+panel.addEventListener('click', ({target}) => { if (isChooser(target)) target.removeAttribute('accept'); }, true);
+panel.addEventListener('change', ({target}) => {
   if (isChooser(target) && target.files.length) target.files = retyped(target.files).files;
 }, true);
-media.addEventListener('drop', (event) => {
-  if (!event.isTrusted || !event.dataTransfer.files.length) return;
+panel.addEventListener('drop', (event) => {
+  if (!event.isTrusted || !inMedia(event.target) || !event.dataTransfer.files.length) return;
   event.preventDefault();
   event.stopPropagation();
   const options = {bubbles: true, cancelable: true, dataTransfer: retyped(event.dataTransfer.files)};

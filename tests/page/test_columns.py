@@ -1,0 +1,43 @@
+"""The columns of a comparison as HTML: what a caption's figures are, and that text stays text."""
+
+import re
+from dataclasses import replace
+
+from lora_mcl.types import Caption, ColumnResult, ColumnSpec, CompareOptions, Comparison
+from ui.columns import comparison_columns
+
+SPECS = tuple(
+    ColumnSpec(id, method, id, "…")
+    for id, method in (("hypothesis-0", "hypothesis"), ("beam", "beam"), ("sampling", "sampling"))
+)
+CAPTIONS = (Caption("a long caption", -3.0, -0.5, 6, -0.5), Caption("short", -2.0, -1.0, 2, -1.0))
+
+
+def shown(captions=CAPTIONS) -> dict[str, str]:
+    results = [ColumnResult(spec.id, spec.method, spec.label, 0.1, captions, True) for spec in SPECS]
+    unranked = tuple(replace(caption, score=None) for caption in captions)
+    results[0], results[2] = replace(results[0], captions=unranked[:1]), replace(results[2], captions=unranked)
+    return comparison_columns(SPECS, Comparison("a.png", "fake", 0.1, tuple(results), done=True), "")
+
+
+def test_ranked_captions_show_what_they_are_ranked_by():
+    columns = shown()
+    assert re.findall(r"score (−[\d.]+)<", columns["beam"]) == ["−0.50", "−1.00"]
+    assert re.findall(r"log-prob\. (−[\d.]+)<", columns["beam"]) == ["−3.0", "−2.0"]
+    for id in ("hypothesis-0", "sampling"):
+        assert "score" not in columns[id] and "log-prob. −3.0" in columns[id]
+    assert 'title="−0.50 per token"' in columns["hypothesis-0"]
+
+
+def test_what_a_model_writes_is_text():
+    for column in shown((Caption('<b>&"', -1.0, -1.0, 1, -1.0),)).values():
+        assert "&lt;b&gt;&amp;&quot;" in column and "<b>" not in column
+
+
+def test_the_order_of_a_real_search_is_that_of_its_scores(tiny_captioner, picture):
+    options = CompareOptions(num_beams=4, num_beam_groups=1, max_new_tokens=8, length_penalty=0.5)
+    (*_, last) = tiny_captioner.compare(picture, options)
+    captions = last.column("beam").captions
+    scores = [caption.score for caption in captions]
+    assert len(scores) == 4 and scores == sorted(scores, reverse=True)
+    assert all(abs(c.score - c.log_prob / c.tokens**0.5) < 1e-4 for c in captions)
