@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 # Of a connection, not of a message.
-_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding"}
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding"}
 
 
 @contextmanager
@@ -36,12 +36,11 @@ def _proxy(address: str, path: str) -> Starlette:
     client = httpx.AsyncClient(base_url=address, timeout=None)
 
     async def forward(request: Request) -> StreamingResponse:
-        headers = [(name, value) for name, value in request.headers.raw if name != b"accept-encoding"]
         outgoing = client.build_request(
             request.method,
             request.path_params["rest"],
             params=request.query_params,
-            headers=[*headers, (b"x-forwarded-host", request.headers["host"].encode())],
+            headers=[*request.headers.raw, (b"x-forwarded-host", request.headers["host"].encode())],
             content=request.stream() if request.method == "POST" else None,
         )
         answer = await client.send(outgoing, stream=True)
