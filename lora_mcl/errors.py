@@ -1,4 +1,4 @@
-"""Errors meant for users: each message says what is wrong and what to do about it."""
+"""Errors meant for users: each message names the fault and what to do about it."""
 
 
 class LoraMclError(Exception):

@@ -1,4 +1,4 @@
-"""Where a caption gate starts: a mixture of bags of words, fitted to captions alone.
+"""Initialisation of a caption gate: a mixture of bags of words, fitted to captions alone.
 
 From random weights the gate and the adapters settle on whichever split of the captions the first steps favour, and may
 cut one annotator in two at a turn of phrase. EM on a mixture of K unigram models (Nigam et al. 2000) sees the same

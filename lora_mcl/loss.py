@@ -45,7 +45,7 @@ def mean_token_nll(logits: Tensor, labels: Tensor, ignore_index: int = -100) -> 
 def last_logits(model: nn.Module, n: int, **inputs: Any) -> Tensor:
     """The logits [R, n, V] of the last n positions, without computing the others where the model allows.
 
-    Captions are short beside their prompts (a picture is 576 or more positions, 30 seconds of sound 750) and
+    Captions are short compared with their prompts (a picture is 576 or more positions, 30 seconds of sound 750) and
     vocabularies large, so the output layer can cost more memory than the rest of the model.
 
     Args:

@@ -1,4 +1,4 @@
-"""How different several captions of the same image or sound are.
+"""Diversity of several captions of the same image or sound.
 
 Definitions of the LoRA-MCL paper's evaluation, on plain words instead of the Penn Treebank tokens of its Java
 tool chain (the two differ only on rare forms such as 'quoted' words); call the results "on words".

@@ -1,4 +1,4 @@
-"""What a model takes as input."""
+"""Modalities: the kinds of input that models take."""
 
 from typing import Literal, get_args
 

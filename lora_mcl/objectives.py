@@ -1,4 +1,4 @@
-"""How much each hypothesis learns from each example: the assignment weights of multiple choice learning.
+"""Assignment weights of multiple choice learning: how much each hypothesis learns from each example.
 
 Every rule maps the token-mean losses nll [K, B] (K hypotheses, B examples, nats per token) to detached
 weights q [K, B] >= 0 whose columns sum to 1; the adapters then minimise `weighted_loss`. This is the E step
@@ -134,7 +134,7 @@ def weighted_loss(nll: Tensor, q: Tensor, valid: Tensor | None = None) -> Tensor
 
 
 def winner_counts(q: Tensor, valid: Tensor | None = None) -> Tensor:
-    """How many examples each hypothesis wins [K]: those where its weight is the largest, first on ties.
+    """Number of examples that each hypothesis wins [K]: those where its weight is the largest, first on ties.
 
     Args:
         q: [K, B].

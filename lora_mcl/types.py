@@ -111,7 +111,7 @@ class CompareOptions:
     def with_changes(self, changes: Mapping[str, Any]) -> CompareOptions:
         """These options with some changed.
 
-        Beams that the groups do not divide, changed without the groups, get a group each.
+        Where the beams are changed without the groups, the groups are fitted to them (``fitting_groups``).
 
         Raises:
             OptionsError: an option is unknown, or the result is out of range.
@@ -121,13 +121,18 @@ class CompareOptions:
             raise OptionsError(f"{unknown[0]} is no option; there are {', '.join(sorted(known))}.")
         changes = dict(changes)
         beams = changes.get("num_beams")
-        if isinstance(beams, int) and "num_beam_groups" not in changes and beams % self.num_beam_groups:
-            changes["num_beam_groups"] = beams
+        if isinstance(beams, int) and "num_beam_groups" not in changes:
+            changes["num_beam_groups"] = fitting_groups(beams, self.num_beam_groups)
         return replace(self, **changes)
 
     def sampling(self, num_samples: int) -> Sampling:
         """The strategy of the sampling column, for so many captions."""
         return Sampling(num_samples, self.temperature, self.top_k, self.top_p, self.typical_p, self.seed)
+
+
+def fitting_groups(num_beams: int, num_beam_groups: int) -> int:
+    """The largest number of equal groups that the beams can be split into, at most ``num_beam_groups``."""
+    return max(groups for groups in range(1, max(1, num_beam_groups) + 1) if num_beams % groups == 0)
 
 
 RANGES = {
@@ -323,11 +328,11 @@ class Comparison:
 
 
 class CaptionSource(Protocol):
-    """What the page needs of a captioner: ``lora_mcl.Captioner``, a fake in tests, a remote one later."""
+    """Interface of a captioner that the page needs: ``lora_mcl.Captioner``, or a fake in tests."""
 
     @property
     def name(self) -> str:
-        """Name of the bundle it answers from."""
+        """Name of the bundle."""
 
     @property
     def defaults(self) -> CompareOptions:
@@ -348,7 +353,7 @@ class CaptionSource(Protocol):
 
 
 class AudioCaptionSource(CaptionSource, Protocol):
-    """What the page also needs of a captioner of sounds."""
+    """Interface of a captioner of sounds."""
 
     def audio_view(self, media: Media, start: float | None = None) -> AudioView:
         """The model's part of a sound, from second ``start``; raises ``MediaError`` or ``OptionsError``."""

@@ -10,10 +10,11 @@ from typing import Any
 import gradio as gr
 
 from lora_mcl.errors import LoraMclError
+from lora_mcl.types import fitting_groups
 from ui.audio_view import AudioControls, audio_view_html, notice_html
 from ui.examples import Example
 from ui.sessions import Sessions, View
-from ui.settings import fitting_groups, options_from
+from ui.settings import options_from
 from ui.uploads import browser_copy, uploaded_file
 
 # Requests that may wait for their turn before visitors are asked to come back later.

@@ -8,7 +8,7 @@ from reprlib import repr
 from typing import Any
 
 from lora_mcl.errors import OptionsError
-from lora_mcl.types import CompareOptions
+from lora_mcl.types import CompareOptions, fitting_groups
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,3 @@ def _checked(setting: Setting, value: Any, defaults: CompareOptions) -> int | fl
             f"{setting.label} ({setting.name}) must be a {kind} from {low} to {high}, not {repr(value)}."
         )
     return int(value) if whole else value
-
-
-def fitting_groups(num_beams: int, num_beam_groups: int) -> int:
-    """The largest number of equal groups that the beams can be split into, at most ``num_beam_groups``."""
-    return max(groups for groups in range(1, max(1, num_beam_groups) + 1) if num_beams % groups == 0)

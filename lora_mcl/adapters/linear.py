@@ -143,7 +143,7 @@ class FixedRouting(RoutingSnapshot):
 
 @dataclass(frozen=True)
 class LayerAdapter:
-    """What one adapter does in one Linear: rank 0 if it does not target this layer."""
+    """Rank, scaling and dropout of one adapter in one linear layer; rank 0 if it does not target the layer."""
 
     rank: int
     scaling: float

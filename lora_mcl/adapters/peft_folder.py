@@ -109,7 +109,7 @@ def write_folder(
 ) -> None:
     """Write one adapter so that `peft.PeftModel.from_pretrained(base, folder)` loads it.
 
-    `fan_in_fan_out` tells PEFT that base weights are stored [in, out], as in GPT-2's Conv1D. Both files depend on
+    `fan_in_fan_out` marks base weights that are stored [in, out], as in GPT-2's Conv1D. Both files depend on
     nothing but their content (sorted keys), so saving twice gives the same bytes.
     """
     folder = Path(folder)

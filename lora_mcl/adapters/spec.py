@@ -1,4 +1,4 @@
-"""What an adapter is: the supported fields of a `peft.LoraConfig`, and the layers they select."""
+"""Specification of an adapter: the supported fields of a `peft.LoraConfig`, and the layers they select."""
 
 import dataclasses
 import math

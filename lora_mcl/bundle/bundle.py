@@ -50,7 +50,7 @@ HUB_PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.md"
 
 @dataclass(frozen=True)
 class BaseRef:
-    """Where the frozen base model is: a folder relative to the bundle, or a Hub id; exactly one of the two.
+    """Reference to the frozen base model: a folder relative to the bundle, or a Hub id; exactly one of the two.
 
     Attributes:
         path: folder relative to the bundle, with forward slashes.
@@ -122,7 +122,7 @@ class Bundle:
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def base_location(self) -> Path | str:
-        """What the base is loaded from: a folder, or a Hub id (with ``base.revision``)."""
+        """Folder of the base, or its Hub id (with ``base.revision``)."""
         return self.base.id if self.base.path is None else self.folder / self.base.path
 
     def adapter_folders(self) -> dict[str, Path]:
@@ -273,7 +273,7 @@ def _parse_base(table: Any, folder: Path, local: bool) -> BaseRef:
     ref = BaseRef(path, entry.take("id", str, optional=True), entry.take("revision", str, optional=True))
     entry.finish()
     if path is not None:
-        # Only a local bundle may share a base that lies beside it: a fetched one stays in its own folder.
+        # Only a local bundle may share a base in another folder: a fetched one stays in its own.
         _check_path(path, "base.path", may_leave=local)
         _check_files(folder / path, ("config.json",), "base.path", path)
     return ref

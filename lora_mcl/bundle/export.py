@@ -20,7 +20,7 @@ MODEL_CLASSES = {modality: kind.model_class for modality, kind in LANGUAGE_MODEL
     "text": AutoModelForCausalLM
 }
 """The transformers class of a bundle's base, by the bundle's modality."""
-# What belongs to a model beside its weights and its own configuration: tokenizer, processor, chat template.
+# Files of a model other than its weights and configuration: tokenizer, processor, chat template.
 _COMPANIONS = ("*.json", "*.jinja", "*.model", "*.txt")
 _OWN = ("config.json", "generation_config.json", "*.index.json", "training.json")
 

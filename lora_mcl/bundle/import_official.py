@@ -65,7 +65,7 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
 
 @dataclass(frozen=True)
 class OfficialAdapters:
-    """What one checkpoint holds.
+    """Adapters of one checkpoint.
 
     Attributes:
         rank, alpha, dropout: as in training; alpha / rank, or alpha / sqrt(rank) with ``use_rslora``, is the factor the

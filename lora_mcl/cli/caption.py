@@ -188,7 +188,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--start", metavar="SECONDS", type=float, help="where to begin in a long sound (by default at its first sound)"
     )
     caption.add_argument("--beams", metavar="B", type=int, help="beams of both baselines")
-    caption.add_argument("--groups", metavar="G", type=int, help="groups of diverse beam search; must divide the beams")
+    caption.add_argument(
+        "--groups",
+        metavar="G",
+        type=int,
+        help="groups of diverse beam search; fitted to the beams by default",
+    )
     caption.add_argument(
         "--diversity-penalty",
         metavar="X",

@@ -13,7 +13,7 @@ from lora_mcl.bundle.export import export_merged
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the merged model and say where it is."""
+    """Write the merged model and print where it is."""
     bundle = load_bundle(args.bundle, revision=args.revision)
     export_merged(bundle, args.merge, Path(args.out))
     print(f"{bundle.hypotheses[args.merge].label} merged into {bundle.base_location()}: {args.out}")

@@ -14,7 +14,7 @@ from lora_mcl.bundle.import_official import PROMPTS, import_official
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the bundle and say what it holds."""
+    """Write the bundle and print a summary of it."""
     bundle = import_official(
         Path(args.checkpoint),
         args.base,

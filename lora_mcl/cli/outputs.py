@@ -1,4 +1,4 @@
-"""What ``caption`` writes: an aligned table, JSON, or a file of many captions."""
+"""Output of ``caption``: an aligned table, JSON, or a file of many captions."""
 
 from __future__ import annotations
 

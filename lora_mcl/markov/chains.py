@@ -1,6 +1,6 @@
 """Mixtures of Markov chains: data whose hidden modes are known, to check what hypotheses learn.
 
-A sequence is written by one of Z chains over S states, drawn uniformly; nobody tells which. The first token is
+A sequence is written by one of Z chains over S states, drawn uniformly and unobserved. The first token is
 uniform, as in the LoRA-MCL paper's experiment (arXiv 2507.10419).
 """
 
@@ -120,7 +120,7 @@ def random_mixture(states: int, chains: int, seed: int, concentration: float = 1
 
 
 def transition_counts(tokens: Tensor, num_states: int) -> Tensor:
-    """How often each state follows each: [B, T] -> [B, S, S], float64."""
+    """Counts of transitions from each state to each: [B, T] -> [B, S, S], float64."""
     steps = tokens[:, :-1] * num_states + tokens[:, 1:]
     counts = torch.zeros(len(tokens), num_states * num_states, dtype=torch.float64)
     counts.scatter_add_(1, steps, torch.ones_like(steps, dtype=torch.float64))

@@ -111,7 +111,7 @@ class Snapshot:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Snapshot":
-        """What `to_dict` gave, after JSON.
+        """The snapshot whose `to_dict` was stored as JSON.
 
         Raises:
             KeyError: a field is missing.
@@ -120,7 +120,7 @@ class Snapshot:
 
 
 def evaluation_sequences(mixture: MarkovMixture, options: LearningOptions) -> Sequences:
-    """What snapshots are measured on; the watched ones come first."""
+    """Sequences that snapshots are evaluated on; the watched ones come first."""
     generator = torch.Generator().manual_seed(options.evaluation_seed)
     return mixture.sample(options.evaluation_size, options.length, generator)
 
@@ -160,7 +160,7 @@ class MarkovLearner:
         return mean_token_nll(logits, rows).mean.view(hypotheses, len(tokens))
 
     def loss(self, tokens: Tensor, step: int) -> Tensor:
-        """What update number `step` minimises, for sequences [B, T]."""
+        """Loss of update number `step`, for sequences [B, T]."""
         nll = self.nll(tokens)
         log_gate = None if self.gate is None else self.gate(tokens)
         weights = self.options.objective.weights(nll.detach(), step, self.options.steps, log_gate)

@@ -52,7 +52,7 @@ class ModelOptions:
 
     @property
     def visible(self) -> int:
-        """How many tokens a prediction can depend on: 1 + layers * (window - 1)."""
+        """Number of tokens that a prediction can depend on: 1 + layers * (window - 1)."""
         return 1 + self.layers * (self.window - 1)
 
 

@@ -1,4 +1,4 @@
-"""What trained hypotheses have become: their transition matrices, and which chain each of them speaks for."""
+"""Read-out of trained hypotheses: their transition matrices, and the chain that each of them models."""
 
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ def score(stack: AdapterStack, tokens: Tensor) -> Scores:
 
 @torch.no_grad()
 def first_position_matrices(stack: AdapterStack, num_states: int) -> Tensor:
-    """What follows each state when it is the whole input: [K, S, S]; the paper's read-out.
+    """Distribution after each state when it is the whole input: [K, S, S]; the paper's read-out.
 
     At the first position one model can only guess the chain, so its best answer is the chains' plain mean.
     """

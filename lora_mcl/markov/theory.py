@@ -1,4 +1,4 @@
-"""What can be known about a mixture of Markov chains without training anything.
+"""Exact theory of mixtures of Markov chains, without training.
 
 All losses are in nats per predicted token: a sequence of T tokens has T - 1 of them, the first being given.
 With two states everything is exact: sequences are summed over by their type (first token and transition
@@ -169,7 +169,7 @@ class _SequenceSums(NamedTuple):
 
 
 def _sequence_sums(mixture: MarkovMixture, length: int, start: Start, stationary: Tensor, size: int) -> _SequenceSums:
-    """What needs a sum over whole sequences.
+    """Quantities that need a sum over whole sequences.
 
     `information` is I(z; x | first token), in nats per sequence: H(z | first) - H(z | x). The sample average
     of the posterior's entropy has far less spread than that of a loss.

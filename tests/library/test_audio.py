@@ -437,3 +437,14 @@ def test_a_sound_at_the_models_rate_loads_without_compiling(tmp_path):
         f"load_audio({str(tmp_path / 'a.wav')!r}, {RATE}); sys.exit('numba' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_the_resampler_can_be_imported_in_advance():
+    """In a thread: the caller goes on at once, and the first sound does not wait."""
+    program = (
+        "import sys, threading; from lora_mcl.audio import warm_up; warm_up(); "
+        "(thread,) = [one for one in threading.enumerate() if one.name == 'warm-up-librosa']; "
+        "assert thread.daemon; thread.join(); sys.exit('numba' not in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

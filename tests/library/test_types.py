@@ -110,7 +110,8 @@ def test_bounds_are_inclusive_and_safe_to_decode_with():
 
 def test_groups_follow_beams_that_are_changed_alone():
     defaults = CompareOptions(num_beams=6, num_beam_groups=3)
-    assert defaults.with_changes({"num_beams": 4}).num_beam_groups == 4
+    assert defaults.with_changes({"num_beams": 4}).num_beam_groups == 2
+    assert defaults.with_changes({"num_beams": 5}).num_beam_groups == 1
     assert defaults.with_changes({"num_beams": 9, "seed": 5}) == CompareOptions(num_beams=9, num_beam_groups=3, seed=5)
     assert defaults.with_changes({"num_beams": 4, "num_beam_groups": 2}).num_beam_groups == 2
     with pytest.raises(OptionsError, match="num_beam_groups must divide num_beams"):

@@ -3,8 +3,8 @@
 import pytest
 
 from lora_mcl.errors import OptionsError
-from lora_mcl.types import CompareOptions
-from ui.settings import SETTINGS, fitting_groups, options_from
+from lora_mcl.types import CompareOptions, fitting_groups
+from ui.settings import SETTINGS, options_from
 
 DEFAULTS = CompareOptions(num_beams=6, num_beam_groups=3, length_penalty=0.5, min_new_tokens=2, top_p=0.7)
 VALUES = {setting.name: getattr(DEFAULTS, setting.name) for setting in SETTINGS}
