@@ -1,4 +1,4 @@
-# make setup | demo | space | training | test | lint | format | clean
+# make setup | demo | space | training | models | test | lint | format | clean
 # `make demo ARGS="--port 8000"` passes arguments to app.py, and likewise for space and test.
 
 SHELL := /bin/bash
@@ -14,13 +14,14 @@ ARGS ?=
 # Where `make space` writes.
 SPACE ?= build/space
 
-.PHONY: help setup demo space training dev chromium test mutants lint format clean
+.PHONY: help setup demo space training models dev chromium test mutants lint format clean
 
 help:
 	@echo "make setup     create $(VENV) and install what the page needs (Python 3.11 to 3.14)"
 	@echo "make demo      setup, then serve the page and print its address"
 	@echo "make space     setup, then assemble a Hugging Face Space in $(SPACE) (docs/spaces.md)"
 	@echo "make training  setup, and what the training commands need"
+	@echo "make models    training, then make both embedded models anew, going on where it was cut short (hours)"
 	@echo "make test      setup and the test needs, then every test, on every core (ARGS=tests/library: those of one area)"
 	@echo "make mutants AREA=trainer  mutation testing of an area: its score and what survives (slow; tests/mutants.py)"
 	@echo "make lint      check style; make format puts it right"
@@ -67,6 +68,11 @@ $(VENV)/.requirements-dev: requirements-dev.txt $(VENV)/.requirements-training
 
 demo: setup
 	$(BIN)/python app.py $(ARGS)
+
+# What is done is in build/image/stages.json and build/audio/stages.json.
+models: training
+	$(BIN)/python -m training.embedded.all_stages image
+	$(BIN)/python -m training.embedded.all_stages audio
 
 space: setup
 	$(BIN)/python -m deploy.space --out $(SPACE) $(ARGS)

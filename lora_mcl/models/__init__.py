@@ -3,6 +3,7 @@
 from lora_mcl.modality import Modality
 from lora_mcl.models.base import EncodedPrompt, MediaLanguageModel
 from lora_mcl.models.efficientnet import EfficientNetTower, EfficientNetTowerConfig
+from lora_mcl.models.image_tower import ImageTower, ImageTowerConfig
 from lora_mcl.models.llava_next import ImageLanguageModel
 from lora_mcl.models.qwen2_audio import AudioLanguageModel
 
@@ -15,5 +16,7 @@ __all__ = [
     "EfficientNetTowerConfig",
     "EncodedPrompt",
     "ImageLanguageModel",
+    "ImageTower",
+    "ImageTowerConfig",
     "MediaLanguageModel",
 ]

@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
 
-from lora_mcl.models import efficientnet  # noqa: F401  (registers the embedded tower with transformers)
+from lora_mcl.models import image_tower  # noqa: F401  (registers the embedded tower with transformers)
 from lora_mcl.models.base import EncodedPrompt, MediaLanguageModel
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, Qwen2AudioEncoder
 
-from lora_mcl.models import EfficientNetTower, EfficientNetTowerConfig
+from lora_mcl.models import EfficientNetTowerConfig, ImageTower, ImageTowerConfig
+from lora_mcl.models.yolov3_tiny import COARSE_HEAD, COCO_CLASSES, FINE_HEAD
 from training.embedded.audio.domain import AUDIO
 from training.embedded.audio.material import assets as audio_assets
 from training.embedded.audio.material.recordings import PACK_DIR as AUDIO_PACK
@@ -23,14 +24,31 @@ TINY = LanguageModelSize(600, hidden_size=32, layers=1, heads=2, kv_heads=1, int
 
 
 def tiny_tower(name: str) -> PreTrainedModel:
-    """A random tower: 16 patches of a 64-pixel picture with 5 classes, or Whisper's shape 32 channels wide."""
+    """A random tower: the image tower's parts on 64 pixels, or Whisper's shape 32 channels wide."""
     torch.manual_seed(0)
     if name == "audio":
         config = whisper_config(layers=1)
         config.d_model, config.encoder_attention_heads, config.encoder_ffn_dim = 32, 2, 64
         return Qwen2AudioEncoder(config)
-    widths = {"stem_width": 4, "stage_widths": (4,) * 7, "stage_depths": (1,) * 7, "head_width": 6}
-    return EfficientNetTower(EfficientNetTowerConfig(image_size=64, num_classes=5, tag_dim=3, **widths))
+    return tiny_image_tower(image_size=64)
+
+
+def tiny_image_tower(image_size: int, num_classes: int = 5, tag_dim: int = 3, mean_cell: bool = False) -> ImageTower:
+    """A random classifier with few channels, and a detector that finds a dog in every cell of every picture.
+
+    A random detector is about equally sure of all its boxes: which of them are kept then depends on rounding.
+    """
+    torch.manual_seed(1)
+    widths = {"stem_width": 4, "stage_widths": (4,) * 7, "stage_depths": (1,) * 7, "head_width": 12}
+    sizes = {"image_size": image_size, "num_classes": num_classes, "tag_dim": tag_dim, "mean_cell": mean_cell}
+    tower = ImageTower(ImageTowerConfig(classifier_config=EfficientNetTowerConfig(**widths, **sizes)))
+    with torch.no_grad():
+        for index in (COARSE_HEAD, FINE_HEAD):
+            head = tower.detector.convolutions[index]
+            head.weight.zero_()
+            head.bias.fill_(-8)
+            head.bias[[4, 5 + COCO_CLASSES.index("dog")]] = 2.0
+    return tower
 
 
 def build_tiny(name: str, folder: Path) -> None:

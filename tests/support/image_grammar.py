@@ -21,6 +21,7 @@ def concept(en, article, en_plural, fr, gender, fr_plural, elides=False):
         emoji="1F404",
         tuxpaint=(),
         imagenet=(),
+        coco="",
         role="sprite",
     )
 

@@ -18,6 +18,7 @@ from lora_mcl.types import CompareOptions
 from training.embedded.common.comparison import DIVERSITY_PENALTY, HYPOTHESES, NUM_BEAMS, adapter_folder
 from training.embedded.common.domain import PROMPT, Domain, load_domain, stage_parser
 from training.embedded.common.training_stage import SUMMARY
+from training.embedded.common.weight_files import split_weights
 
 
 def hypothesis_refs(domain: Domain, main: list[int]) -> tuple[AdapterRef, ...]:
@@ -38,6 +39,7 @@ def write_bundle(domain: Domain, results: dict[str, Any]) -> None:
     """Copy base, adapters and gate to ``assets`` and write the bundle's description."""
     bundle, adapters = domain.bundle_dir, domain.adapters_dir
     copy_files(domain.base_dir, domain.model_dir, skip={SUMMARY})
+    split_weights(domain.model_dir, f"{domain.tower}.")
     for k in range(HYPOTHESES):
         copy_files(adapter_folder(adapters, "caption-gate", k), bundle / "hypotheses" / str(k))
     copy_files(adapters / "caption-gate" / "bundle" / "gate", bundle / "gate")

@@ -12,9 +12,10 @@ from transformers import (
 )
 
 from lora_mcl.errors import BundleError, OptionsError
-from lora_mcl.models import EfficientNetTower, EfficientNetTowerConfig
+from lora_mcl.models.image_tower import GREY, detector_pixels
 from lora_mcl.models.llava_next import ImageLanguageModel, embed_prompt, tower_features
 from tests.support.clip_base import CORPUS, clip_base
+from tests.support.embedded import tiny_image_tower
 from training.embedded.build_base import build_base
 from training.embedded.common.domain import LanguageModelSize
 from training.embedded.image.domain import IMAGE
@@ -31,19 +32,10 @@ def picture(width: int, height: int) -> Image.Image:
     return Image.fromarray(noise.numpy())
 
 
-def narrow_tower() -> EfficientNetTower:
-    """The embedded geometry (256 pixels, 8 x 8 cells, 16 patches) with few channels."""
-    torch.manual_seed(1)
-    config = EfficientNetTowerConfig(
-        stem_width=4, stage_widths=(4,) * 7, stage_depths=(1,) * 7, head_width=12, num_classes=6, tag_dim=4
-    )
-    return EfficientNetTower(config)
-
-
 @pytest.fixture(scope="module")
 def embedded_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("embedded")
-    build_base(IMAGE, folder, CORPUS, SMALL, tower=narrow_tower())
+    build_base(IMAGE, folder, CORPUS, SMALL, tower=tiny_image_tower(image_size=256))
     return folder
 
 
@@ -162,6 +154,16 @@ def test_positions_that_a_picture_costs(embedded, size, positions):
     ids = embedded.prompt_ids((height, width), "Caption:")
     assert (ids == embedded.model.config.image_token_id).sum() == positions
     assert torch.equal(ids, embedded.inputs(picture(*size), "Caption:")["input_ids"])
+
+
+def test_the_processors_bars_are_the_detectors_grey(embedded):
+    """A wide white picture: the tile has bars above and below it, the squashed overview none."""
+    views = embedded.inputs(Image.new("RGB", (256, 128), "white"), "Caption:")["pixel_values"][0]
+    overview, tile = detector_pixels(views)
+    tile = tile.mean((0, 2))  # of each row
+    torch.testing.assert_close(overview, torch.ones_like(overview))
+    torch.testing.assert_close(tile[66:190], torch.ones(124))
+    assert (tile[:63] == GREY).all() and (tile[193:] == GREY).all()
 
 
 def test_prompt_template(embedded):

@@ -17,6 +17,7 @@ from training.embedded.common.dataset import CachedFeatures
 from training.embedded.common.domain import StageSettings
 from training.embedded.common.shards import DIGEST, FEATURES
 from training.embedded.common.tables import filled
+from training.embedded.common.weight_files import TOWER_FILE, TRAINED_FILE
 from training.train import main as train
 
 CONFIGS = ROOT / "training" / "configs" / "embedded"
@@ -58,7 +59,7 @@ def test_every_stage_runs_and_goes_on_where_it_stopped(tmp_path):
     main = results["test"]["likelihood"]["caption-gate"]["stability"]["main"]
     assert made.modality == "audio" and made.baseline is not None and made.gate == "gate"
     assert made.hypotheses == bundle.hypothesis_refs(domain, main)
-    assert (domain.model_dir / "model.safetensors").is_file()
+    assert {path.name for path in domain.model_dir.glob("*.safetensors")} == {TOWER_FILE, TRAINED_FILE}
     assert not (domain.model_dir / "training.json").exists()
     passages = card.passages(replace(domain, assets=ROOT / "assets"), results)
     for file in card.cards(DOMAINS["audio"]):
@@ -89,7 +90,11 @@ def test_pictures_of_the_committed_pack_train_to_a_bundle(tmp_path, monkeypatch)
 def test_every_documented_command_is_there(name):
     text = (ROOT / "training" / "embedded" / name / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^python -m (training\.embedded[.\w]+)( \w+)?((?: --?[\w-]+(?: [\w-]+)?)*)", text, re.M)
-    stages = {path.stem for path in (ROOT / "training" / "embedded").glob("*.py")} - {"__init__", "data_source"}
+    stages = {path.stem for path in (ROOT / "training" / "embedded").glob("*.py")} - {
+        "__init__",
+        "data_source",
+        "all_stages",
+    }
     assert {module.split(".")[2] for module, *_ in commands if module.count(".") == 2} == stages
     for module, domain, options in commands:
         source = Path(importlib.util.find_spec(module).origin).read_text(encoding="utf-8")

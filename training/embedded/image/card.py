@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from typing import Any
 
+from lora_mcl.models import ImageTowerConfig
 from training.embedded.common import tables
 from training.embedded.common.tables import percent, table
+from training.embedded.image.photograph_card import photograph_passages
 from training.embedded.image.world.lexicon import load_lexicon
 from training.embedded.image.world.places import load_places
+from training.paths import ASSETS
 
 LABELS = {
     "en-objects": ("English, objects", "Counts and names what is there, in a few English words."),
@@ -24,18 +29,25 @@ COLUMNS = {
 NEVER_NAMED = frozenset({("en-objects", "place_right")})
 
 
-def photographs(results: dict[str, Any], *, right: bool, limit: int) -> str:
-    """Some photographs that went well, or badly, in file order, with the hypotheses' captions."""
-    main = results["test"]["likelihood"]["caption-gate"]["stability"]["main"]
-    chosen = [e for e in results["photographs"]["entries"] if e["committed"] and (e["named"] == 1) == right]
-    rows = [
-        [
-            f"`{entry['photograph']}`: {', '.join(entry['concepts']).replace('_', ' ')}",
-            *(entry["captions"][f"caption-gate/{k}"][0] for k in main),
-        ]
-        for entry in chosen[:limit]
+def has_detector() -> bool:
+    """Whether the committed model's tower has its second part: the cards describe what is committed."""
+    config = json.loads((ASSETS / "models" / "image" / "config.json").read_text(encoding="utf-8"))
+    return config["vision_config"]["model_type"] == ImageTowerConfig.model_type
+
+
+def counts() -> str:
+    """How many things the committed model has words for, by what shows them to it."""
+    roles = Counter(concept.role for concept in load_lexicon().values())
+    parts = [
+        f"{roles['sprite']} things it was drawn or photographed for",
+        f"{roles['tag']} more it can only name through its vision tower's ImageNet classes",
     ]
-    return table(["photograph", *results["test"]["modes"]], rows)
+    if has_detector():
+        parts += [
+            f"{roles['detected']} more that only its detector finds in photographs",
+            f'{roles["family"]} broader words ("an animal", "some food")',
+        ]
+    return f"{', '.join(parts)}, {len(load_places())} places."
 
 
 def kinds(split: dict[str, Any]) -> str:
@@ -62,24 +74,15 @@ def probed(results: dict[str, Any]) -> str:
 
 def passages(results: dict[str, Any], probe_results: dict[str, Any]) -> dict[str, str]:
     """The passages, by the name their markers carry after ``image_``."""
-    lexicon = load_lexicon().values()
-    drawn = sum(concept.role == "sprite" for concept in lexicon)
-    shots = results["photographs"]
     best = results["test"]["generation"]["caption-gate"]["best"]
     labels = {mode: label for mode, (label, _) in LABELS.items()}
     return {
-        "counts": f"{drawn} things it was drawn or photographed for, {len(lexicon) - drawn} more it can only name "
-        f"through its vision tower's ImageNet classes, {len(load_places())} places.",
+        "counts": counts(),
         "headline": f"On {results['test']['captioned']:,} test scenes the best hypothesis names "
         f"{percent(best['recall'])} of the objects with {percent(best['precision'])} precision; some hypothesis has "
         f"the place right in {percent(best['place_right'])} and the counts in {percent(best['count_right'])}.",
         "columns": tables.hypotheses(results["test"], COLUMNS | {"recall": "recall"}, labels, NEVER_NAMED),
-        "photographs": f"On {shots['photographs']} real photographs, some hypothesis names "
-        f"{percent(shots['named'])} of the labelled things (LoRA-MLE with beam search: "
-        f"{percent(shots['named_by_beam'])}), and the place in {percent(shots['place_named'])} of those whose place "
-        "is clear.",
-        "photographs_right": photographs(results, right=True, limit=8),
-        "photographs_wrong": photographs(results, right=False, limit=8),
+        **photograph_passages(results, families=has_detector()),
         "kinds": kinds(results["test"]),
         "places": places(results["test"]),
         "probe": probed(probe_results),

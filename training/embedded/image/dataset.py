@@ -1,4 +1,4 @@
-"""The image model's training samples: composed scenes, simulated photographs of ImageNet things, real photographs."""
+"""The image model's training samples: composed scenes, simulated photographs, real photographs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lora_mcl.models.efficientnet import EfficientNetTowerConfig
+from lora_mcl.models.image_tower import ImageTowerConfig
 from training.embedded.common.dataset import CachedFeatures, SceneDataset
 from training.embedded.common.domain import Item
 from training.embedded.image.captions.grammar import MODES, Grammar
-from training.embedded.image.render.patches import PhotoSimulator, mirror
-from training.embedded.image.world.scene import SLOTS, Scene, Thing
+from training.embedded.image.render.patches import mirror
+from training.embedded.image.render.photo_simulator import SCRAMBLED, PhotoSimulator, scrambled
+from training.embedded.image.render.simulated_content import ContentSampler, named_scene
 
 
 @dataclass(frozen=True)
@@ -23,16 +24,17 @@ class EmptyPlaces:
     """Pictures of places with nothing in them, and their head features, for simulated photographs to start from.
 
     Attributes:
-        heads: of each shard, [rows, G, G, C].
+        heads: of each shard, the mean head features [items, C] of its pictures.
     """
 
     cached: CachedFeatures
     heads: tuple[np.ndarray, ...]
 
     def head(self, index: int) -> Tensor:
-        """[G, G, C] float32; square pictures have one row each, so a picture's row is its head features' too."""
-        head = self.heads[self.cached.shard_of[index]][self.cached.items[index].rows[0]]
-        return torch.from_numpy(head.astype(np.float32))
+        """[C] float32."""
+        shard = self.cached.shard_of[index]
+        first = self.cached.shard_of.index(shard)
+        return torch.from_numpy(self.heads[shard][index - first].astype(np.float32))
 
 
 class ImageDataset(SceneDataset):
@@ -43,9 +45,9 @@ class ImageDataset(SceneDataset):
         grammar: writes the captions.
         length: number of samples.
         seed: fixes all of them.
-        simulator: if given, ``simulated_share`` of the samples show an ImageNet thing on an empty background.
+        simulator: if given, ``simulated_share`` of the samples are simulated photographs.
+        contents: what these show.
         backgrounds: empty places, for the simulator.
-        classes: concept -> its ImageNet classes, for the simulator.
         photographs: cached real photographs, ``photograph_share`` of the samples.
         tower: how the cached patches are laid out; the default geometry if not given.
         mode_shares: how often each annotator captions, in the order of ``MODES``; equally often by default.
@@ -59,23 +61,23 @@ class ImageDataset(SceneDataset):
         seed: int,
         *,
         simulator: PhotoSimulator | None = None,
+        contents: ContentSampler | None = None,
         backgrounds: EmptyPlaces | None = None,
-        classes: dict[str, tuple[int, ...]] | None = None,
         simulated_share: float = 0.0,
         photographs: CachedFeatures | None = None,
         photograph_share: float = 0.0,
-        tower: EfficientNetTowerConfig | None = None,
+        tower: ImageTowerConfig | None = None,
         mode_shares: Sequence[float] | None = None,
     ) -> None:
         super().__init__(grammar.caption, MODES, length, seed, mode_shares=mode_shares)
         if photograph_share and photographs is None:
             raise ValueError("photograph_share needs photographs")
-        if simulated_share and (simulator is None or backgrounds is None or not classes):
-            raise ValueError("simulated_share needs simulator, backgrounds and classes")
+        if simulated_share and (simulator is None or backgrounds is None or contents is None):
+            raise ValueError("simulated_share needs simulator, backgrounds and contents")
         self.composed = composed
-        self.simulator, self.backgrounds, self.classes = simulator, backgrounds, classes or {}
+        self.simulator, self.backgrounds, self.contents = simulator, backgrounds, contents
         self.photographs, self.photograph_share = photographs, photograph_share
-        self.simulated_share, self.tower = simulated_share, tower or EfficientNetTowerConfig()
+        self.simulated_share, self.tower = simulated_share, tower or ImageTowerConfig()
 
     def choose(self, number: int, rng: random.Random) -> tuple[Item, Tensor]:
         draw = rng.random()
@@ -93,16 +95,18 @@ class ImageDataset(SceneDataset):
         return item, patches
 
     def _simulated(self, rng: random.Random) -> tuple[Item, Tensor]:
-        assert self.simulator is not None and self.backgrounds is not None
-        places = self.backgrounds.cached
+        assert self.simulator is not None and self.backgrounds is not None and self.contents is not None
+        places, config = self.backgrounds.cached, self.tower.classifier_config
         index = rng.randrange(len(places))
-        item, patches, head = places.items[index], places.features(index)[0], self.backgrounds.head(index)
-        kinds = rng.choices((1, 2), (0.7, 0.3))[0]
-        slots = sorted(rng.sample(SLOTS, kinds), key=SLOTS.index)
-        if kinds == 1 and rng.random() < 0.5:
-            slots = ["middle"]
-        things = []
-        for concept, slot in zip(rng.sample(sorted(self.classes), kinds), slots, strict=True):
-            patches, head = self.simulator.place(patches, head, rng.choice(self.classes[concept]), slot, rng)
-            things.append(Thing(concept, 1, "normal", slot))
-        return Item(Scene(item.scene.place, tuple(things)), item.size), patches[None]
+        item, background = places.items[index], places.features(index)[..., : config.hidden_size]
+        place = item.scene.place
+        if rng.random() < SCRAMBLED:
+            place = None
+            others = [rng.randrange(len(places)) for _ in range(4)]
+            alike = [places.features(other) for other in others if len(places.items[other].rows) == len(item.rows)]
+            width = config.cells_per_patch**2 * config.cell_width
+            background = scrambled([background, *alike], config.cells_per_patch, width, rng)
+        donor = self.composed.features(rng.randrange(len(self.composed)))[0, :, : config.hidden_size]
+        contents = self.contents.contents(rng)
+        patches = self.simulator.patches(background, item.size, self.backgrounds.head(index), donor, contents, rng)
+        return Item(named_scene(place, contents), item.size), patches

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lora_mcl.models.efficientnet import EfficientNetTower, EfficientNetTowerConfig
+from lora_mcl.models.image_tower import ImageTower, ImageTowerConfig
 from lora_mcl.models.llava_next import ImageLanguageModel, embed_prompt
 from training.embedded.common.dataset import CachedFeatures
 from training.embedded.common.domain import Domain, Item, LanguageModelSize, Stage, StageSettings
@@ -22,6 +22,7 @@ from training.embedded.image.captions.grammar import MODES, caption, load_gramma
 from training.embedded.image.captions.scoring import judge
 from training.embedded.image.card import COLUMNS, LABELS, NEVER_NAMED, passages
 from training.embedded.image.dataset import EmptyPlaces, ImageDataset
+from training.embedded.image.detector import pretrained_detector
 from training.embedded.image.encode import encode_pictures, head_features
 from training.embedded.image.evaluation import photograph_measures, split_measures
 from training.embedded.image.examples import write_examples
@@ -29,15 +30,16 @@ from training.embedded.image.material.assets import Material, load_material
 from training.embedded.image.model import IMAGE as IMAGE_TOKEN
 from training.embedded.image.model import build_model
 from training.embedded.image.probe import probe
-from training.embedded.image.render.patches import PhotoSimulator
+from training.embedded.image.render.photo_simulator import PhotoSimulator
 from training.embedded.image.render.pictures import SEEDS, draw, draw_photograph, material_split
+from training.embedded.image.render.simulated_content import ContentSampler
 from training.embedded.image.tower import pretrained_tower
 from training.embedded.image.world.lexicon import load_lexicon
 from training.embedded.image.world.places import load_places
 from training.embedded.image.world.sampler import sample_scene
 from training.embedded.image.world.scene import SLOTS, Scene, Thing
 
-SHARES: dict[Stage, tuple[float, float]] = {"align": (0.1, 0.03), "base": (0.17, 0.06), "adapters": (0.1, 0.08)}
+SHARES: dict[Stage, tuple[float, float]] = {"align": (0.25, 0.05), "base": (0.3, 0.08), "adapters": (0.25, 0.1)}
 """Of each stage's samples, the shares of simulated and of real photographs."""
 
 
@@ -46,9 +48,12 @@ def any_scene(rng: random.Random) -> Scene:
     return sample_scene(rng, list(load_lexicon()), list(load_places()))
 
 
-def tower() -> EfficientNetTower:
-    """The pretrained tower with the mean cell appended to each patch."""
-    return pretrained_tower(EfficientNetTowerConfig(mean_cell=True))
+def tower() -> ImageTower:
+    """The two pretrained parts in one tower."""
+    tower = ImageTower(ImageTowerConfig())
+    tower.classifier.load_state_dict(pretrained_tower(tower.config.classifier_config).state_dict())
+    tower.detector.load_state_dict(pretrained_detector().state_dict())
+    return tower.eval()
 
 
 def render(split: str, number: int, material: Material) -> tuple[Item, Image.Image]:
@@ -58,7 +63,7 @@ def render(split: str, number: int, material: Material) -> tuple[Item, Image.Ima
 
 
 def extra_arrays(split: str, model: ImageLanguageModel, images: Sequence[Image.Image]) -> dict[str, np.ndarray]:
-    """Of empty places, the head features [N, G, G, C] that simulated photographs start from."""
+    """Of empty places, the mean head features [N, C] that simulated photographs start from."""
     return {"heads": np.stack([head_features(model, image) for image in images])} if split == "empty" else {}
 
 
@@ -98,7 +103,7 @@ def open_dataset(
         seed,
         simulator=PhotoSimulator(tower),
         backgrounds=EmptyPlaces(empty, heads),
-        classes={concept.id: concept.imagenet for concept in load_lexicon().values() if concept.imagenet},
+        contents=ContentSampler(load_lexicon()),
         simulated_share=simulated_share,
         photographs=photographs,
         photograph_share=photograph_share,
@@ -154,7 +159,7 @@ IMAGE = Domain(
     caption=caption,
     judge=judge,
     splits=tuple(SEEDS),
-    exact_splits=("test", "seen"),
+    exact_splits=tuple(SEEDS),
     load_material=load_material,
     material_split=material_split,
     render=render,
@@ -166,8 +171,8 @@ IMAGE = Domain(
     open_dataset=open_dataset,
     alignment_names=alignment_names,
     locate=locate,
-    align=StageSettings(steps=1600, batch_size=128, learning_rate=1.5e-3, feature_dropout=0.4),
-    base=StageSettings(steps=3200, batch_size=48, learning_rate=1.5e-3, feature_dropout=0.3),
+    align=StageSettings(steps=1000, batch_size=128, learning_rate=1.5e-3, feature_dropout=0.4),
+    base=StageSettings(steps=1400, batch_size=48, learning_rate=1.5e-3, feature_dropout=0.3),
     split_measures=split_measures,
     other_measures=photograph_measures,
     score_columns=COLUMNS,

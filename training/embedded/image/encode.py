@@ -32,7 +32,8 @@ def encode_pictures(model: ImageLanguageModel, images: Sequence[Image.Image], ex
 
 
 def head_features(model: ImageLanguageModel, image: Image.Image) -> np.ndarray:
-    """Head features [G, G, C] float16 of a picture's overview."""
+    """Head features [C] float16 of a picture, averaged over the cells of its overview."""
     pixel_values = model.inputs(image, "")["pixel_values"][0][:1]
     with torch.inference_mode():
-        return model.model.model.vision_tower.features(pixel_values)[0].to(torch.float16).numpy()
+        cells = model.model.model.vision_tower.classifier.features(pixel_values)[0]  # [G, G, C]
+    return cells.mean((0, 1)).to(torch.float16).numpy()

@@ -12,7 +12,7 @@ from training.embedded.common.comparison import GATE, RELAXED
 from training.embedded.common.domain import Item
 from training.embedded.common.reports import ScoredCaption, mean
 from training.embedded.image.captions.scoring import judge
-from training.embedded.image.material.assets import load_material
+from training.embedded.image.material.assets import PACK_DIR, load_material
 from training.embedded.image.real_photos import photograph_report
 from training.embedded.image.world.scene import Scene
 from training.paths import BUILD
@@ -72,6 +72,7 @@ def split_measures(
 def photograph_measures(
     model: ImageLanguageModel, stack: AdapterStack, requests: Sequence[ColumnRequest]
 ) -> dict[str, Any]:
-    """The captions of real photographs, and how often they name what is labelled."""
+    """The captions of real photographs, and how right they are; of the committed ones alone without a full build."""
     shown = [request for request in requests if request.id not in RELAXED]
-    return {"photographs": photograph_report(model, stack, shown, GATE, BUILD)}
+    root = BUILD if (BUILD / "real").is_dir() else PACK_DIR
+    return {"photographs": photograph_report(model, stack, shown, GATE, root)}

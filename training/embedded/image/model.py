@@ -1,4 +1,4 @@
-"""The image model before any training: EfficientNet-Lite0, LLaVA-NeXT's projector, and a small Llama."""
+"""The image model before any training: classifier and detector, LLaVA-NeXT's projector, and a small Llama."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lora_mcl.models.efficientnet import EfficientNetTower
+from lora_mcl.models.image_tower import ImageTower
 from training.embedded.common.domain import LanguageModelSize
 
 IMAGE = "<image>"
@@ -32,7 +32,7 @@ CHAT_TEMPLATE = (
 
 
 def build_model(
-    tokenizer: PreTrainedTokenizerFast, size: LanguageModelSize, tower: EfficientNetTower
+    tokenizer: PreTrainedTokenizerFast, size: LanguageModelSize, tower: ImageTower
 ) -> tuple[LlavaNextForConditionalGeneration, LlavaNextProcessor]:
     """The model, random all over, and its processor, for a tower of that shape."""
     config = LlavaNextConfig(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lora_mcl.models import EfficientNetTowerConfig
+from lora_mcl.models import ImageTowerConfig
 from lora_mcl.trainer.batch import caption_nll
 from tests.support.embedded import DOMAINS, build_tiny, in_folder
 from training.embedded.audio.captions import grammar as audio_grammar
@@ -30,7 +30,7 @@ def pictures(count: int = 6) -> CachedFeatures:
     rng = random.Random(0)
     scenes = [sample_scene(rng, ["cat", "bus", "apple"], ["beach", "forest"]) for _ in range(count)]
     items = tuple(Item(scene, (320, 320), (row,)) for row, scene in enumerate(scenes))
-    array = np.random.default_rng(0).random((count, 16, EfficientNetTowerConfig().hidden_size), dtype=np.float32)
+    array = np.random.default_rng(0).random((count, 16, ImageTowerConfig().hidden_size), dtype=np.float32)
     return CachedFeatures(items, (array,), (0,) * count)
 
 

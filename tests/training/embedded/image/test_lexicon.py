@@ -1,21 +1,32 @@
 """The table of nouns: its rules, and the grammar of its English and French, with every exception listed."""
 
 import csv
+from collections import Counter
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
+from lora_mcl.models.yolov3_tiny import COCO_CLASSES
+from training.embedded.image.captions.english import noun_phrase_en, size_words_en
+from training.embedded.image.captions.french import noun_phrase_fr, size_words_fr
 from training.embedded.image.world.lexicon import (
+    FAMILIES,
     LEXICON_CSV,
+    OBJECT,
+    Group,
     LexiconError,
+    family_of,
     load_lexicon,
+    named_concepts,
+    plain_concept,
     sprite_concepts,
 )
 
 LEXICON = load_lexicon()
 
-# Sound, not spelling, decides between "a" and "an".
-ARTICLES_AGAINST_SPELLING = {"hourglass": "an", "unicycle": "a"}
+# Sound, not spelling, decides between "a" and "an"; food is not counted.
+IRREGULAR_ARTICLES = {"hourglass": "an", "unicycle": "a", "food": "some"}
 
 ENGLISH_INVARIANTS = {
     "sheep",
@@ -38,6 +49,8 @@ ENGLISH_IRREGULARS = {
     "snowman": "snowmen",
     "volcano": "volcanoes",
     "computer mouse": "computer mice",
+    "person": "people",
+    "food": "pieces of food",
 }
 
 # A noun in -s, -x or -z never changes; these compounds of a verb or an adverb do not either.
@@ -99,10 +112,54 @@ def french_word_plural(word: str) -> str:
     return f"{word}s"
 
 
-def test_the_table_has_enough_of_both_kinds():
-    assert 150 <= len(sprite_concepts(LEXICON)) <= 180
-    assert sum(concept.role == "tag" for concept in LEXICON.values()) >= 200
-    assert {concept.role for concept in LEXICON.values()} == {"sprite", "tag"}
+def test_the_table_has_enough_of_each_kind():
+    roles = Counter(concept.role for concept in LEXICON.values())
+    assert 150 <= roles["sprite"] == len(sprite_concepts(LEXICON)) <= 180
+    assert roles["tag"] >= 200 and roles["detected"] >= 15
+    assert len(named_concepts(LEXICON)) == len(LEXICON) - roles["family"]
+
+
+def test_every_group_has_its_broader_word():
+    families = {concept.id for concept in LEXICON.values() if concept.role == "family"}
+    for group in get_args(Group):
+        broader = FAMILIES.get(group, OBJECT)
+        assert LEXICON[broader].group == group or broader == OBJECT
+        # Nothing is vaguer of a person than "a person".
+        assert broader in families or broader == "person"
+    assert families == {*FAMILIES.values(), OBJECT} - {"person"}
+    assert all(family_of(LEXICON[family]) == family for family in families)
+    assert family_of(LEXICON["cat"]) == "animal" and family_of(LEXICON["clock"]) == OBJECT
+
+
+def test_every_coco_class_has_a_plain_noun():
+    """No animal and no thing that the detector knows is without a word."""
+    plain = [plain_concept(name) for name in COCO_CLASSES]
+    assert len(set(plain)) == len(COCO_CLASSES)
+    for name, concept in zip(COCO_CLASSES, plain, strict=True):
+        assert LEXICON[concept].coco == name, name
+    assert plain_concept("bird") == "bird" and LEXICON["parrot"].coco == "bird"
+
+
+def test_people_are_people_and_no_more():
+    """Of a person the detector knows no more than that; the classifier knows two kinds by what they wear."""
+    people = [concept.id for concept in LEXICON.values() if concept.group == "person"]
+    assert sorted(people) == ["baseball_player", "person", "scuba_diver"]
+    assert [concept.id for concept in LEXICON.values() if concept.coco == "person"] == ["person"]
+    assert noun_phrase_en(LEXICON["person"], 3) == "three people"
+    assert noun_phrase_fr(LEXICON["person"], 3) == "trois personnes"
+
+
+def test_food_is_not_counted_but_its_pieces_are():
+    food = LEXICON["food"]
+    assert [noun_phrase_en(food, count) for count in (1, 2)] == ["some food", "two pieces of food"]
+    assert [noun_phrase_fr(food, count) for count in (1, 2)] == ["un aliment", "deux aliments"]
+
+
+def test_a_family_has_no_size():
+    """What is too unclear for a name is too unclear for "a huge animal"."""
+    families = [concept for concept in LEXICON.values() if concept.role == "family"]
+    assert families and not any(size_words_en(one, "large") or size_words_fr(one, "large") for one in families)
+    assert size_words_en(LEXICON["cat"], "large") and size_words_fr(LEXICON["cat"], "large")
 
 
 def test_singulars_and_plurals_of_different_concepts_never_coincide():
@@ -117,7 +174,7 @@ def test_singulars_and_plurals_of_different_concepts_never_coincide():
 def test_articles_follow_the_first_letter_but_for_listed_exceptions():
     for concept in LEXICON.values():
         by_spelling = "an" if concept.en[0].lower() in "aeiou" else "a"
-        assert concept.article == ARTICLES_AGAINST_SPELLING.get(concept.id, by_spelling), concept.id
+        assert concept.article == IRREGULAR_ARTICLES.get(concept.id, by_spelling), concept.id
 
 
 def test_english_plurals_are_regular_or_listed():
@@ -158,7 +215,7 @@ def test_french_says_manchot_for_penguin():
 
 
 def test_rows_are_broken_one_rule_at_a_time():
-    dog, otter = LEXICON["dog"], LEXICON["otter"]
+    dog, otter, boat, animal = (LEXICON[name] for name in ("dog", "otter", "boat", "animal"))
     for concept, change, message in (
         (dog, {"id": "Dog"}, "snake case"),
         (dog, {"en": " dog"}, "trimmed"),
@@ -172,6 +229,13 @@ def test_rows_are_broken_one_rule_at_a_time():
         (dog, {"imagenet": (3, 3)}, "distinct"),
         (otter, {"imagenet": ()}, "a tag has ImageNet classes"),
         (otter, {"emoji": "1F9A6"}, "no drawings"),
+        (dog, {"coco": "hound"}, "unknown COCO class"),
+        (boat, {"coco": ""}, "only detected has a COCO class"),
+        (boat, {"imagenet": (472,)}, "only detected has a COCO class, no ImageNet classes"),
+        (boat, {"tuxpaint": ("boat",)}, "only detected .* no drawings"),
+        (animal, {"coco": "dog"}, "a family has neither classes nor drawings"),
+        (animal, {"imagenet": (151,)}, "a family has neither classes nor drawings"),
+        (animal, {"emoji": "1F415"}, "a family has neither classes nor drawings"),
     ):
         with pytest.raises(LexiconError, match=message):
             replace(concept, **change)

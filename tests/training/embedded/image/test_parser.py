@@ -4,6 +4,8 @@ import random
 
 import pytest
 
+from training.embedded.image.captions.english import noun_phrase_en, size_words_en
+from training.embedded.image.captions.french import noun_phrase_fr, size_words_fr
 from training.embedded.image.captions.grammar import MODES, load_grammar
 from training.embedded.image.captions.parser import (
     LANGUAGES,
@@ -33,6 +35,23 @@ def test_parsed_undoes_every_caption(mode):
         assert set(parsed.things) == said and len(parsed.things) == len(said), text
         assert parsed.place == (None if mode == "en-objects" else scene.place), text
         assert parsed.relates == (mode != "en-objects"), text
+
+
+def test_no_size_makes_one_thing_another():
+    """A large wheel is not "une grande roue": that is a Ferris wheel."""
+    concepts = load_lexicon().values()
+    forms = {
+        form: concept.id for concept in concepts for language in LANGUAGES for form in noun_forms(concept, language)
+    }
+    for concept in concepts:
+        for size in ("small", "large"):
+            phrases = [
+                noun_phrase_fr(concept, count, word) for count in (1, 2) for word in size_words_fr(concept, size)
+            ]
+            phrases += [
+                noun_phrase_en(concept, count, word) for count in (1, 2) for word in size_words_en(concept, size)
+            ]
+            assert not [phrase for phrase in phrases if phrase.partition(" ")[2] in forms], concept.id
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -1,6 +1,8 @@
-"""Reading pictures: archives, panoramas, made skies, crops and the pack."""
+"""Reading pictures: archives, panoramas, made skies, crops, labels and the pack."""
 
 import base64
+import csv
+import hashlib
 import struct
 import zipfile
 
@@ -12,9 +14,22 @@ from PIL import Image
 from training.embedded.common.archives import read_member
 from training.embedded.common.packages import FetchError
 from training.embedded.image.material import photos
-from training.embedded.image.material.photos import PROCEDURAL, Photo, Source, open_picture
+from training.embedded.image.material.photos import (
+    COMMITTABLE,
+    PACK_DIR,
+    PACKAGES,
+    PROCEDURAL,
+    Photo,
+    RealPhoto,
+    Source,
+    load_photos,
+    load_real,
+    open_picture,
+)
 from training.embedded.image.render import skies
 from training.embedded.image.render.panorama import SIZE, perspective, read_exr, tone_map
+from training.embedded.image.world.lexicon import load_lexicon
+from training.embedded.image.world.places import load_places
 
 
 def qt_archive(members: dict[str, tuple[int, bytes]]) -> bytes:
@@ -154,3 +169,106 @@ def test_missing_packages_cost_their_pictures_only(tmp_path, monkeypatch, caplog
         "fog/fog_01.jpg,training/embedded/image/render/skies.py"
         in (tmp_path / "pack" / "photos" / "ATTRIBUTION.csv").read_text()
     )
+
+
+def test_a_file_of_another_content_than_labelled_is_refused(tmp_path, monkeypatch):
+    """Labels are of one picture: a package that changes it must not change what is measured."""
+    monkeypatch.setattr(photos, "_fetched", lambda package: tmp_path)
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "cat.png")
+    right = hashlib.sha256((tmp_path / "cat.png").read_bytes()).hexdigest()
+    assert open_picture(source("cat.png", sha256=right)).size == (8, 8)
+    with pytest.raises(ValueError, match="x: cat.png in scratch is another file than expected"):
+        open_picture(source("cat.png", sha256="0" * 64))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"main": ""}, "a test photograph needs a main thing"),
+        ({"coco": "hound"}, "unknown COCO class 'hound'"),
+        ({"count": 0}, "count must be 1 or more"),
+        ({"position": "top"}, "position must be one of left, middle, right, got 'top'"),
+    ],
+)
+def test_a_label_that_is_none_is_refused(changes, message):
+    labels = {"concepts": (("dog", 1),), "place": None, "main": "dog", "coco": "dog"}
+    RealPhoto(source("a.jpg", split="test"), **labels)
+    with pytest.raises(ValueError, match=message):
+        RealPhoto(source("a.jpg", split="test"), **labels | changes)
+
+
+def test_a_row_of_labels_is_read(tmp_path, monkeypatch):
+    header = (photos.HERE / "real.csv").read_text(encoding="utf-8").splitlines()[0]
+    (tmp_path / "real.csv").write_text(
+        f"{header}\n"
+        "two,scratch,a.jpg,00,,PD,someone,n,test,cat:2;ball,meadow,cat,cat,,ball;wine glass:3,2,left,pets\n"
+        "some,scratch,b.jpg,00,,PD,someone,n,train,pencil:9,,,,,,,,\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(photos, "HERE", tmp_path)
+    two, some = load_real()
+    assert two.concepts == (("cat", 2), ("ball", 1)) and two.also == {"ball", "wine_glass"}
+    assert (two.main, two.coco, two.place, two.count, two.position, two.group) == (
+        "cat",
+        "cat",
+        "meadow",
+        2,
+        "left",
+        "pets",
+    )
+    assert (two.file, two.source.sha256) == ("test/two.jpg", "00")
+    assert (some.main, some.place, some.count, some.position, some.accepted) == ("", None, None, None, frozenset())
+
+
+REAL = load_real()
+TEST = [photo for photo in REAL if photo.source.split == "test"]
+
+
+def test_the_real_photograph_test_is_large_and_varied():
+    assert len(TEST) >= 80 and sum(bool(photo.coco) for photo in TEST) >= 35
+    assert sum(photo.main == "person" for photo in TEST) >= 12
+    assert len({photo.group for photo in TEST}) >= 10 and len({photo.source.package for photo in TEST}) >= 10
+    assert sum(photo.count is not None for photo in TEST) >= 80
+    assert sum(photo.position is not None for photo in TEST) >= 40
+
+
+def test_no_test_photograph_is_trained_on_or_reserved():
+    files = [(photo.source.package, photo.source.path.partition("#")[0]) for photo in TEST]
+    assert len(set(files)) == len(files) and len({photo.source.id for photo in REAL}) == len(REAL)
+    trained = [photo.source for photo in REAL if photo.source.split == "train"]
+    trained += [photo.source for photo in load_photos()]
+    assert not set(files) & {(source.package, source.path.partition("#")[0]) for source in trained}
+    # An independent check is made with the photographs of these two.
+    assert not {"darknet", "scikit-learn"} & PACKAGES.keys()
+
+
+def test_labels_fit_the_tables():
+    lexicon, places = load_lexicon(), load_places()
+    for photo in REAL:
+        assert photo.source.sha256 and len(photo.source.sha256) == 64, photo.source.id
+        named = dict(photo.concepts)
+        if photo.source.split == "train":
+            assert named.keys() <= lexicon.keys(), photo.source.id
+        else:
+            assert photo.place is None or photo.place in places, photo.source.id
+            assert photo.main in named, photo.source.id
+            assert photo.count is None or photo.count == named[photo.main], photo.source.id
+            if photo.main in lexicon and lexicon[photo.main].coco:
+                assert photo.coco == lexicon[photo.main].coco, photo.source.id
+
+
+def test_the_committed_pack_is_what_the_tables_say():
+    with (PACK_DIR / "photos" / "ATTRIBUTION.csv").open(encoding="utf-8", newline="") as file:
+        credits = {row["file"]: row for row in csv.DictReader(file)}
+    wanted = {f"real/{photo.file}": photo.source for photo in REAL if photo.source.commit}
+    wanted |= {f"photos/{photo.file}": photo.source for photo in load_photos() if photo.source.commit}
+    there = {
+        path.relative_to(PACK_DIR).as_posix()
+        for folder in ("photos", "real")
+        for path in PACK_DIR.glob(f"{folder}/*/*.jpg")
+    }
+    assert there == wanted.keys() == credits.keys()
+    for file, source_ in wanted.items():
+        assert credits[file]["author"] == source_.author and credits[file]["licence"] == source_.licence
+        assert credits[file]["licence_text"] == COMMITTABLE[source_.licence]
+    assert sum((PACK_DIR / file).stat().st_size for file in there) < 10_000_000

@@ -1,4 +1,4 @@
-"""Sampling and painting scenes, cached tower outputs, and the training stream."""
+"""Sampling and painting scenes, and the layout of cached tower outputs."""
 
 import random
 
@@ -7,22 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from lora_mcl.models.efficientnet import EfficientNetTower, EfficientNetTowerConfig
-from training.embedded.common.dataset import CachedFeatures
-from training.embedded.common.domain import Item
-from training.embedded.image.captions.grammar import Grammar
-from training.embedded.image.dataset import EmptyPlaces, ImageDataset
+from lora_mcl.models import EfficientNetTowerConfig, ImageTowerConfig
+from lora_mcl.models.detections import Detections
+from tests.support.embedded import tiny_image_tower
 from training.embedded.image.material.assets import PACK_DIR, Material
-from training.embedded.image.render.patches import (
-    PhotoSimulator,
-    mirror,
-    split_mean,
-    to_cells,
-    to_patches,
-)
+from training.embedded.image.render.patches import mirror, to_cells, to_patches
 from training.embedded.image.render.render import Background, render
 from training.embedded.image.world.lexicon import Concept, load_lexicon
-from training.embedded.image.world.places import load_places
 from training.embedded.image.world.sampler import MAX_COPIES, sample_scene
 from training.embedded.image.world.scene import SLOTS, Scene, Thing
 
@@ -85,85 +76,40 @@ def test_painting_is_deterministic_and_counts_cover_more():
     assert not red(paint(5, Scene("forest", ()))).any()
 
 
-def test_cells_and_patches_are_inverse_and_mirroring_flips_columns():
+def test_cells_and_patches_are_inverse():
     patches = torch.randn(2, 16, 4 * 6)
     cells = to_cells(patches, 2)
     assert cells.shape == (2, 8, 8, 6)
     assert torch.equal(to_patches(cells, 2), patches)
-    config = EfficientNetTowerConfig(stage_widths=(1, 1, 1, 1, 1, 1, 2), tag_dim=2)
-    assert config.cell_width == 6
-    assert torch.equal(to_cells(mirror(patches, config), 2), cells.flip(2))
-    with_mean = torch.cat([patches, torch.randn(2, 16, 6)], -1)
-    assert torch.equal(mirror(with_mean, config), torch.cat([mirror(patches, config), with_mean[..., 24:]], -1))
+    # The second cell of the first patch's second row is in the grid's second row and column.
+    assert torch.equal(cells[:, 1, 1], patches[:, 0, 18:])
 
 
-@pytest.fixture(scope="module")
-def tower() -> EfficientNetTower:
-    torch.manual_seed(0)
-    config = EfficientNetTowerConfig(head_width=32, num_classes=20, tag_dim=8)
-    return EfficientNetTower(config).eval()
+@pytest.mark.parametrize("mean_cell", [False, True])
+def test_mirroring_exchanges_columns_alone(mean_cell):
+    classifier = EfficientNetTowerConfig(stage_widths=(1, 1, 1, 1, 1, 1, 2), tag_dim=2, mean_cell=mean_cell)
+    config = ImageTowerConfig(classifier_config=classifier)
+    assert classifier.cell_width == 6 and config.grid == 4
+    own, mean = torch.randn(2, 16, 24), torch.randn(2, 16, 6 if mean_cell else 0)
+    boxes = torch.randn(2, 16, config.detector_channels)
+    mirrored = mirror(torch.cat([own, mean, boxes], -1), config)
+    assert torch.equal(to_cells(mirrored[..., :24], 2), to_cells(own, 2).flip(2))
+    assert torch.equal(mirrored[..., 24 : 24 + mean.shape[-1]], mean), "the picture's mean is the same"
+    across = boxes.unflatten(1, (4, 4))
+    assert torch.equal(mirrored[..., -config.detector_channels :].unflatten(1, (4, 4)), across.flip(2))
+    assert torch.equal(mirror(mirrored, config), torch.cat([own, mean, boxes], -1))
 
 
-def test_patches_are_what_the_tower_assembles(tower):
-    shapes, head = torch.randn(1, 8, 8, 624), torch.rand(1, 8, 8, 32) * 6
-    patches = tower.assemble(shapes, tower.probabilities(head))
-    assert torch.equal(to_cells(patches, 2)[..., :624], shapes)
-
-
-def test_a_patch_may_end_with_the_mean_cell():
-    config = EfficientNetTowerConfig(head_width=32, num_classes=20, tag_dim=8, mean_cell=True)
-    assert (config.cell_width, config.hidden_size) == (632, 5 * 632)
-    tower = EfficientNetTower(config).eval()
-    shapes, head = torch.randn(2, 8, 8, 624), torch.rand(2, 8, 8, 32)
-    patches = tower.assemble(shapes, tower.probabilities(head))
-    own, mean = split_mean(patches, config)
-    torch.testing.assert_close(mean, to_cells(own, 2).mean((1, 2))[:, None].expand(-1, 16, -1))
-    placed, _ = PhotoSimulator(tower).place(patches[0].detach(), head[0], 7, "left", random.Random(1))
-    own, mean = split_mean(placed, config)
-    torch.testing.assert_close(mean[0], to_cells(own, 2).mean((0, 1)), msg="the mean is of what is now there")
-    assert tower(torch.zeros(1, 3, 256, 256)).last_hidden_state.shape == (1, 17, config.hidden_size)
-
-
-@pytest.mark.parametrize("slot", SLOTS)
-def test_a_simulated_photograph_shows_its_class_in_its_slot(tower, slot):
-    torch.nn.init.normal_(tower.classifier.weight)
-    shapes, head = torch.randn(1, 8, 8, 624), torch.rand(1, 8, 8, 32)
-    patches = tower.assemble(shapes, tower.probabilities(head))[0].detach()
-    placed, seen = PhotoSimulator(tower).place(patches, head[0], 7, slot, random.Random(1))
-    winners = (tower.classifier(seen) - tower.classifier(head[0])).mean(0).argmax(-1)
-    column = round((SLOTS.index(slot) + 0.5) / 3 * 8 - 0.5)
-    assert winners[column] == 7
-    assert (seen >= 0).all()
-    changed = (to_cells(placed, 2) != to_cells(patches, 2)).any(-1)
-    assert changed[:, column].any() and not changed.all(), "only the cells of the thing change"
-    tags = tower.probabilities(seen[None])[0] @ tower.tag_embedding
-    torch.testing.assert_close(to_cells(placed, 2)[..., 624:], tags)
-
-
-def test_simulated_photographs_are_captioned_as_what_they_show(tower):
-    rng = random.Random(0)
-    items = tuple(Item(sample_scene(rng, CONCEPTS, PLACES), (320, 320), (i,)) for i in range(6))
-    composed = CachedFeatures(items, (np.random.default_rng(0).random((6, 16, 4 * 632), dtype=np.float32),), (0,) * 6)
-    empty = EmptyPlaces(
-        CachedFeatures((Item(Scene("beach", ()), (320, 320), (0,)),), composed.arrays, (0,)),
-        (np.random.default_rng(1).random((1, 8, 8, 32), dtype=np.float32),),
+def test_mirrored_patches_are_those_of_mirrored_boxes():
+    """What the cache holds of a picture's boxes, mirrored, is what the mirrored boxes give."""
+    tower = tiny_image_tower(image_size=256)
+    found = Detections(
+        torch.tensor([[0.1, 0.3, 0.2, 0.4], [0.9, 0.8, 0.1, 0.3]]), torch.tensor([16, 0]), torch.tensor([0.9, 0.4])
     )
-    samples = ImageDataset(
-        composed,
-        Grammar(load_lexicon(), load_places()),
-        40,
-        3,
-        simulator=PhotoSimulator(tower),
-        backgrounds=empty,
-        classes={"cat": (1, 2), "bus": (3,)},
-        simulated_share=0.3,
-    )
-    simulated = [
-        sample for n in range(40) if not (sample := samples[n]).item.rows and sample.item.scene.place == "beach"
-    ]
-    assert simulated and all(sample.features.shape == (1, 16, 4 * 632) for sample in simulated)
-    again = samples[5]
-    assert torch.equal(again.features, samples[5].features)
+    width = tower.config.classifier_config.hidden_size
+    patches = torch.cat([torch.randn(16, width), tower.detector_patches(found)], -1)
+    mirrored = mirror(patches, tower.config)
+    torch.testing.assert_close(mirrored[:, width:], tower.detector_patches(found.mirrored()))
 
 
 def test_training_and_test_material_share_nothing_and_the_pack_suffices():

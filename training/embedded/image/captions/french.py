@@ -26,6 +26,8 @@ ADJECTIVES: dict[str, tuple[str, str, str, str]] = {
     "énorme": ("énorme", "énormes", "énorme", "énormes"),
 }
 SIZE_FORMS = frozenset(form for forms in ADJECTIVES.values() for form in forms)
+NOUNS_WITH_SIZE = frozenset({("grand", "roue")})
+"""Size word and noun that together are another thing: "une grande roue" is a Ferris wheel."""
 WHERE: dict[Slot, str] = {"left": "à gauche", "middle": "au milieu", "right": "à droite"}
 
 # As in english.py: {a}, {b}, {c} from left to right, {place} "sur une plage", {place_noun} "une plage".
@@ -123,7 +125,7 @@ def noun_phrase_fr(concept: Concept, count: int, size_word: str = "") -> str:
 
 
 def size_words_fr(concept: Concept, size: Size) -> tuple[str, ...]:
-    """Adjectives (masculine singular) for this size; none where the noun has one ("une grande roue")."""
-    if SIZE_FORMS & set(concept.fr.split()):
+    """Adjectives (masculine singular) for this size; none for a family or where the noun has one ("une grande roue")."""
+    if concept.role == "family" or SIZE_FORMS & set(concept.fr.split()):
         return ()
-    return SIZE_WORDS[size]
+    return tuple(word for word in SIZE_WORDS[size] if (word, concept.fr) not in NOUNS_WITH_SIZE)

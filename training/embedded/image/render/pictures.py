@@ -18,7 +18,7 @@ from training.paths import BUILD
 
 SEEDS = {"train": 1_000, "test": 9_000_000, "seen": 5_000_000, "empty": 7_000_000, "photographs": 8_000_000}
 """``test``: drawings and photographs never trained on. ``seen``: new scenes of trained-on ones.
-``empty``: square pictures of trained-on places with nothing in them.
+``empty``: pictures of trained-on places with nothing in them.
 ``photographs``: crops of the real photographs for training, each kind of thing as often as any other."""
 
 
@@ -39,7 +39,7 @@ def draw(split: str, seed: int, material: Material, short_side: int = SHORT_SIDE
         lambda concept: material.sprite(concept, rng),
         lambda concept: lexicon[concept].size,
         rng,
-        aspects=((1.0, 1.0),) if split == "empty" else ASPECTS,
+        aspects=ASPECTS,
         short_side=short_side,
     )
     return scene, image

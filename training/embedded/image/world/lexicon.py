@@ -1,8 +1,11 @@
 """The nouns the embedded captioner knows, with all that a grammar needs to use them in two languages.
 
-``lexicon.csv`` is written by hand. A row is either a *sprite* concept, which has drawings to compose
-scenes from, or a *tag* concept, which the model can name only because the frozen ImageNet head
-recognises it in a photograph.
+``lexicon.csv`` is written by hand. The role of a row says what shows the model such a thing:
+
+- *sprite*: drawings, to compose scenes from;
+- *tag*: the frozen ImageNet head alone, which recognises it in a photograph;
+- *detected*: the frozen COCO detector alone;
+- *family*: nothing: the broader word for what cannot be named more precisely ("an animal", "some food").
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
+
+from lora_mcl.models.yolov3_tiny import COCO_CLASSES
 
 LEXICON_CSV = Path(__file__).with_name("lexicon.csv")
 IMAGENET_CLASSES = 1000
@@ -31,7 +36,26 @@ Group = Literal[
     "nature",
     "other",
 ]
-Role = Literal["sprite", "tag"]
+Role = Literal["sprite", "tag", "detected", "family"]
+
+FAMILIES: dict[Group, str] = {group: group for group in get_args(Group) if group not in ("nature", "other")}
+"""Id of each group's broader word; the others' is ``OBJECT``."""
+OBJECT = "object"
+# COCO classes whose plain noun has another id than the class's name.
+PLAIN = {
+    "cup": "plain_cup",
+    "pizza": "whole_pizza",
+    "sports ball": "ball",
+    "tie": "necktie",
+    "skis": "ski",
+    "donut": "doughnut",
+    "dining table": "table",
+    "tv": "television",
+    "mouse": "computer_mouse",
+    "remote": "remote_control",
+    "cell phone": "mobile_phone",
+    "hair drier": "hair_dryer",
+}
 
 _ID = re.compile(r"[a-z][a-z0-9_]*")
 _EMOJI = re.compile(r"[0-9A-F]{4,5}(-[0-9A-F]{4,5})*")
@@ -59,7 +83,8 @@ class Concept:
         emoji: the code points of the emoji drawn for it, in hexadecimal; empty for a tag.
         tuxpaint: file stems of the Tux Paint stamps that show it.
         imagenet: 0-based ImageNet-1k classes that this noun names.
-        role: ``sprite`` or ``tag``.
+        coco: the COCO class that the detector gives such a thing, empty if none; several concepts may share one.
+        role: what shows the model such a thing (see the module's docstring).
 
     Raises:
         LexiconError: if a field is out of its range or two fields contradict each other.
@@ -67,7 +92,7 @@ class Concept:
 
     id: str
     en: str
-    article: Literal["a", "an"]
+    article: Literal["a", "an", "some"]
     en_plural: str
     fr: str
     gender: Literal["m", "f"]
@@ -78,6 +103,7 @@ class Concept:
     emoji: str
     tuxpaint: tuple[str, ...]
     imagenet: tuple[int, ...]
+    coco: str
     role: Role
 
     def __post_init__(self) -> None:
@@ -85,7 +111,7 @@ class Concept:
         rules = {
             "id must be snake case": _ID.fullmatch(self.id),
             "nouns must be non-empty and trimmed": all(w and w == w.strip() for w in words),
-            "article must be a or an": self.article in ("a", "an"),
+            "article must be a, an or some": self.article in ("a", "an", "some"),
             "gender must be m or f": self.gender in ("m", "f"),
             "unknown group": self.group in get_args(Group),
             "unknown role": self.role in get_args(Role),
@@ -95,8 +121,15 @@ class Concept:
                 and all(0 <= index < IMAGENET_CLASSES for index in self.imagenet)
             ),
             "a sprite needs an emoji": self.role != "sprite" or _EMOJI.fullmatch(self.emoji),
+            "unknown COCO class": not self.coco or self.coco in COCO_CLASSES,
             "a tag has ImageNet classes and no drawings": (
                 self.role != "tag" or (self.imagenet and not self.emoji and not self.tuxpaint)
+            ),
+            "what is only detected has a COCO class, no ImageNet classes and no drawings": (
+                self.role != "detected" or (self.coco and not (self.imagenet or self.emoji or self.tuxpaint))
+            ),
+            "a family has neither classes nor drawings": (
+                self.role != "family" or not (self.coco or self.imagenet or self.emoji or self.tuxpaint)
             ),
         }
         broken = [rule for rule, holds in rules.items() if not holds]
@@ -123,6 +156,21 @@ def load_lexicon(path: Path = LEXICON_CSV) -> dict[str, Concept]:
 def sprite_concepts(lexicon: dict[str, Concept]) -> tuple[Concept, ...]:
     """The concepts that scenes can be composed from."""
     return tuple(concept for concept in lexicon.values() if concept.role == "sprite")
+
+
+def named_concepts(lexicon: dict[str, Concept]) -> tuple[Concept, ...]:
+    """The concepts that something shows the model: all but the families."""
+    return tuple(concept for concept in lexicon.values() if concept.role != "family")
+
+
+def family_of(concept: Concept) -> str:
+    """Id of the broader word for a concept: its group's, or "object" where the group has none."""
+    return FAMILIES.get(concept.group, OBJECT)
+
+
+def plain_concept(coco: str) -> str:
+    """Id of the noun for a COCO class and no more than that: "bird" rather than "parrot"."""
+    return PLAIN.get(coco, coco.replace(" ", "_"))
 
 
 def _concept(row: dict[str, str], where: str) -> Concept:

@@ -1,0 +1,132 @@
+"""The embedded image model's vision tower: a classifier's dense features and a detector's boxes, side by side.
+
+EfficientNet-Lite0 (``efficientnet.py``) describes every patch, drawings too; YOLOv3-tiny (``yolov3_tiny.py``) says
+where on a photograph things of COCO's 80 classes stand, and how many. Both read the same pixels. A patch is the
+classifier's patch followed by the channels of ``detections.patch_channels``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+
+from lora_mcl.models.detections import Detections, channel_count, patch_channels, suppress
+from lora_mcl.models.efficientnet import EfficientNetTower, EfficientNetTowerConfig
+from lora_mcl.models.yolov3_tiny import COCO_CLASSES, YoloV3Tiny
+
+GREY = 0.5
+"""The bars that the detector was trained on."""
+
+
+def detector_pixels(pixel_values: Tensor) -> Tensor:
+    """Pixels [B, 3, S, S] in 0..1 from the tower's normalised ones, with grey bars in place of black ones.
+
+    The image processor pads a picture with black. A bar is an unbroken run of black rows or columns from an edge.
+    """
+    pixels = (pixel_values.float() * 128 + 127) / 255
+    dark = (pixels.abs() < 2e-3).all(1)  # [B, S, S]
+    bars = _edge_runs(dark.all(2))[:, :, None] | _edge_runs(dark.all(1))[:, None, :]
+    return torch.where(bars[:, None], torch.full_like(pixels, GREY), pixels).to(pixel_values.dtype)
+
+
+def _edge_runs(dark: Tensor) -> Tensor:
+    """Where ``dark`` [B, S] is true without a break from either end."""
+    return dark.long().cumprod(1).bool() | dark.flip(1).long().cumprod(1).flip(1).bool()
+
+
+class ImageTowerConfig(PreTrainedConfig):
+    """Geometry of the tower.
+
+    Attributes:
+        classifier_config: of the EfficientNet part, or its fields as a dictionary.
+        detector_channels: channels that the detector adds to a patch.
+    """
+
+    model_type = "image_tower"
+    base_config_key = "vision_config"
+    sub_configs = {"classifier_config": EfficientNetTowerConfig}
+
+    classifier_config: EfficientNetTowerConfig | dict[str, Any] | None = None
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs):
+        if self.classifier_config is None:
+            self.classifier_config = EfficientNetTowerConfig(mean_cell=True)
+        elif isinstance(self.classifier_config, dict):
+            self.classifier_config = EfficientNetTowerConfig(**self.classifier_config)
+        super().__post_init__(**kwargs)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input, in pixels."""
+        return self.classifier_config.image_size
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch, in pixels."""
+        return self.classifier_config.patch_size
+
+    @property
+    def grid(self) -> int:
+        """Patches on each side of the image."""
+        return self.image_size // self.patch_size
+
+    @property
+    def detector_channels(self) -> int:
+        """Channels of a patch that the detector gives."""
+        return channel_count(len(COCO_CLASSES))
+
+    @property
+    def hidden_size(self) -> int:
+        """Channels of a patch: the classifier's, then the detector's."""
+        return self.classifier_config.hidden_size + self.detector_channels
+
+
+class ImageTower(PreTrainedModel):
+    """Image -> [dummy CLS, patches...], in the form LLaVA-NeXT expects of a vision tower.
+
+    ``pixel_values`` is [B, 3, S, S], normalised to (value - 127) / 128 with values in 0..255.
+    """
+
+    config: ImageTowerConfig
+    config_class = ImageTowerConfig
+    base_model_prefix = "vision_tower"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    _no_split_modules = ["InvertedResidual"]
+
+    def __init__(self, config: ImageTowerConfig):
+        super().__init__(config)
+        self.classifier = EfficientNetTower(config.classifier_config)
+        self.detector = YoloV3Tiny()
+        self.post_init()
+
+    def detect(self, pixel_values: Tensor) -> list[Detections]:
+        """What the detector finds in each of B views."""
+        heads = self.detector(detector_pixels(pixel_values))
+        found = torch.cat([head.flatten(1, 2) for head in heads], dim=1).cpu()  # [B, boxes, 4 + 1 + classes]
+        return [suppress(view[:, :4], view[:, 4:5] * view[:, 5:]) for view in found]
+
+    def detector_patches(self, found: Detections) -> Tensor:
+        """Channels [P, ``detector_channels``] of one view."""
+        return patch_channels(found, self.config.grid, len(COCO_CLASSES))
+
+    def forward(self, pixel_values: Tensor, return_dict: bool | None = None, **kwargs) -> BaseModelOutput | tuple:
+        """Hidden states [B, 1 + P, D]; position 0 is zeros, for LLaVA's "default" selection to drop.
+
+        ``hidden_states`` has a single entry, so the model's ``vision_feature_layer`` must be -1.
+        """
+        patches = self.classifier(pixel_values).last_hidden_state[:, 1:]
+        boxes = torch.stack([self.detector_patches(found) for found in self.detect(pixel_values)])
+        hidden = F.pad(torch.cat([patches, boxes.to(patches)], dim=-1), (0, 0, 1, 0))
+        output = BaseModelOutput(last_hidden_state=hidden, hidden_states=(hidden,))
+        return output.to_tuple() if return_dict is False else output
+
+
+AutoConfig.register(ImageTowerConfig.model_type, ImageTowerConfig, exist_ok=True)
+AutoModel.register(ImageTowerConfig, ImageTower, exist_ok=True)

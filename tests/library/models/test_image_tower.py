@@ -1,0 +1,101 @@
+"""The two-part tower: its layout, its bars, and what survives saving."""
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel
+
+from lora_mcl.models import EfficientNetTowerConfig, ImageTower, ImageTowerConfig
+from lora_mcl.models.detections import CHANNEL_SCALE, channel_count
+from lora_mcl.models.image_tower import GREY, detector_pixels
+from lora_mcl.models.yolov3_tiny import NUM_CLASSES
+
+WIDTHS = {"stem_width": 4, "stage_widths": (4,) * 7, "stage_depths": (1,) * 7, "head_width": 6}
+
+
+def config(**changes) -> ImageTowerConfig:
+    classifier = EfficientNetTowerConfig(image_size=64, num_classes=5, tag_dim=3, mean_cell=True, **WIDTHS)
+    return ImageTowerConfig(classifier_config=classifier, **changes)
+
+
+@pytest.fixture(scope="module")
+def tower() -> ImageTower:
+    torch.manual_seed(0)
+    return ImageTower(config()).eval()
+
+
+def test_the_default_geometry_is_the_embedded_models():
+    found = ImageTowerConfig()
+    assert (found.image_size, found.patch_size, found.grid) == (256, 64, 4)
+    assert found.detector_channels == channel_count(NUM_CLASSES) == 242
+    assert found.hidden_size == 5 * (112 + 192 + 320 + 128) + 242 == 4002
+
+
+@torch.inference_mode()
+def test_a_patch_is_the_classifiers_then_the_detectors(tower):
+    pixels = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)).clamp(-0.99, 1)
+    width, grid = tower.config.classifier_config.hidden_size, tower.config.grid
+    hidden = tower(pixels).last_hidden_state
+    assert hidden.shape == (3, 1 + grid**2, tower.config.hidden_size)
+    assert not hidden[:, 0].any()
+    torch.testing.assert_close(hidden[:, 1:, :width], tower.classifier(pixels).last_hidden_state[:, 1:])
+    for one, found in zip(hidden, tower.detect(pixels), strict=True):
+        torch.testing.assert_close(one[1:, width:], tower.detector_patches(found))
+    assert torch.equal(tower(pixels, return_dict=False)[0], hidden)
+
+
+@torch.inference_mode()
+def test_the_detectors_boxes_reach_their_patches(tower, monkeypatch):
+    """A head that is sure of class 7 in one cell: bottom right, of the 2 x 2 cells of a 64-pixel picture."""
+    prediction = torch.zeros(1, 4, 3, 5 + NUM_CLASSES)
+    prediction[0, 3, 1] = torch.tensor([0.8, 0.7, 0.5, 0.25, 1.0] + [0.0] * NUM_CLASSES)
+    prediction[0, 3, 1, 5 + 7] = 0.75
+    monkeypatch.setattr(tower.detector, "forward", lambda pixels: (prediction, torch.zeros(1, 16, 3, 85)))
+    (found,) = tower.detect(torch.zeros(1, 3, 64, 64))
+    assert (found.classes.tolist(), found.scores.tolist()) == ([7], [0.75])
+    patches = tower.detector_patches(found) / CHANNEL_SCALE
+    torch.testing.assert_close(patches[:, NUM_CLASSES + 2 + 7], torch.full((tower.config.grid**2,), 0.75))
+    assert patches[-1, 7] == 0.75
+
+
+def normalised(pixels: torch.Tensor) -> torch.Tensor:
+    return (pixels * 255 - 127) / 128
+
+
+def test_letterbox_bars_become_grey_and_nothing_else_changes():
+    pixels = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0)) * 0.8 + 0.1
+    pixels[0, :, :3] = 0
+    pixels[0, :, 10:] = 0
+    pixels[1, :, :, :2] = 0
+    pixels[:, :, 6] = 0  # a black line inside the picture
+    want = pixels.clone()
+    want[0, :, :3] = want[0, :, 10:] = want[1, :, :, :2] = GREY
+    torch.testing.assert_close(detector_pixels(normalised(pixels)), want, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_bars_are_found_in_half_precision(dtype):
+    pixels = torch.full((1, 3, 8, 8), 0.5)
+    pixels[:, :, :2] = 0
+    found = detector_pixels(normalised(pixels).to(dtype))
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), torch.full((1, 3, 8, 8), 0.5), atol=5e-3, rtol=0)
+
+
+def test_saving_in_half_precision_keeps_the_weights(tower, tmp_path):
+    half = ImageTower(tower.config)
+    half.load_state_dict(tower.state_dict())
+    half.half().save_pretrained(tmp_path / "tower")
+    loaded, info = ImageTower.from_pretrained(tmp_path / "tower", dtype=torch.float32, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    for name, weight in tower.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], weight.half().float()), name
+    assert isinstance(AutoConfig.from_pretrained(tmp_path / "tower"), ImageTowerConfig)
+    assert isinstance(AutoModel.from_pretrained(tmp_path / "tower"), ImageTower)
+
+
+def test_a_configuration_survives_json(tmp_path):
+    before = config()
+    before.save_pretrained(tmp_path)
+    after = ImageTowerConfig.from_pretrained(tmp_path)
+    assert isinstance(after.classifier_config, EfficientNetTowerConfig)
+    assert after.to_dict() == before.to_dict() and after.hidden_size == before.hidden_size

@@ -1,0 +1,231 @@
+"""What a simulated photograph shows, what the detector and the classifier would make of it, and how it is named.
+
+There are few photographs here whose content is known. What the tower's two parts answer to a photograph can be drawn
+instead: boxes with the misses, doubles, confusions and false alarms that the detector makes on real photographs, and
+ImageNet classes of varying strength. Annotators then name a thing as precisely as this evidence allows: by its own
+noun, by the plain noun of its COCO class, by its family ("an animal"), or as "an object".
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lora_mcl.models.yolov3_tiny import COCO_CLASSES
+from training.embedded.image.world.lexicon import OBJECT, Concept, family_of, plain_concept
+from training.embedded.image.world.scene import MAX_COUNT, SLOTS, Scene, Size, Slot, Thing
+
+Box = tuple[float, float, float, float]
+"""Centre x, centre y, width and height, as fractions of the picture."""
+
+HARD = frozenset(
+    ("backpack", "handbag", "book", "toaster", "toothbrush", "spoon", "fork", "knife", "remote", "scissors", "bottle")
+)
+"""COCO classes that the detector misses more often."""
+CONFUSED: tuple[frozenset[str], ...] = (
+    frozenset(["bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"]),
+    frozenset(["bicycle", "motorcycle", "car", "bus", "train", "truck", "boat", "airplane"]),
+    frozenset(["bottle", "cup", "bowl", "vase", "wine glass", "potted plant"]),
+    frozenset(["banana", "apple", "sandwich", "orange", "broccoli", "carrot", "pizza", "donut", "cake", "hot dog"]),
+    frozenset(["chair", "couch", "bed", "bench", "dining table", "toilet"]),
+    frozenset(
+        ["tv", "laptop", "keyboard", "remote", "mouse", "book", "microwave", "oven", "refrigerator", "cell phone"]
+    ),
+    frozenset(["fork", "knife", "spoon", "scissors", "toothbrush", "baseball bat"]),
+    frozenset(["skis", "snowboard", "skateboard", "surfboard", "kite", "frisbee", "umbrella"]),
+)
+"""Classes that the detector takes for one another."""
+FALSE_ALARMS = ("person", "bird", "cup", "chair", "book", "clock", "vase", "bowl", "sports ball", "kite", "dog", "boat")
+# ImageNet classes that the head gives to people, for it has none of its own: clothes, hats, glasses.
+PERSON_TAGS = (400, 431, 457, 515, 608, 610, 617, 639, 643, 652, 655, 667, 735, 775, 793, 834, 836, 841, 869, 903, 906)
+
+STRONG, MEDIUM = 6.5, 4.0
+"""Logits above the mean class from which the head's class can be trusted, and from which its family can."""
+SEEN = 0.25
+"""Score from which a box can be trusted."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """One box that the detector gives."""
+
+    coco: str
+    score: float
+    box: Box
+
+
+@dataclass(frozen=True)
+class Content:
+    """One kind of thing in a simulated photograph, and the evidence of it.
+
+    Attributes:
+        thing: what it truly is, how many, how large, where.
+        boxes: of each copy.
+        alarms: what the detector gives for it.
+        imagenet: the class that the head sees there; None for no class.
+        strength: the class's logit above the mean class.
+        name: id of the concept that annotators name it by; None where they leave it out.
+    """
+
+    thing: Thing
+    boxes: tuple[Box, ...]
+    alarms: tuple[Alarm, ...]
+    imagenet: int | None
+    strength: float
+    name: str | None
+
+
+class ContentSampler:
+    """Draws what simulated photographs show, from one lexicon."""
+
+    def __init__(self, lexicon: Mapping[str, Concept]) -> None:
+        self.lexicon = lexicon
+        self.by_coco: dict[str, list[Concept]] = {name: [] for name in COCO_CLASSES}
+        for concept in lexicon.values():
+            if concept.coco:
+                self.by_coco[concept.coco].append(concept)
+        self.tagged = [concept for concept in lexicon.values() if concept.imagenet and not concept.coco]
+        self._weights = [12.0 if name == "person" else 0.6 if name in HARD else 1.0 for name in COCO_CLASSES]
+
+    def contents(self, rng: random.Random) -> tuple[Content, ...]:
+        """One to three kinds of things from left to right."""
+        kinds = rng.choices((1, 2, 3), (0.6, 0.3, 0.1))[0]
+        slots: list[Slot] = sorted(rng.sample(SLOTS, kinds), key=SLOTS.index)
+        if kinds == 1 and rng.random() < 0.5:
+            slots = ["middle"]
+        concepts: list[Concept] = []
+        while len(concepts) < kinds:
+            concept = self._concept(rng, person=len(concepts) > 0 and rng.random() < 0.3)
+            if concept not in concepts:
+                concepts.append(concept)
+        rng.shuffle(concepts)
+        return tuple(self._content(concept, slot, kinds, rng) for concept, slot in zip(concepts, slots, strict=True))
+
+    def _concept(self, rng: random.Random, person: bool) -> Concept:
+        if not person and rng.random() < 0.32:
+            return rng.choice(self.tagged)
+        coco = "person" if person else rng.choices(COCO_CLASSES, self._weights)[0]
+        finer = [concept for concept in self.by_coco[coco] if concept.imagenet]
+        if finer and rng.random() < 0.4:
+            return rng.choice(finer)
+        return self.lexicon[plain_concept(coco)]
+
+    def _content(self, concept: Concept, slot: Slot, kinds: int, rng: random.Random) -> Content:
+        crowd = (0.45, 0.25, 0.3) if concept.coco == "person" else (0.66, 0.2, 0.14)
+        count = rng.choices((1, 2, MAX_COUNT), crowd)[0]
+        boxes, size = draw_boxes(slot, count, kinds, rng)
+        alarms = tuple(alarm for box in boxes for alarm in self._alarms(concept, box, rng))
+        imagenet, strength = self._tag(concept, rng)
+        content = Content(Thing(concept.id, count, size, slot), boxes, alarms, imagenet, strength, None)
+        return replace(content, name=self._name(content, rng))
+
+    def _alarms(self, concept: Concept, box: Box, rng: random.Random) -> list[Alarm]:
+        """What the detector gives for one copy."""
+        height = box[3]
+        if not concept.coco:
+            likely = 0.5 if concept.group == "animal" else 0.3
+            if rng.random() > likely:
+                return []
+            pool = sorted(CONFUSED[0]) if concept.group == "animal" else FALSE_ALARMS
+            return [Alarm(rng.choice(pool), rng.betavariate(1.6, 2.6), jitter(box, rng))]
+        hit = (0.55 if height < 0.25 else 0.88 if height < 0.55 else 0.95) * (0.75 if concept.coco in HARD else 1.0)
+        alarms = []
+        rivals = sorted(set().union(*(group for group in CONFUSED if concept.coco in group)) - {concept.coco})
+        if rng.random() < hit:
+            score = rng.betavariate(1.5, 1.8) if height < 0.25 else rng.betavariate(1.6, 1.0)
+            placed = jitter(box, rng)
+            alarms.append(Alarm(concept.coco, score, placed))
+            if rivals and rng.random() < 0.35:
+                alarms.append(Alarm(rng.choice(rivals), score * rng.uniform(0.1, 0.9), placed))
+            if rng.random() < 0.04:
+                alarms.append(Alarm(concept.coco, rng.uniform(0.1, 0.45), jitter(box, rng, 0.5)))
+        elif rivals and rng.random() < 0.5:
+            alarms.append(Alarm(rng.choice(rivals), rng.betavariate(1.6, 2.6), jitter(box, rng)))
+        return alarms
+
+    def _tag(self, concept: Concept, rng: random.Random) -> tuple[int | None, float]:
+        """The class that the head sees on a thing, and how strongly."""
+        if concept.coco == "person":
+            return rng.choice(PERSON_TAGS), rng.uniform(1, 9)
+        if concept.imagenet:
+            if rng.random() < 0.82:
+                return rng.choice(concept.imagenet), rng.choices((rng.uniform(7, 13), rng.uniform(3, 7)), (4, 1))[0]
+            return None, 0.0
+        # No class of its own: that of something like it, or none that can be recognised.
+        like = [other for other in self.lexicon.values() if other.group == concept.group and other.imagenet]
+        if like and rng.random() < 0.5:
+            return rng.choice(rng.choice(like).imagenet), rng.uniform(1.5, 7)
+        return None, 0.0
+
+    def _name(self, content: Content, rng: random.Random) -> str | None:
+        concept = self.lexicon[content.thing.concept]
+        trusted = content.imagenet in concept.imagenet and content.strength >= STRONG
+        best = max(content.alarms, key=lambda alarm: alarm.score, default=None)
+        detected = best is not None and best.coco == concept.coco and best.score >= SEEN
+        if trusted:
+            return concept.id
+        if detected:
+            return plain_concept(concept.coco)
+        if concept.coco == "person":
+            return None
+        hint = content.strength >= MEDIUM or (best is not None and best.score >= SEEN)
+        return family_of(concept) if hint and (content.imagenet is not None or concept.coco) else OBJECT
+
+
+def named_scene(place: str | None, contents: Sequence[Content]) -> Scene:
+    """The scene as annotators name it: things of one name counted together where the first of them stands.
+
+    A photograph in which nothing can be named shows an object.
+    """
+    things: list[Thing] = []
+    for content in contents:
+        if content.name is None:
+            continue
+        same = next((thing for thing in things if thing.concept == content.name), None)
+        if same is None:
+            things.append(replace(content.thing, concept=content.name))
+        else:
+            both = replace(same, count=min(MAX_COUNT, same.count + content.thing.count), size="normal")
+            things[things.index(same)] = both
+    return Scene(place, tuple(things) or (Thing(OBJECT, 1, "normal", contents[0].thing.slot),))
+
+
+def draw_boxes(slot: Slot, count: int, kinds: int, rng: random.Random) -> tuple[tuple[Box, ...], Size]:
+    """Boxes of the copies of one thing in a slot, and the word for their size."""
+    large, small = 0.75, 0.22
+    height = rng.choices((rng.uniform(0.55, 0.98), rng.uniform(0.3, 0.6), rng.uniform(0.1, 0.3)), (0.45, 0.42, 0.13))[0]
+    if count > 1 or kinds > 1:
+        height = min(height, rng.uniform(0.3, 0.8))
+    aspect = rng.choices((rng.uniform(0.35, 0.8), rng.uniform(0.8, 1.7)), (1, 2))[0]
+    width = min(height * aspect, 0.95 if kinds == 1 else 0.5)
+    middle = (SLOTS.index(slot) + 0.5) / len(SLOTS)
+    spread = (0.28 if kinds == 1 and slot == "middle" else 0.11) if count > 1 else 0.0
+    boxes = []
+    for index in range(count):
+        offset = spread * (2 * index / max(count - 1, 1) - 1)
+        x = middle + offset + rng.uniform(-0.07, 0.07)
+        y = rng.uniform(0.45, 0.65) + rng.uniform(-0.05, 0.05)
+        boxes.append(clip((x, y, width * rng.uniform(0.85, 1.15), height * rng.uniform(0.85, 1.15))))
+    return tuple(boxes), "large" if height > large else "small" if height < small else "normal"
+
+
+def jitter(box: Box, rng: random.Random, share: float = 0.08) -> Box:
+    """The box as a detector places it: off by a share of its size."""
+    x, y, width, height = box
+    return clip(
+        (
+            x + width * rng.uniform(-share, share),
+            y + height * rng.uniform(-share, share),
+            width * rng.uniform(1 - share, 1 + 2 * share),
+            height * rng.uniform(1 - share, 1 + 2 * share),
+        )
+    )
+
+
+def clip(box: Box) -> Box:
+    """The part of a box inside the picture; its centre stays inside in any case."""
+    x, y, width, height = box
+    left, right = max(0.0, x - width / 2), min(1.0, x + width / 2)
+    top, bottom = max(0.0, y - height / 2), min(1.0, y + height / 2)
+    return ((left + right) / 2, (top + bottom) / 2, max(right - left, 0.02), max(bottom - top, 0.02))
