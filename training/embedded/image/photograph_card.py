@@ -154,8 +154,8 @@ def visitor(results: dict[str, Any], labels: Mapping[str, RealPhoto], *, familie
     return (
         f"Some column names the main thing in {tenths(shots['main_named_by_some'])} of {shots['photographs']} real "
         f"photographs that training never saw: best {', '.join(first)} and {last}, worst "
-        f"{GROUP_WORDS.get(worst, worst)} ({tenths(named[worst])}). {vague}{tenths(shots['nothing_wrong'])} of the captions "
-        "hold nothing wrong."
+        f"{GROUP_WORDS.get(worst, worst)} ({tenths(named[worst])}). {vague}{tenths(shots['nothing_wrong'])} of the "
+        "captions hold nothing wrong."
     )
 
 

@@ -97,7 +97,7 @@ def test_kinds_go_from_best_to_worst():
 
 def test_passages_hold_the_results_figures():
     real = [photo.source.id for photo in load_real() if photo.source.split == "test"]
-    found = photograph_passages(results([entry(name, "yyn", "yyy") for name in real]))
+    found = photograph_passages(results([entry(name, "yyn", "yyy") for name in real]), families=True)
     assert f"On {len(real)} real photographs (3 of things among COCO's 80 classes, 1 of people)" in found["photographs"]
     assert "names the main thing in 72.0 % (of COCO's things in 81.0 %)" in found["photographs"]
     assert "beam search in 40.0 % (50.0 %)" in found["photographs"]
@@ -112,7 +112,9 @@ def test_the_visitors_sentences_name_the_best_and_the_worst_kinds():
     kinds = {"pets": "yyyyy", "people": "yyyyn", "vehicles": "yyynn", "food": "yynnn", "objects": "nnnnn", "rare": "y"}
     entries = [entry(f"{kind}{n}", 3 * named, "yyy") for kind, row in kinds.items() for n, named in enumerate(row)]
     photos = labels(**{f"{kind}{n}": kind for kind, row in kinds.items() for n in range(len(row))})
-    text = visitor(results(entries), photos)
+    text = visitor(results(entries), photos, families=False)
+    assert "it is trained to say less" not in text
+    assert "it is trained to say less" in visitor(results(entries), photos, families=True)
     assert "best pets (10 in 10), people (8 in 10), vehicles (6 in 10) and food (4 in 10)" in text
     assert "worst small objects (0 in 10)" in text and "rare" not in text
     assert len(kinds["rare"]) < LEAST_PHOTOGRAPHS <= len(kinds["pets"])

@@ -43,7 +43,10 @@ def test_real_photographs_are_labelled_with_known_concepts_and_places():
     assert sum(photo.source.split == "test" for photo in REAL) >= 20
     for photo in REAL:
         assert photo.concepts and all(count >= 1 for _, count in photo.concepts)
-        assert {concept for concept, _ in photo.concepts} <= set(lexicon), photo.source.id
+        # A test photograph may show what the model has no word for.
+        assert photo.source.split == "test" or {concept for concept, _ in photo.concepts} <= set(lexicon), (
+            photo.source.id
+        )
         assert photo.place is None or photo.place in places
 
 

@@ -125,7 +125,7 @@ def noun_phrase_fr(concept: Concept, count: int, size_word: str = "") -> str:
 
 
 def size_words_fr(concept: Concept, size: Size) -> tuple[str, ...]:
-    """Adjectives (masculine singular) for this size; none for a family or where the noun has one ("une grande roue")."""
+    """Adjectives (masculine singular) for this size; none for a family, or for "une grande roue", which has one."""
     if concept.role == "family" or SIZE_FORMS & set(concept.fr.split()):
         return ()
     return tuple(word for word in SIZE_WORDS[size] if (word, concept.fr) not in NOUNS_WITH_SIZE)
