@@ -235,7 +235,7 @@ def media_files(tmp_path_factory) -> dict[str, Path]:
 @pytest.mark.parametrize("name", ["mic.webm", "film.mp4", "voice.caf", "noext"])
 def test_the_server_decides_what_is_a_sound(visit, address, captioner, media_files, name):
     # The player tries first, before it gets a copy that it can decode.
-    page = visit(address, expected="Unable to decode audio data")
+    page = visit(address, expected="Waveform load error")
     upload(page, media_files[name])
     # The player could decode it: it knows how long it is.
     expect(page.locator("#audio-media")).to_contain_text("0:25")
