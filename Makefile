@@ -23,7 +23,7 @@ help:
 	@echo "make training  setup, and what the training commands need"
 	@echo "make models    training, then make both embedded models anew, going on where it was cut short (hours)"
 	@echo "make test      setup and the test needs, then every test, on every core (ARGS=tests/library: those of one area)"
-	@echo "make mutants AREA=trainer  mutation testing of an area: its score and what survives (slow; tests/mutants.py)"
+	@echo "make mutants AREA=trainer  mutation testing of an area: its score and what survives (slow; tests/support/mutants.py)"
 	@echo "make lint      check style; make format puts it right"
 	@echo "make clean     remove $(VENV) and caches (build/ stays)"
 
@@ -94,7 +94,7 @@ test: dev chromium
 	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup $(ARGS)
 
 mutants: dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants $(AREA) $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.support.mutants $(AREA) $(ARGS)
 
 lint: dev
 	$(BIN)/ruff check $(SOURCES)

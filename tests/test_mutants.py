@@ -2,7 +2,7 @@
 
 import ast
 
-from tests import mutants
+from tests.support import mutants
 
 
 def test_each_kind_of_expression_is_changed_once(tmp_path):

@@ -1,7 +1,7 @@
 """Mutation testing by area: how many single changes of the code the area's tests notice.
 
     make mutants AREA=trainer
-    python -m tests.mutants trainer data --count 40
+    python -m tests.support.mutants trainer data --count 40
 
 A mutant changes one expression of one file: a comparison or its limit, an arithmetic or boolean operator, a constant, a
 negation, or a function that returns None. Mutants are drawn by a seed, evenly over the area's files, and each is tried
@@ -203,7 +203,9 @@ def score(name: str, count: int, seed: int, limit: float) -> tuple[int, int]:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; 0 when at least ``--least`` of the mutants are killed."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.mutants", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tests.support.mutants",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("areas", nargs="*", metavar="AREA", help=f"of {', '.join(AREAS)}; all by default")
     parser.add_argument("--count", type=int, default=40, help="mutants of each area (%(default)s)")
