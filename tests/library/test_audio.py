@@ -392,3 +392,16 @@ def test_the_resampler_can_be_imported_in_advance():
         "assert thread.daemon; thread.join(); sys.exit('numba' not in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_lengths_that_are_no_lengths_cause_no_notice(tmp_path):
+    """A recorder that writes into a pipe states the largest length; an MP3 without a header states none."""
+    content = bytearray(encoded(tone(440, 1.0), RATE, "WAV"))
+    at = content.index(b"data") + 4
+    for largest in (0x7FFFFFFF, 0xFFFFFFFF):
+        content[4:8] = content[at : at + 4] = largest.to_bytes(4, "little")
+        (tmp_path / "piped.wav").write_bytes(content)
+        samples, window = load_window(tmp_path / "piped.wav", sampling_rate=RATE, max_seconds=10)
+        assert len(samples) == RATE and window.notices == ()
+    (tmp_path / "short.mp3").write_bytes(encoded(tone(440, 0.4), RATE, "MP3"))
+    assert load_window(tmp_path / "short.mp3", sampling_rate=RATE, max_seconds=10)[1].notices == ()

@@ -310,3 +310,9 @@ def test_the_balance_survives_saving(tmp_path, balance):
     log_gate = torch.tensor([[0.9], [0.1]]).log()
     loaded.loss(log_gate, torch.tensor([[1.0], [0.0]]))
     assert (loaded.target() == 0.5).all() == (balance == "uniform")
+
+
+def test_a_gate_is_saved_into_folders_new_and_old(tmp_path):
+    for _ in range(2):
+        CaptionGate(5, 2).save(tmp_path / "run" / "gate", [["a"], ["b"]])
+    assert (tmp_path / "run" / "gate" / "words.json").is_file()

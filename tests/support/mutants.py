@@ -59,6 +59,14 @@ AREAS = {
         ("tests/library/test_objectives.py", "tests/library/test_loss.py", "tests/library/test_metrics.py"),
     ),
     "adapters": Area(("lora_mcl/adapters/*.py",), ("tests/library/adapters",)),
+    "gate": Area(
+        ("lora_mcl/gate.py", "lora_mcl/gate_init.py"), ("tests/library/test_gate.py", "tests/library/test_gate_init.py")
+    ),
+    "media": Area(
+        ("lora_mcl/audio.py", "lora_mcl/audio_readers.py", "lora_mcl/images.py", "lora_mcl/pixels.py"),
+        ("tests/library/test_audio.py", "tests/library/test_images.py"),
+    ),
+    "bundle": Area(("lora_mcl/bundle/*.py",), ("tests/library/bundle",)),
     "decoding": Area(("lora_mcl/decoding/*.py",), ("tests/library/decoding",)),
 }
 _COMPARED = {

@@ -33,7 +33,7 @@ from lora_mcl.bundle import (
 )
 from lora_mcl.bundle.bundle import EMBEDDED_BUNDLE
 from lora_mcl.bundle.card import model_card
-from lora_mcl.bundle.export import load_base
+from lora_mcl.bundle.export import export_merged, load_base
 from lora_mcl.bundle.hub import push_bundle
 from lora_mcl.cli import main
 from lora_mcl.errors import BundleError, OptionsError
@@ -360,3 +360,14 @@ def test_code_that_a_base_brings_is_never_run(tmp_path, text_bundle, tiny_bundle
                 else:
                     ImageLanguageModel.load(base)
             assert not marker.exists()
+
+
+def test_an_empty_folder_may_be_there_already(tmp_path, text_bundle):
+    (tmp_path / "merged").mkdir()
+    export_merged(load_bundle(text_bundle), 0, tmp_path / "merged")
+    assert (tmp_path / "merged" / "model.safetensors").is_file()
+
+
+def test_a_card_keeps_letters_as_they_are(text_bundle):
+    bundle = replace(load_bundle(text_bundle), training={"data": "été"})
+    assert '"data": "été"' in model_card(bundle, "me/two")
