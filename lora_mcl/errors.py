@@ -17,6 +17,11 @@ class OptionsError(LoraMclError, ValueError):
     """An option has a value that is out of range or contradicts another option."""
 
 
+def printable(text: str) -> str:
+    """Text on one line for a terminal: control characters, such as those of a file's name, are written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def first_line(error: BaseException) -> str:
     """First line of an error's message, or its type where it has none: other libraries' messages may be long."""
     lines = str(error).strip().splitlines()

@@ -8,15 +8,27 @@ from lora_mcl.errors import MediaError
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # Path joins the two slashes
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder of this name; a name that is too long is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def check_file(path: Path) -> None:
     """Refuse what is not a file with content.
 
     Raises:
         MediaError: it is an address, a folder, missing or empty.
     """
-    if path.is_dir():
+    if is_folder(path):
         raise MediaError(f"{path} is a folder: give a file.")
-    if not path.is_file():
+    try:
+        is_file = path.is_file()
+    except OSError as error:
+        raise MediaError(f"{path.name} cannot be opened: {error.strerror or error}.") from None
+    if not is_file:
         if _ADDRESS.match(str(path)):
             raise MediaError(f"{path} is an address, and files are not fetched from the network: download it first.")
         raise MediaError(f"There is no file {path}.")

@@ -30,6 +30,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from lora_mcl.errors import BundleError, OptionsError, first_line
 from lora_mcl.gate import GATE_FILE, WORDS_FILE
 from lora_mcl.hub_id import is_hub_id
+from lora_mcl.json_file import read_json
 from lora_mcl.modality import MODALITIES
 from lora_mcl.types import CompareOptions
 
@@ -42,6 +43,8 @@ FORMAT_VERSION = 1
 # The input of the base, next to the prompt; "text" has none.
 BUNDLE_MODALITIES = (*MODALITIES, "text")
 BUNDLE_FILE = "bundle.json"
+# What every file system takes as a name.
+_LONGEST_PATH = 255
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 # Weights are read from safetensors only: other formats can run code when read.
@@ -142,7 +145,7 @@ class Bundle:
         if file is None or not file.is_file():
             return [[] for _ in self.hypotheses]
         try:
-            words = json.loads(file.read_text(encoding="utf-8"))
+            words = read_json(file)
         except (OSError, ValueError) as error:
             raise BundleError(f"{file} cannot be read as JSON: {error}") from error
         lists = isinstance(words, list) and all(isinstance(of_one, list) for of_one in words)
@@ -166,6 +169,8 @@ def load_bundle(source: str | Path, *, revision: str | None = None) -> Bundle:
         BundleError: it is missing, malformed or incomplete; the message names file and field.
     """
     folder = Path(source)
+    if len(folder.name) > _LONGEST_PATH or not str(source).isprintable():
+        raise BundleError(f"There is no bundle folder {str(source)[:_LONGEST_PATH]!r}.")
     if folder.is_dir():
         if revision is not None:
             raise BundleError(f"{source} is a folder; only a Hub id has a revision.")
@@ -221,11 +226,13 @@ def _download(repo_id: str, revision: str | None) -> Path:
 def _read(folder: Path, *, name: str, local: bool) -> Bundle:
     file = folder / BUNDLE_FILE
     try:
-        table = json.loads(file.read_text(encoding="utf-8"))
+        table = read_json(file)
     except FileNotFoundError:
         raise BundleError(f"{folder} is not a bundle: it has no {BUNDLE_FILE}.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BundleError(f"{BUNDLE_FILE}: not valid JSON: {error}.") from None
+    except OSError as error:
+        raise BundleError(f"{BUNDLE_FILE} cannot be opened: {error.strerror or error}.") from None
+    except ValueError as error:
+        raise BundleError(f"{BUNDLE_FILE}: not valid JSON: {first_line(error)}.") from None
     return _parse(table, folder, name=name, local=local)
 
 
@@ -303,8 +310,10 @@ def _parse_generation(table: dict[str, Any]) -> CompareOptions:
 
 def _check_path(path: str, where: str, *, may_leave: bool) -> None:
     parts = PurePosixPath(path).parts
-    if "\\" in path or ":" in path or PurePosixPath(path).is_absolute():
+    if "\\" in path or ":" in path or not path.isprintable() or PurePosixPath(path).is_absolute():
         raise _bad(where, f"must be a relative path with forward slashes, not {path!r}")
+    if len(path) > _LONGEST_PATH:
+        raise _bad(where, f"must have at most {_LONGEST_PATH} characters, not {len(path)}")
     if ".." in parts and not may_leave:
         raise _bad(where, f"must stay inside the bundle, not {path!r}")
 

@@ -11,7 +11,6 @@ Only safetensors are read: pickle files can run code.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -34,6 +33,7 @@ from lora_mcl.adapters.spec import unsupported
 from lora_mcl.bundle.bundle import AdapterRef, BaseRef, Bundle, save_bundle
 from lora_mcl.bundle.export import MODEL_CLASSES
 from lora_mcl.errors import BundleError, OptionsError
+from lora_mcl.json_file import read_json
 from lora_mcl.models.base import load_config
 
 PROMPTS = {
@@ -222,7 +222,7 @@ def _adapter_folders(checkpoint: Path) -> list[Path]:
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} cannot be read: {error}") from error
     plain = {name: value for name, value in config.items() if not _PACKAGE_FIELD.fullmatch(name)}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from transformers.utils import logging as transformers_logging
 
 from lora_mcl.cli import caption, export, import_official, push
-from lora_mcl.errors import LoraMclError
+from lora_mcl.errors import LoraMclError, printable
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return args.run(args)
     except LoraMclError as error:
-        print(f"lora_mcl: {error}", file=sys.stderr)
+        print(f"lora_mcl: {printable(str(error))}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         return INTERRUPTED

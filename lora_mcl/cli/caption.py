@@ -25,7 +25,8 @@ from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_
 from lora_mcl.captioner import Captioner
 from lora_mcl.cli.outputs import json_line, opened, table
 from lora_mcl.decoding.options import Acceleration
-from lora_mcl.errors import BundleError, MediaError, OptionsError
+from lora_mcl.errors import BundleError, MediaError, OptionsError, printable
+from lora_mcl.files import is_folder
 from lora_mcl.images import modality_of
 from lora_mcl.modality import Modality
 from lora_mcl.types import CompareOptions, Comparison
@@ -39,7 +40,7 @@ _DRAWING = ("temperature", "top_k", "top_p", "typical_p", "seed")
 def run(args: argparse.Namespace) -> int:
     """Caption the files and print or write the comparisons; 1 if some of several could not be captioned."""
     paths = [Path(file) for file in args.files]
-    if len(paths) == 1 and not paths[0].is_dir() and args.out is None:
+    if len(paths) == 1 and not is_folder(paths[0]) and args.out is None:
         comparison = _caption(paths[0], args, {})
         text = json.dumps(comparison.to_dict(), ensure_ascii=False, indent=2, allow_nan=False)
         print(text if args.json else table(comparison))
@@ -100,7 +101,7 @@ def _load(bundle: Bundle, args: argparse.Namespace) -> Captioner:
 def _files(paths: list[Path]) -> Iterator[Path]:
     """The files that are named, and the images and sounds in the folders that are, in the order of their names."""
     for path in paths:
-        if not path.is_dir():
+        if not is_folder(path):
             yield path
             continue
         others = 0
@@ -127,7 +128,7 @@ def _print_json(path: Path, comparison: Comparison) -> None:
 
 
 def _say(message: str) -> None:
-    print(f"lora_mcl: {message}", file=sys.stderr)
+    print(f"lora_mcl: {printable(message)}", file=sys.stderr)
 
 
 def _embedded(modality: Modality) -> Path:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from jinja2 import TemplateError
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
@@ -201,12 +200,12 @@ class MediaLanguageModel(ABC):
         where = self.model.name_or_path
         try:
             text = self.processor.apply_chat_template(self.conversation("", "prompt"), add_generation_prompt=True)
-        except (TemplateError, ValueError, TypeError) as error:
+        except Exception as error:  # a template is a program and raises anything
             raise BundleError(f"The chat template for {where} cannot be used: {first_line(error)}") from error
         if text.count(self.placeholder) != 1 or "prompt" not in text:
             raise BundleError(
                 f"The chat template for {where} must hold the prompt and, once, {self.placeholder!r}; "
-                f"it gives {text!r}."
+                f"it gives {text[:200]!r}."
             )
 
 
