@@ -1,0 +1,58 @@
+"""One served page of the tiny captioners for all hostile requests; nothing may be printed that looks like a failure."""
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from lora_mcl.audio import load_window
+from lora_mcl.errors import MediaError
+from lora_mcl.images import load_image
+from tests.support.hostile_page import HostilePage
+from ui.modality import AUDIO, IMAGE
+from ui.model_info import ModelInfo
+from ui.page import build_page
+from ui.server import launch
+from ui.tab import Tab
+
+# The same examples every time, whatever the machine's speed, and no folder of earlier ones.
+settings.register_profile(
+    "repository", database=None, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("repository")
+
+
+@pytest.fixture(scope="session")
+def page(tiny_captioner, tiny_audio_captioner, picture, clip, tmp_path_factory):
+    """A client of the page with both captioners."""
+    about = ModelInfo(can="It answers.", cannot="It does not know.")
+    tabs = [Tab(IMAGE, tiny_captioner, (), about), Tab(AUDIO, tiny_audio_captioner, (), about)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        blocks = build_page(tabs)
+        yield HostilePage(launch(blocks, tabs), {"image": picture, "audio": clip})
+        blocks.close(verbose=False)
+
+
+@pytest.fixture
+def quiet(capfd):
+    """Fails the test if a traceback was printed, by the server's threads too."""
+    yield
+    out, err = capfd.readouterr()
+    assert "Traceback" not in out + err, err
+
+
+@pytest.fixture(scope="session")
+def readers():
+    """What reads a file of each modality and returns the message if it cannot; it lets other errors through."""
+
+    def reading(read):
+        def message(file):
+            try:
+                read(file)
+            except MediaError as error:
+                return str(error)
+            return None
+
+        return message
+
+    sound = {"start": 0, "sampling_rate": 16_000, "max_seconds": 1}
+    return {"image": reading(load_image), "audio": reading(lambda file: load_window(file, **sound))}

@@ -1,0 +1,108 @@
+"""A request that fails in the middle, or whose visitor leaves, costs the next one nothing: neither turn nor answer."""
+
+import threading
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from lora_mcl.types import CompareOptions
+from tests.support.hostile_page import UNFORESEEN, HostilePage
+
+pytestmark = [
+    # Gradio's own statistics of its queue, computed with pandas after every event.
+    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
+]
+OPTIONS = CompareOptions(max_new_tokens=8, num_beams=2, num_beam_groups=2)
+
+
+@contextmanager
+def at_forward(captioner, number, act):
+    """``act`` at the ``number``-th forward of the language model from now on."""
+    calls = [0]
+
+    def count(module, args, kwargs):
+        calls[0] += 1
+        if calls[0] == number:
+            act()
+
+    handle = captioner._model.model.get_decoder().register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        yield calls
+    finally:
+        handle.remove()
+
+
+def fail(error):
+    def act():
+        raise error
+
+    return act
+
+
+def captions(captioner, media):
+    *_, last = captioner.compare(media, OPTIONS)
+    return [column["captions"] for column in last.to_dict()["columns"]]
+
+
+FAILURES = {
+    "out of memory": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    "no memory on the CPU": MemoryError(),
+    "in decoding": RuntimeError("probability tensor contains either inf, nan or element < 0"),
+    "of an index": IndexError("index out of range in self"),
+    "interrupted": KeyboardInterrupt(),
+}
+
+
+@pytest.mark.parametrize("number", [1, 2, 5], ids=lambda n: f"forward-{n}")
+@pytest.mark.parametrize("error", FAILURES.values(), ids=FAILURES)
+@pytest.mark.parametrize("modality", ["image", "audio"])
+def test_the_next_request_gets_the_same_answer(request, picture, clip, modality, error, number):
+    name, media = ("tiny_captioner", picture) if modality == "image" else ("tiny_audio_captioner", clip)
+    captioner = request.getfixturevalue(name)
+    expected = captions(captioner, media)
+    with at_forward(captioner, number, fail(error)), pytest.raises(type(error)):
+        captions(captioner, media)
+    assert captions(captioner, media) == expected
+
+
+@pytest.mark.parametrize("error", FAILURES.values(), ids=FAILURES)
+def test_on_the_page_too(page, picture, tiny_captioner, error):
+    """The visitor gets a message without the machine's inside, and the turn is free when it arrives."""
+    if isinstance(error, KeyboardInterrupt):
+        pytest.skip("of the server's own process")
+    with at_forward(tiny_captioner, 2, fail(error)), pytest.raises(AssertionError, match=UNFORESEEN) as raised:
+        page.ask("image", picture)
+    assert "GiB" not in str(raised.value) and "tensor" not in str(raised.value)
+    page.check_good_requests()
+
+
+def test_an_answer_that_nobody_reads_to_its_end(tiny_captioner, picture):
+    expected = captions(tiny_captioner, picture)
+    for read in range(4):
+        snapshots = tiny_captioner.compare(picture, OPTIONS)
+        for _ in range(read):
+            next(snapshots)
+        snapshots.close()
+        assert captions(tiny_captioner, picture) == expected
+
+
+def test_a_visitor_who_leaves_in_the_middle(page: HostilePage, picture, tiny_captioner):
+    """While the model is at work: it stops at the next token, and others have their turn."""
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold():
+        reached.set()
+        go_on.wait(60)
+
+    values = {"max_new_tokens": 128, "num_beams": 1, "num_beam_groups": 1}
+    with at_forward(tiny_captioner, 3, hold) as calls:
+        job = page.client.submit(**{"image": page.file(picture)}, **values, api_name="/compare_image")
+        assert reached.wait(60)
+        # Gradio's answer to this waits for the step that the model is at.
+        threading.Timer(0.5, go_on.set).start()
+        job.cancel()
+        # The others' turn: this would wait for as long as the model works for nobody.
+        page.check_good_requests()
+        assert calls[0] < 100

@@ -1,0 +1,79 @@
+"""Requests to a served page that expect an answer or a message, and never anything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+# A request that takes longer hangs.
+PATIENCE = 60.0
+# What Gradio answers in place of an exception that nobody foresaw.
+UNFORESEEN = "has raised an exception"
+# The fewest steps, for answers that are only counted.
+QUICK = {"max_new_tokens": 4, "num_beams": 1, "num_beam_groups": 1}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: the last comparison, or the message in place of one."""
+
+    comparison: dict[str, Any] | None
+    message: str = ""
+
+    @property
+    def captioned(self) -> bool:
+        return self.comparison is not None
+
+
+class HostilePage:
+    """A client of the page that checks, every now and then, that good requests still get the same answer."""
+
+    def __init__(self, address: str, good: dict[str, Path], every: int = 20):
+        self.client = Client(address, verbose=False)
+        self._good, self._every, self._asked = good, every, 0
+        self._expected = {modality: self._captions(modality) for modality in good}
+
+    def ask(self, modality: str, media: Any, **values: Any) -> Answer:
+        """Caption a file, or whatever ``media`` is, at an endpoint."""
+        answer = self._ask(modality, media, values)
+        self._asked += 1
+        if self._asked % self._every == 0:
+            self.check_good_requests()
+        return answer
+
+    def file(self, path: Path) -> dict[str, Any]:
+        """A file to upload."""
+        return handle_file(str(path))
+
+    def post(self, modality: str, body: bytes) -> str:
+        """What the server answers to this request body: a refusal, or the events of a comparison."""
+        url = f"{self.client.src}gradio_api/call/compare_{modality}"
+        sent = httpx.post(url, content=body, headers={"content-type": "application/json"}, timeout=PATIENCE)
+        if sent.status_code != 200:
+            return sent.text
+        return httpx.get(f"{url}/{sent.json()['event_id']}", timeout=PATIENCE).text
+
+    def check_good_requests(self) -> None:
+        assert {modality: self._captions(modality) for modality in self._good} == self._expected
+
+    def _captions(self, modality: str) -> list[Any]:
+        answer = self._ask(modality, self._good[modality], {})
+        assert answer.captioned, answer.message
+        return [column["captions"] for column in answer.comparison["columns"]]
+
+    def _ask(self, modality: str, media: Any, values: dict[str, Any]) -> Answer:
+        media = self.file(media) if isinstance(media, Path) else media
+        job = self.client.submit(**{modality: media}, **(QUICK | values), api_name=f"/compare_{modality}")
+        try:
+            comparison = job.result(timeout=PATIENCE)
+        except AppError as error:
+            message = str(error)
+            assert message and UNFORESEEN not in message and "Traceback" not in message, message
+            return Answer(None, message)
+        assert all(column["captions"] for column in comparison["columns"])
+        return Answer(comparison)
