@@ -1,4 +1,4 @@
-# make setup | demo | space | training | models | test | lint | format | clean
+# make setup | demo | space | training | models | test | mutants | lint | format | audit | clean
 # `make demo ARGS="--port 8000"` passes arguments to app.py, and likewise for space and test.
 
 SHELL := /bin/bash
@@ -14,7 +14,7 @@ ARGS ?=
 # Where `make space` writes.
 SPACE ?= build/space
 
-.PHONY: help setup demo space training models dev chromium test mutants lint format clean
+.PHONY: help setup demo space training models dev chromium test mutants lint format audit clean
 
 help:
 	@echo "make setup     create $(VENV) and install what the page needs (Python 3.11 to 3.14)"
@@ -25,6 +25,7 @@ help:
 	@echo "make test      setup and the test needs, then every test, on every core (ARGS=tests/library: those of one area)"
 	@echo "make mutants AREA=trainer  mutation testing of an area: its score and what survives (slow; tests/support/mutants.py)"
 	@echo "make lint      check style; make format puts it right"
+	@echo "make audit     look the installed packages up in PyPI's list of known weaknesses"
 	@echo "make clean     remove $(VENV) and caches (build/ stays)"
 
 setup: $(VENV)/.requirements
@@ -103,6 +104,14 @@ lint: dev
 format: dev
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+
+audit: dev
+	@if ! timeout 20 $(BIN)/python -c "import urllib.request as u; u.urlopen('https://pypi.org/pypi/pip/json', timeout=10)" \
+		2>/dev/null; then \
+		echo "Nothing was audited: pypi.org, which lists the known weaknesses, does not answer. Retry with a network." >&2; \
+		exit 1; \
+	fi
+	$(BIN)/python -m pip_audit --local --skip-editable --progress-spinner off $(ARGS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache
