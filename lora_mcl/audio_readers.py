@@ -6,6 +6,7 @@ decoded block by block, so that a small file that unpacks to hours costs no memo
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -119,10 +120,20 @@ def _by_header(path: Path) -> float:
     return seconds * (size + 8) / path.stat().st_size if cut else seconds
 
 
+class _File(io.BufferedReader):
+    """An open file in which a seek before its start gives -1, as FFmpeg expects; PyAV prints what is raised there."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return super().seek(offset, whence)
+        except OSError:
+            return -1
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[InputContainer]:
     # From an open file and not by its name, which FFmpeg might take for an address.
-    with path.open("rb") as file, av.open(file, options={"format_whitelist": _CONTAINERS}) as container:
+    with _File(io.FileIO(path)) as file, av.open(file, options={"format_whitelist": _CONTAINERS}) as container:
         yield container
 
 
