@@ -138,7 +138,7 @@ def test_what_cannot_be_heard_is_refused_at_once(tiny_audio_captioner, tiny_capt
         tiny_captioner.compare(AudioClip(tone(440, 0.5), SAMPLING_RATE))
     with pytest.raises(OptionsError, match="start is the second of a sound"):
         tiny_captioner.compare(picture, start=1)
-    with pytest.raises(OptionsError, match="hears nothing"):
+    with pytest.raises(OptionsError, match="captions images, not sounds"):
         tiny_captioner.audio_view(clip)
 
 

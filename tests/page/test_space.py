@@ -170,7 +170,7 @@ def checkout(tmp_path) -> Path:
 
 
 def test_an_audio_model_comes_along_where_there_is_one(checkout, tmp_path, tiny_audio_base, tiny_audio_bundle):
-    assert not [file for file in assemble(tmp_path / "without", root=checkout) if "audio" in file.components]
+    assert not [file for file in assemble(tmp_path / "without", root=checkout) if "audio" in file.parts]
     bundle = checkout / "assets" / "bundles" / "audio"
     shutil.copytree(tiny_audio_bundle, bundle)
     shutil.copytree(tiny_audio_base, checkout / "assets" / "models" / "audio")
