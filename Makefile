@@ -106,12 +106,8 @@ format: dev
 	$(BIN)/ruff format $(SOURCES)
 
 audit: dev
-	@if ! timeout 20 $(BIN)/python -c "import urllib.request as u; u.urlopen('https://pypi.org/pypi/pip/json', timeout=10)" \
-		2>/dev/null; then \
-		echo "Nothing was audited: pypi.org, which lists the known weaknesses, does not answer. Retry with a network." >&2; \
-		exit 1; \
-	fi
-	$(BIN)/python -m pip_audit --local --skip-editable --progress-spinner off $(ARGS)
+	@$(BIN)/python -m pip_audit --local --skip-editable --progress-spinner off $(ARGS) || { \
+		echo "Weaknesses were found, or nothing could be looked up: that needs a network." >&2; exit 1; }
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache
