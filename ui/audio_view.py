@@ -13,6 +13,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from lora_mcl.audio import mel_frequencies
 from lora_mcl.types import AudioView
 from ui.html import html
 
@@ -87,13 +88,15 @@ def audio_view_html(view: AudioView) -> str:
     window = view.window
     sentences = [window.notice, *window.notices]
     notice = "".join(notice_html(sentence) for sentence in sentences if sentence)
+    pitch = mel_frequencies(len(view.log_mel), view.sampling_rate)
+    lowest, highest = f"{pitch[0]:.0f} Hz", f"{pitch[-1] / 1000:.1f} kHz"
     alt = (
         f"Log-mel spectrogram from second {window.start:.1f} to {window.end:.1f}: time runs to the right, pitch "
-        "upwards, and what is louder is stronger"
+        f"upwards from {lowest} to {highest}, and what is louder is stronger"
     )
     return (
         '<figure class="audio-view"><figcaption><b>What the model hears</b> '
-        "<span>time to the right, pitch upwards, louder is stronger</span></figcaption>"
+        f"<span>time to the right, pitch upwards ({lowest} to {highest}), louder is stronger</span></figcaption>"
         f'<img class="log-mel" src="{log_mel_uri(view.log_mel)}" alt="{alt}">'
         f'<div class="seconds"><span>{window.start:.1f} s</span><span>{window.end:.1f} s</span></div>'
         f"{notice}</figure>"
