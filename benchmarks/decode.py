@@ -15,7 +15,7 @@ all of them write the same captions is checked in every round. (transformers 5 h
 ways ours stands in, alone.) Peak memory is measured in a process of its own for every way and K; ``above_model`` is
 what is held at the peak beyond the loaded model and adapters.
 
-With ``--save`` every model and K is kept as soon as it is measured, beside what was kept before at the same settings: a
+With ``--save`` every model and K is kept as soon as it is measured, with what was kept before at the same settings: a
 run can be cut short and gone on with, or made in parts.
 """
 
@@ -54,7 +54,7 @@ GUIDE = ROOT / "docs" / "decoding.md"
 WAYS = ("sequential", "mixed batch", "lockstep")
 # And the K that each is measured at, in this order: those that something is aimed at come first.
 MODELS = {"embedded": (3, 1, 5, 8), "llama-100m-upper-half": (3,), "llama-100m": (3, 1, 8, 5)}
-# What is aimed at on 2 CPU cores: seconds on the embedded page, and lockstep beside sequential at K = 3.
+# What is aimed at on 2 CPU cores: seconds on the embedded page, and lockstep against sequential at K = 3.
 FIRST_WORDS, DONE, TIMES_FASTER = 0.4, 2.0, 3.0
 
 
@@ -188,7 +188,7 @@ def llama_shape(args: argparse.Namespace) -> LlamaShape:
 
 def measure(args: argparse.Namespace, model: str, hypotheses: int) -> dict[str, Any]:
     """One model at one K: the three ways, and where the time of ours goes."""
-    # A decode of a Llama takes tens of seconds, beside which what is set up at the first call is nothing.
+    # A decode of a Llama takes tens of seconds; what is set up at the first call is nothing against that.
     warm_up = 1 if model == "embedded" else 0
     with tempfile.TemporaryDirectory() as folder:
 

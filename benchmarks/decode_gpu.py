@@ -1,7 +1,7 @@
 """The cost of a decoding step on a GPU, against the least time that reading the weights takes.
 
     python -m benchmarks.decode_gpu --out assets/results/decode_gpu.json
-    python -m benchmarks.decode_gpu --tiny          # the same on tiny models, on whatever there is
+    python -m benchmarks.decode_gpu --tiny          # the same on tiny models, on any device
 
 Models of the shape of LLaVA-1.6-7B (a picture of 2,880 positions) and of Qwen2-Audio-7B (30 s of sound, 750 positions),
 random weights, bfloat16. Two requests: K = 3 hypotheses with beam 3 and diverse beam 3, which is 9 rows, and K = 8.

@@ -117,7 +117,7 @@ SHAPES = (
 def step(
     shape: Workload, gpu: Gpu, hypotheses: int, backward: Backward, batch: int, checkpointing: bool
 ) -> dict[str, Any]:
-    """One step: operations, seconds, positions a second, memory in GiB. Positions are counted once whatever K.
+    """One step: operations, seconds, positions a second, memory in GiB. Positions are counted once for any K.
 
     A tower without adapters is left out: it runs once per example, forward only, or comes from the cache.
     """

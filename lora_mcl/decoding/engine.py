@@ -123,7 +123,7 @@ class DecodeBatch:
 
     @property
     def can_join(self) -> bool:
-        """Whether there is room for requests beside those that are here: not in a static step's fixed rows."""
+        """Whether there is room for more requests than those that are here: not in a static step's fixed rows."""
         return self._state is None or self._state.can_join
 
     @torch.no_grad()

@@ -59,7 +59,7 @@ class ModelOptions:
 def build_model(num_states: int, hypotheses: int, options: ModelOptions, seed: int) -> AdapterStack:
     """K fresh adapters on a frozen random model over S states; the model is the stack's.
 
-    The same seed gives the same frozen model whatever K.
+    The same seed gives the same frozen model for every K.
     """
     config = GPTNeoConfig(
         vocab_size=num_states,

@@ -130,7 +130,7 @@ def visible_predictor_nll(mixture: MarkovMixture, tokens: Tensor, visible: int) 
     """Loss of each sequence under the best model that sees the last `visible` tokens: tokens [B, T] -> [B].
 
     It weighs the chains' predictions by how well each explains what is visible. The expected value is
-    `visible_nll`; on given sequences this tells what could be reached on those.
+    `visible_nll`; on given sequences this is what could be reached on those.
     """
     matrices = mixture.tensor()
     steps = matrices.log()[:, tokens[:, :-1], tokens[:, 1:]]  # [Z, B, T - 1]

@@ -20,7 +20,7 @@ OVERLAP_THRESHOLD = 0.45
 """Of two boxes of one class whose intersection over union is larger, the better one is kept."""
 MAX_BOXES = 32
 CHANNEL_SCALE = 10.0
-"""A sure box then weighs as much in a patch as the classifier's features, in whatever linear layer reads both."""
+"""A sure box then weighs as much in a patch as the classifier's features, in any linear layer that reads both."""
 MAX_COUNT = 4
 """More boxes of a class than this count as this many."""
 

@@ -132,7 +132,7 @@ class ResumableTrainer(Trainer):
     def _load_best_model(self) -> None:
         # By its step: the folder may have been moved since the checkpoint wrote its path.
         best = os.path.join(self.args.output_dir, f"checkpoint-{self.state.best_global_step}")
-        if self.is_deepspeed_enabled:  # which keeps master weights beside the model's, and reads both
+        if self.is_deepspeed_enabled:  # which keeps master weights next to the model's, and reads both
             deepspeed_load_checkpoint(self.model_wrapped, best)
         else:
             self._load_from_checkpoint(best)

@@ -44,7 +44,7 @@ class BilingualOptions:
 
     Attributes:
         model: folder or Hub id of a translating encoder-decoder; the paper took t5-small.
-        prefix: what tells the model its task, before each caption.
+        prefix: the instruction, before each caption.
         mode: what translated annotations are marked with.
         share: of the images, in (0, 1].
         seed: of the draw.
@@ -88,8 +88,8 @@ def translator(options: BilingualOptions) -> Translate:
     def translate(texts: Sequence[str]) -> list[str]:
         args = tokenizer([options.prefix + text for text in texts], return_tensors="pt", padding=True).to(device)
         with torch.no_grad():
-            said = model.generate(**args, num_beams=options.beams, max_new_tokens=options.max_tokens)
-        return [text.strip() for text in tokenizer.batch_decode(said, skip_special_tokens=True)]
+            generated = model.generate(**args, num_beams=options.beams, max_new_tokens=options.max_tokens)
+        return [text.strip() for text in tokenizer.batch_decode(generated, skip_special_tokens=True)]
 
     return translate
 
@@ -126,7 +126,7 @@ def replace_captions(row: dict[str, Any], translations: dict[str, str], mode: st
     for key in _SEVERAL:
         if row.get(key):
             row[key] = [translations[text] or text for text in row[key]]
-    # What tokenized captions a file has beside the plain ones would be of the other language.
+    # What tokenized captions a file has besides the plain ones would be of the other language.
     for key in ("caption_tokens", "reference_tokens"):
         row.pop(key, None)
     row["mode"] = mode

@@ -1,4 +1,4 @@
-"""Measure how well the frozen tower tells things apart at best: a classifier on its features of one thing alone.
+"""Measure how well the frozen tower distinguishes things at best: a classifier on its features of one thing alone.
 
     python -m training.embedded.probe image
 

@@ -63,7 +63,7 @@ def yardsticks(split: dict[str, Any], labels: Mapping[str, str]) -> str:
 
 
 def probed(results: dict[str, Any]) -> str:
-    """How well sounds can be told apart after each of the encoder's layers."""
+    """How well sounds can be distinguished after each of the encoder's layers."""
     rows = [[layer, percent(found["seen"]), percent(found["unseen"])] for layer, found in results["layers"].items()]
     return table(["after layer", "new clips of training recordings", "recordings of held-out packages"], rows)
 

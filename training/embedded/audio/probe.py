@@ -1,4 +1,4 @@
-"""How well sounds can be told apart after each of Whisper's layers.
+"""How well sounds can be distinguished after each of Whisper's layers.
 
 Every clip holds one sound on a background, and the encoder's output is averaged over exactly the time it lasts: no
 captioner has it that easy. A small classifier learns the sounds from training recordings. ``seen`` are new clips of

@@ -151,7 +151,7 @@ def _clonk_member(path: Path, member: str) -> bytes:
 def _openttd_sounds(path: Path) -> list[tuple[str, bytes]]:
     """(title, WAV file) of every sound; a title names author and licence."""
     blob = path.read_bytes()
-    # The first entry's offset tells where the index ends; its top bit marks the newer layout.
+    # The first entry's offset is where the index ends; its top bit marks the newer layout.
     count = (struct.unpack_from("<I", blob)[0] & 0x7FFFFFFF) // 8
     sounds = []
     for index in range(count):

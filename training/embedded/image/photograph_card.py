@@ -51,7 +51,7 @@ def photographs(results: dict[str, Any]) -> str:
 
 
 def photographs_columns(results: dict[str, Any]) -> str:
-    """Each column's captions of the photographs, beam search's beside them."""
+    """Each column's captions of the photographs, and beam search's."""
     shots, columns = results["photographs"], main_columns(results)
     some = {"main": shots["main_named_by_some"], "main_coco": shots["main_named_by_some_coco"]}
     beam = shots["beam"]

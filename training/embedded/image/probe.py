@@ -1,4 +1,4 @@
-"""How well the frozen tower tells one drawing from another at best, by each of its features.
+"""How well the frozen tower distinguishes drawings at best, by each of its features.
 
 Every drawing stands alone on a training background, and its features are averaged over exactly its own pixels: no
 captioner has it that easy. A small classifier learns the concepts from the training drawings. ``seen`` are new

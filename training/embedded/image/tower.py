@@ -70,9 +70,9 @@ def tag_embedding(classifier: Tensor, tag_dim: int, length: float = MEAN_FEATURE
     """Return one vector per class, [N, tag_dim], from the classifier's weights [N, C].
 
     The rows of the classifier already place classes that look alike near one another. Centred, because what
-    all classes share tells none apart, and projected on their ``tag_dim`` leading singular directions, they
+    all classes share distinguishes none, and projected on their ``tag_dim`` leading singular directions, they
     keep as much of that geometry as ``tag_dim`` numbers can. They are scaled to a mean length of ``length``,
-    so that a confident cell's tags weigh as much as its features in whatever linear layer reads both.
+    so that a confident cell's tags weigh as much as its features in any linear layer that reads both.
     """
     centred = classifier.double() - classifier.double().mean(0)
     left, singular, right = torch.linalg.svd(centred, full_matrices=False)

@@ -3,7 +3,7 @@
     python -m training.experiments.ablations markov
     python -m training.experiments.ablations image    # needs the base and the cached features of the image model
 
-Writes ``assets/results/method-markov.json`` or ``method-image.json``, and curves beside it. What a run cut short has
+Writes ``assets/results/method-markov.json`` or ``method-image.json``, and curves next to it. What a run cut short has
 finished is kept under ``build/experiments``; a question may be asked alone with --only.
 """
 

@@ -89,7 +89,7 @@ def used(result: dict[str, Any], k: int) -> float:
 
 
 def gate() -> str:
-    """The caption gate's two features beside the objectives without a gate."""
+    """The caption gate's two features next to the objectives without a gate."""
     rows = [
         [
             mixture if first else "",

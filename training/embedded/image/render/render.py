@@ -57,7 +57,7 @@ def render(
         scene: what to show, and in which slots.
         background: the photograph of the scene's place.
         sprite_of: gives an RGBA cut-out of a concept, one drawing for all its copies.
-        relative_size: how large the concept looks beside others, about 0.6 to 1.4.
+        relative_size: how large the concept is drawn next to others, about 0.6 to 1.4.
         rng: all randomness comes from here, so that a seed gives the same picture.
         aspects: (width / height, weight) to draw the picture's shape from.
         short_side: of the picture, in pixels.

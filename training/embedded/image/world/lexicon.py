@@ -78,8 +78,8 @@ class Concept:
         elides: whether *le*, *la* and *de* lose their vowel before the French noun (*l'orange*, but
             *le hibou*).
         group: the broader word the thing falls under.
-        size: how large to draw it beside other things, 0.6 (an ant) to 1.4 (a house). A much
-            compressed scale: in true proportions an ant beside a house could not be seen.
+        size: how large to draw it next to other things, 0.6 (an ant) to 1.4 (a house). A much
+            compressed scale: in true proportions an ant next to a house could not be seen.
         emoji: the code points of the emoji drawn for it, in hexadecimal; empty for a tag.
         tuxpaint: file stems of the Tux Paint stamps that show it.
         imagenet: 0-based ImageNet-1k classes that this noun names.
