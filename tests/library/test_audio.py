@@ -1,10 +1,8 @@
 """What is accepted as a sound, that resampling keeps its pitch, which part is heard, what is said about the rest."""
 
-import io
 import subprocess
 import sys
 
-import av
 import librosa
 import numpy as np
 import pytest
@@ -15,6 +13,7 @@ from lora_mcl.audio import load_audio, load_window, mel_frequencies
 from lora_mcl.errors import MediaError, OptionsError
 from lora_mcl.images import input_name, modality_of
 from lora_mcl.types import AudioClip
+from tests.support.encoded_sounds import encode, encoded, pitch, rising
 from tests.support.odd_sounds import (
     RATE,
     damaged,
@@ -32,26 +31,6 @@ from tests.support.odd_sounds import (
     text,
 )
 from tests.support.tiny_audio import tone
-
-
-def pitch(samples: np.ndarray, rate: int = RATE) -> float:
-    """The strongest frequency, in Hz, to a few hundredths: the top of a parabola through the highest bins."""
-    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
-    top = int(spectrum.argmax())
-    a, b, c = np.log(spectrum[top - 1 : top + 2] + 1e-12)
-    return (top + (a - c) / (2 * (a - 2 * b + c))) * rate / len(samples)
-
-
-def encode(path, samples: np.ndarray, rate: int, codec: str, layout: str = "mono") -> None:
-    """Write samples [N] by FFmpeg, for what libsndfile does not write; the same in every channel of ``layout``."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate, layout=layout)
-        stream.bit_rate = 128_000
-        channels = av.AudioLayout(layout).nb_channels
-        frame = av.AudioFrame.from_ndarray(np.tile(samples, (channels, 1)), format="fltp", layout=layout)
-        frame.sample_rate = rate
-        for packet in [*stream.encode(frame), *stream.encode(None)]:
-            container.mux(packet)
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000])
@@ -149,11 +128,6 @@ def test_at_the_models_rate_nothing_is_changed():
 
 def hear(media, start=0.0, seconds=1.0):
     return load_window(media, start, sampling_rate=RATE, max_seconds=seconds)
-
-
-def rising(seconds: float) -> AudioClip:
-    """Each second is 100 Hz higher than the one before: 100, 200, 300, ..."""
-    return AudioClip(np.concatenate([tone(100 * (k + 1), 1.0) for k in range(int(seconds))]), RATE)
 
 
 @pytest.mark.parametrize("start", [0, 2.0, 3.0])
@@ -274,12 +248,6 @@ def test_librosa_reads_the_same(tmp_path, form, rate):
     # librosa rounds the length up, and fills it with a zero.
     assert len(expected) - len(samples) in (0, 1)
     np.testing.assert_allclose(samples, expected[: len(samples)], atol=1e-6)
-
-
-def encoded(samples: np.ndarray, rate: int, form: str) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate, format=form)
-    return file.getvalue()
 
 
 @pytest.mark.parametrize("form", ["MP3", "OGG"])
