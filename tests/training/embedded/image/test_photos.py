@@ -1,7 +1,6 @@
-"""Reading pictures: archives, panoramas, made skies, crops, labels and the pack."""
+"""Reading pictures: archives, panoramas, made skies, crops, labels and writing the pack."""
 
 import base64
-import csv
 import hashlib
 import struct
 import zipfile
@@ -15,21 +14,15 @@ from training.embedded.common.archives import read_member
 from training.embedded.common.packages import FetchError
 from training.embedded.image.material import photos
 from training.embedded.image.material.photos import (
-    COMMITTABLE,
-    PACK_DIR,
-    PACKAGES,
     PROCEDURAL,
     Photo,
     RealPhoto,
     Source,
-    load_photos,
     load_real,
     open_picture,
 )
 from training.embedded.image.render import skies
 from training.embedded.image.render.panorama import SIZE, perspective, read_exr, tone_map
-from training.embedded.image.world.lexicon import load_lexicon
-from training.embedded.image.world.places import load_places
 
 
 def qt_archive(members: dict[str, tuple[int, bytes]]) -> bytes:
@@ -218,57 +211,3 @@ def test_a_row_of_labels_is_read(tmp_path, monkeypatch):
     )
     assert (two.file, two.source.sha256) == ("test/two.jpg", "00")
     assert (some.main, some.place, some.count, some.position, some.accepted) == ("", None, None, None, frozenset())
-
-
-REAL = load_real()
-TEST = [photo for photo in REAL if photo.source.split == "test"]
-
-
-def test_the_real_photograph_test_is_large_and_varied():
-    assert len(TEST) >= 80 and sum(bool(photo.coco) for photo in TEST) >= 35
-    assert sum(photo.main == "person" for photo in TEST) >= 12
-    assert len({photo.group for photo in TEST}) >= 10 and len({photo.source.package for photo in TEST}) >= 10
-    assert sum(photo.count is not None for photo in TEST) >= 80
-    assert sum(photo.position is not None for photo in TEST) >= 40
-
-
-def test_no_test_photograph_is_trained_on_or_reserved():
-    files = [(photo.source.package, photo.source.path.partition("#")[0]) for photo in TEST]
-    assert len(set(files)) == len(files) and len({photo.source.id for photo in REAL}) == len(REAL)
-    trained = [photo.source for photo in REAL if photo.source.split == "train"]
-    trained += [photo.source for photo in load_photos()]
-    assert not set(files) & {(source.package, source.path.partition("#")[0]) for source in trained}
-    # An independent check is made with the photographs of these two.
-    assert not {"darknet", "scikit-learn"} & PACKAGES.keys()
-
-
-def test_labels_fit_the_tables():
-    lexicon, places = load_lexicon(), load_places()
-    for photo in REAL:
-        assert photo.source.sha256 and len(photo.source.sha256) == 64, photo.source.id
-        named = dict(photo.concepts)
-        if photo.source.split == "train":
-            assert named.keys() <= lexicon.keys(), photo.source.id
-        else:
-            assert photo.place is None or photo.place in places, photo.source.id
-            assert photo.main in named, photo.source.id
-            assert photo.count is None or photo.count == named[photo.main], photo.source.id
-            if photo.main in lexicon and lexicon[photo.main].coco:
-                assert photo.coco == lexicon[photo.main].coco, photo.source.id
-
-
-def test_the_committed_pack_is_what_the_tables_say():
-    with (PACK_DIR / "photos" / "ATTRIBUTION.csv").open(encoding="utf-8", newline="") as file:
-        credits = {row["file"]: row for row in csv.DictReader(file)}
-    wanted = {f"real/{photo.file}": photo.source for photo in REAL if photo.source.commit}
-    wanted |= {f"photos/{photo.file}": photo.source for photo in load_photos() if photo.source.commit}
-    there = {
-        path.relative_to(PACK_DIR).as_posix()
-        for folder in ("photos", "real")
-        for path in PACK_DIR.glob(f"{folder}/*/*.jpg")
-    }
-    assert there == wanted.keys() == credits.keys()
-    for file, source_ in wanted.items():
-        assert credits[file]["author"] == source_.author and credits[file]["licence"] == source_.licence
-        assert credits[file]["licence_text"] == COMMITTABLE[source_.licence]
-    assert sum((PACK_DIR / file).stat().st_size for file in there) < 10_000_000

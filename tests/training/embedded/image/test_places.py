@@ -40,14 +40,34 @@ def test_ids_are_unique():
 
 def test_real_photographs_are_labelled_with_known_concepts_and_places():
     lexicon, places = load_lexicon(), load_places()
-    assert sum(photo.source.split == "test" for photo in REAL) >= 20
     for photo in REAL:
-        assert photo.concepts and all(count >= 1 for _, count in photo.concepts)
-        # A test photograph may show what the model has no word for.
-        assert photo.source.split == "test" or {concept for concept, _ in photo.concepts} <= set(lexicon), (
-            photo.source.id
-        )
-        assert photo.place is None or photo.place in places
+        named = dict(photo.concepts)
+        assert named and all(count >= 1 for count in named.values())
+        assert photo.place is None or photo.place in places, photo.source.id
+        if photo.source.split == "train":
+            assert named.keys() <= lexicon.keys(), photo.source.id
+        else:  # what is tested may be something that has no word
+            assert photo.main in named, photo.source.id
+            assert photo.count is None or photo.count == named[photo.main], photo.source.id
+            if photo.main in lexicon and lexicon[photo.main].coco:
+                assert photo.coco == lexicon[photo.main].coco, photo.source.id
+
+
+def test_labels_are_of_one_file_each():
+    assert all(re.fullmatch(r"[0-9a-f]{64}", photo.source.sha256) for photo in REAL)
+
+
+def test_the_real_photograph_test_is_large_and_varied():
+    test = [photo for photo in REAL if photo.source.split == "test"]
+    assert len(test) >= 80 and sum(bool(photo.coco) for photo in test) >= 35
+    assert sum(photo.main == "person" for photo in test) >= 12
+    assert len({photo.group for photo in test}) >= 10 and len({photo.source.package for photo in test}) >= 10
+    assert sum(photo.count is not None for photo in test) >= 80
+    assert sum(photo.position is not None for photo in test) >= 40
+
+
+def test_photographs_reserved_for_an_independent_check_are_not_used():
+    assert not {"darknet", "scikit-learn"} & {item.source.package for item in (*PHOTOS, *REAL)}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
