@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from training.embedded.common.reports import mean
@@ -68,11 +68,33 @@ def photographs_columns(results: dict[str, Any]) -> str:
     return table(["a caption", "of some hypothesis", *columns, "LoRA-MLE, beam search: the first"], rows)
 
 
-def photographs_measures(results: dict[str, Any]) -> str:
-    """What else the hypotheses' captions of the photographs get right."""
+def photographs_measures(results: dict[str, Any], labels: Mapping[str, RealPhoto]) -> str:
+    """What else the hypotheses' captions of the photographs get right.
+
+    Most photographs show one thing in the middle, which needs no looking: what is not so has rows of its own.
+    """
     shots = results["photographs"]
     rows = [[words, percent(shots[measure])] for measure, words in HYPOTHESES_MEASURES.items()]
+
+    def judged(measure: str, columns: Iterable[str], wanted: Callable[[RealPhoto], bool]) -> str:
+        entries = [entry for entry in shots["entries"] if wanted(labels[entry["photograph"]])]
+        values = [entry["columns"][name][measure] for entry in entries for name in columns]
+        known = [value for value in values if value is not None]
+        return f"{percent(mean(known))} (of {len(known)})"
+
+    rows += [
+        ["the same count, where there are two or three", judged("count_right", [shots["objects_column"]], is_several)],
+        ["the same position, where it is not the middle", judged("position_right", shots["columns"], is_aside)],
+    ]
     return table(["of the hypotheses' captions", "share"], rows)
+
+
+def is_several(photo: RealPhoto) -> bool:
+    return photo.count is not None and photo.count > 1
+
+
+def is_aside(photo: RealPhoto) -> bool:
+    return photo.position in ("left", "right")
 
 
 def by_group(entries: Sequence[dict[str, Any]], labels: Mapping[str, RealPhoto]) -> dict[str, list[dict[str, Any]]]:
@@ -171,7 +193,7 @@ def photograph_passages(results: dict[str, Any], *, families: bool) -> dict[str,
         "visitor": visitor(results, labels, families=families),
         "photographs": photographs(results),
         "photographs_columns": photographs_columns(results),
-        "photographs_measures": photographs_measures(results),
+        "photographs_measures": photographs_measures(results, labels),
         "photographs_groups": photographs_groups(results, labels),
         "photographs_good": photographs_shown(results, labels, good=True),
         "photographs_bad": photographs_shown(results, labels, good=False),

@@ -1,5 +1,7 @@
 """The cards' passages about real photographs, from made results: chosen by rule, never by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from training.embedded.image.material.photos import RealPhoto, Source, load_real
@@ -8,6 +10,7 @@ from training.embedded.image.photograph_card import (
     main_columns,
     photograph_passages,
     photographs_groups,
+    photographs_measures,
     photographs_shown,
     photographs_sources,
     tenths,
@@ -20,7 +23,13 @@ MODES = ("en-objects", "en-place", "fr-place")
 def entry(name: str, named: str, right: str, committed: bool = True) -> dict:
     """An entry whose three hypotheses name the main thing, and hold nothing wrong, where there is a "y"."""
     columns = {
-        f"caption-gate/{k}": {"main": named[k] == "y", "nothing_wrong": right[k] == "y"} for k in range(len(named))
+        f"caption-gate/{k}": {
+            "main": named[k] == "y",
+            "nothing_wrong": right[k] == "y",
+            "count_right": True if named[k] == "y" else None,
+            "position_right": k == 0 if named[k] == "y" else None,
+        }
+        for k in range(len(named))
     }
     captions = {f"caption-gate/{k}": [f"Caption {k} of {name}."] for k in range(len(named))}
     return {"photograph": name, "committed": committed, "main": "polar_bear", "columns": columns, "captions": captions}
@@ -38,6 +47,7 @@ def results(entries: list[dict], **measures) -> dict:
         "nothing_wrong": 0.55,
         "nothing_wrong_something": 0.5,
         "person_misnamed": 0.01,
+        "objects_column": "caption-gate/2",
         "count_right": 0.65,
         "position_right": 0.75,
         "place_right": None,
@@ -106,6 +116,17 @@ def test_passages_hold_the_results_figures():
     assert rows[4] == "| holds nothing wrong | – | 50.0 % | 25.0 % | 0.0 % | 30.0 % |"
     assert "| name the right place, where they name one and it is clear | – |" in found["photographs_measures"]
     assert "7 in 10 of" in found["visitor"] and "6 in 10 of the captions hold nothing wrong" in found["visitor"]
+
+
+def test_what_is_not_one_thing_in_the_middle_has_rows_of_its_own():
+    photos = labels(a="pets", b="pets", c="food")
+    photos["a"] = replace(photos["a"], count=2, position="left")
+    photos["b"] = replace(photos["b"], count=1, position="middle")
+    photos["c"] = replace(photos["c"], count=3, position="right")
+    entries = [entry("a", "yyy", "yyy"), entry("b", "yyy", "yyy"), entry("c", "ynn", "yyy")]
+    *_, several, aside = photographs_measures(results(entries), photos).splitlines()
+    assert several == "| the same count, where there are two or three | 100.0 % (of 1) |", "c's objects name nothing"
+    assert aside == "| the same position, where it is not the middle | 50.0 % (of 4) |"
 
 
 def test_the_visitors_sentences_name_the_best_and_the_worst_kinds():
