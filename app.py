@@ -218,6 +218,11 @@ def main(arguments: Sequence[str] | None = None, gpu: Callable[..., Any] | None 
         return USER_ERROR
 
 
+def _stop(*_: Any) -> None:
+    # Not by SIGINT, which a program started in the background of a shell ignores.
+    raise KeyboardInterrupt
+
+
 def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
     try:
         tabs = load_tabs(settings, gpu)
@@ -232,7 +237,7 @@ def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
         print(f"app.py: cannot serve on {where.host}, port {where.port}: {error}", file=sys.stderr)
         return USER_ERROR
     # A stop by the system ends the program like one by the keyboard, so that uploads are deleted.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _stop)
     print(f"LoRA-MCL Studio is at {address}", flush=True)
     if settings.audio_model is not None:
         warm_up()  # after the first byte: the resampler takes seconds to import
