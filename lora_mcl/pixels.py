@@ -36,6 +36,7 @@ def upright_rgb(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, 
     Raises:
         Exception: whatever Pillow raises on damaged data.
     """
+    image.load()  # Pillow turns a TIFF itself as it decodes it, and drops the orientation
     turn = _TURNS.get(_orientation(image))
     notices: tuple[str, ...] = ()
     if image.mode == "F" or image.mode.startswith("I"):

@@ -53,8 +53,11 @@ class TrainableModule(nn.Module):
                 else:
                     tensor.copy_(state[name])
 
-    def unshard(self) -> None:
-        """Replace sharded weights by full ones in every process, after training, so that one process can save them."""
+    def replace_shards(self) -> None:
+        """Replace sharded weights by full ones in every process, after training, so that one process can save them.
+
+        Not called ``unshard``, as FSDP's own method is, which a sharded module has besides.
+        """
         for name, weight in list(self.trainable_parameters()):
             if is_sharded(weight):
                 module, _, own = name.rpartition(".")

@@ -33,7 +33,7 @@ def save_run(config: TrainConfig, trainer: RunTrainer, model: MediaLanguageModel
         summary: of ``summary_of``.
     """
     folder = config.output / "bundle"
-    trainer.model.unshard()
+    trainer.model.replace_shards()
     if trainer.args.should_save:
         (config.output / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         bundle = save_bundle_of(

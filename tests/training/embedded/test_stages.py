@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from lora_mcl.bundle import load_bundle
-from tests.support.embedded import DOMAINS, build_tiny, in_folder
+from lora_mcl.models import ImageTower, ImageTowerConfig
+from tests.support.embedded import DOMAINS, TINY, build_tiny, in_folder
 from tests.support.paths import ROOT
 from training.embedded import align, bundle, card, evaluate, features, train_base
+from training.embedded.build_base import build_base
 from training.embedded.common.comparison import RUNS, load_stack
 from training.embedded.common.dataset import CachedFeatures
-from training.embedded.common.domain import StageSettings
+from training.embedded.common.domain import StageSettings, sample_captions
 from training.embedded.common.shards import DIGEST, FEATURES
 from training.embedded.common.tables import filled
 from training.embedded.common.weight_files import TOWER_FILE, TRAINED_FILE
@@ -73,7 +75,9 @@ def test_every_stage_runs_and_goes_on_where_it_stopped(tmp_path):
 def test_pictures_of_the_committed_pack_train_to_a_bundle(tmp_path, monkeypatch):
     domain = in_folder("image", tmp_path)
     domain.work.mkdir(parents=True)
-    domain.untrained_dir.symlink_to(ROOT / "assets" / "models" / "image")
+    # Simulated photographs need the tower's true classes; its weights may be random.
+    tower = ImageTower(ImageTowerConfig())
+    build_base(domain, domain.untrained_dir, sample_captions(domain, 150, 0), TINY, tower=tower)
     for split in ("train", "empty", "photographs"):
         features.write_shard(domain, split, 0, 4)
     align.train(domain, SETTINGS)
