@@ -113,6 +113,9 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
                 for view in sessions.views(file, options, session_of(request), start):
                     yield components.changes(view, shown)
                     shown = view
+            # Ended by the visitor in the middle: the browser gets a generator's last output once more when it ends.
+            if shown is not None and shown.running and sessions.is_quiet(session_of(request)):
+                yield components.changes(sessions.idle(), None)
         except LoraMclError as error:
             yield components.controls(running=False, status=escape(str(error)))
             raise gr.Error(escape(str(error)), print_exception=False) from None

@@ -94,6 +94,11 @@ class Sessions:
             del self._requested[session]
             return True
 
+    def is_quiet(self, session: str) -> bool:
+        """Whether the session neither has a comparison nor is about to start one."""
+        with self._lock:
+            return session not in self._runs and session not in self._requested
+
     def comparisons(
         self, media: Path, options: CompareOptions, session: str, start: float | None = None
     ) -> Iterator[Comparison]:
@@ -113,7 +118,9 @@ class Sessions:
                 for run.latest in snapshots:
                     if run.abandoned:
                         return
-                    yield run.latest
+                    # A token that was on its way when the visitor stopped must not show the page as writing again.
+                    if not run.stop.is_set() or run.latest.done or run.latest.stopped:
+                        yield run.latest
         finally:
             # Also after a normal end: nothing that still holds this flag may go on.
             run.stop.set()
