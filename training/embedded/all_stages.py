@@ -32,7 +32,7 @@ FEATURES = {
         "--split seen --shards 2 --per-shard 250",
         "--split empty --shards 2 --per-shard 400",
         "--split photographs --shards 2 --per-shard 200",
-        "--split train --shards 44 --per-shard 500",
+        "--split train --shards 16 --per-shard 500",
     ),
     "audio": (
         "--split test --shards 2 --per-shard 500",

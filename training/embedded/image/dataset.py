@@ -51,6 +51,7 @@ class ImageDataset(SceneDataset):
         photographs: cached real photographs, ``photograph_share`` of the samples.
         tower: how the cached patches are laid out; the default geometry if not given.
         mode_shares: how often each annotator captions, in the order of ``MODES``; equally often by default.
+        all_modes: every annotator captions every picture.
     """
 
     def __init__(
@@ -68,8 +69,9 @@ class ImageDataset(SceneDataset):
         photograph_share: float = 0.0,
         tower: ImageTowerConfig | None = None,
         mode_shares: Sequence[float] | None = None,
+        all_modes: bool = False,
     ) -> None:
-        super().__init__(grammar.caption, MODES, length, seed, mode_shares=mode_shares)
+        super().__init__(grammar.caption, MODES, length, seed, mode_shares=mode_shares, all_modes=all_modes)
         if photograph_share and photographs is None:
             raise ValueError("photograph_share needs photographs")
         if simulated_share and (simulator is None or backgrounds is None or contents is None):

@@ -109,6 +109,7 @@ def open_dataset(
         photograph_share=photograph_share,
         tower=tower.config,
         mode_shares=mode_shares,
+        all_modes=stage == "base",
     )
 
 
@@ -171,8 +172,8 @@ IMAGE = Domain(
     open_dataset=open_dataset,
     alignment_names=alignment_names,
     locate=locate,
-    align=StageSettings(steps=1600, batch_size=128, learning_rate=1.5e-3, feature_dropout=0.4),
-    base=StageSettings(steps=4000, batch_size=48, learning_rate=1.5e-3, feature_dropout=0.3),
+    align=StageSettings(steps=1200, batch_size=128, learning_rate=1.5e-3, feature_dropout=0.4),
+    base=StageSettings(steps=3000, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.3),
     split_measures=split_measures,
     other_measures=photograph_measures,
     score_columns=COLUMNS,
