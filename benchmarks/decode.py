@@ -298,7 +298,7 @@ def why(model: str, stages: dict[str, Any]) -> str:
 
 
 def passage(results: dict[str, Any]) -> str:
-    """What the guide says of the results."""
+    """The results as a passage of the guide."""
     page = results["page"]
     threads = "1 CPU thread" if results["threads"] == 1 else f"{results['threads']} CPU threads"
     lines = [

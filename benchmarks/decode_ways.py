@@ -113,7 +113,7 @@ class LlamaShape:
 
 
 def embedded_subject(hypotheses: int, bundle_folder: Path = EMBEDDED_BUNDLE, image: Path = EXAMPLE) -> Subject:
-    """The embedded image model on an example picture. Its trained hypotheses are repeated where K asks for more."""
+    """The embedded image model on an example picture. Its trained hypotheses are repeated where K is larger."""
     bundle = load_bundle(bundle_folder)
     language_model = ImageLanguageModel.load(bundle.base_location())
     picture = Image.open(image).convert("RGB")

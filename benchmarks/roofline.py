@@ -3,7 +3,7 @@
     python -m benchmarks.roofline                       # assets/results/train_7b.json
 
 Counted are floating point operations and bytes of one step; time is the larger of operations over the GPU's usable
-peak and bytes over its bandwidth. The usable share of the peak is assumed, and so is the GPU: the file says so.
+peak and bytes over its bandwidth. The usable share of the peak and the GPU are assumptions, recorded in the results.
 """
 
 from __future__ import annotations

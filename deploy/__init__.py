@@ -1,1 +1,1 @@
-"""Putting the page where others can see it."""
+"""Deployment of the page as a Hugging Face Space."""

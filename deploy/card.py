@@ -19,7 +19,7 @@ LFS_SUFFIXES = ("safetensors", "png", "jpg", "jpeg", "webp", "flac", "wav", "ogg
 
 
 class SpaceError(Exception):
-    """A Space cannot be assembled; the message says why and what to do."""
+    """A Space cannot be assembled; the message gives the reason and what to do."""
 
 
 @dataclass(frozen=True)

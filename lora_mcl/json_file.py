@@ -1,4 +1,4 @@
-"""JSON files that somebody else wrote."""
+"""Reading JSON files that this program did not write: depth and errors are checked."""
 
 from __future__ import annotations
 

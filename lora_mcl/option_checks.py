@@ -59,7 +59,7 @@ def check_fields(options: Any) -> None:
     A number that is NaN or infinite fits no annotation.
 
     Raises:
-        OptionsError: a field does not fit; the message names it and says what would.
+        OptionsError: a field does not fit; the message names it and what would fit.
     """
     check_values(type(options), {field.name: getattr(options, field.name) for field in fields(options)})
 
@@ -94,7 +94,7 @@ def _check(annotation: Any, value: Any, name: str) -> None:
             if value not in bounds:
                 raise OptionsError(f"{name} must be {bounds}; got {value}")
     elif origin in (Union, types.UnionType):
-        # Only an option of the value's own type says what is wrong with it.
+        # The branch of the value's own type gives the specific message.
         option = next((option for option in inner if _is_of_type(option, value)), None)
         if option is None and len(others := [option for option in inner if option is not types.NoneType]) == 1:
             option = others[0]

@@ -24,7 +24,7 @@ _LARGEST_SAMPLE = (281, 341)  # TIFF's MaxSampleValue and SMaxSampleValue
 
 
 def upright_rgb(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, ...]]:
-    """Turn as the EXIF orientation says, bring values to 8 bits, lay on white where transparent.
+    """Apply the EXIF orientation, bring values to 8 bits, lay on white where transparent.
 
     Args:
         image: left as it is.
@@ -34,7 +34,7 @@ def upright_rgb(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, 
         A new image of mode RGB without ``info``, and notices: sentences for the user about guesses that were made.
 
     Raises:
-        Exception: whatever Pillow raises on damaged data.
+        Exception: any error of Pillow's on damaged data.
     """
     image.load()  # Pillow turns a TIFF itself as it decodes it, and drops the orientation
     turn = _TURNS.get(_orientation(image))

@@ -1,1 +1,1 @@
-"""The page: all that is about looks and browsers. It knows ``lora_mcl`` by its results and errors only."""
+"""The Gradio page. It uses only the results and errors of ``lora_mcl``."""

@@ -40,7 +40,7 @@ def _column_html(spec: ColumnSpec, index: int, state: State, result: ColumnResul
     badge = f'<span class="badge">{index + 1}</span>' if hypothesis else ""
     captions = result.captions if result else ()
     # One tag for both states, so that the page updates this region in place and screen readers follow it.
-    # The language of the captions is not known to the page: an empty lang says so.
+    # The language of the captions is not known to the page: an empty lang attribute states that.
     answers = _single(captions) if hypothesis and len(captions) < 2 else _list(captions)
     busy = "true" if state in ("waiting", "writing") else "false"
     provisional = spec.revises and state == "writing"

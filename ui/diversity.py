@@ -1,4 +1,4 @@
-"""How different the captions of each way of answering are, as a small table with a sentence that reads it."""
+"""Diversity of each decoding method's captions, as a small table and a sentence that explains it."""
 
 from __future__ import annotations
 

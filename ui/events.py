@@ -120,7 +120,7 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
             yield components.controls(running=False, status=escape(str(error)))
             raise gr.Error(escape(str(error)), print_exception=False) from None
         except gr.Error:
-            # The server's own, such as ZeroGPU's when a visitor's quota is used up: it says why by itself.
+            # The server's own, such as ZeroGPU's when a visitor's quota is used up: its message gives the reason.
             yield components.controls(running=False, status="This could not be captioned now.")
             raise
         except Exception:

@@ -1,4 +1,4 @@
-"""The "How it works" tab: two hypotheses come apart on strings of known origin, while one model averages."""
+"""The "How it works" tab: two hypotheses specialise on strings of known origin, while one model averages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 _TRAINING = {"concurrency_limit": 1, "concurrency_id": "demo"}
 # Seconds between the frames of a played run.
 _PAUSE = 0.12
-# The same words at every step, so that a screen reader says them once; the slider shows the step.
+# The same words at every step, so that a screen reader announces them once; the slider shows the step.
 PLAYING, TRAINING = "Playing …", "Training …"
 
 # On a phone the drawings are below the buttons: go there when they begin to move.

@@ -1,4 +1,4 @@
-"""A moment of a Markov run as HTML: strings with their winners, what each model has learned, how well it predicts.
+"""One step of a Markov run as HTML: strings with their winners, what each model has learned, how well it predicts.
 
 Drawn as inline SVG in the page's own colours, so that it follows the dark theme and scales to a phone.
 """

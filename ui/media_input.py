@@ -1,4 +1,4 @@
-"""The API's input for a picture or sound: takes every file, and publishes a schema that says what it takes."""
+"""The API's input component for a picture or sound: accepts every file and publishes a schema of accepted values."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from ui.modality import IMAGE, ModalityText
 MAX_FILE_SIZE = 40 * 2**20
 """Largest upload, in bytes."""
 
-# What every current browser shows or plays; by content, whatever the file is called.
+# What every current browser shows or plays; by content; the file's name does not matter.
 _BROWSER_PICTURES = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"}
 _BROWSER_SOUNDS = {("WAV", "PCM_U8"), ("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT")}
 _BROWSER_SOUNDS |= {("WAVEX", "PCM_16"), ("WAVEX", "PCM_24"), ("WAVEX", "FLOAT")}

@@ -81,7 +81,7 @@ class ZeroGpuCaptioner:
             try:
                 yield from captioner.compare(media, options, start=start)
             except LoraMclError as error:
-                # Of an exception only the class's name would come back, and not what it says.
+                # Of an exception only the class's name would come back, without its message.
                 yield error
 
         self._compare_on_gpu = compare_on_gpu

@@ -122,7 +122,7 @@ def import_official(
     model = _skeleton(base, modality, revision)
     read = read_official(checkpoint, modality, alpha)
     out.parent.mkdir(parents=True, exist_ok=True)
-    # Beside its destination, so that a base given as a folder is as far from it.
+    # Next to its destination, so that a base given as a folder is as far from it.
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         folder = Path(scratch) / "bundle"
         paths = _write(read, model, folder, "hypotheses/{}", base)

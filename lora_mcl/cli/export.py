@@ -1,4 +1,4 @@
-"""Merge one hypothesis into the base model, for engines that know no adapters::
+"""Merge one hypothesis into the base model, for engines without adapter support::
 
 python -m lora_mcl export path/to/bundle --merge 0 --out merged
 """

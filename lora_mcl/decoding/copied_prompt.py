@@ -17,7 +17,7 @@ class CopiedPromptCache:
     """Rows aligned at their right; see ``decode_state.KVCache``.
 
     A layer with a sliding window keeps the last ``window - 1`` columns. A row's positions are consecutive columns up
-    to the last one, so the window slides over the same positions for every row, whatever is masked at its left.
+    to the last one, so the window slides over the same positions for every row, including the masked ones at its left.
     """
 
     def __init__(self, prefill: Prefill, prefixes: Sequence[int]) -> None:

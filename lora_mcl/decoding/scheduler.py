@@ -232,7 +232,7 @@ class Scheduler:
         return True
 
     def _can_admit(self, admitted: Sequence[_Job]) -> bool:
-        """Whether a request may join those that run and ``admitted`` ones, whatever its size."""
+        """Whether a request may join those that run and ``admitted`` ones, its size aside."""
         if not self._running and not admitted:
             return True
         if self._batch.can_join and not self._engine.accelerator.is_on:

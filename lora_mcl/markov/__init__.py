@@ -1,4 +1,4 @@
-"""Multiple choice learning on mixtures of Markov chains, where the truth is known."""
+"""Multiple choice learning on mixtures of Markov chains, where the true modes are known."""
 
 from lora_mcl.markov.chains import TRANSITION1, TRANSITION2, MarkovMixture, Sequences, binary_mixture, random_mixture
 from lora_mcl.markov.learning import LearningOptions, MarkovLearner, Snapshot, learn

@@ -1,4 +1,4 @@
-"""Multiple choice learning on a Markov mixture, watched as it goes: the experiment of the LoRA-MCL paper.
+"""Multiple choice learning on a Markov mixture, with intermediate results: the experiment of the LoRA-MCL paper.
 
     for snapshot in learn(TRANSITION1, hypotheses=2):
         print(snapshot.step, snapshot.loss, snapshot.first)

@@ -1,4 +1,4 @@
-"""What a detector found in a picture, as boxes, and the channels that a captioner reads of them.
+"""Detections of a picture as boxes, and as feature channels for the captioner.
 
 A detection is a box with one class and one score. Non-maximum suppression keeps the best of overlapping boxes of one
 class. The channels are the same whether the boxes come from a detector or are drawn by a simulation of one, so that a

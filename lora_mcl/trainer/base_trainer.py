@@ -142,7 +142,7 @@ class ResumableTrainer(Trainer):
 
 
 def _update_best_path(checkpoint: Path) -> None:
-    """Correct where a checkpoint's state says that the best one is, as the run's folder may have been moved."""
+    """Correct the path of the best checkpoint in a checkpoint's state, as the run's folder may have been moved."""
     state = TrainerState.load_from_json(str(checkpoint / STATE_NAME))
     best = checkpoint.with_name(f"checkpoint-{state.best_global_step}")
     if state.best_global_step and best.is_dir() and state.best_model_checkpoint != str(best):

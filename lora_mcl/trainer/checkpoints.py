@@ -1,4 +1,4 @@
-"""Checkpoints that are there whole or not at all, and finding the last good one.
+"""Atomic checkpoints, and finding the last complete one.
 
 A checkpoint is written in a folder that nobody looks into, flushed to the disk, and then renamed, which is atomic: a
 run killed at any moment, also while it saves, finds its last complete checkpoint when it is started again.

@@ -32,7 +32,7 @@ def save_bundle_of(
     """Write a bundle that ``lora_mcl.load_bundle`` reads, and return it.
 
     Args:
-        base: where the frozen model came from, a folder or a Hub id; by default where the model says.
+        base: where the frozen model came from, a folder or a Hub id; by default the model's ``name_or_path``.
         revision: of a Hub id.
         modality, prompt, chat_template: see ``lora_mcl.bundle.bundle``.
         labels: a heading for each hypothesis; "Hypothesis 1", ... by default.

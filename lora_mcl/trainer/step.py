@@ -67,7 +67,7 @@ class MultipleChoiceOutput:
 
     Attributes:
         loss: scalar to minimise. Its value is always sum_k q_k nll_k (and the gate's loss), averaged; its
-            gradient is as ``StepOptions.backward`` says.
+            gradient depends on ``StepOptions.backward``.
         nll: [K, B] mean token NLL of each example under each hypothesis, nats; the scores that decided the assignment.
         weights: [K, B] assignment weights q.
         valid: [B] bool: the example has target tokens; the others are left out of every mean.

@@ -117,7 +117,7 @@ class MultipleChoiceTrainer(ResumableTrainer):
         loss = output.loss
         if num_items_in_batch is not None:
             # ``loss`` is a mean over this micro-batch's valid examples; the step's is over the N valid examples of all
-            # micro-batches and P processes, whose gradients are averaged: hence the factor valid * P / N.
+            # micro-batches and P processes, whose gradients are averaged; this gives the factor valid * P / N.
             share = output.valid.sum() * self.accelerator.num_processes / num_items_in_batch.clamp_min(1)
             loss = loss * share
         return (loss, output) if return_outputs else loss

@@ -1,4 +1,4 @@
-"""Look at training data before training: what is there, which captions it has, and what cannot be decoded.
+"""Check training data before training: files, captions, and what cannot be decoded.
 
     python -m training.data my-photos
     python -m training.data captions.csv --media sounds

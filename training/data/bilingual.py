@@ -207,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("source", type=Path, metavar="IN.json")
     parser.add_argument("target", type=Path, metavar="OUT.json")
     parser.add_argument("--model", default=defaults.model, help="folder or Hub id (%(default)s)")
-    parser.add_argument("--prefix", default=defaults.prefix, help="tells the model its task (%(default)r)")
+    parser.add_argument("--prefix", default=defaults.prefix, help="names the model's task (%(default)r)")
     parser.add_argument("--mode", default=defaults.mode, help="mark of translated annotations (%(default)s)")
     parser.add_argument("--share", type=float, default=defaults.share, help="of the images (%(default)s)")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the draw (%(default)s)")

@@ -1,4 +1,4 @@
-"""A cache of the frozen tower's features on disk: from the second epoch on, no file is decoded and no tower is run.
+"""A cache of the frozen tower's features on disk: from the second epoch on, neither decoding nor the tower runs.
 
 Features are found by the contents of the media file and by what made them: the base, its revision, the tower's data
 type and weights, and the processor's settings. So a cache serves several runs and is never wrong, and it may be deleted

@@ -84,7 +84,7 @@ def configure_deepspeed(config: TrainConfig, settings: dict[str, Any], stage: in
         stage: of ZeRO.
 
     Raises:
-        OptionsError: the configuration asks for what is not supported with DeepSpeed.
+        OptionsError: the configuration has options that are not supported with DeepSpeed.
     """
     if stage != 3:
         raise OptionsError(f"DeepSpeed's ZeRO stage must be 3, not {stage}: take zero3.yaml, or ddp.yaml")

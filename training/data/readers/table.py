@@ -145,7 +145,7 @@ def _with_answers(row: Row, where: str) -> Row:
 
 
 def _csv_rows(file: Path, lines: Iterable[str]) -> Iterator[Row]:
-    # Spreadsheets of many countries write semicolons; the header tells, as column names hold none of these.
+    # Spreadsheets of many countries write semicolons; the header shows which, as column names hold none of these.
     lines = iter(lines)
     header = next(lines, "")
     reader = csv.DictReader(chain([header], lines), delimiter=max(",;\t", key=header.count))

@@ -1,4 +1,4 @@
-"""The frozen audio tower's features of clips."""
+"""Clips to features of the frozen audio tower."""
 
 from __future__ import annotations
 

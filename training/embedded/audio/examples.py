@@ -1,4 +1,4 @@
-"""The page's example clips, mixed from the committed pack; half are of recordings that the model never heard."""
+"""The page's example clips, mixed from the committed pack; half use recordings held out from training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CREDIT = "Mixed for this demo from the recordings listed in assets/packs/audio (
 
 @dataclass(frozen=True)
 class Example:
-    """Clip number ``number`` of a split (``test``: recordings the model never heard), mixed from the pack.
+    """Clip number ``number`` of a split (``test``: recordings held out from training), mixed from the pack.
 
     ``alt`` describes it for people who cannot hear it.
     """

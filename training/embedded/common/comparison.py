@@ -95,7 +95,7 @@ def generation_report(
     Args:
         rows: for each medium, every column's captions.
         modes: the annotators.
-        likelihood: ``likelihood_report`` of the same adapters: it says which hypothesis is which mode's.
+        likelihood: ``likelihood_report`` of the same adapters: it gives the main hypothesis of each mode.
         judge: reads and scores one caption of medium number n.
     """
     scored = [

@@ -1,6 +1,6 @@
 """Training samples over cached features: sample number j is an image or clip and a caption of it, fixed by (seed, j).
 
-Runs with the same seed see the same inputs and captions in the same order, whatever they train; a resumed run
+Runs with the same seed see the same inputs and captions in the same order, regardless of what they train; a resumed run
 continues where it stopped, because a sample depends on nothing but its number.
 """
 

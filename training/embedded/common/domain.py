@@ -1,4 +1,4 @@
-"""What differs between the image and the audio model, for the stages that make both (``training/embedded/*.py``).
+"""What differs between the image and the audio model: settings and functions for the stages of ``training/embedded``.
 
 Each stage is one program for both: ``python -m training.embedded.align image``. It takes a ``Domain``, of which there
 are two: ``training.embedded.image.domain.IMAGE`` and ``training.embedded.audio.domain.AUDIO``.

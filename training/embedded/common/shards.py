@@ -5,7 +5,7 @@ A shard is a folder with
 - ``features.npy``: [rows, P, D] float16, the tower's output, one row for each view;
 - ``items.json``: of each input its scene, its size, and its rows in ``features.npy``;
 - ``annotation.sha256``: of the tables that the scenes' captions depend on;
-- whatever else a domain caches (``Domain.extra_arrays``).
+- further arrays that a domain caches (``Domain.extra_arrays``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Do hypotheses keep their identity from one medium to the next? Measured with mode labels that no training saw.
+"""Stability: how often one hypothesis wins all captions of a mode, over media; the labels were not used in training.
 
 Shapes: ``nll`` is [K, M, N]: K hypotheses, M modes, one caption of each mode for each of N media.
 """

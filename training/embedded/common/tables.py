@@ -57,7 +57,7 @@ def hypotheses(
     Args:
         columns: a score's field to its heading.
         labels: a mode to what its annotator is called.
-        blank: (mode, field) of what an annotator never says.
+        blank: (mode, field) of what an annotator never mentions.
     """
     likelihood, generation = split["likelihood"]["caption-gate"], split["generation"]["caption-gate"]
     main = likelihood["stability"]["main"]

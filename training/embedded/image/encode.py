@@ -1,4 +1,4 @@
-"""The frozen vision tower's features of pictures."""
+"""Pictures to features of the frozen vision tower."""
 
 from __future__ import annotations
 

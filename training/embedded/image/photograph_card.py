@@ -25,7 +25,7 @@ HYPOTHESES_MEASURES = {
     "position_right": "say rightly that the one thing they name is on the left, in the middle or on the right",
     "place_right": "name the right place, where they name one and it is clear",
 }
-"""Of the captions of all hypotheses, but where it says otherwise."""
+"""Of the captions of all hypotheses, unless a row states otherwise."""
 LEAST_PHOTOGRAPHS = 5
 """Kinds of fewer photographs have no share of their own."""
 

@@ -1,4 +1,4 @@
-"""Real photographs that nobody composed: every column's captions, and how right they are.
+"""Evaluation on real photographs: every column's captions and their scores.
 
 A photograph is labelled by looking at it, before any caption is seen: its main thing, what else is in it, how many and
 where the main thing is as far as that is clear, and its place where that is clear.
@@ -44,7 +44,7 @@ FAMILY_OF_GROUP = {
     "furniture": "furniture",
 }
 """The broader word for a main thing that the lexicon has no word for."""
-# "On the left" says where a thing is; "to the left of" and "à gauche d'une ..." do not.
+# "On the left" is a thing's position; "to the left of" and "à gauche d'une ..." do not.
 POSITIONS: tuple[tuple[Slot, re.Pattern[str]], ...] = (
     ("left", re.compile(r"\bon the left\b|à gauche(?! d[e'’u])", re.IGNORECASE)),
     ("middle", re.compile(r"\bin the middle\b|au milieu(?! d)", re.IGNORECASE)),
@@ -90,12 +90,12 @@ def nothing_wrong(photo: RealPhoto, caption: ParsedCaption) -> bool:
 
 
 def names_something(caption: ParsedCaption) -> bool:
-    """Whether a caption says more than "an object"."""
+    """Whether a caption names anything more specific than "an object"."""
     return bool(_named(caption) - {OBJECT})
 
 
 def stated_position(text: str) -> Slot | None:
-    """Where a caption of one thing says that it is; None if it does not, or gives two."""
+    """The position that a caption of one thing states; None if it states none, or two."""
     found = [slot for slot, pattern in POSITIONS if pattern.search(text)]
     return found[0] if len(found) == 1 else None
 

@@ -1,4 +1,4 @@
-"""Curves of an experiment: loss against examples and against seconds, one panel row per question."""
+"""Curves of an experiment: loss against examples and against seconds, one row of panels per question."""
 
 from __future__ import annotations
 

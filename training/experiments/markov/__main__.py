@@ -1,4 +1,4 @@
-"""Train hypotheses on a mixture of Markov chains and compare them with what theory says.
+"""Train hypotheses on a mixture of Markov chains and compare them with theory.
 
     python -m training.experiments.markov --setup transition1
     python -m training.experiments.markov --setup transition2 --seeds 3 --out somewhere

@@ -1,4 +1,4 @@
-"""Whether the caption gate helps where the modes do not show in single tokens.
+"""Experiment: does the caption gate help where single tokens do not separate the modes?
 
     python -m training.experiments.markov.gate
 

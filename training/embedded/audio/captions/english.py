@@ -16,7 +16,7 @@ TUNES: dict[Tempo, str] = {"slow": "a slow tune", "fast": "a fast tune"}
 RHYTHMS: dict[Tempo, str] = {"slow": "a slow rhythm", "fast": "a fast rhythm"}
 
 # Templates of ``en-events`` by layout and number of events, in order of onset. {a} is a clause ("a dog barks"),
-# {a.ing} its -ing form ("a dog barking"). Every template is true of every scene of its kind. None says "while":
+# {a.ing} its -ing form ("a dog barking"). Every template is true of every scene of its kind. None uses "while":
 # that is how the background is added.
 EVENT_TEMPLATES: dict[tuple[str, int], tuple[str, ...]] = {
     ("sequence", 1): (

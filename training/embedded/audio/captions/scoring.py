@@ -1,4 +1,4 @@
-"""How right a caption is about a scene, from its parsed."""
+"""Scores of a caption against its scene: which of the parsed events, families and backgrounds are right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recordings scenes are mixed from, split into those for training and those for the test."""
+"""Recordings that scenes are mixed from, split into training and test."""
 
 from __future__ import annotations
 

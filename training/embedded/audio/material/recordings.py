@@ -1,4 +1,4 @@
-"""The tables of recordings: what each file is, from whom, under which licence, and who may hear it."""
+"""The tables of recordings: what each file is, from whom, under which licence, in which split."""
 
 from __future__ import annotations
 

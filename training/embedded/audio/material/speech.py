@@ -1,7 +1,7 @@
 """People speaking English and French: eSpeak NG in many voices, and real telephone and game prompts.
 
 Real prompts are used as they come, a few joined with pauses where they are single words. Tux Paint's French speakers
-are sorted by the pitch of their voice; those in between are left out. Training hears eSpeak NG and the Asterisk
+are sorted by the pitch of their voice; those in between are left out. Training uses eSpeak NG and the Asterisk
 prompts; Tux Paint's speakers are for the test. A crowd's chatter is many eSpeak NG voices at once.
 """
 

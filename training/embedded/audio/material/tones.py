@@ -1,4 +1,4 @@
-"""Sounds that machines make by computing them anyway: sirens, alarms, telephones, beeps; and a sea of noise."""
+"""Synthetic sounds: sirens, alarms, telephones, beeps, and the sea from filtered noise."""
 
 from __future__ import annotations
 

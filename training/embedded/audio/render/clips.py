@@ -1,4 +1,4 @@
-"""Scene and clip number n of a split: always the same."""
+"""Scene and clip number n of a split, the same in every run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.embedded.audio.world.sampler import sample_scene
 from training.embedded.audio.world.scene import Event, Scene
 
 SEEDS = {"train": 1_000, "train-short": 2_000_000, "test": 9_000_000, "seen": 5_000_000}
-"""``test``: recordings from packages that training never heard. ``seen``: new clips of trained-on recordings.
+"""``test``: recordings from packages held out from training. ``seen``: new clips of trained-on recordings.
 ``train-short``: clips of half the length, which cost half as much to train on."""
 SHORT_SECONDS = 5.0
 STEADY = ("signal", "percussion", "music", "impact", "household")

@@ -1,4 +1,4 @@
-"""What recordings are varied with: pitch, band limits, reverberation. Waveforms are float32 [N] at ``RATE``."""
+"""Audio augmentation: pitch, band limits, reverberation. Waveforms are float32 [N] at ``RATE``."""
 
 from __future__ import annotations
 

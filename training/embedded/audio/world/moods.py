@@ -1,4 +1,4 @@
-"""The mood of a scene: what the strongest of its sounds makes of it."""
+"""The mood of a scene: the mood of its most expressive sound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Captions of a scene by three annotators (the *modes*), who differ in language and in what they tell.
+"""Captions of a scene by three annotators (the *modes*), who differ in language and in what they describe.
 
 - ``en-objects``: English, what there is and how many, nothing else: "Three apples and a cow."
 - ``en-place``: English, with place, sizes and relations: "On the moon, three apples are beside a small cow."

@@ -1,4 +1,4 @@
-"""How right a caption is about a scene, from its parsed."""
+"""Scores of a caption against its scene: which of the parsed things, places and positions are right."""
 
 from __future__ import annotations
 

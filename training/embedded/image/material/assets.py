@@ -1,4 +1,4 @@
-"""The cut-outs and photographs scenes are made of, split into what training sees and what only the test sees."""
+"""Cut-outs and photographs that scenes are made of, split into training and test."""
 
 from __future__ import annotations
 

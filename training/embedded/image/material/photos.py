@@ -56,7 +56,7 @@ PACKAGES = {
         Package("npm", "@pmndrs/assets", "1.7.0", "CC0-1.0"),
         Package("pypi", "miniworld", "2.1.0", "Apache-2.0"),
         Package("pypi", "scikit-image", "0.26.0", "per file: CC0, PD"),
-        # Real photographs alone: fetched for the test, or committed where a row of real.csv says so.
+        # Real photographs alone: fetched for the test, or committed where a row of real.csv is marked so.
         Package("deb", "gimp-help-en", "2.10.34-2", "GFDL-1.2-or-later"),
         Package("deb", "gnome-control-center-data", "1:43.6-2~deb12u1", "per file: CC0, CC-BY-SA"),
         Package("deb", "kphotoalbum", "5.9.1-1", "GPL-2.0-or-later"),
@@ -154,7 +154,7 @@ class RealPhoto:
     """A photograph as it is, labelled by looking at it.
 
     Attributes:
-        concepts: its content as (concept, count) pairs; a count above 3 says no more than "several". Of a test
+        concepts: its content as (concept, count) pairs; a count above 3 means "several". Of a test
             photograph they may be things that the lexicon has no word for.
         place: id of its place where that is clear.
         main: its main thing; empty in training photographs that need no such label.

@@ -1,4 +1,6 @@
-"""Draw every sprite concept in several hands: ``python -m training.embedded.image.material.sprites``.
+"""Build the cut-outs of every concept from several artists' drawings.
+
+``python -m training.embedded.image.material.sprites`` runs it.
 
 ``sprites.csv`` lists each drawing: who drew it (renderer), of what (concept), where it is in the
 renderer's package, and whether the captioner may train on it. Drawings of one ``family`` are near
@@ -113,7 +115,7 @@ RENDERERS: dict[str, Renderer] = {
     "streamline-emojis": _iconify(
         "streamline-emojis", "1.2.4", "CC-BY-4.0", "Streamline", "https://github.com/webalys-hq/streamline-vectors"
     ),
-    # The npm package says Apache-2.0, which upstream grants for the code; the drawings are CC BY 4.0.
+    # The npm package declares Apache-2.0, which upstream grants for the code; the drawings are CC BY 4.0.
     "fxemoji": _iconify("fxemoji", "1.2.2", "CC-BY-4.0", "Mozilla Foundation", "https://github.com/mozilla/fxemoji"),
     "twemoji": _iconify(
         "twemoji",

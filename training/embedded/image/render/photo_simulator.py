@@ -1,4 +1,4 @@
-"""The tower's answer to a photograph that does not exist: known content on the features of an empty place.
+"""Simulated photographs: tower features of known content on those of an empty place.
 
 The classifier's part: a cell that shows class n is drawn around ``mean + s * w_n`` with w_n the head's (centred) weight
 vector and s set so that the head's logit is that of a clear photograph; its tags are then computed by the head itself,
@@ -29,7 +29,7 @@ BACKGROUND_ALARM = 0.15
 VIEW_NOISE = 0.7
 """Standard deviation of a score's log odds from view to view."""
 SCRAMBLED = 0.45
-"""Share of photographs whose place cannot be told: their background is cells of several places, mixed."""
+"""Share of photographs without a recognisable place: their background mixes cells of several places."""
 
 
 @dataclass(frozen=True)

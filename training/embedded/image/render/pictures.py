@@ -1,4 +1,4 @@
-"""Scene and picture number n of a split: always the same."""
+"""Scene and picture number n of a split, the same in every run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The nouns the embedded captioner knows, with all that a grammar needs to use them in two languages.
 
-``lexicon.csv`` is written by hand. The role of a row says what shows the model such a thing:
+``lexicon.csv`` is written by hand. The role of a row is the kind of picture that the model sees of such a thing:
 
 - *sprite*: drawings, to compose scenes from;
 - *tag*: the frozen ImageNet head alone, which recognises it in a photograph;
