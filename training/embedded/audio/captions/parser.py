@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import re
-import unicodedata
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,17 +16,14 @@ from training.embedded.audio.annotation.timbre import BY_ID, Timbre, timbre_clau
 from training.embedded.audio.captions import english
 from training.embedded.audio.world.lexicon import Clause, Lexicon, load_lexicon
 from training.embedded.audio.world.moods import MOOD_WORDS
-
-Language = Literal["en", "fr"]
-Words = tuple[str, ...]
-LANGUAGES: tuple[Language, ...] = ("en", "fr")
+from training.embedded.common.text import LANGUAGES, Language, Words, likelier_language, longest_matches, normalise
 
 _TOKEN = re.compile(r"[^\W_]+")
 
 
 def words(text: str) -> Words:
     """Lower-case words; punctuation, apostrophes and hyphens only separate."""
-    return tuple(_TOKEN.findall(unicodedata.normalize("NFC", text).lower().replace("œ", "oe")))
+    return tuple(_TOKEN.findall(normalise(text)))
 
 
 FUNCTION_WORDS: dict[Language, frozenset[str]] = {
@@ -103,24 +99,14 @@ class CaptionParser:
             language: sum(token in FUNCTION_WORDS[language] for token in tokens) + 2 * len(spans[language])
             for language in LANGUAGES
         }
-        if votes["en"] == votes["fr"]:
+        language = likelier_language(votes)
+        if language is None:
             return replace(self._parsed("en", spans["en"]), language=None, mode=None)
-        language: Language = max(LANGUAGES, key=votes.__getitem__)
         return self._parsed(language, spans[language])
 
     def _spans(self, tokens: Words, language: Language) -> list[_Span]:
-        """Longest matches from left to right, not overlapping."""
-        senses, spans, start = self._senses[language], [], 0
-        while start < len(tokens):
-            for length in range(min(self._longest[language], len(tokens) - start), 0, -1):
-                sense = senses.get(tokens[start : start + length])
-                if sense is not None:
-                    spans.append(_Span(*sense, start, start + length))
-                    start += length
-                    break
-            else:
-                start += 1
-        return spans
+        matches = longest_matches(tokens, self._senses[language], self._longest[language])
+        return [_Span(*sense, start, end) for sense, start, end in matches]
 
     def _parsed(self, language: Language, spans: list[_Span]) -> ParsedCaption:
         sounds = self.lexicon.sounds

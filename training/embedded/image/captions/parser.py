@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import functools
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from training.embedded.common.text import LANGUAGES, Language, Words, likelier_language, longest_matches, normalise
 from training.embedded.image.world.lexicon import Concept, load_lexicon
 from training.embedded.image.world.places import Place, load_places
-
-Language = Literal["en", "fr"]
-Words = tuple[str, ...]
-LANGUAGES: tuple[Language, ...] = ("en", "fr")
 
 _TOKEN = re.compile(r"[^\W_]+|[^\w\s'’-]")
 
 
 def words(text: str) -> Words:
     """Lower-case words and punctuation marks; apostrophes and hyphens only separate."""
-    text = unicodedata.normalize("NFC", text).lower().replace("œ", "oe")
-    return tuple(_TOKEN.findall(text))
+    return tuple(_TOKEN.findall(normalise(text)))
 
 
 FUNCTION_WORDS: dict[Language, frozenset[str]] = {
@@ -131,25 +126,15 @@ class CaptionParser:
             + sum(span.sense.kind != "carrier" for span in spans[language])
             for language in LANGUAGES
         }
-        if votes["en"] == votes["fr"]:
+        language = likelier_language(votes)
+        if language is None:
             # "Lion." is both: read it, but do not say in which language.
             return replace(_parsed("en", tokens, spans["en"]), language=None, mode=None)
-        language: Language = max(LANGUAGES, key=votes.__getitem__)
         return _parsed(language, tokens, spans[language])
 
     def _spans(self, tokens: Words, language: Language) -> list[_Span]:
-        """Longest matches from left to right, not overlapping."""
-        senses, spans, start = self._senses[language], [], 0
-        while start < len(tokens):
-            for length in range(min(self._longest[language], len(tokens) - start), 0, -1):
-                sense = senses.get(tokens[start : start + length])
-                if sense is not None:
-                    spans.append(_Span(sense, start, start + length))
-                    start += length
-                    break
-            else:
-                start += 1
-        return spans
+        matches = longest_matches(tokens, self._senses[language], self._longest[language])
+        return [_Span(sense, start, end) for sense, start, end in matches]
 
 
 def noun_forms(concept: Concept, language: Language) -> tuple[str, str]:
