@@ -7,13 +7,10 @@ import pytest
 import torch
 
 from lora_mcl.types import CompareOptions
+from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.hostile_page import UNFORESEEN, HostilePage
 
-pytestmark = [
-    # Gradio's own statistics of its queue, computed with pandas after every event.
-    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
-]
+pytestmark = GRADIO_WARNINGS
 OPTIONS = CompareOptions(max_new_tokens=8, num_beams=2, num_beam_groups=2)
 
 

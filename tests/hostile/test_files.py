@@ -5,13 +5,9 @@ import re
 import pytest
 
 from tests.support import hostile_pictures, hostile_sounds
+from tests.support.gradio_warnings import GRADIO_WARNINGS
 
-pytestmark = [
-    pytest.mark.usefixtures("quiet"),
-    # Gradio's own statistics of its queue, computed with pandas after every event.
-    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
-]
+pytestmark = [pytest.mark.usefixtures("quiet"), *GRADIO_WARNINGS]
 FILES = {"image": hostile_pictures, "audio": hostile_sounds}
 
 

@@ -10,14 +10,11 @@ import httpx
 import pytest
 
 from lora_mcl.types import CompareOptions
+from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.hostile_page import UNFORESEEN
 from ui.settings import SETTINGS
 
-pytestmark = [
-    # Gradio's own statistics of its queue, computed with pandas after every event.
-    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
-]
+pytestmark = GRADIO_WARNINGS
 
 REQUESTS = {
     "no JSON": b"{",

@@ -9,14 +9,10 @@ from hypothesis import strategies as st
 from lora_mcl.cli import main
 from lora_mcl.errors import OptionsError
 from lora_mcl.types import CompareOptions
+from tests.support.gradio_warnings import GRADIO_WARNINGS
 from ui.settings import SETTINGS, options_from
 
-pytestmark = [
-    pytest.mark.usefixtures("quiet"),
-    # Gradio's own statistics of its queue, computed with pandas after every event.
-    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
-]
+pytestmark = [pytest.mark.usefixtures("quiet"), *GRADIO_WARNINGS]
 
 ODD = (
     None,

@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from peft import PeftModel
 from PIL import Image
 from transformers import AutoProcessor, LlavaNextForConditionalGeneration
 
@@ -18,18 +17,7 @@ from lora_mcl.captioner import Captioner
 from lora_mcl.errors import BundleError, MediaError
 from lora_mcl.models import ImageLanguageModel
 from lora_mcl.types import CompareOptions
-
-HYPOTHESES = ["hypothesis-0", "hypothesis-1", "hypothesis-2"]
-IDS = [*HYPOTHESES, "beam", "diverse-beam"]
-
-
-def last(iterator):
-    *_, final = iterator
-    return final
-
-
-def texts(comparison):
-    return {column.id: [caption.text for caption in column.captions] for column in comparison.columns}
+from tests.support.comparisons import HYPOTHESES, IDS, last, texts
 
 
 @pytest.fixture(scope="module")
@@ -81,46 +69,6 @@ def test_half_written_characters_are_not_shown(snapshots):
 def test_the_result_is_valid_json(snapshots):
     table = json.loads(json.dumps(snapshots[-1].to_dict(), allow_nan=False))
     assert [column["id"] for column in table["columns"]] == IDS
-
-
-def generate(bundle, base, picture, folder, **options):
-    """What transformers and PEFT answer for one adapter, without anything of ours."""
-    model = LlavaNextForConditionalGeneration.from_pretrained(base)
-    if folder is not None:
-        model = PeftModel.from_pretrained(model, folder)
-    model.eval()
-    processor = AutoProcessor.from_pretrained(base)
-    message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": bundle.prompt}]}
-    prompt = processor.apply_chat_template([message], add_generation_prompt=True)
-    with Image.open(picture) as image:
-        inputs = processor(images=image, text=prompt, return_tensors="pt")
-    output = model.generate(**inputs, do_sample=False, max_new_tokens=12, suppress_tokens=[3], **options)
-    answers = output[:, inputs["input_ids"].shape[1] :]
-    decoded = processor.batch_decode(answers, skip_special_tokens=True)
-    return [text.rstrip("\ufffd").strip() for text in decoded]
-
-
-@pytest.mark.parametrize("k", range(3))
-def test_a_hypothesis_is_what_peft_and_transformers_generate(snapshots, tiny_bundle, tiny_base, picture, k):
-    bundle = load_bundle(tiny_bundle)
-    expected = generate(bundle, tiny_base, picture, tiny_bundle / f"hypotheses/{k}")
-    assert texts(snapshots[-1])[f"hypothesis-{k}"] == expected
-
-
-def test_beam_search_is_what_peft_and_transformers_generate(snapshots, tiny_bundle, tiny_base, picture):
-    bundle = load_bundle(tiny_bundle)
-    expected = generate(bundle, tiny_base, picture, tiny_bundle / "baseline", num_beams=4, num_return_sequences=4)
-    assert texts(snapshots[-1])["beam"] == expected
-
-
-def test_without_a_baseline_the_bare_base_is_used_and_named(tiny_bundle, tiny_base, picture):
-    bundle = replace(load_bundle(tiny_bundle), baseline=None)
-    captioner = Captioner.load(bundle, device="cpu")
-    beam, diverse = captioner.columns()[-2:]
-    assert beam.label == "Beam search (base)" and "base model alone" in beam.description
-    assert diverse.label == "Diverse beam search (base)" and "base model alone" in diverse.description
-    expected = generate(bundle, tiny_base, picture, None, num_beams=4, num_return_sequences=4)
-    assert texts(last(captioner.compare(picture)))["beam"] == expected
 
 
 def test_a_single_hypothesis(snapshots, tiny_bundle, picture):
@@ -249,15 +197,6 @@ def test_the_seconds_of_a_column_leave_out_the_encoding(tiny_captioner, picture,
     final = last(tiny_captioner.compare(picture))
     # The same clock, so the pause lies between the two however slow the machine is.
     assert all(0 < column.seconds <= final.seconds - 0.4 for column in final.columns)
-
-
-def test_the_image_is_encoded_once(tiny_bundle, picture):
-    captioner = Captioner.load(tiny_bundle, device="cpu")
-    seen = []
-    tower = captioner._model.model.model.vision_tower
-    tower.register_forward_hook(lambda *_: seen.append(1))
-    last(captioner.compare(picture))
-    assert len(seen) == 1
 
 
 def test_placeholders_are_never_written_however_likely(tiny_bundle, picture, snapshots, monkeypatch):

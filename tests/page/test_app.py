@@ -7,14 +7,11 @@ import pytest
 
 import app
 from lora_mcl.bundle.bundle import EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE
+from tests.support.gradio_warnings import GRADIO_WARNINGS
 from ui.server import ServerOptions
 from ui.zero_gpu import Lease
 
-# Gradio's own statistics of its queue, computed with pandas after every event.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
-]
+pytestmark = GRADIO_WARNINGS
 
 
 def test_settings_prefer_arguments_then_environment_then_defaults():

@@ -11,6 +11,7 @@ from gradio_client.exceptions import AppError
 import app
 from lora_mcl.errors import BundleError
 from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner, FakeCaptioner
+from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.tiny_audio import tone
 from ui.modality import AUDIO, IMAGE
 from ui.model_info import ModelInfo, embedded_info
@@ -18,11 +19,7 @@ from ui.page import build_page
 from ui.server import ServerOptions
 from ui.tab import Tab
 
-# Gradio's own statistics of its queue, computed with pandas after every event.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
-]
+pytestmark = GRADIO_WARNINGS
 
 INFO = ModelInfo(can="It hears.", cannot="It does not sing.")
 

@@ -23,6 +23,7 @@ from tests.support.browsing import (
     visiting,
 )
 from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner, FakeCaptioner
+from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.tiny_audio import tone
 from ui.examples import load_examples
 from ui.modality import AUDIO, IMAGE
@@ -30,12 +31,7 @@ from ui.model_info import ModelInfo
 from ui.page import build_page
 from ui.tab import Tab
 
-pytestmark = [
-    pytest.mark.browser,
-    # Gradio's own statistics of its queue, computed with pandas after every event.
-    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
-]
+pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
 
 MICROPHONE_HERTZ = 1_000.0
 

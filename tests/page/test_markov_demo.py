@@ -21,6 +21,7 @@ from tests.support.browsing import (
     wait_until,
 )
 from tests.support.fake_captioner import FakeCaptioner
+from tests.support.gradio_warnings import GRADIO_WARNINGS
 from training.experiments.markov.__main__ import run_setup
 from training.experiments.markov.setups import PAPER_SETUPS
 from ui.markov_runs import LIVE, MarkovDemo, load_demos
@@ -30,11 +31,7 @@ from ui.model_info import ModelInfo
 from ui.page import build_page
 from ui.tab import Tab
 
-# Gradio's own statistics of its queue, computed with pandas after every event.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
-]
+pytestmark = GRADIO_WARNINGS
 
 TINY = LearningOptions(
     steps=6, batch_size=4, length=12, learning_rate=1e-2, evaluate_every=2, dense_steps=0, evaluation_size=20

@@ -30,18 +30,14 @@ from tests.support.fake_captioner import (
     SAMPLES,
     FakeCaptioner,
 )
+from tests.support.gradio_warnings import GRADIO_WARNINGS
 from ui.examples import load_examples
 from ui.modality import IMAGE
 from ui.model_info import ModelInfo
 from ui.page import build_page
 from ui.tab import Tab
 
-pytestmark = [
-    pytest.mark.browser,
-    # Gradio's own statistics of its queue, computed with pandas after every event.
-    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
-]
+pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
 
 
 @pytest.fixture(scope="module")

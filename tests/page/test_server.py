@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from lora_mcl.errors import OptionsError
 from tests.support.browsing import browsing, expect_state, start_browser, visiting
 from tests.support.fake_captioner import HYPOTHESES, FakeCaptioner
+from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.proxy import proxied
 from ui.modality import IMAGE
 from ui.model_info import ModelInfo
@@ -18,11 +19,7 @@ from ui.page import build_page
 from ui.server import HEADERS, ServerOptions, launch, private_uploads, read_users
 from ui.tab import Tab
 
-# Gradio's own statistics of its queue, computed with pandas after every event.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
-]
+pytestmark = GRADIO_WARNINGS
 
 
 @pytest.fixture

@@ -20,11 +20,9 @@ from packaging.specifiers import SpecifierSet
 
 from deploy.card import HARDWARE, SDK_INSTALLS, SpaceError, pins
 from deploy.space import ROOT, assemble, main
+from tests.support.gradio_warnings import GRADIO_WARNINGS
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning"),
-]
+pytestmark = GRADIO_WARNINGS
 
 PINS = pins((ROOT / "requirements.txt").read_text(encoding="utf-8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
