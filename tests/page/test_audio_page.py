@@ -16,10 +16,12 @@ from tests.support.browsing import (
     browsing,
     captions,
     column,
+    expect_columns_within,
     expect_state,
     screenshot,
     set_number,
     start_browser,
+    unnamed,
     visiting,
 )
 from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner, FakeCaptioner
@@ -93,17 +95,6 @@ def address(captioner, tmp_path_factory):
     page = build_page(tabs)
     yield app.launch(page, tabs)
     page.close(verbose=False)
-
-
-@pytest.fixture
-def pace(captioner):
-    """Set the fake captioner's pace for one test."""
-
-    def set_pace(seconds_per_token: float) -> None:
-        captioner.seconds_per_token = seconds_per_token
-
-    yield set_pace
-    captioner.seconds_per_token = 0.0
 
 
 @pytest.fixture
@@ -293,9 +284,7 @@ def test_dark_and_phone(visit, address, long_clip, tmp_path, name, query, width)
     expect(page.locator("#audio-view img")).to_be_visible()
     page.click("#audio-compare")
     expect_state(page, "done")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    boxes = [column(page, id).bounding_box() for id in COLUMNS]
-    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    expect_columns_within(page, width)
     screenshot(page, f"audio-{name}", tmp_path)
 
 
@@ -303,13 +292,7 @@ def test_everything_has_a_name(visit, address, clip):
     page = visit(address)
     upload(page, clip)
     expect(page.locator("#audio-view img")).to_be_visible()
-    unnamed = page.evaluate(
-        """() => [...document.querySelectorAll('button, input, img')]
-        .filter((e) => e.offsetParent && !(e.innerText || e.alt || e.title || e.getAttribute('aria-label')
-          || (e.labels && e.labels.length)))
-        .map((e) => e.outerHTML.slice(0, 200))"""
-    )
-    assert unnamed == []
+    assert unnamed(page) == []
 
 
 def test_a_real_captioner_on_the_page(visit, tiny_captioner, tiny_audio_captioner, clip):

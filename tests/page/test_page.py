@@ -15,10 +15,12 @@ from tests.support.browsing import (
     browsing,
     captions,
     column,
+    expect_columns_within,
     expect_state,
     screenshot,
     set_number,
     start_browser,
+    unnamed,
     visiting,
     wait_until,
 )
@@ -73,17 +75,6 @@ def address(captioner, tmp_path_factory):
     page = build_page(tabs)
     yield app.launch(page, tabs)
     page.close(verbose=False)
-
-
-@pytest.fixture
-def pace(captioner):
-    """Set the fake captioner's pace for one test."""
-
-    def set_pace(seconds_per_token: float) -> None:
-        captioner.seconds_per_token = seconds_per_token
-
-    yield set_pace
-    captioner.seconds_per_token = 0.0
 
 
 def upload(page: Page, picture: Path) -> None:
@@ -319,9 +310,7 @@ def test_dark_and_phone(visit, address, tmp_path, name, query, width):
     page.get_by_role("button", name="Only Sea").click()
     expect_state(page, "done")
     expect(page.locator(".diversity")).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    boxes = [column(page, id).bounding_box() for id in COLUMNS]
-    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    boxes = expect_columns_within(page, width)
     if width < 400:
         assert len({round(box["x"]) for box in boxes}) == 1, "the columns are stacked"
         expect(column(page, "hypothesis-0")).to_be_in_viewport()
@@ -344,13 +333,7 @@ def test_text_stands_out(visit, address, query):
 
 def test_everything_has_a_name(visit, address):
     page = visit(address)
-    unnamed = page.evaluate(
-        """() => [...document.querySelectorAll('button, input, img')]
-        .filter((e) => e.offsetParent && !(e.innerText || e.alt || e.title || e.getAttribute('aria-label')
-          || (e.labels && e.labels.length)))
-        .map((e) => e.outerHTML.slice(0, 200))"""
-    )
-    assert unnamed == []
+    assert unnamed(page) == []
     assert page.get_by_role("img", name="Only Sea").count() == 1
     for id, (label, _, _) in zip(COLUMNS, HYPOTHESES, strict=False):
         expect(page.get_by_role("region", name=label, exact=True)).to_have_attribute("data-column", id)

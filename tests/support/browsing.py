@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, Playwright, expect, sync_playwright
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -118,3 +118,21 @@ def screenshot(page: Page, name: str, tmp_path: Path) -> None:
     file = folder / f"{name}.png"
     page.screenshot(path=file, full_page=True)
     assert file.stat().st_size > 10_000
+
+
+def unnamed(page: Page) -> list[str]:
+    """The HTML of the visible buttons, inputs and images that have no name for a screen reader."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll('button, input, img')]
+        .filter((e) => e.offsetParent && !(e.innerText || e.alt || e.title || e.getAttribute('aria-label')
+          || (e.labels && e.labels.length)))
+        .map((e) => e.outerHTML.slice(0, 200))"""
+    )
+
+
+def expect_columns_within(page: Page, width: int) -> list[FloatRect]:
+    """The columns' boxes; nothing is wider than a page of this width."""
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    boxes = [column(page, id).bounding_box() for id in COLUMNS]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    return boxes
