@@ -59,7 +59,9 @@ def build_tiny(name: str, folder: Path) -> None:
 
 def in_folder(name: str, folder: Path) -> Domain:
     """The domain, building below ``folder`` from the committed pack alone."""
-    return replace(DOMAINS[name], build=folder / "build", assets=folder / "assets", load_material=PACKED[name])
+    domain = DOMAINS[name]
+    rendering = replace(domain.rendering, load_material=PACKED[name])
+    return replace(domain, build=folder / "build", assets=folder / "assets", rendering=rendering)
 
 
 def packed_pictures(split: str) -> image_assets.Material:

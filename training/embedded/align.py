@@ -23,8 +23,8 @@ from training.embedded.common.training_stage import (
 def train(domain: Domain, settings: StageSettings, seed: int = 0) -> None:
     """Train projector and token embeddings of the untrained model."""
     torch.manual_seed(seed)
-    model = domain.model_class.load(domain.untrained_dir)
-    things, places = domain.alignment_names()
+    model = domain.architecture.model_class.load(domain.untrained_dir)
+    things, places = domain.training.alignment_names()
     vocab = model.model.get_input_embeddings().weight.shape[0]
     learner = AlignmentModule(
         model.model,
@@ -36,10 +36,10 @@ def train(domain: Domain, settings: StageSettings, seed: int = 0) -> None:
     trainer = AlignmentTrainer(
         learner,
         training_arguments(domain.work / "align-checkpoints", settings, warmup=0.05, seed=seed),
-        train_dataset=domain.open_dataset(
+        train_dataset=domain.training.open_dataset(
             model, domain.features_dir, "align", length, settings.batch_size, seed + 2, None
         ),
-        data_collator=AlignmentCollator(domain.locate, list(things), list(places)),
+        data_collator=AlignmentCollator(domain.training.locate, list(things), list(places)),
     )
     train_and_save(trainer, model, domain.aligned_dir)
 
@@ -47,7 +47,7 @@ def train(domain: Domain, settings: StageSettings, seed: int = 0) -> None:
 def main() -> None:
     args = training_parser(__doc__).parse_args()
     domain = load_domain(args.domain)
-    train(domain, settings_from(args, domain.align), args.seed)
+    train(domain, settings_from(args, domain.training.align), args.seed)
 
 
 if __name__ == "__main__":

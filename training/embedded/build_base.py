@@ -36,12 +36,12 @@ def build_base(
         tower: the media tower; by default the pretrained one, fetched if needed.
         seed: of the random projector and language model.
     """
-    size = size or domain.language_model
-    tower = domain.pretrained_tower() if tower is None else tower
-    tokenizer = train_tokenizer(captions, size.vocab_size, domain.special_tokens)
+    size = size or domain.architecture.language_model
+    tower = domain.architecture.pretrained_tower() if tower is None else tower
+    tokenizer = train_tokenizer(captions, size.vocab_size, domain.architecture.special_tokens)
     torch.manual_seed(seed)
-    model, processor = domain.build_model(tokenizer, size, tower)
-    getattr(model.model, domain.tower).load_state_dict(tower.state_dict())
+    model, processor = domain.architecture.build_model(tokenizer, size, tower)
+    getattr(model.model, domain.architecture.tower).load_state_dict(tower.state_dict())
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     domain = load_domain(args.domain)
-    captions = sample_captions(domain, args.scenes or domain.tokenizer_scenes, args.seed)
+    captions = sample_captions(domain, args.scenes or domain.architecture.tokenizer_scenes, args.seed)
     build_base(domain, domain.untrained_dir, captions, seed=args.seed)
 
 

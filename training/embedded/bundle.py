@@ -29,8 +29,8 @@ def hypothesis_refs(domain: Domain, main: list[int]) -> tuple[AdapterRef, ...]:
     """
     refs = []
     for k in range(HYPOTHESES):
-        mode = domain.modes[main.index(k)] if k in main else None
-        label, description = (f"Hypothesis {k + 1}", "") if mode is None else domain.labels[mode]
+        mode = domain.annotators.modes[main.index(k)] if k in main else None
+        label, description = (f"Hypothesis {k + 1}", "") if mode is None else domain.annotators.labels[mode]
         refs.append(AdapterRef(f"hypotheses/{k}", label, description))
     return tuple(refs)
 
@@ -39,7 +39,7 @@ def write_bundle(domain: Domain, results: dict[str, Any]) -> None:
     """Copy base, adapters and gate to ``assets`` and write the bundle's description."""
     bundle, adapters = domain.bundle_dir, domain.adapters_dir
     copy_files(domain.base_dir, domain.model_dir, skip={SUMMARY})
-    split_weights(domain.model_dir, f"{domain.tower}.")
+    split_weights(domain.model_dir, f"{domain.architecture.tower}.")
     for k in range(HYPOTHESES):
         copy_files(adapter_folder(adapters, "caption-gate", k), bundle / "hypotheses" / str(k))
     copy_files(adapters / "caption-gate" / "bundle" / "gate", bundle / "gate")
@@ -63,7 +63,7 @@ def write_bundle(domain: Domain, results: dict[str, Any]) -> None:
                 num_beams=NUM_BEAMS, num_beam_groups=NUM_BEAMS, diversity_penalty=DIVERSITY_PENALTY
             ),
             training={
-                **domain.training_facts(),
+                **domain.reporting.training_facts(),
                 "results": f"assets/results/{domain.name}.json",
                 **results["training"],
             },

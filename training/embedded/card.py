@@ -23,17 +23,17 @@ def passages(domain: Domain, results: dict[str, Any] | None = None) -> dict[str,
         results: by default those committed.
     """
     results = _read(domain.results_file) if results is None else results
-    test, columns = results["test"], domain.score_columns
-    labels = {mode: label for mode, (label, _) in domain.labels.items()}
+    test, columns = results["test"], domain.reporting.score_columns
+    labels = {mode: label for mode, (label, _) in domain.annotators.labels.items()}
     found = {
         "quality": tables.quality(test, columns),
         "quality_seen": tables.quality(results["seen"], columns),
-        "columns": tables.hypotheses(test, columns, labels, domain.never_named),
+        "columns": tables.hypotheses(test, columns, labels, domain.reporting.never_named),
         "stability": tables.stabilities(test),
         "likelihood": tables.likelihoods(test),
         "diversity": tables.diversities(test),
         "training": tables.training(results),
-        **domain.passages(results, _read(domain.probe_file)),
+        **domain.reporting.passages(results, _read(domain.probe_file)),
     }
     return {f"{domain.name}_{name}": text for name, text in found.items()}
 

@@ -57,11 +57,11 @@ class SceneSource:
         Raises:
             DataError: there are none, or ``mode_shares`` are not one per annotator.
         """
-        modes, shares = self.domain.modes, options.mode_shares
+        modes, shares = self.domain.annotators.modes, options.mode_shares
         if shares and len(shares) != len(modes):
             raise DataError(f"mode_shares: give one for each of {', '.join(modes)}; got {len(shares)}")
         try:
-            samples = self.domain.open_dataset(
+            samples = self.domain.training.open_dataset(
                 self.model, Path(options.path), "adapters", length, block, seed, shares or None
             )
         except (FileNotFoundError, ValueError) as error:

@@ -52,13 +52,15 @@ def evaluate(
     """
     cached = CachedFeatures.open(domain, split)
     likelihood = likelihood_report(likelihoods(domain, model, stack, cached))
-    material = domain.load_material(domain.material_split(split))
+    material = domain.rendering.load_material(domain.rendering.material_split(split))
     count = min(limit or len(cached), len(cached))
     rows: list[dict[str, list[str]]] = []
     scenes: list[Any] = []
     for start in tqdm(range(0, count, AT_ONCE), desc=f"captioning {split}"):
         # Rendered again: what is cached of them is the tower's output, and decoding takes the input itself.
-        rendered = [domain.render(split, number, material) for number in range(start, min(start + AT_ONCE, count))]
+        rendered = [
+            domain.rendering.render(split, number, material) for number in range(start, min(start + AT_ONCE, count))
+        ]
         scenes += [item.scene for item, _ in rendered]
         inputs = [one for _, one in rendered]
         rows += generate(model, stack, requests_for(stack), inputs, PROMPT, max_new_tokens)
@@ -68,12 +70,15 @@ def evaluate(
     ]
     (domain.adapters_dir / f"captions-{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return {
-        **domain.split_measures(cached.items, scenes, rows),
+        **domain.reporting.split_measures(cached.items, scenes, rows),
         "captioned": count,
-        "modes": list(domain.modes),
+        "modes": list(domain.annotators.modes),
         "likelihood": likelihood,
         "generation": generation_report(
-            rows, domain.modes, likelihood, lambda number, text: domain.judge(scenes[number], text)
+            rows,
+            domain.annotators.modes,
+            likelihood,
+            lambda number, text: domain.annotators.judge(scenes[number], text),
         ),
     }
 
@@ -95,11 +100,11 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_grad_enabled(False)
     domain = load_domain(args.domain)
-    model = domain.model_class.load(domain.base_dir)
+    model = domain.architecture.model_class.load(domain.base_dir)
     stack = load_stack(model, domain.adapters_dir)
     results = {
         **{split: evaluate(domain, model, stack, split, args.limit) for split in ("test", "seen")},
-        **domain.other_measures(model, stack, requests_for(stack)),
+        **domain.reporting.other_measures(model, stack, requests_for(stack)),
         "training": training_summaries(domain),
     }
     out = args.out or domain.results_file

@@ -16,7 +16,7 @@ def main() -> None:
     domain = load_domain(stage_parser(__doc__).parse_args().domain)
     folder = domain.examples_dir
     folder.mkdir(parents=True, exist_ok=True)
-    listing = json.dumps(domain.write_examples(folder), indent=2, ensure_ascii=False)
+    listing = json.dumps(domain.reporting.write_examples(folder), indent=2, ensure_ascii=False)
     (folder / "examples.json").write_text(listing + "\n", encoding="utf-8")
 
 

@@ -31,19 +31,19 @@ def write_shard(domain: Domain, split: str, shard: int, per_shard: int) -> Path:
     if folder.is_dir():
         return folder
     torch.set_num_threads(1)
-    model = domain.model_class.load(domain.untrained_dir)
-    material = domain.load_material(domain.material_split(split))
+    model = domain.architecture.model_class.load(domain.untrained_dir)
+    material = domain.rendering.load_material(domain.rendering.material_split(split))
     items, arrays, rows = [], {"features": []}, 0
     for start in range(0, per_shard, TOWER_BATCH):
         numbers = range(start, min(start + TOWER_BATCH, per_shard))
-        rendered = [domain.render(split, shard * per_shard + number, material) for number in numbers]
+        rendered = [domain.rendering.render(split, shard * per_shard + number, material) for number in numbers]
         inputs = [one for _, one in rendered]
-        encoded = domain.encode(model, inputs, split in domain.exact_splits)
+        encoded = domain.rendering.encode(model, inputs, split in domain.rendering.exact_splits)
         for (item, _), features in zip(rendered, encoded, strict=True):
             items.append(replace(item, rows=tuple(range(rows, rows + len(features)))))
             rows += len(features)
             arrays["features"].append(features)
-        for name, array in domain.extra_arrays(split, model, inputs).items():
+        for name, array in domain.rendering.extra_arrays(split, model, inputs).items():
             arrays.setdefault(name, []).append(array)
     write(domain, folder, items, {name: np.concatenate(parts) for name, parts in arrays.items()})
     return folder
@@ -57,8 +57,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     args = parser.parse_args()
     domain = load_domain(args.domain)
-    if args.split not in domain.splits:
-        parser.error(f"there is no split {args.split!r}; choose one of {', '.join(domain.splits)}")
+    if args.split not in domain.rendering.splits:
+        parser.error(f"there is no split {args.split!r}; choose one of {', '.join(domain.rendering.splits)}")
     work = partial(_work, domain.name, args.split, args.per_shard)
     with get_context("spawn").Pool(args.workers) as pool:
         list(tqdm(pool.imap_unordered(work, range(args.shards)), total=args.shards, unit="shard"))

@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     args = parser.parse_args()
     domain = load_domain(args.domain)
-    text = json.dumps(domain.probe(args.workers), indent=2)
+    text = json.dumps(domain.reporting.probe(args.workers), indent=2)
     domain.probe_file.write_text(text + "\n", encoding="utf-8")
     print(text)
 

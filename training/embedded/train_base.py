@@ -26,14 +26,16 @@ from training.embedded.common.training_stage import (
 def train(domain: Domain, settings: StageSettings, seed: int = 0) -> None:
     """Train everything but the tower of the aligned model."""
     torch.manual_seed(seed)
-    model = domain.model_class.load(domain.aligned_dir)
+    model = domain.architecture.model_class.load(domain.aligned_dir)
     use_eager_attention_on_cpu(model.model)
     length = settings.steps * settings.batch_size
-    tower = getattr(model.model.model, domain.tower)
+    tower = getattr(model.model.model, domain.architecture.tower)
     trainer = BaseTrainer(
         BaseModule(model.model, tower, partial(encode_prompts, domain), settings.feature_dropout),
         training_arguments(domain.work / "base-checkpoints", settings, warmup=0.03, seed=seed),
-        train_dataset=domain.open_dataset(model, domain.features_dir, "base", length, settings.batch_size, seed, None),
+        train_dataset=domain.training.open_dataset(
+            model, domain.features_dir, "base", length, settings.batch_size, seed, None
+        ),
         data_collator=SampleCollator(model),
     )
     train_and_save(trainer, model, domain.base_dir)
@@ -42,7 +44,7 @@ def train(domain: Domain, settings: StageSettings, seed: int = 0) -> None:
 def main() -> None:
     args = training_parser(__doc__).parse_args()
     domain = load_domain(args.domain)
-    train(domain, settings_from(args, domain.base), args.seed)
+    train(domain, settings_from(args, domain.training.base), args.seed)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def folder(domain, tmp_path_factory):
 
 @pytest.fixture
 def model(domain, folder):
-    return domain.model_class.load(folder)
+    return domain.architecture.model_class.load(folder)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_stock_classes_load_it_and_nothing_is_missing(domain, folder):
     _, loading = model_class.from_pretrained(folder, output_loading_info=True)
     assert not loading["missing_keys"] and not loading["unexpected_keys"]
     processor = processor_class.from_pretrained(folder)
-    for attribute, token in domain.special_tokens.items():
+    for attribute, token in domain.architecture.special_tokens.items():
         assert getattr(processor.tokenizer, attribute) == token
 
 
@@ -85,7 +85,7 @@ def test_a_training_sample_is_what_the_chat_template_makes_of_the_conversation(d
     """Prompt and caption as trained on are the ids of the whole exchange: the app sends what was trained on."""
     size, media = INPUTS[domain.name]
     text = next(iter(sample_captions(domain, 1, 3)))
-    batch = SampleCollator(model)([Sample(torch.zeros(1, 12, 32), Item(None, size), text, domain.modes[0])])
+    batch = SampleCollator(model)([Sample(torch.zeros(1, 12, 32), Item(None, size), text, domain.annotators.modes[0])])
     turns = [*model.conversation(media, PROMPT), {"role": "assistant", "content": [{"type": "text", "text": text}]}]
     whole = model.processor.apply_chat_template(turns, tokenize=True, return_dict=True, return_tensors="pt")
     assert torch.equal(torch.cat([batch["input_ids"], batch["captions"]], dim=1), whole["input_ids"])
@@ -94,7 +94,10 @@ def test_a_training_sample_is_what_the_chat_template_makes_of_the_conversation(d
 def test_weights_are_half_precision_and_the_tower_is_kept(domain, folder, model):
     weights = load_file(folder / "model.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
-    tower, loaded = tiny_tower(domain.name).state_dict(), getattr(model.model.model, domain.tower).state_dict()
+    tower, loaded = (
+        tiny_tower(domain.name).state_dict(),
+        getattr(model.model.model, domain.architecture.tower).state_dict(),
+    )
     assert tower.keys() == loaded.keys()
     for name, tensor in tower.items():
         assert torch.equal(loaded[name], tensor.half().float()), name

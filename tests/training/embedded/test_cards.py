@@ -85,7 +85,7 @@ def test_the_committed_audio_weights_caption_the_examples_in_their_annotators_wo
     """Through the page's own code; the examples were chosen because the model describes them well."""
     domain = DOMAINS["audio"]
     lexicon, right = load_lexicon(), []
-    modes = {label: mode for mode, (label, _) in domain.labels.items()}
+    modes = {label: mode for mode, (label, _) in domain.annotators.labels.items()}
     expected = [modes[ref.label] for ref in load_bundle(domain.bundle_dir).hypotheses]
     listed = json.loads((domain.examples_dir / "examples.json").read_text(encoding="utf-8"))
     for example, entry in zip(audio_examples.EXAMPLES, listed, strict=True):

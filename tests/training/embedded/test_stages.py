@@ -51,7 +51,7 @@ def test_every_stage_runs_and_goes_on_where_it_stopped(tmp_path):
         words += [f"data.path={domain.features_dir}", "data.workers=0"]
         words += ["training.steps=2", "training.batch_size=2", "training.log_every=1"]
         assert train([str(CONFIGS / "audio" / f"{name}.yaml"), *words]) == 0
-    model = domain.model_class.load(domain.base_dir)
+    model = domain.architecture.model_class.load(domain.base_dir)
     stack = load_stack(model, domain.adapters_dir)
     results = {split: evaluate.evaluate(domain, model, stack, split, 2, 4) for split in ("test", "seen")}
     results["training"] = evaluate.training_summaries(domain)
@@ -113,7 +113,7 @@ def test_every_documented_command_is_there(name):
 @pytest.mark.parametrize("name", DOMAINS)
 def test_hypotheses_are_named_after_what_they_win(name):
     domain = DOMAINS[name]
-    labels = [domain.labels[mode][0] for mode in domain.modes]
+    labels = [domain.annotators.labels[mode][0] for mode in domain.annotators.modes]
     assert [ref.label for ref in bundle.hypothesis_refs(domain, [2, 0, 1])] == [labels[1], labels[2], labels[0]]
     assert [ref.label for ref in bundle.hypothesis_refs(domain, [1, 1, 0])][2] == "Hypothesis 3"
 

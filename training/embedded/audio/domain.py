@@ -34,7 +34,18 @@ from training.embedded.audio.world.lexicon import Clause, load_lexicon
 from training.embedded.audio.world.sampler import sample_scene
 from training.embedded.audio.world.scene import Event, Precision, Scene
 from training.embedded.common.dataset import CachedFeatures
-from training.embedded.common.domain import Domain, Item, LanguageModelSize, Stage, StageSettings
+from training.embedded.common.domain import (
+    Annotators,
+    Architecture,
+    Domain,
+    Item,
+    LanguageModelSize,
+    Rendering,
+    Reporting,
+    Stage,
+    StageSettings,
+    Training,
+)
 
 SHORT_SHARE: dict[Stage, float] = {"align": 0.5, "base": 0.75, "adapters": 0.75}
 """Of each stage's batches, the share made of five-second clips."""
@@ -100,7 +111,7 @@ def open_dataset(
     seed: int,
     mode_shares: Sequence[float] | None,
 ) -> AudioDataset:
-    """The samples of a stage (``Domain.open_dataset``); cached clips serve any ``model``.
+    """The samples of a stage (``Training.open_dataset``); cached clips serve any ``model``.
 
     In the base's training every annotator captions every clip, which is encoded once for the three of them: encoding
     is most of the work.
@@ -152,39 +163,49 @@ def training_facts() -> dict[str, Any]:
 
 AUDIO = Domain(
     name="audio",
-    model_class=AudioLanguageModel,
-    tower="audio_tower",
-    modes=MODES,
-    labels=LABELS,
-    language_model=LanguageModelSize(vocab_size=2048),
-    special_tokens={"audio_token": AUDIO_TOKEN, "audio_bos_token": AUDIO_BOS, "audio_eos_token": AUDIO_EOS},
-    tokenizer_scenes=12_000,
-    pretrained_tower=tower,
-    build_model=build_model,
-    sample_scene=any_scene,
-    caption=caption,
-    judge=judge,
-    splits=tuple(SEEDS),
-    exact_splits=("test", "seen"),
-    load_material=load_material,
-    material_split=material_split,
-    render=render,
-    encode=encode_clips,
-    extra_arrays=extra_arrays,
-    read_item=read_item,
-    annotation_files=(PRECISION_CSV,),
-    embed_prompt=embed_batch,
-    open_dataset=open_dataset,
-    alignment_names=alignment_names,
-    locate=locate,
-    align=StageSettings(steps=1600, batch_size=96, learning_rate=1.5e-3, feature_dropout=0.3),
-    base=StageSettings(steps=2300, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.3),
-    split_measures=split_measures,
-    other_measures=no_measures,
-    score_columns=COLUMNS,
-    never_named=NEVER_NAMED,
-    passages=passages,
-    training_facts=training_facts,
-    probe=probe,
-    write_examples=write_examples,
+    architecture=Architecture(
+        model_class=AudioLanguageModel,
+        tower="audio_tower",
+        pretrained_tower=tower,
+        build_model=build_model,
+        language_model=LanguageModelSize(vocab_size=2048),
+        special_tokens={"audio_token": AUDIO_TOKEN, "audio_bos_token": AUDIO_BOS, "audio_eos_token": AUDIO_EOS},
+        tokenizer_scenes=12_000,
+    ),
+    annotators=Annotators(
+        modes=MODES,
+        labels=LABELS,
+        sample_scene=any_scene,
+        caption=caption,
+        judge=judge,
+        annotation_files=(PRECISION_CSV,),
+    ),
+    rendering=Rendering(
+        splits=tuple(SEEDS),
+        exact_splits=("test", "seen"),
+        load_material=load_material,
+        material_split=material_split,
+        render=render,
+        encode=encode_clips,
+        extra_arrays=extra_arrays,
+        read_item=read_item,
+    ),
+    training=Training(
+        embed_prompt=embed_batch,
+        open_dataset=open_dataset,
+        alignment_names=alignment_names,
+        locate=locate,
+        align=StageSettings(steps=1600, batch_size=96, learning_rate=1.5e-3, feature_dropout=0.3),
+        base=StageSettings(steps=2300, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.3),
+    ),
+    reporting=Reporting(
+        split_measures=split_measures,
+        other_measures=no_measures,
+        score_columns=COLUMNS,
+        never_named=NEVER_NAMED,
+        passages=passages,
+        training_facts=training_facts,
+        probe=probe,
+        write_examples=write_examples,
+    ),
 )

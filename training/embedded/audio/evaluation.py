@@ -50,5 +50,5 @@ def by_sound(
 def split_measures(
     items: Sequence[Item], scenes: Sequence[Scene], rows: Sequence[Mapping[str, list[str]]]
 ) -> dict[str, Any]:
-    """``Domain.split_measures``; the results file and the cards call the annotators' scores yardsticks."""
+    """``Reporting.split_measures``; the results file and the cards call the annotators' scores yardsticks."""
     return {"clips": len(items), "yardsticks": annotator_scores(items), "sounds": by_sound(rows, scenes, GATE)}

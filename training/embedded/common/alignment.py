@@ -35,7 +35,7 @@ class AlignmentCollator:
     """From samples to the arguments of ``AlignmentModule.forward``.
 
     Args:
-        locate: of an item's P positions, those of each of its things, and its place (``Domain.locate``).
+        locate: of an item's P positions, those of each of its things, and its place (``Training.locate``).
         things, places: their ids, in the order of the naming matrices.
     """
 

@@ -49,7 +49,7 @@ class SampleCollator:
 
 def encode_prompts(domain: Domain, model: nn.Module, batch: dict[str, Any]) -> PromptBatch:
     """Project the cached tower features and place them among the prompt's tokens."""
-    return PromptBatch(domain.embed_prompt(model, batch), batch["attention_mask"])
+    return PromptBatch(domain.training.embed_prompt(model, batch), batch["attention_mask"])
 
 
 def with_dropout(batch: dict[str, Any], share: float, training: bool) -> dict[str, Any]:

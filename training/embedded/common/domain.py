@@ -89,25 +89,60 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Domain:
-    """All that the common stages need to know of one modality.
+class Architecture:
+    """The untrained model.
+
+    Attributes:
+        model_class: loads the model, tower included.
+        tower: name of the tower in ``model.model``.
+        pretrained_tower: fetches the tower.
+        build_model: from tokenizer, size and tower, the untrained model and its processor.
+        language_model: its size.
+        special_tokens: of the tokenizer, by the attribute that holds each (``image_token``).
+        tokenizer_scenes: number of scenes whose captions the tokenizer is trained on.
+    """
+
+    model_class: type[MediaLanguageModel]
+    tower: str
+    pretrained_tower: Callable[[], PreTrainedModel]
+    build_model: Callable[
+        [PreTrainedTokenizerFast, LanguageModelSize, PreTrainedModel], tuple[PreTrainedModel, ProcessorMixin]
+    ]
+    language_model: LanguageModelSize
+    special_tokens: Mapping[str, str]
+    tokenizer_scenes: int
+
+
+@dataclass(frozen=True)
+class Annotators:
+    """The annotators, whose captions the hypotheses are to learn, and the scores of captions.
+
+    S stands for the modality's scene type.
+
+    Attributes:
+        modes: the annotators, whose captions the hypotheses are to learn.
+        labels: of each mode, the label and the description of the hypothesis that learns it.
+        sample_scene: a random S of anything that can be named.
+        caption: of an S, by a mode's annotator.
+        judge: parses and scores a caption of an S.
+        annotation_files: tables that captions depend on; cached scenes made with others are refused.
+    """
+
+    modes: tuple[str, ...]
+    labels: Mapping[str, tuple[str, str]]
+    sample_scene: Callable[[random.Random], Any]
+    caption: Callable[[Any, str, random.Random], str]
+    judge: Callable[[Any, str], ScoredCaption]
+    annotation_files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """From scene number n of a split to the tower's cached features.
 
     S stands for the modality's scene type, M for its input (an image, or a clip's samples).
 
     Attributes:
-        name: also of its folders under ``build`` and ``assets``.
-        model_class: loads the model, tower included.
-        tower: name of the tower in ``model.model``.
-        modes: the annotators, whose captions the hypotheses are to learn.
-        labels: of each mode, the label and the description of the hypothesis that learns it.
-        language_model: its size.
-        special_tokens: of the tokenizer, by the attribute that holds each (``image_token``).
-        tokenizer_scenes: number of scenes whose captions the tokenizer is trained on.
-        pretrained_tower: fetches the tower.
-        build_model: from tokenizer, size and tower, the untrained model and its processor.
-        sample_scene: a random S of anything that can be named.
-        caption: of an S, by a mode's annotator.
-        judge: parses and scores a caption of an S.
         splits: of the cached features.
         exact_splits: those computed in float32, as the app computes; training tolerates bfloat16, which is faster.
         load_material: what scenes of a split (train or test) are rendered from.
@@ -117,39 +152,8 @@ class Domain:
             ``exact``, else in bfloat16.
         extra_arrays: what else a shard of a split holds of its M, by file name.
         read_item: an item of a shard's ``items.json``.
-        annotation_files: tables that captions depend on; cached scenes made with others are refused.
-        embed_prompt: a batch's prompts as embeddings [B, T, E], its cached features projected among them.
-        open_dataset: the training samples of a stage: (model, folder of the features, stage, length, batch size,
-            seed, how often each annotator captions).
-        alignment_names: the names of things, and of places, by id.
-        locate: of an item's P positions, those where each of its things is ([P] bool); and its place.
-        align, base: settings of the two stages.
-        split_measures: measures of this modality alone on one split: (split's items, captioned S, captions by column).
-        other_measures: measures on anything but scenes: (model, adapters, columns to decode).
-        score_columns: a score's fields in the cards' tables, with their headings.
-        never_named: (mode, field) pairs that an annotator never mentions.
-        passages: further passages of the cards: (results, probe's results).
-        training_facts: what the bundle records of the data.
-        probe: the probe's results, by so many processes.
-        write_examples: writes the page's examples into a folder and returns their entries.
-        build, assets: the folders that everything is written to.
     """
 
-    name: str
-    model_class: type[MediaLanguageModel]
-    tower: str
-    modes: tuple[str, ...]
-    labels: Mapping[str, tuple[str, str]]
-    language_model: LanguageModelSize
-    special_tokens: Mapping[str, str]
-    tokenizer_scenes: int
-    pretrained_tower: Callable[[], PreTrainedModel]
-    build_model: Callable[
-        [PreTrainedTokenizerFast, LanguageModelSize, PreTrainedModel], tuple[PreTrainedModel, ProcessorMixin]
-    ]
-    sample_scene: Callable[[random.Random], Any]
-    caption: Callable[[Any, str, random.Random], str]
-    judge: Callable[[Any, str], ScoredCaption]
     splits: tuple[str, ...]
     exact_splits: tuple[str, ...]
     load_material: Callable[[Any], Any]
@@ -158,13 +162,44 @@ class Domain:
     encode: Callable[[Any, Sequence[Any], bool], Sequence[np.ndarray]]
     extra_arrays: Callable[[str, Any, Sequence[Any]], dict[str, np.ndarray]]
     read_item: Callable[[dict[str, Any]], Item]
-    annotation_files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the projector's alignment and the base are trained on.
+
+    Attributes:
+        embed_prompt: a batch's prompts as embeddings [B, T, E], its cached features projected among them.
+        open_dataset: the training samples of a stage: (model, folder of the features, stage, length, batch size,
+            seed, how often each annotator captions).
+        alignment_names: the names of things, and of places, by id.
+        locate: of an item's P positions, those where each of its things is ([P] bool); and its place.
+        align, base: settings of the two stages.
+    """
+
     embed_prompt: Callable[[nn.Module, dict[str, Any]], Tensor]
     open_dataset: Callable[..., Any]
     alignment_names: Callable[[], tuple[dict[str, Sequence[str]], dict[str, Sequence[str]]]]
     locate: Callable[[Item, int], tuple[list[tuple[str, Tensor]], str | None]]
     align: StageSettings
     base: StageSettings
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """Measures, cards and the page's examples.
+
+    Attributes:
+        split_measures: measures of this modality alone on one split: (split's items, captioned S, captions by column).
+        other_measures: measures on anything but scenes: (model, adapters, columns to decode).
+        score_columns: a score's fields in the cards' tables, with their headings.
+        never_named: (mode, field) pairs that an annotator never mentions.
+        passages: further passages of the cards: (results, probe's results).
+        training_facts: what the bundle records of the data.
+        probe: the probe's results, by so many processes.
+        write_examples: writes the page's examples into a folder and returns their entries.
+    """
+
     split_measures: Callable[[Sequence[Item], Sequence[Any], Sequence[Mapping[str, list[str]]]], dict[str, Any]]
     other_measures: Callable[[Any, AdapterStack, Sequence[ColumnRequest]], dict[str, Any]]
     score_columns: Mapping[str, str]
@@ -173,6 +208,23 @@ class Domain:
     training_facts: Callable[[], dict[str, Any]]
     probe: Callable[[int], dict[str, Any]]
     write_examples: Callable[[Path], list[dict[str, str]]]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """All that the common stages need to know of one modality.
+
+    Attributes:
+        name: also of its folders under ``build`` and ``assets``.
+        build, assets: the folders that everything is written to.
+    """
+
+    name: str
+    architecture: Architecture
+    annotators: Annotators
+    rendering: Rendering
+    training: Training
+    reporting: Reporting
     build: Path = BUILD
     assets: Path = ASSETS
 
@@ -246,11 +298,11 @@ def sample_captions(domain: Domain, scenes: int, seed: int) -> Iterator[str]:
     """Yield the prompt and every annotator's caption of ``scenes`` random scenes."""
     rng = random.Random(seed)
     for _ in range(scenes):
-        scene = domain.sample_scene(rng)
+        scene = domain.annotators.sample_scene(rng)
         yield PROMPT
-        yield from (domain.caption(scene, mode, rng) for mode in domain.modes)
+        yield from (domain.annotators.caption(scene, mode, rng) for mode in domain.annotators.modes)
 
 
 def reference_caption(domain: Domain, item: Item, index: int, mode: str) -> str:
     """The reference caption of a split's item number ``index`` by one annotator: always the same."""
-    return domain.caption(item.scene, mode, random.Random(f"test/{index}/{mode}"))
+    return domain.annotators.caption(item.scene, mode, random.Random(f"test/{index}/{mode}"))

@@ -31,10 +31,10 @@ def likelihoods(domain: Domain, model: MediaLanguageModel, stack: AdapterStack, 
             ]
         )
 
-    nll = torch.empty(len(stack), len(domain.modes), len(cached))
+    nll = torch.empty(len(stack), len(domain.annotators.modes), len(cached))
     for start in range(0, len(cached), BATCH):
         numbers = range(start, min(start + BATCH, len(cached)))
-        batches = [batch_of(numbers, mode) for mode in domain.modes]
+        batches = [batch_of(numbers, mode) for mode in domain.annotators.modes]
         # Rows are adapter-major: all B inputs under adapter 0, then under adapter 1, ...
         captions = [batch["captions"].repeat(len(stack), 1) for batch in batches]
         with stack.rows(hypothesis_rows(len(stack), len(numbers))):

@@ -5,7 +5,7 @@ A shard is a folder with
 - ``features.npy``: [rows, P, D] float16, the tower's output, one row for each view;
 - ``items.json``: of each input its scene, its size, and its rows in ``features.npy``;
 - ``annotation.sha256``: of the tables that the scenes' captions depend on;
-- further arrays that a domain caches (``Domain.extra_arrays``).
+- further arrays that a domain caches (``Rendering.extra_arrays``).
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ def read_shard(domain: Domain, folder: Path) -> list[Item]:
     """
     digest = folder / DIGEST
     if not digest.is_file() or digest.read_text(encoding="utf-8") != annotation_digest(domain):
-        tables = ", ".join(file.name for file in domain.annotation_files) or "recipe"
+        tables = ", ".join(file.name for file in domain.annotators.annotation_files) or "recipe"
         raise ValueError(
             f"{folder} was made with another {tables}: delete {folder.parent} and run `python -m "
             f"training.embedded.features {domain.name} --split {folder.parent.name}` again"
         )
-    return [domain.read_item(raw) for raw in json.loads((folder / ITEMS).read_text(encoding="utf-8"))]
+    return [domain.rendering.read_item(raw) for raw in json.loads((folder / ITEMS).read_text(encoding="utf-8"))]
 
 
 def annotation_digest(domain: Domain) -> str:
     """Hash of the annotation tables: it differs between versions."""
-    return hashlib.sha256(b"".join(file.read_bytes() for file in domain.annotation_files)).hexdigest()
+    return hashlib.sha256(b"".join(file.read_bytes() for file in domain.annotators.annotation_files)).hexdigest()

@@ -16,7 +16,18 @@ from torch import Tensor, nn
 from lora_mcl.models.image_tower import ImageTower, ImageTowerConfig
 from lora_mcl.models.llava_next import ImageLanguageModel, embed_prompt
 from training.embedded.common.dataset import CachedFeatures
-from training.embedded.common.domain import Domain, Item, LanguageModelSize, Stage, StageSettings
+from training.embedded.common.domain import (
+    Annotators,
+    Architecture,
+    Domain,
+    Item,
+    LanguageModelSize,
+    Rendering,
+    Reporting,
+    Stage,
+    StageSettings,
+    Training,
+)
 from training.embedded.common.shards import shard_folders
 from training.embedded.image.captions.grammar import MODES, caption, load_grammar
 from training.embedded.image.captions.scoring import judge
@@ -85,7 +96,7 @@ def open_dataset(
     seed: int,
     mode_shares: Sequence[float] | None,
 ) -> ImageDataset:
-    """The samples of a stage (``Domain.open_dataset``); the batch size has no influence.
+    """The samples of a stage (``Training.open_dataset``); the batch size has no influence.
 
     Raises:
         FileNotFoundError: no features are cached.
@@ -147,39 +158,49 @@ def training_facts() -> dict[str, Any]:
 
 IMAGE = Domain(
     name="image",
-    model_class=ImageLanguageModel,
-    tower="vision_tower",
-    modes=MODES,
-    labels=LABELS,
-    language_model=LanguageModelSize(vocab_size=3072),
-    special_tokens={"image_token": IMAGE_TOKEN},
-    tokenizer_scenes=20_000,
-    pretrained_tower=tower,
-    build_model=build_model,
-    sample_scene=any_scene,
-    caption=caption,
-    judge=judge,
-    splits=tuple(SEEDS),
-    exact_splits=tuple(SEEDS),
-    load_material=load_material,
-    material_split=material_split,
-    render=render,
-    encode=encode_pictures,
-    extra_arrays=extra_arrays,
-    read_item=read_item,
-    annotation_files=(),
-    embed_prompt=embed_batch,
-    open_dataset=open_dataset,
-    alignment_names=alignment_names,
-    locate=locate,
-    align=StageSettings(steps=1200, batch_size=128, learning_rate=1.5e-3, feature_dropout=0.4),
-    base=StageSettings(steps=3000, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.3),
-    split_measures=split_measures,
-    other_measures=photograph_measures,
-    score_columns=COLUMNS,
-    never_named=NEVER_NAMED,
-    passages=passages,
-    training_facts=training_facts,
-    probe=probe,
-    write_examples=write_examples,
+    architecture=Architecture(
+        model_class=ImageLanguageModel,
+        tower="vision_tower",
+        pretrained_tower=tower,
+        build_model=build_model,
+        language_model=LanguageModelSize(vocab_size=3072),
+        special_tokens={"image_token": IMAGE_TOKEN},
+        tokenizer_scenes=20_000,
+    ),
+    annotators=Annotators(
+        modes=MODES,
+        labels=LABELS,
+        sample_scene=any_scene,
+        caption=caption,
+        judge=judge,
+        annotation_files=(),
+    ),
+    rendering=Rendering(
+        splits=tuple(SEEDS),
+        exact_splits=tuple(SEEDS),
+        load_material=load_material,
+        material_split=material_split,
+        render=render,
+        encode=encode_pictures,
+        extra_arrays=extra_arrays,
+        read_item=read_item,
+    ),
+    training=Training(
+        embed_prompt=embed_batch,
+        open_dataset=open_dataset,
+        alignment_names=alignment_names,
+        locate=locate,
+        align=StageSettings(steps=1200, batch_size=128, learning_rate=1.5e-3, feature_dropout=0.4),
+        base=StageSettings(steps=3000, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.3),
+    ),
+    reporting=Reporting(
+        split_measures=split_measures,
+        other_measures=photograph_measures,
+        score_columns=COLUMNS,
+        never_named=NEVER_NAMED,
+        passages=passages,
+        training_facts=training_facts,
+        probe=probe,
+        write_examples=write_examples,
+    ),
 )

@@ -60,7 +60,7 @@ def by_photographs(
 def split_measures(
     items: Sequence[Item], scenes: Sequence[Scene], rows: Sequence[Mapping[str, list[str]]]
 ) -> dict[str, Any]:
-    """Where the hypotheses' captions of a split go wrong (``Domain.split_measures``)."""
+    """Where the hypotheses' captions of a split go wrong (``Reporting.split_measures``)."""
     sets = [[judge(scene, row[name][0]) for name in GATE] for scene, row in zip(scenes, rows, strict=True)]
     return {
         "scenes": len(items),

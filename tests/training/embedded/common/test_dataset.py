@@ -120,7 +120,7 @@ def test_missing_features_are_an_error_with_the_command_to_run(name, tmp_path):
 def audio_model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("untrained")
     build_tiny("audio", folder)
-    return DOMAINS["audio"].model_class.load(folder)
+    return DOMAINS["audio"].architecture.model_class.load(folder)
 
 
 def test_all_annotators_caption_a_clip_that_is_encoded_once(audio_model):
@@ -154,7 +154,7 @@ def test_all_annotators_caption_a_clip_that_is_encoded_once(audio_model):
 def test_cached_features_give_the_stock_models_loss(audio_model):
     domain, rng = DOMAINS["audio"], np.random.default_rng(0)
     waves = [(0.1 * rng.standard_normal(80_000)).astype(np.float32) for _ in range(2)]
-    features = [torch.from_numpy(one.astype(np.float32)) for one in domain.encode(audio_model, waves, True)]
+    features = [torch.from_numpy(one.astype(np.float32)) for one in domain.rendering.encode(audio_model, waves, True)]
     texts = ["A dog barks.", "Un chien aboie."]
     item = ClipItem(Scene(None, (Event("dog"),)), 80_000)
     batch = SampleCollator(audio_model)([Sample(f, item, t, "") for f, t in zip(features, texts, strict=True)])

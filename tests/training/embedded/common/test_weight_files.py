@@ -30,36 +30,36 @@ def digest(path) -> str:
 
 
 def test_the_split_model_loads_equal_and_a_new_training_leaves_the_towers_file(domain, folder):
-    whole = domain.model_class.load(folder)
+    whole = domain.architecture.model_class.load(folder)
     weights = load_file(folder / "model.safetensors")
-    split_weights(folder, f"{domain.tower}.")
+    split_weights(folder, f"{domain.architecture.tower}.")
     assert not (folder / "model.safetensors").exists()
     tower, trained = load_file(folder / TOWER_FILE), load_file(folder / TRAINED_FILE)
-    assert all(name.startswith(f"{domain.tower}.") for name in tower)
-    assert not any(domain.tower in name for name in trained)
+    assert all(name.startswith(f"{domain.architecture.tower}.") for name in tower)
+    assert not any(domain.architecture.tower in name for name in trained)
     assert {**tower, **trained}.keys() == weights.keys()
     assert all(torch.equal({**tower, **trained}[name], weight) for name, weight in weights.items())
     index = json.loads((folder / INDEX_FILE).read_text())
     assert index["weight_map"].keys() == weights.keys()
     assert index["metadata"]["total_size"] == sum(weight.nbytes for weight in weights.values())
 
-    loaded = domain.model_class.load(folder)
+    loaded = domain.architecture.model_class.load(folder)
     for name, weight in whole.model.state_dict().items():
         assert torch.equal(loaded.model.state_dict()[name], weight), name
 
     before = {file: digest(folder / file) for file in (TOWER_FILE, TRAINED_FILE)}
     with torch.no_grad():
         for name, parameter in loaded.model.named_parameters():
-            if domain.tower not in name:
+            if domain.architecture.tower not in name:
                 parameter.add_(0.01)
     save_half(loaded.model, loaded.processor, folder)
-    split_weights(folder, f"{domain.tower}.")
+    split_weights(folder, f"{domain.architecture.tower}.")
     assert digest(folder / TOWER_FILE) == before[TOWER_FILE]
     assert digest(folder / TRAINED_FILE) != before[TRAINED_FILE]
 
     (folder / TRAINED_FILE).unlink()
     with pytest.raises(BundleError, match=str(folder)):
-        domain.model_class.load(folder)
+        domain.architecture.model_class.load(folder)
 
 
 @pytest.mark.parametrize(("prefix", "message"), [("no_such_tower.", "with the prefix"), ("", "without the prefix")])
