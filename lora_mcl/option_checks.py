@@ -86,6 +86,16 @@ def nearest(name: str, known: Iterable[Any]) -> str | None:
     return next(iter(difflib.get_close_matches(str(name), list(map(str, known)), 1, 0.5)), None)
 
 
+def is_whole_number(value: Any) -> bool:
+    """Whether it is an int; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is an int or a float; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _check(annotation: Any, value: Any, name: str) -> None:
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
@@ -129,9 +139,9 @@ def _is_of_type(annotation: Any, value: Any) -> bool:
     if origin is tuple:
         return isinstance(value, tuple | list)
     if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number(value)
     if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return is_whole_number(value)
     return isinstance(value, annotation) if isinstance(annotation, type) and origin is None else True
 
 

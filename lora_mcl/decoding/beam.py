@@ -145,7 +145,9 @@ def expand(beams: Sequence[Beam], scores: Tensor, log_probs: Tensor, keep: int) 
         keep: how many to return at most.
     """
     vocab_size = scores.shape[-1]
+    # [R, V] + [R, 1]: the score of each beam with each next token.
     totals = scores + torch.tensor([[beam.total] for beam in beams], dtype=scores.dtype, device=scores.device)
+    # All beams compete: the best of R * V, both [keep]; flat index = row * V + token.
     best, flat = totals.flatten().topk(min(keep, totals.numel()))
     chosen = zip(best.tolist(), flat.tolist(), log_probs.flatten()[flat].tolist(), strict=True)
     continuations = []
@@ -196,6 +198,7 @@ class BeamSearchDecoder:
         self.finished = not still_open or self._ranking.is_settled(self._best, self._open[0].total, self._length)
         if self.finished:
             return NextTokens((), ())
+        # A parent may have several children or none: the cache's rows are copied in this order before the next step.
         return NextTokens([c.token for c in still_open], [c.parent for c in still_open])
 
     def candidates(self) -> tuple[Candidate, ...]:

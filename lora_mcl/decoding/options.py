@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from lora_mcl.errors import OptionsError
+from lora_mcl.option_checks import is_number, is_whole_number
 
 EarlyStopping = bool | Literal["never"]
 Acceleration = Literal["off", "static", "cuda-graph", "compile"]
@@ -43,7 +44,7 @@ class EngineOptions:
 
 def check_whole(name: str, value: int, *, least: int) -> None:
     """Require a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not is_whole_number(value) or value < least:
         raise OptionsError(f"{name} must be a whole number of at least {least}, not {value!r}.")
 
 
@@ -57,8 +58,7 @@ DIVERSITY_PENALTY = (0.0, 1000.0)
 
 def check_finite(name: str, value: float, *, least: float = -math.inf, most: float = math.inf) -> None:
     """Require a finite number from ``least`` to ``most``."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not least <= value <= most:
+    if not is_number(value) or not math.isfinite(value) or not least <= value <= most:
         bound = "" if least == -math.inf else f" of at least {least:g}"
         if most != math.inf:
             bound = f" from {least:g} to {most:g}"
@@ -70,7 +70,7 @@ def check_token_ids(name: str, token_ids: tuple[int, ...]) -> None:
     if not isinstance(token_ids, tuple):
         raise OptionsError(f"{name} must be a tuple of token ids, not {token_ids!r}.")
     for token_id in token_ids:
-        if isinstance(token_id, bool) or not isinstance(token_id, int) or token_id < 0:
+        if not is_whole_number(token_id) or token_id < 0:
             raise OptionsError(f"{name} must hold token ids (whole numbers from 0), not {token_id!r}.")
     if len(set(token_ids)) != len(token_ids):
         raise OptionsError(f"{name} names a token twice: {token_ids}.")

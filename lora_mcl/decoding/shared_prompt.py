@@ -86,6 +86,7 @@ def shared_prompt_attention(
     if key.bias is not None:
         scores = scores + key.bias
     weights = scores.softmax(dim=-1).to(query.dtype)
+    # [R, heads, n, P] @ [S, heads, P, E] of each row's prompt, plus [R, heads, n, T] @ [R, heads, T, E].
     output = value.groups.product(weights[..., :length], value.prompt) + weights[..., length:] @ value.own
     return output.reshape(rows, 1, query_heads, -1), None
 

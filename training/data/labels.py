@@ -1,4 +1,4 @@
-"""Input ids and labels of a prompt and a caption, laid out by the processor's chat template; captions are the targets.
+"""Token ids of a prompt and a caption, laid out by the processor's chat template; captions are the targets.
 
 The prompt's tokens are exactly those that the model is given when it captions; the targets are what it should then
 write: the caption, and the token that ends the assistant's turn. That token is taken from the template where it
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from lora_mcl.models.base import MediaLanguageModel
-from lora_mcl.trainer.batch import IGNORE_INDEX
 from training.data.example import DataError
 
 _PROBE = "caption"
@@ -78,11 +77,6 @@ class ChatLabels:
         for word in self._special:
             if word in caption:
                 raise DataError(f"The caption {caption!r} contains {word!r}, which the model takes for a command")
-
-    def input_ids_and_labels(self, positions: int, caption: str) -> tuple[Tensor, Tensor]:
-        """``input_ids`` and ``labels`` [T] of prompt and caption; labels are -100 on the prompt."""
-        prompt, target = self.prompt_ids(positions), torch.tensor(self.caption_ids(caption))
-        return torch.cat([prompt, target]), torch.cat([torch.full_like(prompt, IGNORE_INDEX), target])
 
     def _tokens(self, text: str) -> list[int]:
         # As processors do: a template may write the beginning of the sequence itself.

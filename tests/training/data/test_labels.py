@@ -94,9 +94,15 @@ def audio_model(template: str | None = None) -> AudioLanguageModel:
     return AudioLanguageModel(tiny_audio_model(len(processor.tokenizer)), processor)
 
 
+def input_ids_and_labels(labels: ChatLabels, positions: int, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """``input_ids`` and ``labels`` [T] of prompt and caption, as a batch holds them: -100 on the prompt."""
+    prompt, target = labels.prompt_ids(positions), torch.tensor(labels.caption_ids(caption))
+    return torch.cat([prompt, target]), torch.cat([torch.full_like(prompt, IGNORE_INDEX), target])
+
+
 def rows(model, labels: ChatLabels, positions: int, caption: str) -> list[tuple[str, bool]]:
     """Of each token its text and whether it is a target."""
-    ids, targets = labels.input_ids_and_labels(positions, caption)
+    ids, targets = input_ids_and_labels(labels, positions, caption)
     assert targets[targets != IGNORE_INDEX].equal(ids[targets != IGNORE_INDEX])
     return list(zip(model.tokenizer.convert_ids_to_tokens(ids), (targets != IGNORE_INDEX).tolist(), strict=True))
 
@@ -132,7 +138,7 @@ def test_qwen2_audio(template):
     labels = ChatLabels(model, "Describe the sound.")
     samples = chirp(0.8)
     prompt = model.inputs(samples, "Describe the sound.")["input_ids"][0]
-    ids, targets = labels.input_ids_and_labels(20, "A dog barks twice.")
+    ids, targets = input_ids_and_labels(labels, 20, "A dog barks twice.")
     assert ids[: len(prompt)].equal(prompt) and (targets[: len(prompt)] == IGNORE_INDEX).all()
     decode = model.tokenizer.decode
     assert decode(prompt) == (
@@ -152,7 +158,7 @@ def test_qwen2_audio(template):
 
 def test_the_embedded_template_gives_what_the_embedded_models_were_trained_on():
     model = image_model(EMBEDDED)
-    ids, targets = ChatLabels(model, "Caption:").input_ids_and_labels(PLACES, "A cat.")
+    ids, targets = input_ids_and_labels(ChatLabels(model, "Caption:"), PLACES, "A cat.")
     assert model.tokenizer.decode(ids[: -int((targets != IGNORE_INDEX).sum())]).endswith("Caption:\n")
     assert model.tokenizer.decode(targets[targets != IGNORE_INDEX]) == "A cat.</s>"
 

@@ -158,11 +158,6 @@ def sprite_concepts(lexicon: dict[str, Concept]) -> tuple[Concept, ...]:
     return tuple(concept for concept in lexicon.values() if concept.role == "sprite")
 
 
-def named_concepts(lexicon: dict[str, Concept]) -> tuple[Concept, ...]:
-    """The concepts that something shows the model: all but the families."""
-    return tuple(concept for concept in lexicon.values() if concept.role != "family")
-
-
 def family_of(concept: Concept) -> str:
     """Id of the broader word for a concept: its group's, or "object" where the group has none."""
     return FAMILIES.get(concept.group, OBJECT)
