@@ -138,7 +138,7 @@ def _entries(out: Path) -> list[Path]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Assemble, and say how to go on; 2 when it cannot be done."""
+    """Assemble, and print the next command; 2 when it cannot be done."""
     parser = argparse.ArgumentParser(prog="deploy.space", description="Assemble the folder of a Hugging Face Space.")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new, empty or assembled before")
     parser.add_argument("--hardware", choices=tuple(HARDWARE), default="cpu-basic", help="(default cpu-basic)")

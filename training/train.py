@@ -274,7 +274,7 @@ def train(config: TrainConfig, callbacks: Sequence[TrainerCallback] = (), **argu
 
 
 def dry_run(config: TrainConfig) -> str:
-    """Take one step and say how long it took and in what memory; nothing is written into the run's folder.
+    """Take one step and report its time and memory; nothing is written into the run's folder.
 
     Raises:
         LoraMclError: as for ``train``.

@@ -136,7 +136,7 @@ class Bundle:
         return folders
 
     def distinctive_words(self) -> list[list[str]]:
-        """For each hypothesis the words that speak most for it, best first; empty lists if none were saved.
+        """For each hypothesis the words that raise its gate probability most, best first; empty if none were saved.
 
         Raises:
             BundleError: words.json is malformed.

@@ -322,7 +322,7 @@ def _pairs(tensors: Mapping[str, Tensor], folder: Path) -> AdapterTensors:
 
 
 def _skeleton(base: str | Path, modality: str, revision: str | None) -> PreTrainedModel:
-    """The base without its weights: names and shapes alone."""
+    """The base on the meta device: names and shapes without weights."""
     config = load_config(base, revision)
     model_class = MODEL_CLASSES[modality]
     with torch.device("meta"):

@@ -90,7 +90,7 @@ class Matching(NamedTuple):
 
 
 def match(shares: Tensor) -> Matching:
-    """Which chain each hypothesis speaks for, from `win_shares` [Z, K], all chains being equally likely."""
+    """Which chain each hypothesis models, from `win_shares` [Z, K], all chains being equally likely."""
     chain_of = shares.argmax(0)
     accuracy = shares.gather(0, chain_of[None]).sum() / len(shares)
     return Matching(tuple(chain_of.tolist()), float(accuracy), len(set(chain_of.tolist())) == len(shares))

@@ -81,7 +81,7 @@ class ResumableTrainer(Trainer):
         self.train(resume_from_checkpoint=None if last is None else str(last))
 
     def load_finished(self) -> bool:
-        """Load state and weights of a finished run, the best ones if the arguments say so; False if there are none."""
+        """Load a finished run: state and weights, with ``load_best_model_at_end`` the best ones; False if none."""
         last = last_checkpoint(self.args.output_dir)
         if last is None:
             return False

@@ -198,7 +198,7 @@ class MultipleChoiceLearner(TrainableModule):
 
     @torch.no_grad()
     def scores(self, batch: Batch) -> Tensor:
-        """[K, B] NLL without gradient, to decide the assignment; without dropout if the options say so."""
+        """[K, B] NLL without gradient, to decide the assignment; dropout only with ``score_with_dropout``."""
         with nullcontext() if self.options.score_with_dropout else _eval_mode(self.model):
             return self.nll(batch)
 

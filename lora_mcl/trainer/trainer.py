@@ -167,7 +167,7 @@ class MultipleChoiceTrainer(ResumableTrainer):
 
 
 def _count_with_targets(batch: CollatedBatch) -> Tensor | None:
-    """Examples of a batch that have target tokens, or None if it does not say where these are."""
+    """Examples of a batch that have target tokens, or None if it holds no labels."""
     if "captions" in batch:
         return (batch["captions"] >= 0).any(dim=1).sum()
     if isinstance(batch.get("labels"), Tensor):

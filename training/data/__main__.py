@@ -72,7 +72,7 @@ def summary(examples: Sequence[Example]) -> str:
 
 
 def _modality(options: DataOptions) -> Modality | None:
-    """What the options say that the media are, if they do."""
+    """The modality that the options name; None if they name none."""
     return options.modality or {"audiocaps": "audio", "clotho": "audio", "coco": "image"}.get(options.kind)
 
 

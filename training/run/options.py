@@ -25,7 +25,7 @@ Schedule = Literal["cosine", "linear", "constant", "inverse-sqrt"]
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Where a configuration comes from and what to expect of it; for readers of the file alone.
+    """Where a configuration comes from and what to expect of it; nothing reads it but people.
 
     Attributes:
         source: paper section or file that the values are taken from, and what was changed.

@@ -221,7 +221,7 @@ def read_embedded_media(table: Path, options: DataOptions) -> list[Example] | No
 def chosen_columns(
     options: DataOptions, there: Sequence[str], where: str, media: str = ""
 ) -> tuple[str, tuple[str, ...], str]:
-    """The columns of media (unless known), captions and mode ("" for none), as the options say or by the usual names.
+    """The columns of media (unless known), captions and mode ("" for none), by the options or by the usual names.
 
     Raises:
         DataError: they are not there.

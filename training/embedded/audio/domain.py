@@ -126,7 +126,7 @@ def open_dataset(
 
 
 def clause_names(clause: Clause) -> tuple[str, str]:
-    """A sound's name in both languages, without articles: they tell no sounds apart."""
+    """A sound's name in both languages, without articles, which distinguish no sounds."""
     articles = ("a ", "an ", "the ", "un ", "une ", "des ", "de la ", "de l'", "du ", "le ", "la ", "l'")
     subjects = []
     for subject in (clause.en, clause.fr):

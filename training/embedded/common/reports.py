@@ -36,7 +36,7 @@ class ScoredCaption:
 
 
 def hypothesis_report(captions: Sequence[ScoredCaption], mode: str) -> dict[str, float | None]:
-    """One hypothesis over all media; ``in_mode`` is how often it speaks as its mode's annotator does."""
+    """One hypothesis over all media; ``in_mode`` is the share of its captions that have its mode's form."""
     report = {"in_mode": mean(caption.mode == mode for caption in captions)}
     for name in _fields(captions):
         report[name] = mean(_values(captions, name))

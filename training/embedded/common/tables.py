@@ -52,7 +52,7 @@ def hypotheses(
     labels: Mapping[str, str],
     blank: Collection[tuple[str, str]] = (),
 ) -> str:
-    """Each hypothesis of the caption gate: what it wins, how it speaks, how right it is.
+    """Each hypothesis of the caption gate: captions won, captions in its mode's form, scores.
 
     Args:
         columns: a score's field to its heading.

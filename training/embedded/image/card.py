@@ -66,7 +66,7 @@ def places(split: dict[str, Any]) -> str:
 
 
 def probed(results: dict[str, Any]) -> str:
-    """Which of the tower's features tell drawings apart, at the largest height probed."""
+    """How well each of the tower's features distinguishes drawings, at the largest height probed."""
     report = results["heights"][max(results["heights"], key=float)]
     rows = [[name, percent(found["seen"]), percent(found["unseen"])] for name, found in report.items()]
     return table(["features", "new pictures of training drawings", "held-out drawings"], rows)

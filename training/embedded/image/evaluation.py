@@ -72,7 +72,7 @@ def split_measures(
 def photograph_measures(
     model: ImageLanguageModel, stack: AdapterStack, requests: Sequence[ColumnRequest]
 ) -> dict[str, Any]:
-    """The captions of real photographs, and how right they are; of the committed ones alone without a full build."""
+    """The captions of real photographs and their scores; without a full build, of the committed photographs only."""
     shown = [request for request in requests if request.id not in RELAXED]
     root = BUILD if (BUILD / "real").is_dir() else PACK_DIR
     return {"photographs": photograph_report(model, stack, shown, GATE, root)}

@@ -71,7 +71,7 @@ VARIANTS: dict[str, Variant] = {
 
 
 def sample(count: int, shares: Sequence[float] | None, generator: torch.Generator) -> Sequences:
-    """Sequences of the mixture, of each chain as often as ``shares`` say."""
+    """Sequences of the mixture, of each chain in the proportions ``shares``."""
     if shares is None:
         return MIXTURE.sample(count, LENGTH, generator)
     chains = torch.multinomial(torch.tensor(shares), count, replacement=True, generator=generator).sort().values

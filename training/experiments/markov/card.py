@@ -49,7 +49,7 @@ def setups() -> str:
 
 
 def limits() -> str:
-    """What the frozen output layer can say of each seed's model, by the paper's recipe and by the tuned one."""
+    """The largest probability that the frozen output layer can give, by seed: the paper's recipe and the tuned one."""
     runs = [run for run in load("transition1-paper")["runs"] if run["hypotheses"] == 2]
     odds = [run["test"]["largest_odds"] for run in runs]
     shares = ", ".join(f"{value / (1 + value):.3f} (seed {run['seed']})" for value, run in zip(odds, runs, strict=True))

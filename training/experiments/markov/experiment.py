@@ -140,7 +140,7 @@ def reference(mixture: MarkovMixture, known: Theory, visible: int, hypotheses: S
 
 
 def best_on(mixture: MarkovMixture, tokens: torch.Tensor, visible: int) -> dict[str, float]:
-    """What could be reached on these very sequences, whose average differs a little from the expected one."""
+    """Losses of one model and of the true matrices on these sequences, a little off the expected ones."""
     return {
         "one_model": round(float(visible_predictor_nll(mixture, tokens, visible).mean()), 4),
         "true_matrices": round(float(true_matrices_nll(mixture, tokens).min(0).values.mean()), 4),

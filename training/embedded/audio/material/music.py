@@ -143,7 +143,7 @@ def midi(parts: list[list[Note]], program: int | None) -> mido.MidiFile:
 
 
 def play(parts: list[list[Note]], program: int | None) -> list[np.ndarray]:
-    """What FluidSynth makes of the parts: one waveform each, at ``RATE``.
+    """The parts rendered by FluidSynth: one waveform each, at ``RATE``.
 
     Raises:
         FetchError: FluidSynth is not installed or fails.

@@ -85,7 +85,7 @@ SENTENCES = {
 
 
 def spoken(text: str, voice: str, speed: int, pitch: int) -> np.ndarray:
-    """What eSpeak NG makes of a text.
+    """A text spoken by eSpeak NG.
 
     Raises:
         FetchError: eSpeak NG is not installed or fails.

@@ -57,6 +57,6 @@ def draw(split: str, number: int, material: Material) -> tuple[Scene, Clip]:
 
 
 def described(sound: str, measured: Timbre) -> Timbre:
-    """The timbre as people describe it: a voice or a motor is harmonic too, but nobody calls it a tone."""
+    """The timbre as people describe it: a voice or a motor is harmonic too, but is not called a tone."""
     steady = load_lexicon().sounds[sound].family in STEADY
     return measured if steady else replace(measured, tone=min(measured.tone, 0))

@@ -132,7 +132,7 @@ def noun_phrase_en(concept: Concept, count: int, size_word: str = "") -> str:
 
 
 def size_words_en(concept: Concept, size: Size) -> tuple[str, ...]:
-    """Words that may tell this size of this concept; none for a family or where the noun has one."""
+    """Words for this size of this concept; none for a family or where the noun has one."""
     if concept.role == "family" or SIZE_FORMS & set(concept.en.split()):
         return ()
     return SIZE_WORDS[size]

@@ -14,7 +14,7 @@ Kind = Literal["outdoor", "indoor", "surface"]
 
 @dataclass(frozen=True)
 class Place:
-    """One place and what people say of it.
+    """One place and its phrases in both languages.
 
     Attributes:
         id: snake_case name, the folder of its photographs.
