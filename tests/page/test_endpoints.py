@@ -21,6 +21,7 @@ from PIL import Image
 
 import app
 from lora_mcl.types import CompareOptions
+from tests.support.browsing import wait_until
 from tests.support.fake_captioner import (
     BEAM,
     DIVERSE,
@@ -60,13 +61,6 @@ def serve(tmp_path_factory):
 def client(serve) -> Client:
     """A client of a captioner that answers at once."""
     return client_of(serve(FakeCaptioner()))
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def client_of(address: str) -> Client:

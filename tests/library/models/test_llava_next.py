@@ -16,6 +16,7 @@ from lora_mcl.models.image_tower import GREY, detector_pixels
 from lora_mcl.models.llava_next import ImageLanguageModel, embed_prompt, tower_features
 from tests.support.clip_base import CORPUS, clip_base
 from tests.support.embedded import tiny_image_tower
+from tests.support.encoded_prompts import assert_stock_generation
 from training.embedded.build_base import build_base
 from training.embedded.common.domain import LanguageModelSize
 from training.embedded.image.domain import IMAGE
@@ -79,14 +80,7 @@ def test_encoded_prompt_gives_the_stock_logits(language_model, size):
 
 @torch.no_grad()
 def test_encoded_prompt_generates_what_the_stock_model_does(language_model):
-    inputs = language_model.inputs(picture(320, 180), "Caption:")
-    encoded = language_model.encode(picture(320, 180), "Caption:")
-    settings = {"max_new_tokens": 8, "do_sample": False, "num_beams": 2}
-    stock = language_model.model.generate(**inputs, **settings)[:, inputs["input_ids"].shape[1] :]
-    ours = language_model.model.generate(
-        inputs_embeds=encoded.inputs_embeds, attention_mask=encoded.attention_mask, **settings
-    )
-    assert torch.equal(ours, stock)
+    assert_stock_generation(language_model, picture(320, 180), "Caption:")
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from lora_mcl.bundle.import_official import CHAT_TEMPLATES, PROMPTS
 from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.models import AudioLanguageModel
 from lora_mcl.models.qwen2_audio import embed_prompt, tower_features
+from tests.support.encoded_prompts import assert_stock_generation
 from tests.support.tiny_audio import (
     MEL_BINS,
     SAMPLING_RATE,
@@ -86,14 +87,7 @@ def test_encoded_prompt_gives_the_stock_logits(language_model, seconds):
 
 @torch.no_grad()
 def test_encoded_prompt_generates_what_the_stock_model_does(language_model):
-    inputs = language_model.inputs(chirp(0.7), PROMPT)
-    encoded = language_model.encode(chirp(0.7), PROMPT)
-    settings = {"max_new_tokens": 8, "do_sample": False, "num_beams": 2}
-    stock = language_model.model.generate(**inputs, **settings)[:, inputs["input_ids"].shape[1] :]
-    ours = language_model.model.generate(
-        inputs_embeds=encoded.inputs_embeds, attention_mask=encoded.attention_mask, **settings
-    )
-    assert torch.equal(ours, stock)
+    assert_stock_generation(language_model, chirp(0.7), PROMPT)
 
 
 @torch.no_grad()

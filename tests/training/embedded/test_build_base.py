@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
-from tests.support.embedded import DOMAINS, build_tiny, tiny_tower
+from tests.support.embedded import build_tiny, tiny_tower
 from training.embedded.audio.render.dsp import RATE
 from training.embedded.build_base import save_half
 from training.embedded.common.collator import SampleCollator
@@ -29,18 +29,6 @@ INPUTS = {
     "image": ((64, 96), Image.new("RGB", (96, 64))),
     "audio": (8000, np.zeros(8000, np.float32)),
 }
-
-
-@pytest.fixture(scope="module", params=DOMAINS)
-def domain(request):
-    return DOMAINS[request.param]
-
-
-@pytest.fixture(scope="module")
-def folder(domain, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(domain.name)
-    build_tiny(domain.name, folder)
-    return folder
 
 
 @pytest.fixture

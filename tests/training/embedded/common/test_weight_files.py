@@ -8,21 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 from lora_mcl.errors import BundleError
-from tests.support.embedded import DOMAINS, build_tiny
+from tests.support.embedded import build_tiny
 from training.embedded.build_base import save_half
 from training.embedded.common.weight_files import INDEX_FILE, TOWER_FILE, TRAINED_FILE, split_weights
-
-
-@pytest.fixture(scope="module", params=DOMAINS)
-def domain(request):
-    return DOMAINS[request.param]
-
-
-@pytest.fixture(scope="module")
-def folder(domain, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(domain.name)
-    build_tiny(domain.name, folder)
-    return folder
 
 
 def digest(path) -> str:
