@@ -46,12 +46,13 @@ class _EmbeddedText:
 
 
 def _image_figures(results: Mapping[str, Any]) -> str:
-    test = results["test"]
-    best = test["generation"]["caption-gate"]["best"]
+    photographs, best = results["photographs"], results["test"]["generation"]["caption-gate"]["best"]
     return (
-        f"On {test['captioned']:,} scenes kept aside for testing, the best of its answers named "
-        f"{best['recall']:.0%} of the things shown; {best['precision']:.0%} of what it named was "
-        f"there; and one of the answers had the place right in {best['place_right']:.0%}."
+        f"On {photographs['photographs']} photographs kept aside for testing, one of its answers names the main thing "
+        f"in {photographs['main_named_by_some']:.0%} ({photographs['main_named_by_some_coco']:.0%} of people, pets, "
+        f"vehicles and other everyday things that its detector knows), and {photographs['nothing_wrong']:.0%} of all "
+        f"answers are right in everything they name; on composed scenes, one of them has the place right in "
+        f"{best['place_right']:.0%}."
     )
 
 
@@ -73,14 +74,15 @@ _EMBEDDED = {
         counted="{concepts} everyday things and {places} places",
         counts=("concepts", "places"),
         learned_from=(
-            "composed scenes: drawings and cut-out photographs of animals, food, vehicles, clothes, furniture … set "
-            "into photographs."
+            "composed scenes (drawings and cut-out photographs of animals, food, vehicles, clothes, furniture … set "
+            "into photographs), simulated photographs and a few real ones."
         ),
         figures=_image_figures,
         cannot=(
-            "It does not read writing or know people, brands or what they are doing. Faced with something "
-            "it has no word for, or a crowded photograph, it names whatever looks alike, just as confidently. "
-            "Most examples on this page were chosen because it describes them well; expect less of your own."
+            "It does not read writing, and it does not know who people are, what they do, or brands. Where it is not "
+            "sure it should say less (“an animal”, “an object”), but it still takes some things for others, just as "
+            "confidently. Most examples on this page were chosen because it describes them well; expect less of your "
+            "own."
         ),
     ),
     AUDIO.name: _EmbeddedText(

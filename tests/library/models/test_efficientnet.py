@@ -116,7 +116,7 @@ def test_embedded_weights_give_the_published_logits():
     from lora_mcl.models import ImageLanguageModel
 
     fixture = json.loads(FIXTURE.read_text())
-    tower = ImageLanguageModel.load(EMBEDDED_MODEL).model.model.vision_tower
+    tower = ImageLanguageModel.load(EMBEDDED_MODEL).model.model.vision_tower.classifier
     features = tower.features(picture())
     logits = tower.classifier(features.mean((1, 2)))[0]
     expected = torch.tensor(fixture["logits"])

@@ -5,14 +5,19 @@ import struct
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
+from lora_mcl.models import ImageLanguageModel
+from lora_mcl.models.image_tower import detector_pixels
 from lora_mcl.models.yolov3_tiny import (
     ANCHORS,
     COARSE_HEAD,
+    COCO_CLASSES,
     CONVOLUTIONS,
     FINE_HEAD,
     STRIDES,
+    YoloV3Tiny,
     decode,
 )
 from tests.support.paths import ROOT
@@ -144,3 +149,33 @@ def test_another_file_than_the_published_one_is_refused(tmp_path, monkeypatch, b
     monkeypatch.setattr(published, "fetch", lambda package: tmp_path)
     with pytest.raises(RuntimeError, match="has sha256 .*, expected dccea06f"):
         pretrained_detector()
+
+
+@pytest.fixture(scope="module")
+def model() -> ImageLanguageModel:
+    return ImageLanguageModel.load(ROOT / "assets" / "models" / "image")
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["dog", "horse", "sheep", "giraffe_close", "cup"])
+def test_a_real_photograph_gives_its_class(model, name):
+    with Image.open(PHOTOGRAPHS / f"{name}.jpg") as image:
+        views = model.inputs(image, "Caption:")["pixel_values"][0]
+    for found in model.model.model.vision_tower.detect(views):
+        assert COCO_CLASSES[found.classes[0]] == name.split("_")[0]
+        assert found.scores[0] > 0.3
+
+
+@torch.inference_mode()
+def test_both_heads_agree_on_the_size_of_a_thing(model):
+    """They do only with the anchors the weights were trained with; cfg files list other ones for the fine head."""
+    network: YoloV3Tiny = model.model.model.vision_tower.detector
+    horse = COCO_CLASSES.index("horse")
+    with Image.open(PHOTOGRAPHS / "horse.jpg") as image:
+        view = model.inputs(image, "Caption:")["pixel_values"][0, :1]
+    coarse, fine = (
+        head[0].flatten(0, 1)[(head[0, ..., 4] * head[0, ..., 5 + horse]).argmax(), :4]
+        for head in network(detector_pixels(view))
+    )
+    assert (coarse[:2] - fine[:2]).abs().max() < 0.1
+    assert (coarse[2:] / fine[2:]).log().abs().max() < 0.3

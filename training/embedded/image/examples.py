@@ -6,6 +6,7 @@ photographs.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,16 +39,19 @@ class Photograph:
 
 
 EXAMPLES: tuple[Composed | Photograph, ...] = (
+    Photograph("Cat", "A tabby cat that looks at the camera", "chelsea"),
     Composed("Owls in Paris", "Two owls in front of the Eiffel Tower", 20049),
+    Photograph("Musicians", "Musicians with horns and a guitar", "gc_musicians"),
+    Photograph("Cows", "A cow on a meadow, and two more behind it", "cow"),
     Composed("Balloons at the pyramid", "Three red balloons and grapes in front of a pyramid", 20281),
-    Photograph("Koala", "A koala among leaves", "koala"),
-    Composed("Birthday cakes", "Three birthday cakes on a meadow in the mountains", 20250),
-    Composed("Chick and chips", "A chick and a carton of chips in a bedroom", 20485),
+    Photograph("Giraffe", "Head and neck of a giraffe", "giraffe_close"),
     Photograph("Coffee", "A cup of coffee with a spoon on its saucer", "coffee"),
-    Composed("Three crabs", "Three red crabs in a shopping mall", 20484),
-    Composed("Tractor in the fog", "A green tractor in a foggy forest", 20476),
+    Photograph(
+        "Astronaut (it fails)", "An astronaut's portrait in front of a flag and a model of a shuttle", "astronaut"
+    ),
 )
-"""Most are scenes the model describes well; the results file has how often that is so."""
+"""Most are pictures that the model describes well; the results file has how often that is so. Of the musicians
+and the cows the columns give different accounts, and the last is a picture that it does not recognise."""
 
 
 def write_examples(folder: Path) -> list[dict[str, str]]:
@@ -56,7 +60,7 @@ def write_examples(folder: Path) -> list[dict[str, str]]:
     photographs = {photo.source.id: photo for photo in load_real() if photo.source.commit}
     entries = []
     for example in EXAMPLES:
-        name = example.title.lower().replace(" ", "-") + ".jpg"
+        name = re.sub("[^a-z]+", "-", example.title.lower()).strip("-") + ".jpg"
         if isinstance(example, Composed):
             image, credit = draw("test", example.seed, material, SHORT_SIDE)[1], COMPOSED_CREDIT
         else:
