@@ -10,6 +10,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from lora_mcl.bundle.bundle import Bundle
 from lora_mcl.bundle.export import MODEL_CLASSES
 from lora_mcl.models.efficientnet import EfficientNetTowerConfig
+from lora_mcl.models.image_tower import ImageTowerConfig
 from lora_mcl.types import CompareOptions
 
 PAPER = "https://arxiv.org/abs/2507.10419"
@@ -87,11 +88,12 @@ def _usage(bundle: Bundle, repo_id: str) -> str:
 
 
 def _own_tower(bundle: Bundle) -> bool:
-    """Whether a base that lies in the bundle has the vision tower of ``models.efficientnet``."""
+    """Whether a base that lies in the bundle has a vision tower of ``lora_mcl.models``."""
     if bundle.base.path is None:
         return False
     fields = json.loads((bundle.folder / bundle.base.path / "config.json").read_text(encoding="utf-8"))
-    return fields.get("vision_config", {}).get("model_type") == EfficientNetTowerConfig.model_type
+    own = (EfficientNetTowerConfig.model_type, ImageTowerConfig.model_type)
+    return fields.get("vision_config", {}).get("model_type") in own
 
 
 def _cell(text: str) -> str:
