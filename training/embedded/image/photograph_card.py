@@ -182,8 +182,11 @@ def visitor(results: dict[str, Any], labels: Mapping[str, RealPhoto], *, familie
 
 
 def tenths(share: float) -> str:
-    """A share in whole tenths: "7 in 10"."""
-    return f"{round(10 * share)} in 10"
+    """A share in whole tenths, "7 in 10": "10 in 10" only where it is all, "0 in 10" only where it is none."""
+    whole = round(10 * share)
+    if 0 < share < 1:
+        whole = min(max(whole, 1), 9)
+    return f"{whole} in 10"
 
 
 def photograph_passages(results: dict[str, Any], *, families: bool) -> dict[str, str]:

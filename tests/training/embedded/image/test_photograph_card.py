@@ -142,7 +142,8 @@ def test_the_visitors_sentences_name_the_best_and_the_worst_kinds():
 
 
 @pytest.mark.parametrize(
-    ("share", "words"), [(0.0, "0 in 10"), (0.64, "6 in 10"), (0.66, "7 in 10"), (1.0, "10 in 10")]
+    ("share", "words"),
+    [(0.0, "0 in 10"), (0.04, "1 in 10"), (0.96, "9 in 10"), (0.64, "6 in 10"), (0.66, "7 in 10"), (1.0, "10 in 10")],
 )
 def test_tenths(share, words):
     assert tenths(share) == words
