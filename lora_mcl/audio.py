@@ -22,12 +22,12 @@ SILENCE = 1e-4
 """The largest swing that counts as silence, where 1 is full scale: -80 dB."""
 
 _RATES = (4_000, 768_000)
-# Of one sound in memory before resampling: 10 minutes at 96 kHz, 230 MB.
-_MAX_SAMPLES = MAX_SECONDS * 96_000
 # A mix this much quieter in energy than unrelated channels would give has lost opposite ones: -20 dB.
 _CANCELLED = 0.01
-# Readers differ by the padding of lossy formats, at most about 0.1 s.
+# What lossy formats add at the ends of a sound, at most about 0.1 s: readers differ by it, and limits allow it.
 _SLACK_SECONDS = 0.25
+# Of one sound in memory before resampling: 10 minutes at 96 kHz, 230 MB.
+_MAX_SAMPLES = round((MAX_SECONDS + _SLACK_SECONDS) * 96_000)
 
 
 def load_window(
@@ -135,8 +135,12 @@ class _Mono:
     """One channel at the rates it was recorded in: runs of one sampling rate each, in order."""
 
     runs: list[tuple[int, deque[np.ndarray]]] = field(default_factory=list)
-    seconds: float = 0.0
-    samples: int = 0
+    lengths: list[int] = field(default_factory=list)
+    """Samples of each run; counted, because a sum of the blocks' seconds would pass the limit by its rounding."""
+
+    @property
+    def seconds(self) -> float:
+        return sum(length / rate for length, (rate, _) in zip(self.lengths, self.runs, strict=True))
 
     def append(self, rate: int, block: np.ndarray, name: str) -> None:
         """Add samples [n], unless the sound becomes too long."""
@@ -144,11 +148,11 @@ class _Mono:
             if not _RATES[0] <= rate <= _RATES[1]:
                 raise MediaError(f"{name} has a sampling rate of {rate} Hz: save it again at 44100 Hz or so.")
             self.runs.append((rate, deque()))
-        self.seconds += len(block) / rate
-        self.samples += len(block)
-        if self.seconds > MAX_SECONDS:
+            self.lengths.append(0)
+        self.lengths[-1] += len(block)
+        if self.seconds > MAX_SECONDS + _SLACK_SECONDS:
             raise MediaError(f"{name} is longer than {MAX_SECONDS // 60} minutes: cut out the part you want.")
-        if self.samples > _MAX_SAMPLES:
+        if sum(self.lengths) > _MAX_SAMPLES:
             minutes = f"{_MAX_SAMPLES / rate / 60:.2g} minutes at {rate} Hz"
             raise MediaError(f"{name} is longer than {minutes}: cut out the part you want, or save it at 48000 Hz.")
         self.runs[-1][1].append(block)

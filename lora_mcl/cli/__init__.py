@@ -20,7 +20,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, 2 for a user's error, 130 when interrupted."""
-    args = _parser().parse_args(arguments)
+    args = _parsed(sys.argv[1:] if arguments is None else list(arguments))
     transformers_logging.disable_progress_bar()
     try:
         return args.run(args)
@@ -31,9 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parsed(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m lora_mcl", description="LoRA-MCL from the command line.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in (caption, export, push, import_official):
         command.add_parser(commands)
-    return parser
+    if arguments and arguments[0] in commands.choices:
+        # Files may follow options, as in "a.png --json b.png"; argparse allows that where there are no subparsers.
+        return commands.choices[arguments[0]].parse_intermixed_args(arguments[1:])
+    return parser.parse_args(arguments)  # help, or a message

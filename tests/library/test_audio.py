@@ -313,6 +313,25 @@ def test_limits_are_inclusive():
             load_audio(AudioClip(np.repeat(least, 16), rate), RATE)
 
 
+@pytest.mark.parametrize("rate", [8_000, 11_025])
+def test_ten_minutes_are_not_too_long(tmp_path, rate):
+    """In many blocks, whose seconds do not add up exactly; lossy formats may add a little at the ends."""
+    path = tmp_path / "sound.flac"
+    limit = 600 * rate + rate // 4
+    for length in (600 * rate - 1, 600 * rate, limit):
+        soundfile.write(path, np.zeros(length, np.int16), rate)
+        assert len(load_audio(path, rate)) == length
+    soundfile.write(path, np.zeros(limit + 1, np.int16), rate)
+    with pytest.raises(MediaError, match="sound.flac is longer than 10 minutes"):
+        load_audio(path, rate)
+
+
+@pytest.mark.parametrize("name", ["a.m4a", "a.mp3"])
+def test_ten_minutes_are_not_too_long_in_lossy_formats(tmp_path, name):
+    encode(tmp_path / name, np.zeros(600 * RATE, np.float32), RATE, {"a.m4a": "aac", "a.mp3": "libmp3lame"}[name])
+    assert 0 <= len(load_audio(tmp_path / name, RATE)) - 600 * RATE < RATE // 4
+
+
 def test_one_sample_that_is_no_number_is_enough():
     samples = tone(440, 1.0)
     samples[5_000] = np.nan

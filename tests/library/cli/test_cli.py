@@ -258,6 +258,45 @@ def test_many_files_on_the_screen(run, picture):
     assert status == 0 and output.count("captioned by bundle in") == 2
 
 
+@pytest.mark.parametrize("order", ["before", "between", "after", "in the middle of"])
+def test_files_may_stand_before_and_after_options(picture, tiny_bundle, capsys, order):
+    files, model = [str(picture)] * 2, ["--model", str(tiny_bundle)]
+    arguments = {
+        "before": [*files, *model, "--json"],
+        "between": [files[0], *model, files[1], "--json"],
+        "after": [*model, "--json", *files],
+        "in the middle of": ["--json", files[0], *model, files[1]],
+    }
+    assert main(["caption", *arguments[order]]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["file"] for line in lines] == files
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "required: COMMAND"),
+        (["describe"], "invalid choice: 'describe'"),
+        (["caption"], "required: FILE"),
+        (["caption", "a.png", "--bems", "2"], "unrecognized arguments: --bems 2"),
+        (["caption", "a.png", "--json", "--samples", "many"], "argument --samples: invalid int value: 'many'"),
+        (["push", "folder"], "required: "),
+    ],
+)
+def test_arguments_that_are_none(capsys, arguments, message):
+    with pytest.raises(SystemExit) as leaving:
+        main(arguments)
+    assert leaving.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["caption", "export", "push", "import-official"])
+def test_every_command_has_help(capsys, command):
+    for arguments in (["--help"], [command, "--help"]):
+        with pytest.raises(SystemExit) as leaving:
+            main(arguments)
+        assert leaving.value.code == 0 and command in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "file", "message"),
     [
