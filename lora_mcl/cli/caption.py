@@ -5,6 +5,7 @@ python -m lora_mcl caption photo.jpg --beams 6 --groups 3 --diversity-penalty 1.
 python -m lora_mcl caption photo.jpg --samples 5 --temperature 0.8 --top-p 0.9
 python -m lora_mcl caption clip.wav --model path/to/bundle --start 12.5
 python -m lora_mcl caption photos/ more.jpg --out captions.csv
+python -m lora_mcl caption photos/ --report report.html
 python -m lora_mcl caption clip.wav --model path/to/7b-bundle --device-map auto --load-in-4bit
 """
 
@@ -29,6 +30,7 @@ from lora_mcl.errors import BundleError, MediaError, OptionsError, printable
 from lora_mcl.files import is_folder
 from lora_mcl.images import modality_of
 from lora_mcl.modality import Modality
+from lora_mcl.report import CaptionedFile, opened_report
 from lora_mcl.types import CompareOptions, Comparison
 
 SOME_LEFT_OUT = 1
@@ -40,7 +42,7 @@ _DRAWING = ("temperature", "top_k", "top_p", "typical_p", "seed")
 def run(args: argparse.Namespace) -> int:
     """Caption the files and print or write the comparisons; 1 if some of several could not be captioned."""
     paths = [Path(file) for file in args.files]
-    if len(paths) == 1 and not is_folder(paths[0]) and args.out is None:
+    if len(paths) == 1 and not is_folder(paths[0]) and args.out is None and args.report is None:
         comparison = _caption(paths[0], args, {})
         text = json.dumps(comparison.to_dict(), ensure_ascii=False, indent=2, allow_nan=False)
         print(text if args.json else table(comparison))
@@ -54,6 +56,9 @@ def run(args: argparse.Namespace) -> int:
         write = _print_json if args.json else _print_table
         if args.out is not None:
             write = stack.enter_context(opened(Path(args.out)))
+        report = None
+        if args.report is not None:
+            report = stack.enter_context(opened_report(Path(args.report), _title(files)))
         for number, path in enumerate(files, start=1):
             _say(f"[{number}/{len(files)}] {path}")
             try:
@@ -61,8 +66,12 @@ def run(args: argparse.Namespace) -> int:
             except MediaError as error:
                 _say(f"left out: {error}")
                 left_out += 1
+                entry = CaptionedFile(str(path), path, error=str(error))
             else:
                 write(path, comparison)
+                entry = _captioned(path, comparison, args, captioners)
+            if report is not None:
+                report.add(entry)
     if left_out:
         _say(f"{left_out} of {len(files)} files were left out.")
     return SOME_LEFT_OUT if left_out else 0
@@ -85,6 +94,20 @@ def _caption(path: Path, args: argparse.Namespace, captioners: dict[Modality, Ca
     for notice in comparison.notices:
         _say(notice)
     return comparison
+
+
+def _captioned(
+    path: Path, comparison: Comparison, args: argparse.Namespace, captioners: dict[Modality, Captioner]
+) -> CaptionedFile:
+    """The comparison as an entry of the report."""
+    captioner = captioners["image" if comparison.window is None else "audio"]
+    options = _options(captioner.defaults, args)
+    source = " at ".join(filter(None, [args.model, args.revision]))
+    return CaptionedFile(str(path), path, comparison, captioner.columns(options), options, source)
+
+
+def _title(files: list[Path]) -> str:
+    return f"Captions of {files[0].name}" if len(files) == 1 else f"Captions of {len(files)} files"
 
 
 def _load(bundle: Bundle, args: argparse.Namespace) -> Captioner:
@@ -184,6 +207,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="PATH",
         help="write to a file that ends in .jsonl (a line per input) or .csv (a row per caption), or to a folder (a "
         "text file per input, a line per hypothesis)",
+    )
+    caption.add_argument(
+        "--report",
+        metavar="PATH.html",
+        help="write one HTML file with the pictures, players for the sounds, all captions, scores and settings, that "
+        "opens offline",
     )
     caption.add_argument(
         "--start", metavar="SECONDS", type=float, help="where to begin in a long sound (by default at its first sound)"

@@ -251,6 +251,24 @@ def test_text_files_are_captions_to_train_on(run, photos, tmp_path):
     assert sorted(path.name for path in (tmp_path / "texts").iterdir()) == ["a.txt", "b-2.txt", "b.txt"]
 
 
+def test_the_report_of_a_folder(run, photos, tmp_path):
+    out, report = tmp_path / "captions.jsonl", tmp_path / "report.html"
+    status, _, _ = run("--beams", "2", "--out", str(out), "--report", str(report), file=photos)
+    text = report.read_text(encoding="utf-8")
+    assert status == 1 and len(out.read_text().splitlines()) == 2
+    assert text.count("data:image/jpeg;base64,") == 2 and "Captions of 3 files" in text
+    assert "Left out: broken.png is damaged" in text and "<dt>num_beams</dt><dd>2</dd>" in text
+    for column in json.loads(out.read_text().splitlines()[0])["columns"]:
+        assert column["label"] in text
+        assert f"log-prob. −{-column['captions'][0]['log_prob']:.1f}" in text
+
+
+def test_the_report_of_one_file(run, picture, tmp_path):
+    status, output, _ = run("--report", str(tmp_path / "report.html"))
+    assert status == 0 and "captioned by bundle in" in output
+    assert "Captions of picture.png" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_many_files_on_the_screen(run, picture):
     status, output, _ = run("--json", file=[picture, picture])
     assert status == 0 and len(output.splitlines()) == 2
@@ -303,6 +321,7 @@ def test_every_command_has_help(capsys, command):
         ((), "https://host/photo.jpg", "is an address, and files are not fetched from the network: download it first"),
         (("--out", "captions.xml"), "picture.png", "give a file that ends in .jsonl or .csv, or a folder"),
         (("--out", "/proc/no/captions.csv"), "picture.png", "cannot be written: No such file"),
+        (("--report", "picture.png"), "picture.png", "--report picture.png: give a file that ends in .html"),
         (("--revision", "v1"), "picture.png", "is a folder; only a Hub id has a revision"),
         ((), "empty", "There are no images and no sounds in empty"),
     ],
