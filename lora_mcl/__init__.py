@@ -12,6 +12,7 @@ from lora_mcl.bundle.bundle import (
 )
 from lora_mcl.captioner import Captioner
 from lora_mcl.errors import BundleError, LoraMclError, MediaError, OptionsError
+from lora_mcl.scores import CaptionScore, SystemScore
 from lora_mcl.types import (
     AudioClip,
     Caption,
@@ -29,6 +30,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "Caption",
+    "CaptionScore",
     "CaptionSource",
     "Captioner",
     "ColumnResult",
@@ -38,6 +40,7 @@ __all__ = [
     "LoraMclError",
     "MediaError",
     "OptionsError",
+    "SystemScore",
     "load_bundle",
     "save_bundle",
 ]

@@ -33,6 +33,8 @@ from lora_mcl.decoding.options import Acceleration
 from lora_mcl.errors import BundleError, MediaError, OptionsError
 from lora_mcl.images import input_name, read_image
 from lora_mcl.models import LANGUAGE_MODELS, AudioLanguageModel, EncodedPrompt, ImageLanguageModel, MediaLanguageModel
+from lora_mcl.scores import CaptionScore, SystemScore
+from lora_mcl.scoring import caption_ids, caption_log_probs, one_line, token_texts
 from lora_mcl.types import (
     AudioClip,
     AudioView,
@@ -218,6 +220,48 @@ class Captioner:
             raise OptionsError(f"{self.name} captions images, not sounds.")
         samples, window, _ = self._read(media, start)
         return AudioView(window, self._model.log_mel(samples), self._model.sampling_rate)
+
+    def score(self, media: Media, caption: str, *, start: float | None = None) -> CaptionScore:
+        """Log-probabilities of a given caption under every hypothesis and the baseline, token by token.
+
+        It is scored as it stands, with single spaces between its words, in one forward for all of them.
+
+        Args:
+            media, start: as for ``compare``.
+            caption: of any language.
+
+        Raises:
+            MediaError: the image or sound cannot be used.
+            OptionsError: the caption is empty or too long or holds a special token, or ``start`` is not within the
+                sound.
+        """
+        started = time.perf_counter()
+        caption = one_line(caption) if isinstance(caption, str) else caption
+        ids = caption_ids(self._model, self.bundle.prompt, caption)
+        content, window, notices = self._read(media, start)
+
+        def log_probs() -> list[list[float]]:
+            prompt = self._encode(content)
+            return caption_log_probs(self._model.model, self._stack, prompt, self._adapters(), ids).tolist()
+
+        *hypotheses, baseline = self._scheduler.run(log_probs)
+        texts, unknown = token_texts(self._model, ids)
+        reference = self.bundle.baseline
+        return CaptionScore(
+            media=input_name(media),
+            model=self.name,
+            caption=caption,
+            tokens=texts,
+            hypotheses=tuple(
+                SystemScore(f"hypothesis-{k}", ref.label, tuple(own))
+                for k, (ref, own) in enumerate(zip(self.bundle.hypotheses, hypotheses, strict=True))
+            ),
+            baseline=SystemScore("baseline", reference.label if reference else "Base model", tuple(baseline)),
+            unknown=unknown,
+            seconds=time.perf_counter() - started,
+            window=window,
+            notices=notices,
+        )
 
     def _read(
         self, media: Media, start: float | None

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from transformers.utils import logging as transformers_logging
 
-from lora_mcl.cli import caption, export, import_official, push
+from lora_mcl.cli import caption, export, import_official, push, score
 from lora_mcl.errors import LoraMclError, printable
 
 USER_ERROR = 2
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parsed(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m lora_mcl", description="LoRA-MCL from the command line.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (caption, export, push, import_official):
+    for command in (caption, score, export, push, import_official):
         command.add_parser(commands)
     if arguments and arguments[0] in commands.choices:
         # Files may follow options, as in "a.png --json b.png"; argparse allows that where there are no subparsers.

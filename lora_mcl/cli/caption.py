@@ -17,16 +17,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import get_args
 
-import torch
-
-from lora_mcl.bundle import Bundle
-from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
 from lora_mcl.captioner import Captioner
+from lora_mcl.cli.loading import add_loading_options, bundle_for, load_captioner
 from lora_mcl.cli.outputs import json_line, opened, table
-from lora_mcl.decoding.options import Acceleration
-from lora_mcl.errors import BundleError, MediaError, OptionsError, printable
+from lora_mcl.errors import MediaError, OptionsError, printable
 from lora_mcl.files import is_folder
 from lora_mcl.images import modality_of
 from lora_mcl.modality import Modality
@@ -82,10 +77,7 @@ def _caption(path: Path, args: argparse.Namespace, captioners: dict[Modality, Ca
     # Refused here, a bad file or bundle does not cost the loading of a large model.
     modality = modality_of(path)
     if modality not in captioners:
-        bundle = load_bundle(args.model or _embedded(modality), revision=args.revision)
-        if bundle.modality not in (modality, "text"):
-            raise MediaError(f"{path.name} is an {modality} file; {bundle.name} takes {bundle.modality} files.")
-        captioners[modality] = _load(bundle, args)
+        captioners[modality] = load_captioner(bundle_for(path, modality, args), args)
     captioner = captioners[modality]
     start = args.start if modality == "audio" or args.start else None
     *_, comparison = captioner.compare(path, _options(captioner.defaults, args), start=start)
@@ -108,17 +100,6 @@ def _captioned(
 
 def _title(files: list[Path]) -> str:
     return f"Captions of {files[0].name}" if len(files) == 1 else f"Captions of {len(files)} files"
-
-
-def _load(bundle: Bundle, args: argparse.Namespace) -> Captioner:
-    return Captioner.load(
-        bundle,
-        device=args.device,
-        dtype=None if args.dtype is None else getattr(torch, args.dtype),
-        device_map=args.device_map,
-        load_in_4bit=args.load_in_4bit,
-        acceleration=args.acceleration,
-    )
 
 
 def _files(paths: list[Path]) -> Iterator[Path]:
@@ -154,17 +135,6 @@ def _say(message: str) -> None:
     print(f"lora_mcl: {printable(message)}", file=sys.stderr)
 
 
-def _embedded(modality: Modality) -> Path:
-    """The bundle that is used where none is named."""
-    folder = EMBEDDED_BUNDLE if modality == "image" else EMBEDDED_AUDIO_BUNDLE
-    if not (folder / BUNDLE_FILE).is_file():
-        raise BundleError(
-            f"Name a bundle for {modality} files with --model, a folder or a Hub id: the embedded models are in the "
-            "repository's assets/bundles and do not come with the installed package."
-        )
-    return folder
-
-
 def _options(defaults: CompareOptions, args: argparse.Namespace) -> CompareOptions:
     """The bundle's defaults, changed where the user asked for something."""
     asked = {
@@ -196,12 +166,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     caption = commands.add_parser("caption", help="caption an image or a sound in every column")
     caption.set_defaults(run=run)
     caption.add_argument("files", metavar="FILE", nargs="+", help="images and sounds, or folders of them")
-    caption.add_argument(
-        "--model",
-        metavar="BUNDLE",
-        help="bundle folder or Hub id; the embedded bundle for the kind of file by default",
-    )
-    caption.add_argument("--revision", help="commit, tag or branch of a bundle given as a Hub id")
     caption.add_argument(
         "--out",
         metavar="PATH",
@@ -247,18 +211,5 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--typical-p", metavar="P", type=float, help="draw from the most typical tokens of probability P"
     )
     caption.add_argument("--seed", metavar="N", type=int, help="same seed, same draws (default 0)")
-    caption.add_argument("--device", help="where to run, such as cuda:0 or cpu; a GPU by default if there is one")
-    caption.add_argument(
-        "--device-map", metavar="MAP", help="in place of --device: auto spreads a large model over several GPUs"
-    )
-    caption.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the base model's weights")
-    caption.add_argument(
-        "--load-in-4bit", action="store_true", help="hold the language model in 4 bits (needs bitsandbytes)"
-    )
-    caption.add_argument(
-        "--acceleration",
-        choices=get_args(Acceleration),
-        default="off",
-        help="run steps as CUDA graphs, or compile them first (default off)",
-    )
+    add_loading_options(caption)
     caption.add_argument("--json", action="store_true", help="print JSON, not a table; a line per file if several")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,6 +61,33 @@ def prefill(
     prefixes: Sequence[Prefix],
 ) -> Prefill:
     """Run left-padded prompts [B, T, D] with their mask [B, T] through the model, once for every prefix."""
+    cache = DynamicCache(config=model.config)
+    logits, prompt_of, shared, mask = prefix_logits(
+        model, stack, inputs_embeds, attention_mask, prefixes, 1, past_key_values=cache, use_cache=True
+    )
+    adapters = tuple(prefix.adapter for prefix in prefixes)
+    return Prefill(logits[:, -1].float(), cache, shared, adapters, tuple(prompt_of), mask)
+
+
+def prefix_logits(
+    model: PreTrainedModel,
+    stack: AdapterStack | None,
+    inputs_embeds: Tensor,
+    attention_mask: Tensor,
+    prefixes: Sequence[Prefix],
+    num_logits: int,
+    **options: Any,
+) -> tuple[Tensor, list[int], int, Tensor]:
+    """One forward of left-padded inputs [B, T, D] with their mask [B, T], once for every prefix.
+
+    Args:
+        num_logits: how many of the last positions are wanted, n.
+        options: further arguments of the model's forward.
+
+    Returns:
+        Logits [S, n, V]; the row of each prefix among the B inputs that are used [S]; the number of layers that ran on
+        B rows; the mask of the inputs that are used, bool [B, T].
+    """
     device = inputs_embeds.device
     used = list(dict.fromkeys(prefix.prompt for prefix in prefixes))
     prompt_of = [used.index(prefix.prompt) for prefix in prefixes]  # [S], into the B prompts that are used
@@ -79,20 +107,18 @@ def prefill(
 
     # Left padding: the first real position of every prompt is position 0.
     positions = (input_mask.long().cumsum(dim=1) - 1).clamp_min(0)
-    cache = DynamicCache(config=model.config)
-    adapters = tuple(prefix.adapter for prefix in prefixes)
-    with stack.rows(torch.tensor(adapters, device=device)) if stack else nullcontext(), expanding:
+    adapters = torch.tensor([prefix.adapter for prefix in prefixes], device=device)
+    with stack.rows(adapters) if stack else nullcontext(), expanding:
         logits = last_logits(
             model,
-            1,
+            num_logits,
             inputs_embeds=input_embeds,
             position_ids=positions,
             # Without padding there is nothing to mask, and the kernels for causal attention are the fastest.
             attention_mask=None if bool(mask.all()) else input_mask.long(),
-            past_key_values=cache,
-            use_cache=True,
+            **options,
         )
-    return Prefill(logits[:, -1].float(), cache, shared, adapters, tuple(prompt_of), mask)
+    return logits, prompt_of, shared, mask
 
 
 def pad_left(states: Tensor, length: int) -> Tensor:

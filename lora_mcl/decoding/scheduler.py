@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from lora_mcl.decoding.engine import DecodeBatch, DecodeRequest, Engine
 from lora_mcl.decoding.logits_processor import DEFAULT_LOGITS_OPTIONS, LogitsOptions
@@ -22,6 +23,8 @@ from lora_mcl.decoding.options import check_whole
 from lora_mcl.decoding.request import ColumnRequest, Prompt, StepEvent
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,17 @@ class Scheduler:
                     return
         finally:
             self._close(job)
+
+    def run(self, work: Callable[[], Result]) -> Result:
+        """What ``work`` returns, called between two steps of the running requests: nothing else uses the model then."""
+        with self._changed:
+            while self._has_turn:
+                self._changed.wait()
+            self._has_turn = True
+        try:
+            return work()
+        finally:
+            self._end_turn()
 
     def _next_event(self, job: _Job) -> StepEvent | BaseException:
         """The job's next event; if there is none and nobody runs a step, this thread runs it."""

@@ -46,7 +46,7 @@ AREAS = {
         ("lora_mcl/option_checks.py", "training/run/config.py"),
         ("tests/library/test_option_checks.py", "tests/training/run/test_config.py"),
     ),
-    "labels": Area(("training/data/labels.py",), ("tests/training/data/test_labels.py",)),
+    "labels": Area(("lora_mcl/models/labels.py",), ("tests/library/models/test_labels.py",)),
     "cache": Area(
         ("training/data/cache.py",), ("tests/training/data/test_cache.py", "tests/training/data/test_dataset.py")
     ),

@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 
 from lora_mcl.errors import MediaError, OptionsError
 from lora_mcl.models.base import MediaLanguageModel
+from lora_mcl.models.labels import ChatLabels
 from training.data.cache import FeatureCache
 from training.data.example import DataError, Example
-from training.data.labels import ChatLabels
 from training.data.options import DataOptions
 from training.data.preprocess import blank_inputs, estimate_positions, load_media_inputs, without_weights
 from training.data.sampler import LengthGroupedSampler
@@ -64,7 +64,7 @@ class CaptionDataset(Dataset):
         cache: features of media that were seen before.
 
     Raises:
-        DataError: a caption holds a special token.
+        OptionsError: a caption holds a special token.
     """
 
     def __init__(
@@ -161,8 +161,8 @@ def train_dataset(
         batch_size: examples of one batch over all processes; of like length if the options say so.
 
     Raises:
-        DataError: a caption holds a special token, or the chat template does not fit.
-        OptionsError: not one of ``epochs`` and ``length``.
+        OptionsError: not one of ``epochs`` and ``length``, a caption holds a special token, or the chat template does
+            not fit.
     """
     if (epochs is None) == (length is None):
         raise OptionsError("give either epochs or length")

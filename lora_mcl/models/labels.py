@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lora_mcl.errors import OptionsError
 from lora_mcl.models.base import MediaLanguageModel
-from training.data.example import DataError
 
 _PROBE = "caption"
 
@@ -28,8 +28,8 @@ class ChatLabels:
         prompt: the instruction.
 
     Raises:
-        DataError: the chat template does not lay out an answer after the prompt.
-        OptionsError: the prompt contains the media placeholder token.
+        OptionsError: the chat template does not lay out an answer after the prompt, or the prompt contains the media
+            placeholder token.
     """
 
     def __init__(self, model: MediaLanguageModel, prompt: str) -> None:
@@ -40,7 +40,7 @@ class ChatLabels:
         answered = template([*turn, _assistant(_PROBE)])
         self._lead, found, after = answered.removeprefix(self.prompt_text).partition(_PROBE)
         if not answered.startswith(self.prompt_text) or not found or self._lead.strip():
-            raise DataError(
+            raise OptionsError(
                 f"The chat template of {model.model.name_or_path} does not let an answer follow its prompt: it makes "
                 f"{self.prompt_text!r} of the prompt, and {answered!r} with the answer {_PROBE!r}"
             )
@@ -72,11 +72,11 @@ class ChatLabels:
         """Refuse a caption whose text holds a special token, which would be tokenized as one.
 
         Raises:
-            DataError: it holds one.
+            OptionsError: it holds one.
         """
         for word in self._special:
             if word in caption:
-                raise DataError(f"The caption {caption!r} contains {word!r}, which the model takes for a command")
+                raise OptionsError(f"The caption {caption!r} contains {word!r}, which the model takes for a command")
 
     def _tokens(self, text: str) -> list[int]:
         # As processors do: a template may write the beginning of the sequence itself.

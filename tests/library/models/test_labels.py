@@ -12,12 +12,12 @@ from PIL import Image
 from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
 from transformers import LlavaNextImageProcessorPil, LlavaNextProcessor, PreTrainedTokenizerFast
 
+from lora_mcl.errors import OptionsError
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
+from lora_mcl.models.labels import ChatLabels
 from lora_mcl.trainer.batch import IGNORE_INDEX
 from tests.support.tiny_audio import PUBLISHED_CHAT_TEMPLATE, chirp, tiny_audio_model, tiny_audio_processor
 from tests.support.tiny_image import IMAGE_SIDE, PATCH_SIDE, tiny_image_model
-from training.data import DataError
-from training.data.labels import ChatLabels
 from training.embedded.image.model import CHAT_TEMPLATE as EMBEDDED
 
 VICUNA = (
@@ -178,9 +178,9 @@ def test_any_caption_comes_back_from_its_targets(model, caption):
 
 def test_captions_and_templates_that_are_refused():
     labels = ChatLabels(audio_model(), "Describe.")
-    with pytest.raises(DataError, match=r"'A <\|im_end\|> b' contains '<\|im_end\|>'"):
+    with pytest.raises(OptionsError, match=r"'A <\|im_end\|> b' contains '<\|im_end\|>'"):
         labels.check_caption("A <|im_end|> b")
-    with pytest.raises(DataError, match=r"does not let an answer follow its prompt: it makes .* 'caption'"):
+    with pytest.raises(OptionsError, match=r"does not let an answer follow its prompt: it makes .* 'caption'"):
         ChatLabels(audio_model("{% for m in messages %}<{{ m['role'] }}><|AUDIO|>prompt{% endfor %}"), "Describe.")
 
 
@@ -227,7 +227,7 @@ def test_a_template_that_puts_words_before_the_answer_is_refused():
         "{% for m in messages %}{% if m['role'] == 'user' %}<|AUDIO|>prompt"
         "{% else %}Sure: {{ m['content'][0]['text'] }}{% endif %}{% endfor %}"
     )
-    with pytest.raises(DataError, match="does not let an answer follow its prompt"):
+    with pytest.raises(OptionsError, match="does not let an answer follow its prompt"):
         ChatLabels(audio_model(template), "Describe.")
 
 
