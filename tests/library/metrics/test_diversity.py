@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from lora_mcl.metrics import distinct_n, diversity, mutual_bleu, words
+from lora_mcl.metrics import distinct_n, diversity, mutual_bleu, vocabulary, words
 
 
 def examples(text: str) -> list[list[list[str]]]:
@@ -36,6 +36,17 @@ def test_hand_values(text, bleu, one, two):
     assert mutual_bleu(examples(text)) == pytest.approx(bleu, abs=1e-6)
     assert distinct_n(examples(text), 1) == pytest.approx(one, abs=1e-6)
     assert distinct_n(examples(text), 2) == pytest.approx(two, abs=1e-6)
+
+
+@pytest.mark.parametrize(("text", "bleu"), [(A, 0.668740), (B, 0.798408), (F, 0.627780), (D, 0.031623)])
+def test_mutual_bleu_of_the_official_evaluation(text, bleu):
+    """D has no 4-gram: the constants (1e-15 / 1e-9)^(1/4) are all that is left, though the captions are equal."""
+    assert mutual_bleu(examples(text), always_4=True) == pytest.approx(bleu, abs=1e-6)
+
+
+@pytest.mark.parametrize(("text", "count"), [(A, 6), (B, 10), (F, 9), (D, 3)])
+def test_vocabulary(text, count):
+    assert vocabulary(examples(text)) == count
 
 
 def test_mean_over_hypotheses_of_F():

@@ -62,13 +62,21 @@ def distinct_n(examples: Sequence[Sequence[Words]], n: int) -> float:
     return sum(ratios) / len(ratios)
 
 
-def mutual_bleu(examples: Sequence[Sequence[Words]]) -> float:
+def vocabulary(examples: Sequence[Sequence[Words]]) -> int:
+    """Number of distinct words over all captions of B examples."""
+    return len({word for captions in examples for caption in captions for word in caption})
+
+
+def mutual_bleu(examples: Sequence[Sequence[Words]], *, always_4: bool = False) -> float:
     """mBLEU-4 of B examples with the same number K >= 2 of captions each, as words.
 
     For each k, the corpus BLEU-4 over all examples of caption k against the example's other K - 1 captions,
     then the mean over k. 0 to 1, lower is more diverse, 1 for equal captions. Where no caption has four words, the
-    longest n-grams there are take the place of 4-grams: the COCO code, whose constants are all that is left then,
-    gives .03 to equal captions.
+    longest n-grams there are take the place of 4-grams.
+
+    Args:
+        always_4: count 4-grams in any case, as the COCO code and the paper's evaluation do: where no caption has four
+            words, their constants are all that is left, and equal captions get .03.
 
     Raises:
         ValueError: no example, fewer than two captions, or not the same number everywhere.
@@ -81,11 +89,11 @@ def mutual_bleu(examples: Sequence[Sequence[Words]]) -> float:
     for k in range(size):
         candidates = [captions[k] for captions in examples]
         others = [[caption for j, caption in enumerate(captions) if j != k] for captions in examples]
-        scores.append(_corpus_bleu(candidates, others))
+        scores.append(_corpus_bleu(candidates, others, always_4))
     return sum(scores) / size
 
 
-def _corpus_bleu(candidates: Sequence[Words], references: Sequence[Sequence[Words]]) -> float:
+def _corpus_bleu(candidates: Sequence[Words], references: Sequence[Sequence[Words]], always_4: bool) -> float:
     """BLEU-4 of B candidates against their references: counts are summed over the corpus before any ratio."""
     hits = dict.fromkeys(_ORDERS, 0)
     totals = dict.fromkeys(_ORDERS, 0)
@@ -100,9 +108,9 @@ def _corpus_bleu(candidates: Sequence[Words], references: Sequence[Sequence[Word
             found = Counter(_ngrams(candidate, n))
             hits[n] += (found & largest).total()
             totals[n] += found.total()
-    orders = [n for n in _ORDERS if totals[n]]
-    if not orders:  # no words: equal to references without words, and to no others
+    if not totals[1]:  # no words: equal to references without words, and to no others
         return float(reference_length == 0)
+    orders = [n for n in _ORDERS if totals[n] or always_4]
     precision = math.prod((hits[n] + _TINY) / (totals[n] + _SMALL) for n in orders) ** (1 / len(orders))
     return precision * min(1.0, math.exp(1 - reference_length / candidate_length))
 
