@@ -166,9 +166,9 @@ def spice(captions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]
     """
     if not has_java():
         return Unavailable("SPICE is a Java program, and there is no java on the path (Debian: default-jre-headless)")
-    import pycocoevalcap
+    import pycocoevalcap.spice
 
-    jars = jars or Path(pycocoevalcap.__file__).parent / "spice" / "lib"
+    jars = jars or Path(pycocoevalcap.spice.__file__).parent / "lib"
     if missing := [name for name in SPICE_JARS if not (jars / name).is_file()]:
         return Unavailable(f"SPICE needs {' and '.join(missing)} of Stanford CoreNLP in spice/lib of pycocoevalcap")
     from pycocoevalcap.spice.spice import Spice
