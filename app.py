@@ -18,16 +18,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
-
-import torch
+from typing import TYPE_CHECKING, Any, get_args
 
 from lora_mcl.audio import warm_up
-from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
-from lora_mcl.captioner import Captioner
+from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, Bundle, load_bundle
 from lora_mcl.decoding.options import Acceleration
 from lora_mcl.errors import BundleError, LoraMclError, OptionsError
 from ui.examples import load_examples
+from ui.loading import LoadingCaptioner
 from ui.markov_runs import load_demos
 from ui.modality import AUDIO, IMAGE, ModalityText
 from ui.model_info import ModelInfo, bundle_info, embedded_info
@@ -35,6 +33,9 @@ from ui.page import build_page
 from ui.server import ServerOptions, launch, private_uploads, read_users
 from ui.tab import Tab
 from ui.zero_gpu import Lease, ZeroGpuCaptioner
+
+if TYPE_CHECKING:
+    from lora_mcl.captioner import Captioner
 
 ROOT = Path(__file__).resolve().parent
 EXAMPLES = ROOT / "assets" / "examples"
@@ -167,13 +168,14 @@ def _environment_arguments(environment: Mapping[str, str], parser: argparse.Argu
 
 
 def load_tabs(settings: Settings, gpu: Callable[..., Any] | None = None) -> list[Tab]:
-    """Load each modality's captioner and examples.
+    """Read each modality's bundle and examples; the models are loaded by each captioner's ``load``.
 
     Args:
-        gpu: ``spaces.GPU``, where comparisons borrow a GPU from ZeroGPU.
+        gpu: ``spaces.GPU``, where comparisons borrow a GPU from ZeroGPU; the models are then loaded here, because the
+            processes that have the GPU are forked from this one.
 
     Raises:
-        BundleError: a bundle cannot be loaded, or is one for the other modality.
+        BundleError: a bundle cannot be used, or is one for the other modality.
     """
     sources = ((IMAGE, settings.image_model), (AUDIO, settings.audio_model))
     return [_load_tab(modality, source, settings, gpu) for modality, source in sources if source is not None]
@@ -183,23 +185,32 @@ def _load_tab(modality: ModalityText, source: str, settings: Settings, gpu: Call
     bundle = load_bundle(source)
     if bundle.modality != modality.name:
         raise BundleError(f"{bundle.name} is no bundle for --{modality.name}-model: its modality is {bundle.modality}.")
-    loading: dict[str, Any] = {}
-    if bundle.folder.resolve() not in (EMBEDDED_BUNDLE, EMBEDDED_AUDIO_BUNDLE):
-        dtype = None if settings.dtype is None else getattr(torch, settings.dtype)
-        loading = {
-            "dtype": dtype,
-            "device_map": settings.device_map,
-            "load_in_4bit": settings.load_in_4bit,
-            "acceleration": settings.acceleration,
-        }
-    captioner = Captioner.load(bundle, **loading)
-    source_captioner = captioner if gpu is None else ZeroGpuCaptioner(captioner, modality, gpu, settings.lease)
-    return Tab(modality, source_captioner, load_examples(EXAMPLES / modality.name), model_info(captioner))
+    if gpu is None:
+        captioner = LoadingCaptioner(bundle, lambda: _load_captioner(bundle, settings))
+    else:
+        captioner = ZeroGpuCaptioner(_load_captioner(bundle, settings), modality, gpu, settings.lease)
+    return Tab(modality, captioner, load_examples(EXAMPLES / modality.name), model_info(bundle))
 
 
-def model_info(captioner: Captioner) -> ModelInfo:
-    """What the loaded model can and cannot do."""
-    bundle = captioner.bundle
+def _load_captioner(bundle: Bundle, settings: Settings) -> Captioner:
+    # Not at the top: torch, transformers and PEFT, seconds that the page need not wait for.
+    import torch
+
+    from lora_mcl.captioner import Captioner
+
+    if bundle.folder.resolve() in (EMBEDDED_BUNDLE, EMBEDDED_AUDIO_BUNDLE):
+        return Captioner.load(bundle)
+    return Captioner.load(
+        bundle,
+        dtype=None if settings.dtype is None else getattr(torch, settings.dtype),
+        device_map=settings.device_map,
+        load_in_4bit=settings.load_in_4bit,
+        acceleration=settings.acceleration,
+    )
+
+
+def model_info(bundle: Bundle) -> ModelInfo:
+    """What the bundle's model can and cannot do."""
     if bundle.folder.resolve() == EMBEDDED_BUNDLE:
         return embedded_info(IMAGE, bundle.training, RESULTS / "image.json")
     if bundle.folder.resolve() == EMBEDDED_AUDIO_BUNDLE:
@@ -208,11 +219,13 @@ def model_info(captioner: Captioner) -> ModelInfo:
 
 
 def main(arguments: Sequence[str] | None = None, gpu: Callable[..., Any] | None = None) -> int:
-    """Load the model and serve until interrupted; 2 when the model or an address cannot be used."""
+    """Serve the page until interrupted; 2 when a model or an address cannot be used."""
     settings = settings_from(arguments, os.environ)
     try:
         with private_uploads():
             return _serve(settings, gpu)
+    except KeyboardInterrupt:  # before the models were loaded
+        return 0
     except OSError as error:
         print(f"app.py: no folder for uploads can be used (GRADIO_TEMP_DIR): {error}", file=sys.stderr)
         return USER_ERROR
@@ -224,6 +237,8 @@ def _stop(*_: Any) -> None:
 
 
 def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
+    # A stop by the system ends the program like one by the keyboard, so that uploads are deleted.
+    signal.signal(signal.SIGTERM, _stop)
     try:
         tabs = load_tabs(settings, gpu)
         page = build_page(tabs, load_demos(RESULTS / "markov"), fetch_urls=settings.fetch_urls)
@@ -236,11 +251,17 @@ def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
         where = settings.server
         print(f"app.py: cannot serve on {where.host}, port {where.port}: {error}", file=sys.stderr)
         return USER_ERROR
-    # A stop by the system ends the program like one by the keyboard, so that uploads are deleted.
-    signal.signal(signal.SIGTERM, _stop)
     print(f"LoRA-MCL Studio is at {address}", flush=True)
+    try:
+        for tab in tabs:
+            if isinstance(tab.captioner, LoadingCaptioner):
+                tab.captioner.load()
+    except LoraMclError as error:
+        print(f"app.py: {error}", file=sys.stderr)
+        page.close(verbose=False)
+        return USER_ERROR
     if settings.audio_model is not None:
-        warm_up()  # after the first byte: the resampler takes seconds to import
+        warm_up()  # last: the resampler takes seconds to import
     page.block_thread()
     return 0
 

@@ -16,6 +16,7 @@ from PIL import Image
 from lora_mcl.adapters import BASE_ROW, AdapterStack
 from lora_mcl.audio import load_window
 from lora_mcl.bundle import Bundle, load_bundle
+from lora_mcl.columns import column_specs
 from lora_mcl.decoding import (
     BeamSearch,
     Candidate,
@@ -26,6 +27,7 @@ from lora_mcl.decoding import (
     EngineOptions,
     Greedy,
     LogitsOptions,
+    Sampling,
     Scheduler,
     SchedulerOptions,
 )
@@ -149,25 +151,7 @@ class Captioner:
 
     def columns(self, options: CompareOptions | None = None) -> tuple[ColumnSpec, ...]:
         """The columns that ``compare`` fills with these options: hypotheses, beam, diverse beam, sampling if asked."""
-        options = options or self.defaults
-        hypotheses = tuple(
-            ColumnSpec(f"hypothesis-{k}", "hypothesis", ref.label, ref.description, options.hypothesis_beams > 1)
-            for k, ref in enumerate(self.bundle.hypotheses)
-        )
-        baseline = self.bundle.baseline
-        used, mark = (baseline.label, "") if baseline else ("the base model alone", " (base)")
-        beams, groups, samples = options.num_beams, options.num_beam_groups, options.num_samples
-        best = f"The best captions that {beams} beams find with {used}."
-        beam = ColumnSpec("beam", "beam", f"Beam search{mark}", best, revises=True)
-        diverse = ColumnSpec(
-            "diverse-beam",
-            "diverse-beam",
-            f"Diverse beam search{mark}",
-            f"As many, in {groups} groups that a penalty keeps apart, with {used}.",
-            revises=True,
-        )
-        drawn = ColumnSpec("sampling", "sampling", f"Sampling{mark}", f"Captions drawn at random with {used}.")
-        return (*hypotheses, beam, diverse, *([drawn] if samples else []))
+        return column_specs(self.bundle, options)
 
     def compare(
         self,
@@ -362,7 +346,15 @@ class Captioner:
         )
         baselines: list[tuple[str, DecodingStrategy]] = [("beam", beam), ("diverse-beam", diverse)]
         if options.num_samples:
-            baselines.append(("sampling", options.sampling(options.num_samples)))
+            sampling = Sampling(
+                options.num_samples,
+                options.temperature,
+                options.top_k,
+                options.top_p,
+                options.typical_p,
+                options.seed,
+            )
+            baselines.append(("sampling", sampling))
         *hypotheses, baseline = self._adapters()
         own_prompt = len(hypotheses) if self._prompt_per_adapter else 0
         return [

@@ -18,10 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from lora_mcl.bundle.bundle import GATE_FILE, WORDS_FILE
 from lora_mcl.errors import BundleError, OptionsError
-
-GATE_FILE = "gate.safetensors"
-WORDS_FILE = "words.json"
 
 Balance = Literal["uniform", "estimated"]
 LEAST_SHARE = 0.1

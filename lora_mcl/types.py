@@ -15,8 +15,8 @@ from lora_mcl.decoding.options import (
     LENGTH_PENALTY,
     REPETITION_PENALTY,
     check_finite,
+    check_sampling,
 )
-from lora_mcl.decoding.sampling import Sampling
 from lora_mcl.errors import MediaError, OptionsError
 
 Method = Literal["hypothesis", "beam", "diverse-beam", "sampling"]
@@ -105,8 +105,8 @@ class CompareOptions:
             raise OptionsError(
                 f"min_new_tokens must be at most max_new_tokens: {self.min_new_tokens} > {self.max_new_tokens}."
             )
-        # Checks the options it shares with these, whether or not there is a sampling column.
-        self.sampling(max(1, self.num_samples))
+        # Whether or not there is a sampling column.
+        check_sampling(max(1, self.num_samples), self.temperature, self.top_k, self.top_p, self.typical_p, self.seed)
 
     def with_changes(self, changes: Mapping[str, Any]) -> CompareOptions:
         """These options with some changed.
@@ -124,10 +124,6 @@ class CompareOptions:
         if isinstance(beams, int) and "num_beam_groups" not in changes:
             changes["num_beam_groups"] = fitting_groups(beams, self.num_beam_groups)
         return replace(self, **changes)
-
-    def sampling(self, num_samples: int) -> Sampling:
-        """The strategy of the sampling column, for so many captions."""
-        return Sampling(num_samples, self.temperature, self.top_k, self.top_p, self.typical_p, self.seed)
 
 
 def fitting_groups(num_beams: int, num_beam_groups: int) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
 from html import escape
 from math import floor
@@ -11,14 +9,11 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from PIL import Image
 
 from lora_mcl.audio import mel_frequencies
+from lora_mcl.log_mel_picture import log_mel_webp
 from lora_mcl.types import AudioView
-from ui.html import html
-
-# More columns than this are finer than any screen shows.
-_WIDEST = 1000
+from ui.html import html, webp_uri
 
 
 @dataclass(frozen=True)
@@ -109,15 +104,5 @@ def notice_html(message: str) -> str:
 
 
 def log_mel_uri(log_mel: np.ndarray) -> str:
-    """A log-mel picture [bins, frames] as a data URI: ink whose opacity is the loudness, high pitch on top.
-
-    Whisper's features span 2 at most (80 dB): the softest of them is clear, the loudest solid.
-    """
-    loudness = np.clip((log_mel - log_mel.max() + 2) / 2, 0, 1)
-    alpha = Image.fromarray((255 * loudness[::-1]).astype(np.uint8))
-    if alpha.width > _WIDEST:
-        alpha = alpha.resize((_WIDEST, alpha.height), Image.Resampling.BOX)
-    ink = Image.new("L", alpha.size, 0)
-    buffer = io.BytesIO()
-    Image.merge("LA", (ink, alpha)).save(buffer, "WEBP", quality=60, alpha_quality=80)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    """The picture of a log-mel spectrogram [bins, frames] as a data URI."""
+    return webp_uri(log_mel_webp(log_mel))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 import json
@@ -10,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ui.html import webp_uri
 
 # Two pixels of the file for each of the page's, for sharp displays.
 _THUMBNAIL = (320, 213)
@@ -24,12 +25,14 @@ class Example:
         title: a word or two under the thumbnail.
         alt: description of the picture or sound, for screen readers.
         credit: who made it and under which licence.
+        thumbnail: a log-mel picture of a sound, as WEBP, where there is one.
     """
 
     file: Path
     title: str
     alt: str
     credit: str
+    thumbnail: Path | None = None
 
 
 def load_examples(folder: Path) -> tuple[Example, ...]:
@@ -43,38 +46,40 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
         return ()
     examples = []
     for entry in json.loads(listing.read_text(encoding="utf-8")):
-        if set(entry) != {"file", "title", "alt", "credit"}:
+        if set(entry) - {"thumbnail"} != {"file", "title", "alt", "credit"}:
             raise ValueError(f"{listing}: each entry has file, title, alt and credit, not {sorted(entry)}")
-        file = folder / entry["file"]
-        if file.resolve().parent != folder.resolve() or not file.is_file():
-            raise ValueError(f"{listing}: {entry['file']} is not a file of that folder")
-        examples.append(Example(file, entry["title"], entry["alt"], entry["credit"]))
+        files = {field: folder / entry[field] for field in ("file", "thumbnail") if field in entry}
+        for file in files.values():
+            if file.resolve().parent != folder.resolve() or not file.is_file():
+                raise ValueError(f"{listing}: {file.name} is not a file of that folder")
+        examples.append(Example(title=entry["title"], alt=entry["alt"], credit=entry["credit"], **files))
     return tuple(examples)
 
 
-@dataclass(frozen=True)
-class Thumbnail:
-    """A small picture of an example: its data URI, and its class in the style sheet."""
-
-    uri: str
-    kind: str = ""
-
-
-def gallery_html(examples: Sequence[Example], thumbnails: Sequence[Thumbnail]) -> str:
+def gallery_html(examples: Sequence[Example]) -> str:
     """A grid of buttons with thumbnails; the button's ``data-index`` is the example's place among them."""
     buttons = "".join(
         f'<li><button type="button" data-index="{index}" title="{html.escape(example.credit)}">'
-        f'<img class="{thumbnail.kind}" src="{thumbnail.uri}" alt="{html.escape(example.alt)}">'
-        f"<span>{html.escape(example.title)}</span></button></li>"
-        for index, (example, thumbnail) in enumerate(zip(examples, thumbnails, strict=True))
+        f"{_thumbnail(example)}<span>{html.escape(example.title)}</span></button></li>"
+        for index, example in enumerate(examples)
     )
     return f'<h2>Or try one of these</h2><ul class="examples">{buttons}</ul>'
 
 
-def thumbnail_uri(file: Path) -> str:
-    """A small copy of a picture as a data URI: the page then needs no access to the folder to show it."""
+def _thumbnail(example: Example) -> str:
+    """A small copy of a picture, the log-mel picture of a sound, or nothing where neither can be had."""
+    alt = html.escape(example.alt)
+    if example.thumbnail is not None:
+        return f'<img class="log-mel" src="{webp_uri(example.thumbnail.read_bytes())}" alt="{alt}">'
+    try:
+        return f'<img src="{webp_uri(_small(example.file))}" alt="{alt}">'
+    except UnidentifiedImageError:
+        return f'<span class="sr-only">{alt}</span>'
+
+
+def _small(file: Path) -> bytes:
     with Image.open(file) as image:
         small = ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), _THUMBNAIL)
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=80)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return buffer.getvalue()

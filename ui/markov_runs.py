@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lora_mcl.markov import LearningOptions, MarkovMixture, ModelOptions, Snapshot, learn
-from lora_mcl.markov.learning import evaluation_sequences
-from lora_mcl.markov.theory import true_matrices_nll, visible_predictor_nll
-from lora_mcl.objectives import ObjectiveOptions
+from lora_mcl.markov.snapshot import Matrix, Snapshot, to_tuples
 
-# A run that a visitor waits for: a smaller rank, smaller batches and fewer steps than the recorded one.
-LIVE_MODEL = ModelOptions(rank=16, alpha=16.0, initializer_range=0.04)
-LIVE = LearningOptions(
-    steps=120,
-    batch_size=32,
-    learning_rate=1e-3,
-    evaluate_every=10,
-    dense_steps=40,
-    dense_every=2,
-    evaluation_size=200,
-)
+if TYPE_CHECKING:
+    from lora_mcl.markov import LearningOptions, ModelOptions
 
 # Set-ups in the page's order, by the name of their folder.
 _TITLES = {"transition1": "Two very different recipes", "transition2": "Two similar recipes"}
@@ -71,42 +59,35 @@ class MarkovDemo:
     """One set-up of the Markov experiment, with its recorded run.
 
     Attributes:
+        matrices: [Z][S][S], the recipes: the chance that j follows i.
+        objective, epsilon: how a run's two hypotheses share the strings, see ``ObjectiveOptions``.
         average: the recipes averaged by how often they visit a state, which one model tends to.
         best_one, best_known: as in ``Run``, expected of any strings.
         measured: ``summary`` of the results file, by number of hypotheses.
         reachable: largest probability that the frozen output layer of each recorded run can give.
-        live_options, live_model: of trainings on the spot.
+        live_options, live_model: of trainings on the spot; None for those of ``markov_live``.
     """
 
     name: str
     title: str
-    mixture: MarkovMixture
-    objective: ObjectiveOptions
+    matrices: tuple[Matrix, ...]
+    objective: str
+    epsilon: float
     recorded: Run
     average: tuple[tuple[float, ...], ...]
     best_one: float
     best_known: float
     measured: dict[str, Any]
     reachable: tuple[float, ...]
-    live_options: LearningOptions = LIVE
-    live_model: ModelOptions = LIVE_MODEL
+    live_options: LearningOptions | None = None
+    live_model: ModelOptions | None = None
 
     def live(self, seed: int) -> Iterator[Run]:
         """Train now, from a fresh start; each item is the run so far. Close the iterator to stop."""
-        options = replace(self.live_options, objective=self.objective, seed=seed)
-        tokens, chains = evaluation_sequences(self.mixture, options)
-        run = Run(
-            (),
-            options.steps,
-            _tuples(tokens[: options.watched].tolist()),
-            tuple(chains[: options.watched].tolist()),
-            float(visible_predictor_nll(self.mixture, tokens, self.live_model.visible).mean()),
-            float(true_matrices_nll(self.mixture, tokens).min(0).values.mean()),
-        )
-        one, two = (learn(self.mixture, hypotheses, self.live_model, options) for hypotheses in (1, 2))
-        for snapshots in zip(one, two, strict=True):
-            run = replace(run, frames=(*run.frames, Frame(*snapshots)))
-            yield run
+        # Not at the top: torch, which the page is served without.
+        from ui.markov_live import live_runs
+
+        return live_runs(self, seed)
 
 
 def load_demos(folder: Path) -> tuple[MarkovDemo, ...]:
@@ -136,17 +117,18 @@ def _demo(name: str, file: Path) -> MarkovDemo:
         return MarkovDemo(
             name=name,
             title=_TITLES[name],
-            mixture=MarkovMixture(name, _tuples(result["setup"]["matrices"])),
-            objective=ObjectiveOptions(learning["objective"]["name"], epsilon=learning["objective"]["epsilon"]),
+            matrices=to_tuples(result["setup"]["matrices"]),
+            objective=learning["objective"]["name"],
+            epsilon=learning["objective"]["epsilon"],
             recorded=Run(
                 frames,
                 learning["steps"],
-                _tuples(watched["tokens"]),
+                to_tuples(watched["tokens"]),
                 tuple(watched["chains"]),
                 known["on_evaluation_sequences"]["one_model"],
                 known["on_evaluation_sequences"]["true_matrices"],
             ),
-            average=_tuples(known["average_matrix"]),
+            average=to_tuples(known["average_matrix"]),
             best_one=known["best_visible_nll"],
             best_known=known["chain_nll"],
             measured=result["summary"],
@@ -154,7 +136,3 @@ def _demo(name: str, file: Path) -> MarkovDemo:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{file} is not a result of training.experiments.markov: {error!r}") from error
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

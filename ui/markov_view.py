@@ -37,7 +37,7 @@ def recipes_html(demo: MarkovDemo) -> str:
     items = "".join(
         f"<li><b>Recipe {RECIPES[z]}</b>: after ○ comes ● in {_percent(matrix[0][1])} of cases, "
         f"after ● again ● in {_percent(matrix[1][1])}.</li>"
-        for z, matrix in enumerate(demo.mixture.matrices)
+        for z, matrix in enumerate(demo.matrices)
     )
     return f'<ul class="recipes">{items}</ul>'
 
@@ -46,7 +46,7 @@ def figures_html(demo: MarkovDemo) -> str:
     """The measured figures of the recorded set-up, folded away."""
     one, two, name = demo.measured["1"], demo.measured["2"], escape(demo.name)
     runs = f"mean of {two['seeds']} runs: " if two["seeds"] > 1 else ""
-    needed = max(p for matrix in demo.mixture.matrices for row in matrix for p in row)
+    needed = max(p for matrix in demo.matrices for row in matrix for p in row)
     limit = (
         f" No adapter can do better: a recipe needs {needed:.0%}, and the output layers of the frozen models give at "
         f"most {min(demo.reachable):.0%} to {max(demo.reachable):.0%}."
@@ -108,7 +108,7 @@ def _beads(tokens: Sequence[int]) -> str:
 def _map(demo: MarkovDemo, run: Run, index: int) -> str:
     """A point for each model: across its chance of ● after ○, up its chance of ● after ●; and where it came from."""
     shapes = [_grid()]
-    for z, matrix in enumerate(demo.mixture.matrices):
+    for z, matrix in enumerate(demo.matrices):
         x, y = _place(matrix)
         shapes.append(
             f'<circle class="target" cx="{x}" cy="{y}" r="11"/>'

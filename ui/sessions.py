@@ -21,10 +21,12 @@ from lora_mcl.types import (
 from ui.columns import comparison_columns, idle_columns
 from ui.diversity import IDLE as NO_DIVERSITY
 from ui.diversity import diversity_html
+from ui.loading import Waiting
 from ui.modality import ModalityText
 
 # The same words at every token, so that a screen reader announces them once.
 WRITING = "Writing captions …"
+LOADING = "The models are loading …"
 
 
 @dataclass(frozen=True)
@@ -165,4 +167,4 @@ class Sessions:
             return View(columns, diversity_html(comparison), status)
         if comparison.stopped:
             return View(columns, status=f"Stopped after {comparison.seconds:.1f} s. What had been written stays.")
-        return View(columns, status=WRITING, running=True)
+        return View(columns, status=LOADING if isinstance(comparison, Waiting) else WRITING, running=True)

@@ -8,10 +8,10 @@ from typing import Any
 import gradio as gr
 
 from lora_mcl.types import AudioCaptionSource, CaptionSource, CompareOptions
-from ui.audio_view import audio_controls, log_mel_uri, recorder
+from ui.audio_view import audio_controls, recorder
 from ui.endpoints import connect_endpoint
 from ui.events import Components, connect
-from ui.examples import Example, Thumbnail, gallery_html, thumbnail_uri
+from ui.examples import Example, gallery_html
 from ui.header import guide_html
 from ui.html import html
 from ui.modality import IMAGE, ModalityText
@@ -78,7 +78,7 @@ def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False) -> None:
                 settings = _sliders(modality, defaults)
         with gr.Column(min_width=300):
             gallery = html(
-                gallery_html(tab.examples, _thumbnails(tab)),
+                gallery_html(tab.examples),
                 js_on_load=_EXAMPLES_JS,
                 visible=bool(tab.examples),
                 elem_id=f"{modality.name}-examples",
@@ -96,15 +96,6 @@ def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False) -> None:
     components = Components(media, settings, compare, stop, status, gallery, columns, diversity, controls)
     connect(page, sessions, tab.examples, components)
     connect_endpoint(sessions, components, fetch_urls)
-
-
-def _thumbnails(tab: Tab) -> list[Thumbnail]:
-    """Small copies of pictures, or log-mel pictures of sounds."""
-    if tab.modality == IMAGE:
-        return [Thumbnail(thumbnail_uri(example.file)) for example in tab.examples]
-    return [
-        Thumbnail(log_mel_uri(tab.captioner.audio_view(example.file).log_mel), "log-mel") for example in tab.examples
-    ]
 
 
 def _picture() -> gr.Image:

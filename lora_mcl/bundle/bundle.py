@@ -28,7 +28,6 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from lora_mcl.errors import BundleError, OptionsError, first_line
-from lora_mcl.gate import GATE_FILE, WORDS_FILE
 from lora_mcl.hub_id import is_hub_id
 from lora_mcl.json_file import read_json
 from lora_mcl.modality import MODALITIES
@@ -46,6 +45,7 @@ BUNDLE_FILE = "bundle.json"
 # What every file system takes as a name.
 _LONGEST_PATH = 255
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+GATE_FILE, WORDS_FILE = "gate.safetensors", "words.json"
 
 # Weights are read from safetensors only: other formats can run code when read.
 HUB_PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.md"]

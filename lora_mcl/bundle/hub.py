@@ -13,14 +13,15 @@ from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError
 
 from lora_mcl.bundle.bundle import (
     ADAPTER_FILES,
+    GATE_FILE,
     HUB_PATTERNS,
+    WORDS_FILE,
     BaseRef,
     Bundle,
     save_bundle,
 )
 from lora_mcl.bundle.card import GENERATED, license_of, model_card
 from lora_mcl.errors import BundleError, OptionsError, first_line
-from lora_mcl.gate import GATE_FILE, WORDS_FILE
 
 CARD = "README.md"
 

@@ -88,3 +88,23 @@ def check_beams(
     check_finite("length_penalty", length_penalty, least=LENGTH_PENALTY[0], most=LENGTH_PENALTY[1])
     if not isinstance(early_stopping, bool) and early_stopping != "never":
         raise OptionsError(f'early_stopping must be True, False or "never", not {early_stopping!r}.')
+
+
+def check_sampling(
+    num_samples: int, temperature: float, top_k: int | None, top_p: float, typical_p: float, seed: int
+) -> None:
+    """Check the options of sampling."""
+    check_whole("num_samples", num_samples, least=1)
+    check_finite("temperature", temperature)
+    if temperature <= 0:
+        raise OptionsError(
+            f"temperature must be above 0, not {temperature!r}: for the likeliest token always, use Greedy."
+        )
+    check_finite("temperature", temperature, least=TEMPERATURE[0], most=TEMPERATURE[1])
+    if top_k is not None:
+        check_whole("top_k", top_k, least=1)
+    for name, value in (("top_p", top_p), ("typical_p", typical_p)):
+        check_finite(name, value)
+        if not 0 < value <= 1:
+            raise OptionsError(f"{name} must be above 0 and at most 1, not {value!r}.")
+    check_whole("seed", seed, least=0)

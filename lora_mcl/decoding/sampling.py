@@ -15,9 +15,8 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
-from lora_mcl.decoding.options import TEMPERATURE, check_finite, check_whole
+from lora_mcl.decoding.options import check_sampling
 from lora_mcl.decoding.token_decoder import Candidate, DecodeContext, NextTokens, strip_eos
-from lora_mcl.errors import OptionsError
 
 
 @dataclass(frozen=True)
@@ -50,21 +49,7 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_whole("num_samples", self.num_samples, least=1)
-        check_finite("temperature", self.temperature)
-        if self.temperature <= 0:
-            raise OptionsError(
-                f"temperature must be above 0, not {self.temperature!r}: for the likeliest token always, use Greedy."
-            )
-        check_finite("temperature", self.temperature, least=TEMPERATURE[0], most=TEMPERATURE[1])
-        if self.top_k is not None:
-            check_whole("top_k", self.top_k, least=1)
-        for name in ("top_p", "typical_p"):
-            value = getattr(self, name)
-            check_finite(name, value)
-            if not 0 < value <= 1:
-                raise OptionsError(f"{name} must be above 0 and at most 1, not {value!r}.")
-        check_whole("seed", self.seed, least=0)
+        check_sampling(self.num_samples, self.temperature, self.top_k, self.top_p, self.typical_p, self.seed)
 
     @property
     def num_rows(self) -> int:

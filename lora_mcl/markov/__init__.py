@@ -1,23 +1,17 @@
-"""Multiple choice learning on mixtures of Markov chains, where the true modes are known."""
+"""Multiple choice learning on mixtures of Markov chains, where the true modes are known.
 
-from lora_mcl.markov.chains import TRANSITION1, TRANSITION2, MarkovMixture, Sequences, binary_mixture, random_mixture
-from lora_mcl.markov.learning import LearningOptions, MarkovLearner, Snapshot, learn
-from lora_mcl.markov.model import ModelOptions
-from lora_mcl.markov.theory import Theory, theory_of, visible_nll
+Names are imported on first use: recorded snapshots are read without torch.
+"""
 
-__all__ = [
-    "TRANSITION1",
-    "TRANSITION2",
-    "LearningOptions",
-    "MarkovLearner",
-    "MarkovMixture",
-    "ModelOptions",
-    "Sequences",
-    "Snapshot",
-    "Theory",
-    "binary_mixture",
-    "learn",
-    "random_mixture",
-    "theory_of",
-    "visible_nll",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "chains": ["TRANSITION1", "TRANSITION2", "MarkovMixture", "Sequences", "binary_mixture", "random_mixture"],
+        "learning": ["LearningOptions", "MarkovLearner", "learn"],
+        "model": ["ModelOptions"],
+        "snapshot": ["Snapshot"],
+        "theory": ["Theory", "theory_of", "visible_nll"],
+    },
+)

@@ -9,7 +9,7 @@ take a gradient step. K = 1 is ordinary maximum likelihood (MLE).
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,9 +22,9 @@ from lora_mcl.loss import mean_token_nll
 from lora_mcl.markov.chains import MarkovMixture, Sequences
 from lora_mcl.markov.model import ModelOptions, build_model
 from lora_mcl.markov.readout import Scores, first_position_matrices, later_matrices, score, win_shares
+from lora_mcl.markov.snapshot import Snapshot, to_tuples
 from lora_mcl.objectives import ObjectiveOptions, weighted_loss
 
-Matrix = tuple[tuple[float, ...], ...]
 GATE_LEARNING_RATE = 3e-2
 
 
@@ -82,41 +82,6 @@ class LearningOptions:
     def rate(self, step: int) -> float:
         """Learning rate of update number `step`, from 0: a half cosine down to 0 after the last."""
         return self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The hypotheses after `step` updates, on the evaluation sequences.
-
-    Attributes:
-        loss: mean over sequences of the best hypothesis' loss, nats per token.
-        nll: [K], each hypothesis' mean loss over all sequences.
-        wins: [Z][K], share of each chain's sequences won by each hypothesis.
-        first: [K][S][S], matrices read at the first position.
-        later: [K][S][S], matrices read in the midst of the sequences.
-        winners: of the watched sequences.
-    """
-
-    step: int
-    loss: float
-    nll: tuple[float, ...]
-    wins: Matrix
-    first: tuple[Matrix, ...]
-    later: tuple[Matrix, ...]
-    winners: tuple[int, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON, with four decimals."""
-        return {item.name: _rounded(getattr(self, item.name)) for item in fields(self)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Snapshot":
-        """The snapshot whose `to_dict` was stored as JSON.
-
-        Raises:
-            KeyError: a field is missing.
-        """
-        return cls(**{item.name: _frozen(values[item.name]) for item in fields(cls)})
 
 
 def evaluation_sequences(mixture: MarkovMixture, options: LearningOptions) -> Sequences:
@@ -185,9 +150,9 @@ class MarkovLearner:
             step=step,
             loss=float(scores.nll.min(0).values.mean()),
             nll=tuple(scores.nll.mean(1).tolist()),
-            wins=_frozen(win_shares(scores.nll, chains, self.mixture.num_chains).tolist()),
-            first=_frozen(first_position_matrices(self.stack, self.mixture.num_states).tolist()),
-            later=_frozen(later_matrices(scores, tokens, self.model_options.visible).tolist()),
+            wins=to_tuples(win_shares(scores.nll, chains, self.mixture.num_chains).tolist()),
+            first=to_tuples(first_position_matrices(self.stack, self.mixture.num_states).tolist()),
+            later=to_tuples(later_matrices(scores, tokens, self.model_options.visible).tolist()),
             winners=tuple(scores.nll.argmin(0)[: self.options.watched].tolist()),
         )
 
@@ -208,13 +173,3 @@ def learn(
 ) -> Iterator[Snapshot]:
     """Train K hypotheses on the mixture from a fresh start; see `MarkovLearner`."""
     return MarkovLearner(mixture, hypotheses, model, options).run()
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_rounded(item) for item in value]
-    return round(value, 4) if isinstance(value, float) else value
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

@@ -160,7 +160,8 @@ def test_a_bundle_of_the_other_medium_is_refused(tiny_bundle, tiny_audio_bundle,
 def test_how_large_models_are_held(tiny_audio_bundle):
     placed = app.Settings(None, str(tiny_audio_bundle), ServerOptions(), dtype="bfloat16", device_map="cpu")
     (tab,) = app.load_tabs(placed)
-    assert str(tab.captioner._model.model.dtype) == "torch.bfloat16"
+    captioner = app._load_captioner(tab.captioner.bundle, placed)
+    assert str(captioner._model.model.dtype) == "torch.bfloat16"
 
 
 def test_what_is_said_of_the_embedded_model_is_what_was_measured(tmp_path):

@@ -296,8 +296,8 @@ def test_everything_has_a_name(visit, address, clip):
 
 
 def test_a_real_captioner_on_the_page(visit, tiny_captioner, tiny_audio_captioner, clip):
-    tabs = [Tab(IMAGE, tiny_captioner, (), app.model_info(tiny_captioner))]
-    tabs.append(Tab(AUDIO, tiny_audio_captioner, (), app.model_info(tiny_audio_captioner)))
+    tabs = [Tab(IMAGE, tiny_captioner, (), app.model_info(tiny_captioner.bundle))]
+    tabs.append(Tab(AUDIO, tiny_audio_captioner, (), app.model_info(tiny_audio_captioner.bundle)))
     page = build_page(tabs)
     try:
         shown = visit(app.launch(page, tabs))

@@ -114,7 +114,7 @@ def test_the_real_captioner_answers(serve, picture, tiny_captioner):
 def test_the_embedded_bundle_answers(serve, picture, embedded_captioner):
     final = client_of(serve(embedded_captioner)).predict(image=handle_file(str(picture)), api_name="/compare_image")
     assert all(column["captions"][0]["text"] for column in final["columns"])
-    assert app.model_info(embedded_captioner).can
+    assert app.model_info(embedded_captioner.bundle).can
 
 
 NOT_PICTURES = {

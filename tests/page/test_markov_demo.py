@@ -24,7 +24,8 @@ from tests.support.fake_captioner import FakeCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from training.experiments.markov.__main__ import run_setup
 from training.experiments.markov.setups import PAPER_SETUPS
-from ui.markov_runs import LIVE, MarkovDemo, load_demos
+from ui.markov_live import LIVE
+from ui.markov_runs import MarkovDemo, load_demos
 from ui.markov_view import board_html, figures_html, recipes_html
 from ui.modality import IMAGE
 from ui.model_info import ModelInfo
@@ -90,8 +91,8 @@ def address(demos, watched):
 def test_recordings_are_read(recordings, demos, tmp_path):
     assert [demo.name for demo in demos] == ["transition1", "transition2"]
     first = demos[0]
-    assert first.mixture == PAPER_SETUPS["transition1"].mixture
-    assert demos[1].objective.name == "relaxed" and demos[1].objective.epsilon == 0.1
+    assert first.matrices == PAPER_SETUPS["transition1"].mixture.matrices
+    assert (demos[1].objective, demos[1].epsilon) == ("relaxed", 0.1)
     assert [frame.step for frame in first.recorded.frames] == [0, 2, 4, 6] and first.recorded.steps == 6
     assert len(first.recorded.tokens) == len(first.recorded.chains) == len(first.recorded.frames[0].two.winners) == 8
     assert [first.recorded.at(step) for step in (0, 1, 2, 3.9, 6, 99)] == [0, 0, 1, 1, 3, 3]

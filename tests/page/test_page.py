@@ -358,7 +358,7 @@ def test_what_a_model_writes_is_text(visit, tmp_path, picture):
 
 def test_a_real_captioner_on_the_page(visit, embedded_captioner, tmp_path):
     examples = load_examples(app.EXAMPLES / "image")
-    tabs = [Tab(IMAGE, embedded_captioner, examples, app.model_info(embedded_captioner))]
+    tabs = [Tab(IMAGE, embedded_captioner, examples, app.model_info(embedded_captioner.bundle))]
     page = build_page(tabs)
     try:
         shown = visit(app.launch(page, tabs))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lora_mcl.metrics import likelihood
+from lora_mcl.metrics.likelihood import likelihood
 
 # [K = 2, examples, references]
 NLL = torch.tensor([[[1.0, 2.0], [3.0, 1.0]], [[2.0, 1.0], [2.0, 2.0]]])

@@ -1,10 +1,12 @@
 """The cards hold what the results files hold, and the committed models are of the size they promise."""
 
+import io
 import json
 
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from lora_mcl.bundle import load_bundle
 from tests.support.embedded import DOMAINS, packed_sounds
@@ -106,6 +108,21 @@ def test_audio_examples_are_clips_of_the_pack(tmp_path):
     waves = [soundfile.read(where / entry["file"])[0] for where in (tmp_path, folder)]
     # Opus decoders may differ in the last bits.
     assert waves[0].shape == waves[1].shape == (160_000,) and np.abs(waves[0] - waves[1]).max() < 0.01
+
+
+def test_audio_thumbnails_show_their_sounds():
+    folder = DOMAINS["audio"].examples_dir
+    listed = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
+    committed, drawn = [], []
+    for entry in listed:
+        with Image.open(folder / entry["thumbnail"]) as picture:
+            committed.append(np.asarray(picture.convert("LA"), float)[..., 1])
+        samples, _ = soundfile.read(folder / entry["file"], dtype="float32")
+        with Image.open(io.BytesIO(audio_examples.thumbnail(samples))) as picture:
+            drawn.append(np.asarray(picture.convert("LA"), float)[..., 1])
+    differences = np.array([[np.abs(one - other).mean() for other in committed] for one in drawn])
+    # Encoders may differ in the last bits; another sound is another picture.
+    assert np.diag(differences).max() < 2 < 10 < (differences + 1000 * np.eye(len(listed))).min()
 
 
 def test_sounds_are_listed_from_best_to_worst():

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import soundfile
 
+from lora_mcl.log_mel_picture import log_mel_webp
 from training.embedded.audio.material.assets import Material
 from training.embedded.audio.material.recordings import PACK_DIR
 from training.embedded.audio.render.clips import draw, material_split
 from training.embedded.audio.render.dsp import RATE
+from training.embedded.audio.whisper import log_mel_extractor
 
+# Of a thumbnail, in columns.
+WIDTH = 320
 CREDIT = "Mixed for this demo from the recordings listed in assets/packs/audio (CC BY, CC0, MIT)"
 
 
@@ -43,11 +48,20 @@ EXAMPLES: tuple[Example, ...] = (
 
 
 def write(example: Example, material: Material, folder: Path) -> dict[str, str]:
-    """Mix one example into ``folder`` as FLAC and return its entry of ``examples.json``."""
-    name = example.title.lower().replace(" ", "-").replace(",", "") + ".flac"
+    """Mix one example into ``folder`` as FLAC, with its log-mel picture, and return its entry of ``examples.json``."""
+    stem = example.title.lower().replace(" ", "-").replace(",", "")
     _, clip = draw(example.split, example.number, material)
-    soundfile.write(folder / name, clip.samples, RATE, subtype="PCM_16")
-    return {"file": name, "title": example.title, "alt": example.alt, "credit": CREDIT}
+    soundfile.write(folder / f"{stem}.flac", clip.samples, RATE, subtype="PCM_16")
+    samples, _ = soundfile.read(folder / f"{stem}.flac", dtype="float32")
+    (folder / f"{stem}.webp").write_bytes(thumbnail(samples))
+    titles = {"title": example.title, "alt": example.alt, "credit": CREDIT}
+    return {"file": f"{stem}.flac", **titles, "thumbnail": f"{stem}.webp"}
+
+
+def thumbnail(samples: np.ndarray) -> bytes:
+    """The log-mel picture of a clip [N], as the model gets it."""
+    features = log_mel_extractor()(samples, sampling_rate=RATE, return_attention_mask=True, return_tensors="np")
+    return log_mel_webp(features["input_features"][0][:, features["attention_mask"][0].astype(bool)], WIDTH)
 
 
 def write_examples(folder: Path) -> list[dict[str, str]]:
