@@ -1,0 +1,253 @@
+"""Evaluate a bundle on captioned media: quality, diversity and likelihood of systems with equal decoding budgets.
+
+    python -m training.evaluate --model assets/bundles/audio --data my-sounds --out build/evaluation
+    python -m training.evaluate --model build/audiocaps-relaxed/bundle --data audiocaps --out build/audiocaps-test
+    python -m training.evaluate --model BUNDLE --data NAME_OR_FOLDER --out DIR --beams 5 --limit 100
+
+Writes ``results.json``, ``results.md`` and ``captions.jsonl`` (one line a medium). Started again with the same
+arguments it goes on after the last line. The guide: ``docs/evaluation.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+from transformers.utils import logging as transformers_logging
+
+from lora_mcl.adapters import AdapterStack
+from lora_mcl.bundle import load_bundle
+from lora_mcl.errors import BundleError, LoraMclError, MediaError, OptionsError
+from lora_mcl.models import LANGUAGE_MODELS
+from lora_mcl.models.labels import ChatLabels
+from training.data import DataError, load_examples
+from training.evaluation.captioning import Evaluator, Medium, group_by_media
+from training.evaluation.options import PUBLISHED, EvaluationOptions, data_options
+from training.evaluation.report import results_of, tables_of
+from training.evaluation.systems import System, systems_of
+
+logger = logging.getLogger(__name__)
+
+CAPTIONS_FILE, SETTINGS_FILE, RESULTS_FILE, TABLE_FILE = "captions.jsonl", "settings.json", "results.json", "results.md"
+MAX_BROKEN = 100
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+def load_evaluator(source: str, options: EvaluationOptions, device: str | None) -> Evaluator:
+    """Load a bundle with its base and all its adapters.
+
+    Raises:
+        BundleError: it is missing, malformed, or holds a text model.
+    """
+    bundle = load_bundle(source)
+    if bundle.modality == "text":
+        raise BundleError(f"{bundle.name} holds a text model, which has no media to caption.")
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = torch.float32 if where.type == "cpu" else torch.bfloat16
+    model = LANGUAGE_MODELS[bundle.modality].load(
+        bundle.base_location(),
+        revision=bundle.base.revision,
+        dtype=dtype,
+        device=where,
+        chat_template=bundle.chat_template,
+    )
+    stack = AdapterStack.from_peft(model.model, bundle.adapter_folders(), dtype=dtype)
+    return Evaluator(bundle, model, stack, options)
+
+
+def check_settings(out: Path, settings: dict[str, Any]) -> None:
+    """Write the settings into the folder, or check that what is there was made with the same.
+
+    Raises:
+        OptionsError: it was not.
+    """
+    file = out / SETTINGS_FILE
+    # As they are read again: tuples are lists there.
+    settings = json.loads(json.dumps(settings))
+    if file.is_file():
+        before = json.loads(file.read_text(encoding="utf-8"))
+        changed = sorted(key for key in before.keys() | settings.keys() if before.get(key) != settings.get(key))
+        if changed:
+            key = changed[0]
+            raise OptionsError(
+                f"{out} holds an evaluation with other settings ({key} was {before.get(key)!r} and is "
+                f"{settings.get(key)!r}): give another --out, or delete that folder"
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """The lines of finished media; a last line that was cut short is taken out of the file."""
+    if not file.is_file():
+        return []
+    text = file.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        file.write_text(whole, encoding="utf-8")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def caption_all(
+    evaluator: Evaluator, media: Sequence[Medium], systems: Sequence[System], file: Path
+) -> list[dict[str, Any]]:
+    """Caption and score the media that ``file`` does not have yet; returns all lines.
+
+    Raises:
+        DataError: more than ``MAX_BROKEN`` media cannot be decoded, or none can.
+    """
+    lines = read_lines(file)
+    done = {line["media"] for line in lines}
+    labels = ChatLabels(evaluator.model, evaluator.bundle.prompt)
+    for medium in media:
+        for reference in medium.references:
+            labels.check_caption(reference)
+    broken = 0
+    batch_size = evaluator.options.batch
+    todo = [medium for medium in media if medium.name not in done]
+    with file.open("a", encoding="utf-8") as out, tqdm(total=len(media), initial=len(done), unit="media") as progress:
+        for start in range(0, len(todo), batch_size):
+            batch, contents = [], []
+            for medium in todo[start : start + batch_size]:
+                try:
+                    contents.append(evaluator.read(medium))
+                    batch.append(medium)
+                except (MediaError, OSError) as error:
+                    broken += 1
+                    if broken > MAX_BROKEN:
+                        raise DataError(
+                            f"{broken} media cannot be decoded; the last is {medium.name}: {error}"
+                        ) from None
+                    logger.warning("%s is left out: %s", medium.name, error)
+            new = caption_batch(evaluator, batch, contents, systems, labels) if batch else []
+            lines += new
+            out.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in new)
+            out.flush()
+            progress.update(min(batch_size, len(todo) - start))
+    if not lines:
+        raise DataError("none of the media can be decoded")
+    return lines
+
+
+def caption_batch(
+    evaluator: Evaluator,
+    media: Sequence[Medium],
+    contents: Sequence[Any],
+    systems: Sequence[System],
+    labels: ChatLabels,
+) -> list[dict[str, Any]]:
+    """The lines of a batch of media; a batch's cost is shared among its media."""
+    lines: list[dict[str, Any]] = [
+        {"media": one.name, "references": one.references, "modes": one.modes, "captions": {}, "cost": {}}
+        for one in media
+    ]
+    for system in systems:
+        captions, cost = evaluator.caption(contents, system)
+        for line, of_medium in zip(lines, captions, strict=True):
+            line["captions"][system.name] = of_medium
+            line["cost"][system.name] = {name: round(value / len(media), 5) for name, value in cost.items()}
+    for line, scored in zip(lines, evaluator.score(contents, media, labels), strict=True):
+        line |= scored
+    return lines
+
+
+def evaluate(
+    model: str,
+    data: str,
+    out: Path,
+    options: EvaluationOptions,
+    *,
+    media: str = "",
+    hub_split: str = "test",
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Evaluate a bundle; see the module. Returns what ``results.json`` holds.
+
+    Raises:
+        LoraMclError: with a message for the user.
+    """
+    bundle = load_bundle(model)
+    hypotheses = len(bundle.hypotheses)
+    if hypotheses > 1 and options.captions not in (0, hypotheses):
+        raise OptionsError(f"--captions is for a bundle of one hypothesis; {bundle.name} has {hypotheses}")
+    source = data_options(data, media, bundle.modality, options.limit, hub_split)  # type: ignore[arg-type]
+    examples = load_examples(source)
+    check_settings(out, {"model": model, "data": data, "media": media, "hub_split": hub_split, **asdict(options)})
+    evaluator = load_evaluator(model, options, device)
+    captions = options.captions or hypotheses
+    systems = systems_of(bundle, evaluator.stack, captions, options.beams, options.seed)
+    lines = caption_all(evaluator, group_by_media(examples), systems, out / CAPTIONS_FILE)
+    found = results_of(lines, hypotheses, {system.name: system.rows for system in systems})
+    results = {"model": bundle.name, "data": data, "settings": asdict(options), **found}
+    (out / RESULTS_FILE).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    (out / TABLE_FILE).write_text(tables_of(results), encoding="utf-8")
+    return results
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    defaults = EvaluationOptions()
+    of_program = argparse.ArgumentParser(
+        prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = of_program.add_argument
+    add("--model", required=True, metavar="BUNDLE", help="folder or Hub id of a bundle")
+    add("--data", required=True, metavar="NAME_OR_FOLDER", help=f"{', '.join(PUBLISHED)}; a folder, a table, a Hub id")
+    add("--out", required=True, type=Path, metavar="DIR")
+    add("--media", default="", metavar="FOLDER", help="of the media files, if not where the captions are")
+    add("--hub-split", default="test", help="of a Hub dataset (default: %(default)s)")
+    add("--captions", type=int, default=defaults.captions, help="K; by default as many as hypotheses")
+    add("--beams", type=int, default=defaults.beams, help="of each hypothesis; the others have K times as many")
+    add("--max-new-tokens", type=int, default=defaults.max_new_tokens)
+    add("--repetition-penalty", type=float, default=defaults.repetition_penalty, help="the paper's is 1.1")
+    add("--seed", type=int, default=defaults.seed, help="of samples and augmentations")
+    add("--limit", type=int, default=defaults.limit, help="only the first so many media")
+    add("--batch", type=int, default=defaults.batch, help="media decoded together (default: %(default)s)")
+    add("--device", help="such as cuda or cpu; by default the GPU if there is one")
+    return of_program
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0, 2 for a user's error, 130 when interrupted."""
+    args = parser().parse_args(argv)
+    transformers_logging.disable_progress_bar()
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        options = EvaluationOptions(
+            args.captions,
+            args.beams,
+            args.max_new_tokens,
+            args.repetition_penalty,
+            args.seed,
+            args.limit,
+            args.batch,
+        )
+        results = evaluate(
+            args.model,
+            args.data,
+            args.out,
+            options,
+            media=args.media,
+            hub_split=args.hub_split,
+            device=args.device,
+        )
+    except LoraMclError as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("evaluate: interrupted; the same command goes on after the last medium", file=sys.stderr)
+        return INTERRUPTED
+    print(tables_of(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

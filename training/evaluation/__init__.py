@@ -1,0 +1,1 @@
+"""Evaluation of a bundle on captioned media: systems of equal decoding budget, quality, diversity and likelihood."""
