@@ -11,13 +11,13 @@ from lora_mcl.metrics import (
     Tokenized,
     Unavailable,
     distinct_n,
-    likelihood,
     mutual_bleu,
     quality,
     set_score,
     tokenize,
     vocabulary,
 )
+from lora_mcl.metrics.likelihood import likelihood
 from lora_mcl.metrics.quality import Scores
 from training.evaluation.specialisation import specialisation
 
