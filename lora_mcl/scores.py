@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from lora_mcl.types import Media, Window
+from lora_mcl.types import Window
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,3 @@ class CaptionScore:
             "margin": margin,
             "mean_margin": None if margin is None else margin / length,
         }
-
-
-class CaptionScorer(Protocol):
-    """Interface of a captioner that also scores captions: ``lora_mcl.Captioner``, or a fake in tests."""
-
-    def score(self, media: Media, caption: str, *, start: float | None = None) -> CaptionScore:
-        """Score ``caption``; raises ``MediaError`` or ``OptionsError``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from PIL import Image
@@ -18,6 +18,9 @@ from lora_mcl.decoding.options import (
     check_sampling,
 )
 from lora_mcl.errors import MediaError, OptionsError
+
+if TYPE_CHECKING:  # results of scoring hold a Window
+    from lora_mcl.scores import CaptionScore
 
 Method = Literal["hypothesis", "beam", "diverse-beam", "sampling"]
 METHODS: tuple[Method, ...] = ("hypothesis", "beam", "diverse-beam", "sampling")
@@ -346,6 +349,9 @@ class CaptionSource(Protocol):
         should_stop: Callable[[], bool] = never_stop,
     ) -> Iterator[Comparison]:
         """Yield snapshots until one is ``done`` or ``stopped``; raises ``MediaError`` or ``OptionsError``."""
+
+    def score(self, media: Media, caption: str, *, start: float | None = None) -> CaptionScore:
+        """Log-probabilities of a given caption; raises ``MediaError`` or ``OptionsError``."""
 
 
 class AudioCaptionSource(CaptionSource, Protocol):

@@ -19,6 +19,7 @@ from ui.model_info import ModelInfo, model_info_html
 from ui.sessions import WRITING, Sessions
 from ui.settings import SETTINGS, upper_bound
 from ui.uploads import retype_js
+from ui.your_caption import connect_your_caption, your_caption
 
 _EXAMPLES_JS = """
 element.addEventListener('click', (event) => {
@@ -92,10 +93,12 @@ def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False) -> None:
             for spec in specs
         }
     diversity = html(idle.diversity)
+    caption = your_caption(modality)
     html(guide_html(specs, modality))
     components = Components(media, settings, compare, stop, status, gallery, columns, diversity, controls)
     connect(page, sessions, tab.examples, components)
     connect_endpoint(sessions, components, fetch_urls)
+    connect_your_caption(sessions, components, caption, fetch_urls)
 
 
 def _picture() -> gr.Image:

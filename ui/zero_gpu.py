@@ -14,6 +14,7 @@ from typing import Any
 
 from lora_mcl.errors import LoraMclError, OptionsError
 from lora_mcl.images import load_image
+from lora_mcl.scores import CaptionScore
 from lora_mcl.types import (
     AudioCaptionSource,
     AudioView,
@@ -84,7 +85,18 @@ class ZeroGpuCaptioner:
                 # Of an exception only the class's name would come back, without its message.
                 yield error
 
-        self._compare_on_gpu = compare_on_gpu
+        def seconds_of_score(media: Media, caption: str, start: float | None) -> int:
+            # One forward of a caption takes less than the reading of the prompt.
+            return math.ceil(lease.start)
+
+        @gpu(duration=seconds_of_score)
+        def score_on_gpu(media: Media, caption: str, start: float | None) -> CaptionScore | LoraMclError:
+            try:
+                return captioner.score(media, caption, start=start)
+            except LoraMclError as error:
+                return error
+
+        self._compare_on_gpu, self._score_on_gpu = compare_on_gpu, score_on_gpu
 
     @property
     def name(self) -> str:
@@ -118,11 +130,26 @@ class ZeroGpuCaptioner:
             MediaError: at once, if the image or sound cannot be used.
             OptionsError: if ``start`` is not within the sound, or given for an image.
         """
+        self._check(media, start)
+        return self._compare(media, options or self.defaults, start, should_stop)
+
+    def score(self, media: Media, caption: str, *, start: float | None = None) -> CaptionScore:
+        """Like ``Captioner.score``; a file that cannot be used is refused before a GPU is requested.
+
+        Raises:
+            MediaError, OptionsError: as ``Captioner.score``.
+        """
+        self._check(media, start)
+        score = self._score_on_gpu(media, caption, start)
+        if isinstance(score, LoraMclError):
+            raise score
+        return score
+
+    def _check(self, media: Media, start: float | None) -> None:
         if self._modality == AUDIO:
             self.audio_view(media, start)
         else:
             load_image(media)
-        return self._compare(media, options or self.defaults, start, should_stop)
 
     def _compare(
         self, media: Media, options: CompareOptions, start: float | None, should_stop: Callable[[], bool]

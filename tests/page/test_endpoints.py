@@ -67,9 +67,10 @@ def client_of(address: str) -> Client:
     return Client(address, verbose=False)
 
 
-def test_only_the_comparison_is_public(client):
+def test_only_comparison_and_score_are_public(client):
     endpoints = client.view_api(return_format="dict", print_info=False)
-    assert list(endpoints["named_endpoints"]) == ["/compare_image"] and not endpoints["unnamed_endpoints"]
+    assert list(endpoints["named_endpoints"]) == ["/compare_image", "/score_image"]
+    assert not endpoints["unnamed_endpoints"]
     parameters = endpoints["named_endpoints"]["/compare_image"]["parameters"]
     assert [(p["parameter_name"], p["parameter_default"]) for p in parameters[1:]] == [
         ("num_beams", 3),

@@ -74,6 +74,21 @@ def test_a_file_that_cannot_be_used_costs_no_lease(leases, tmp_path, clip):
     assert not leases.exists()
 
 
+def test_a_score_is_the_captioners(leases, picture):
+    lent = on_gpu(FakeCaptioner(), lease=Lease(3.5, 1))
+    assert lent.score(picture, "two sheep") == FakeCaptioner().score(picture, "two sheep")
+    assert leases.read_text() == "4 False\n"
+    with pytest.raises(OptionsError, match="The caption is empty"):
+        lent.score(picture, " ")
+
+
+def test_a_file_that_cannot_be_scored_costs_no_lease(leases, tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(MediaError, match="text"):
+        on_gpu(FakeCaptioner()).score(tmp_path / "text.png", "two sheep")
+    assert not leases.exists()
+
+
 def test_what_goes_wrong_on_the_gpu_keeps_its_message(leases, picture):
     failing = FakeCaptioner(failure=OptionsError("That many beams do not fit."))
     with pytest.raises(OptionsError, match="That many beams do not fit"):

@@ -10,7 +10,9 @@ import numpy as np
 from transformers import WhisperFeatureExtractor
 
 from lora_mcl.audio import load_window
+from lora_mcl.errors import OptionsError
 from lora_mcl.images import input_name, read_image
+from lora_mcl.scores import CaptionScore, SystemScore
 from lora_mcl.types import (
     AudioView,
     Caption,
@@ -93,6 +95,26 @@ class FakeCaptioner:
         sentences += [BEAM[: options.num_beams], DIVERSE[: options.num_beams]]
         sentences += [SAMPLES[: options.num_samples]] if options.num_samples else []
         return self._compare(input_name(media), window, notices, options, sentences, should_stop)
+
+    def score(self, media: Media, caption: str, *, start: float | None = None) -> CaptionScore:
+        """Words as tokens; hypothesis ``k`` expects each word of its own sentence, and others less the larger ``k``."""
+        window, notices = self.read(media, start)
+        if not caption.strip():
+            raise OptionsError("The caption is empty: type a few words.")
+        words = caption.split()
+        tokens = (words[0], *(f" {word}" for word in words[1:]), "")
+        own = [set(sentence.split()) for _, _, sentence in self.hypotheses]
+        systems = [
+            SystemScore(
+                f"hypothesis-{k}",
+                label,
+                (*(-0.25 if word in own[k] else -2.0 - k for word in words), -0.5),
+            )
+            for k, (label, _, _) in enumerate(self.hypotheses)
+        ]
+        baseline = SystemScore("baseline", "One adapter", (-1.0,) * len(tokens))
+        name = input_name(media)
+        return CaptionScore(name, self.name, caption, tokens, tuple(systems), baseline, window=window, notices=notices)
 
     def read(self, media: Media, start: float | None) -> tuple[Window | None, tuple[str, ...]]:
         """Refuse what is no picture; otherwise the notices of its reading."""
