@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from lora_mcl.bundle import Bundle
 from lora_mcl.columns import column_specs
 from lora_mcl.images import input_name
+from lora_mcl.scores import CaptionScore
 from lora_mcl.types import (
     AudioCaptionSource,
     AudioView,
@@ -71,6 +72,15 @@ class LoadingCaptioner:
     def audio_view(self, media: Media, start: float | None = None) -> AudioView:
         """The audio captioner's input for a sound, once there is one."""
         return self._captioner.result().audio_view(media, start)
+
+    def score(self, media: Media, caption: str, *, start: float | None = None) -> CaptionScore:
+        """Like ``Captioner.score``, once the model is loaded.
+
+        Raises:
+            BundleError: the model cannot be loaded.
+            MediaError, OptionsError: as ``Captioner.score``.
+        """
+        return self._captioner.result().score(media, caption, start=start)
 
     def compare(
         self,

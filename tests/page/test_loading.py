@@ -74,6 +74,18 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
 
+def test_a_score_waits_for_the_model(loading, tiny_captioner, picture):
+    captioner, gate = loading
+    scores = []
+    thread = threading.Thread(target=lambda: scores.append(captioner.score(picture, "A cat.")))
+    thread.start()
+    thread.join(timeout=0.2)
+    assert not scores
+    gate.set()
+    thread.join()
+    assert scores[0].winner.id == tiny_captioner.score(picture, "A cat.").winner.id
+
+
 def test_the_page_is_served_without_what_only_the_models_need(tmp_path):
     served = run(sys.executable, "-c", SERVE, GRADIO_TEMP_DIR=str(tmp_path))
     assert served.stdout.splitlines() == ["2 True", "[]"], served.stdout + served.stderr
