@@ -30,6 +30,7 @@ from ui.markov_runs import load_demos
 from ui.modality import AUDIO, IMAGE, ModalityText
 from ui.model_info import ModelInfo, bundle_info, embedded_info
 from ui.page import build_page
+from ui.results import load_results
 from ui.server import ServerOptions, launch, private_uploads, read_users
 from ui.tab import Tab
 from ui.zero_gpu import Lease, ZeroGpuCaptioner
@@ -241,7 +242,9 @@ def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
     signal.signal(signal.SIGTERM, _stop)
     try:
         tabs = load_tabs(settings, gpu)
-        page = build_page(tabs, load_demos(RESULTS / "markov"), fetch_urls=settings.fetch_urls)
+        page = build_page(
+            tabs, load_demos(RESULTS / "markov"), results=load_results(RESULTS), fetch_urls=settings.fetch_urls
+        )
     except LoraMclError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return USER_ERROR

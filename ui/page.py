@@ -10,16 +10,25 @@ from ui.header import header_html
 from ui.html import html
 from ui.markov_demo import build_markov_tab
 from ui.markov_runs import MarkovDemo
+from ui.results import ResultSet
+from ui.results_tab import build_results_tab
 from ui.tab import Tab, build_tab
 
 # Uploads are deleted when they are this old, looked for this often; in seconds.
 UPLOAD_AGE, UPLOAD_CHECK = 3600, 600
 
 
-def build_page(tabs: Sequence[Tab], demos: Sequence[MarkovDemo] = (), *, fetch_urls: bool = False) -> gr.Blocks:
-    """The page: one tab for each of ``tabs``, and "How it works" if there are ``demos``.
+def build_page(
+    tabs: Sequence[Tab],
+    demos: Sequence[MarkovDemo] = (),
+    *,
+    results: Sequence[ResultSet] = (),
+    fetch_urls: bool = False,
+) -> gr.Blocks:
+    """The page: one tab for each of ``tabs``, "How it works" if there are ``demos``, "Results" if there are any.
 
     Args:
+        results: measured results of the models that come with the repository.
         fetch_urls: whether the server fetches pictures and sounds from addresses that API clients give.
     """
     with gr.Blocks(title="LoRA-MCL Studio", analytics_enabled=False, delete_cache=(UPLOAD_CHECK, UPLOAD_AGE)) as page:
@@ -31,6 +40,9 @@ def build_page(tabs: Sequence[Tab], demos: Sequence[MarkovDemo] = (), *, fetch_u
             if demos:
                 with gr.Tab("How it works", id="how-it-works"):
                     build_markov_tab(demos)
+            if results:
+                with gr.Tab("Results", id="results"):
+                    build_results_tab(results)
     return page
 
 

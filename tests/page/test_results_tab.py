@@ -1,0 +1,167 @@
+"""The "Results" tab: what it reads, what it draws, its CSV, in a browser and by the files in assets/."""
+
+import csv
+import io
+import json
+import re
+from urllib.parse import unquote
+
+import pytest
+from playwright.sync_api import expect
+
+import app
+from lora_mcl.errors import BundleError
+from tests.support.browsing import browsing, screenshot, start_browser, unnamed, visiting
+from tests.support.fake_captioner import FakeCaptioner
+from tests.support.gradio_warnings import GRADIO_WARNINGS
+from ui.modality import IMAGE
+from ui.model_info import ModelInfo
+from ui.page import build_page
+from ui.results import ResultSet, Specialisation, SystemRow, load_results
+from ui.results_view import results_csv, results_html
+from ui.tab import Tab
+
+pytestmark = GRADIO_WARNINGS
+
+ONE = ResultSet(
+    "image",
+    "Pictures",
+    "share of <things> named",
+    "Ten pictures.",
+    (SystemRow("Hypotheses", 60.0, 50.0, 40.0, 0.1), SystemRow("Beam & search", 55.0, 54.0, 53.0, 0.6)),
+    (Specialisation("Hypotheses", ("en", "fr"), ((0.9, 0.1), (0.25, 0.75))),),
+)
+TRANSLATIONS = ResultSet("translations", "Translations by people", "chrF", "Four.", ONE.systems, ONE.specialisations)
+
+
+@pytest.fixture(scope="module")
+def address():
+    tabs = [Tab(IMAGE, FakeCaptioner(), (), ModelInfo(can="", cannot=""))]
+    page = build_page(tabs, results=(ONE, TRANSLATIONS))
+    yield app.launch(page, tabs)
+    page.close(verbose=False)
+
+
+def test_the_committed_files_are_read():
+    found = {one.name: one for one in load_results(app.RESULTS)}
+    assert {"image", "audio"} <= set(found)
+    for name, field in (("image", "recall"), ("audio", "family_recall")):
+        test = json.loads((app.RESULTS / f"{name}.json").read_text(encoding="utf-8"))["test"]
+        systems = {one.name: one for one in found[name].systems}
+        beam, report = systems["Beam search"], test["generation"]["beam"]
+        assert (beam.best, beam.worst) == (100 * report["best"][field], 100 * report["worst"][field])
+        assert beam.mutual_bleu == report["diversity"]["mutual_bleu"]
+        relaxed = next(one for one in found[name].specialisations if one.system == "Hypotheses (relaxed)")
+        assert [list(row) for row in relaxed.share] == test["likelihood"]["relaxed"]["stability"]["win_share"]
+        assert list(relaxed.modes) == test["modes"]
+
+
+def translations(seeds):
+    """A results file of the translation experiment with these seeds' runs of K = 1 and 4."""
+
+    def system(best):
+        return {"chrf": {"best": best, "mean": best / 2, "worst": 0}, "mutual_bleu": 0.5}
+
+    runs = []
+    for seed in seeds:
+        mle = {name: system(20 + seed) for name in ("beam x 4", "diverse-beam-0.8 x 4", "nucleus x 4")}
+        runs.append({"variant": "mle", "seed": seed, "systems": mle, "specialisation": None})
+        share = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+        four = {"hypotheses x 4": system(30 + 2 * seed)}
+        runs.append({"variant": "relaxed-4", "seed": seed, "systems": four, "specialisation": {"share": share}})
+    return {"languages": ["fr", "de", "es", "it"], "messages": {"test": 7}, "runs": runs}
+
+
+def test_translations_are_means_over_seeds(tmp_path):
+    (tmp_path / "translations.json").write_text(json.dumps(translations([0, 1])))
+    (found,) = load_results(tmp_path)
+    assert [(one.name, one.best, one.mean) for one in found.systems][:2] == [
+        ("Hypotheses (relaxed)", 31, 15.5),
+        ("Beam search", 20.5, 10.25),
+    ]
+    (matrix,) = found.specialisations
+    assert matrix.modes == ("French", "German", "Spanish", "Italian") and matrix.share[2] == (0, 0, 1, 0)
+    assert "7 short messages" in found.about and "2 random starts" in found.about
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"test": {}}'])
+def test_a_damaged_file_is_named(content, tmp_path):
+    (tmp_path / "image.json").write_text(content)
+    with pytest.raises(BundleError, match=r"image\.json does not hold the results of image"):
+        load_results(tmp_path)
+
+
+def test_without_files_there_is_nothing(tmp_path):
+    assert load_results(tmp_path) == ()
+
+
+def test_csv_has_every_figure():
+    rows = list(csv.reader(io.StringIO(results_csv(ONE))))
+    assert rows == [
+        ["system", "best of K", "mean", "worst", "mBLEU-4"],
+        ["Hypotheses", "60.0", "50.0", "40.0", "0.100"],
+        ["Beam & search", "55.0", "54.0", "53.0", "0.600"],
+        [],
+        ["share won, %: Hypotheses", "hypothesis 1", "hypothesis 2"],
+        ["en", "90.0", "10.0"],
+        ["fr", "25.0", "75.0"],
+    ]
+    href = re.search(r'href="data:text/csv;charset=utf-8,([^"]*)"', results_html(ONE))[1]
+    assert unquote(href) == results_csv(ONE)
+
+
+def test_names_are_text_not_markup():
+    shown = results_html(ONE)
+    assert "Beam &amp; search" in shown and "share of &lt;things&gt; named" in shown and "<things>" not in shown
+
+
+def test_dots_lie_where_their_figures_say():
+    """Better is higher, more diverse further right; the tail ends below its dot."""
+    shown = results_html(ONE)
+    (x1, y1), (x2, y2) = (map(float, dot) for dot in re.findall(r'class="dot" cx="([\d.]+)" cy="([\d.]+)"', shown))
+    assert x1 > x2 and y1 < y2
+    for tail in re.findall(r'<polyline points="([\d.]+),([\d.]+) ([\d.]+),([\d.]+)"', shown):
+        assert tail[0] == tail[2] and float(tail[1]) < float(tail[3])
+
+
+def test_systems_that_are_all_equal_can_be_drawn():
+    row = SystemRow("same", 0.0, 0.0, 0.0, 1.0)
+    same = ResultSet("image", "Pictures", "q", "a", (row, row), ())
+    assert "nan" not in results_html(same)
+
+
+@pytest.fixture(scope="module")
+def visit(chromium):
+    with browsing() as playwright, visiting(start_browser(playwright, chromium)) as visit:
+        yield visit
+
+
+def open_results(visit, address, width=1280):
+    page = visit(address, width=width)
+    page.get_by_role("tab", name="Results").click()
+    return page, page.locator("[role=tabpanel]:visible")
+
+
+@pytest.mark.browser
+def test_a_visitor_reads_chooses_and_downloads(visit, address, tmp_path):
+    page, panel = open_results(visit, address)
+    expect(panel.get_by_text("Ten pictures.")).to_be_visible()
+    expect(panel.get_by_role("img", name=re.compile("1 Hypotheses: best 60.0, mean 50.0"))).to_be_visible()
+    expect(panel.get_by_role("row", name=re.compile("Beam & search 55.0 54.0 53.0 0.600"))).to_be_visible()
+    with page.expect_download() as saved:
+        panel.get_by_role("link", name="Download these figures (CSV)").click()
+    assert saved.value.suggested_filename == "results-image.csv"
+    saved.value.save_as(tmp_path / "figures.csv")
+    assert (tmp_path / "figures.csv").read_text(encoding="utf-8") == results_csv(ONE)
+    panel.get_by_label("Translations by people").check()
+    expect(panel.get_by_text("Four.")).to_be_visible()
+    screenshot(page, "results", tmp_path)
+
+
+@pytest.mark.browser
+def test_on_a_phone_in_the_dark(visit, address, tmp_path):
+    page, panel = open_results(visit, f"{address}?__theme=dark", width=390)
+    expect(panel.get_by_text("Ten pictures.")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert unnamed(page) == []
+    screenshot(page, "results-phone-dark", tmp_path)

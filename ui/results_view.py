@@ -1,0 +1,143 @@
+"""A result set as HTML: quality against diversity, best, mean and worst caption, who wins which mode, and a CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from html import escape
+from urllib.parse import quote
+
+from ui.results import ResultSet, Specialisation, SystemRow
+
+_WIDE, _HIGH, _LEFT, _BOTTOM, _TOP, _RIGHT = 420, 250, 40, 36, 14, 14
+_HEADINGS = ("system", "best of K", "mean", "worst", "mBLEU-4")
+
+
+def results_html(found: ResultSet) -> str:
+    """Everything about one set: what it is, then a card for each drawing or table with a sentence on how to read it."""
+    cards = [
+        _card(
+            "Quality against diversity",
+            _plane(found),
+            f"Up is better: the {escape(found.quality)}; the dot is the best of K captions, the tail goes down to "
+            "their mean. Right is more diverse: captions of one medium share fewer word sequences (1 − mBLEU-4). Best "
+            "of K flatters whatever is diverse, so look at the tails too.",
+        ),
+        _card(
+            "Best, mean and worst caption",
+            _table(found.systems),
+            f"The {escape(found.quality)}, from 0 to 100. The best of K is what somebody who may choose gets, the "
+            "worst what somebody unlucky gets. mBLEU-4: lower is more diverse.",
+        ),
+        *(
+            _card(
+                f"Who wins which mode: {escape(one.system)}",
+                _matrix(one),
+                "Each row adds up to 100 %. One dark cell a row means that a mode has a hypothesis of its own; an even "
+                "row, that it has none. Training never saw the modes' names.",
+            )
+            for one in found.specialisations
+        ),
+    ]
+    return (
+        f'<div class="results"><p class="lead">{escape(found.about)}</p><div class="demo">{"".join(cards)}</div>'
+        f'<p><a download="results-{escape(found.name)}.csv" href="data:text/csv;charset=utf-8,'
+        f'{quote(results_csv(found))}">Download these figures (CSV)</a></p></div>'
+    )
+
+
+def results_csv(found: ResultSet) -> str:
+    """The figures as CSV: the systems, then each matrix."""
+    text = io.StringIO()
+    out = csv.writer(text, lineterminator="\n")
+    out.writerow(_HEADINGS)
+    out.writerows(
+        [one.name, *map(_one, (one.best, one.mean, one.worst)), f"{one.mutual_bleu:.3f}"] for one in found.systems
+    )
+    for one in found.specialisations:
+        out.writerow([])
+        out.writerow([f"share won, %: {one.system}", *(f"hypothesis {k + 1}" for k in range(len(one.share[0])))])
+        out.writerows(
+            [mode, *(_one(100 * value) for value in row)] for mode, row in zip(one.modes, one.share, strict=True)
+        )
+    return text.getvalue()
+
+
+def _one(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _card(title: str, content: str, note: str) -> str:
+    return f'<section class="card"><h3>{title}</h3>{content}<p class="note">{note}</p></section>'
+
+
+def _table(systems: tuple[SystemRow, ...]) -> str:
+    head = "".join(f'<th scope="col">{heading}</th>' for heading in _HEADINGS)
+    rows = "".join(
+        f'<tr><th scope="row"><span class="badge accent-{number % 6}">{number + 1}</span> {escape(one.name)}</th>'
+        + "".join(f"<td>{_one(value)}</td>" for value in (one.best, one.mean, one.worst))
+        + f"<td>{one.mutual_bleu:.3f}</td></tr>"
+        for number, one in enumerate(systems)
+    )
+    return f'<div class="wide"><table class="figures"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _matrix(found: Specialisation) -> str:
+    head = "".join(f'<th scope="col">hyp. {k + 1}</th>' for k in range(len(found.share[0])))
+    rows = "".join(
+        f'<tr><th scope="row">{escape(mode)}</th>'
+        + "".join(f'<td class="share" style="--share: {round(100 * value)}%">{100 * value:.0f} %</td>' for value in row)
+        + "</tr>"
+        for mode, row in zip(found.modes, found.share, strict=True)
+    )
+    return (
+        '<div class="wide"><table class="figures"><thead><tr><th scope="col">mode</th>'
+        f"{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _plane(found: ResultSet) -> str:
+    """A numbered dot for each system at (1 - mBLEU-4, best), with a line down to its mean."""
+    xs = [1 - one.mutual_bleu for one in found.systems]
+    ys = [value for one in found.systems for value in (one.best, one.mean)]
+    left, right = _bounds(xs)
+    low, high = _bounds(ys)
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = _LEFT + (x - left) / (right - left) * (_WIDE - _LEFT - _RIGHT)
+        up = _TOP + (high - y) / (high - low) * (_HIGH - _TOP - _BOTTOM)
+        return round(across, 1), round(up, 1)
+
+    bottom = _HIGH - _BOTTOM
+    shapes = [
+        f'<path class="axis" d="M{_LEFT} {_TOP}V{bottom}H{_WIDE - _RIGHT}"/>',
+        f'<text class="soft" x="{_WIDE - _RIGHT}" y="{_HIGH - 4}" text-anchor="end">more diverse →</text>',
+        *(
+            f'<text class="soft" x="{place(x, low)[0]}" y="{bottom + 14}" text-anchor="middle">{x:.2f}</text>'
+            for x in (left, right)
+        ),
+        *(
+            f'<text class="soft" x="{_LEFT - 5}" y="{place(left, y)[1] + 4}" text-anchor="end">{y:.0f}</text>'
+            for y in (low, high)
+        ),
+    ]
+    for number, one in enumerate(found.systems):
+        x, y = place(1 - one.mutual_bleu, one.best)
+        _, mean = place(1 - one.mutual_bleu, one.mean)
+        shapes.append(
+            f'<g class="accent-{number % 6}"><polyline points="{x},{y} {x},{mean}"/>'
+            f'<circle class="dot" cx="{x}" cy="{y}" r="9"/>'
+            f'<text class="on" x="{x}" y="{y + 3.5}" text-anchor="middle">{number + 1}</text></g>'
+        )
+    said = "; ".join(
+        f"{number + 1} {one.name}: best {_one(one.best)}, mean {_one(one.mean)}, diversity {1 - one.mutual_bleu:.2f}"
+        for number, one in enumerate(found.systems)
+    )
+    return f'<svg role="img" aria-label="{escape(said)}" viewBox="0 0 {_WIDE} {_HIGH}">{"".join(shapes)}</svg>'
+
+
+def _bounds(values: list[float]) -> tuple[float, float]:
+    """Smallest and largest value with a margin, so that no dot is on an axis; apart even if all are equal."""
+    least, most = min(values), max(values)
+    margin = 0.12 * (most - least) or 0.05 * abs(most) or 1.0
+    return least - margin, most + margin
