@@ -11,6 +11,7 @@ A proxy, passwords, MCP: docs/serving.md.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from lora_mcl.audio import warm_up
 from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, Bundle, load_bundle
-from lora_mcl.decoding.options import Acceleration
+from lora_mcl.decoding.options import Acceleration, SchedulerOptions
 from lora_mcl.errors import BundleError, LoraMclError, OptionsError
 from ui.examples import load_examples
 from ui.loading import LoadingCaptioner
@@ -48,7 +49,7 @@ USER_ERROR = 2
 # Options of which the command line's form is all there is; in the environment they are LORA_MCL_<NAME>.
 _BY_NAME = (
     *("root-path", "auth-file", "mcp", "fetch-urls"),
-    *("dtype", "device-map", "load-in-4bit", "acceleration", "lease-start", "lease-per-token"),
+    *("dtype", "device-map", "load-in-4bit", "acceleration", "max-rows", "max-cache", "lease-start", "lease-per-token"),
 )
 _ON_OR_OFF = ("load-in-4bit", "mcp", "fetch-urls")
 # Variables of Gradio with the same meaning, by option.
@@ -63,7 +64,8 @@ class Settings:
     """What to serve (a bundle folder or Hub id for each modality, or None) and where.
 
     ``dtype``, ``device_map``, ``load_in_4bit``, ``acceleration`` are for bundles that do not come with the repository;
-    ``lease`` is for ZeroGPU. ``fetch_urls``: whether API clients may give addresses of pictures and sounds.
+    ``scheduler`` bounds what each model computes at a time; ``lease`` is for ZeroGPU. ``fetch_urls``: whether API
+    clients may give addresses of pictures and sounds.
     """
 
     image_model: str | None
@@ -74,6 +76,7 @@ class Settings:
     device_map: str | None = None
     load_in_4bit: bool = False
     acceleration: Acceleration = "off"
+    scheduler: SchedulerOptions = field(default_factory=SchedulerOptions)
     lease: Lease = field(default_factory=Lease)
 
 
@@ -124,6 +127,20 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
         default="off",
         help="on a GPU, run steps as CUDA graphs, or compile them first (default off)",
     )
+    together = parser.add_argument_group("visitors together", "how much each model computes at a time; others wait")
+    together.add_argument(
+        "--max-rows",
+        type=int,
+        default=SchedulerOptions.max_rows,
+        metavar="ROWS",
+        help="rows of all running comparisons: a beam is a row (default %(default)s)",
+    )
+    together.add_argument(
+        "--max-cache",
+        type=float,
+        metavar="GB",
+        help="gigabytes (10^9 bytes) of their keys and values (default: no bound)",
+    )
     lease = Lease()
     zero_gpu = parser.add_argument_group("ZeroGPU", "how many seconds of a GPU a comparison requests (app_zero_gpu.py)")
     zero_gpu.add_argument("--lease-start", type=float, default=lease.start, metavar="SECONDS", help="before any token")
@@ -132,6 +149,7 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
     # The environment's options come first, so that the command line's win; both are checked alike.
     args = vars(parser.parse_args([*_environment_arguments(environment, parser), *arguments]))
     try:
+        args["scheduler"] = _scheduler_options(args.pop("max_rows"), args.pop("max_cache"))
         args["lease"] = Lease(args.pop("lease_start"), args.pop("lease_per_token"))
         auth_file = args.pop("auth_file")
         users = () if auth_file is None else read_users(auth_file)
@@ -144,6 +162,17 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
     if args["image_model"] is None and args["audio_model"] is None:
         parser.error("there is nothing to serve without --image-model and --audio-model")
     return Settings(**args)
+
+
+def _scheduler_options(max_rows: int, max_cache: float | None) -> SchedulerOptions:
+    """The bounds of ``--max-rows`` and ``--max-cache``; raises OptionsError with the option's name."""
+    if max_rows < 1:
+        raise OptionsError(f"max-rows must be a whole number of at least 1, not {max_rows}.")
+    if max_cache is None:
+        return SchedulerOptions(max_rows)
+    if not (math.isfinite(max_cache) and max_cache * 1e9 >= 1):
+        raise OptionsError(f"max-cache must be a positive number of gigabytes, not {max_cache:g}.")
+    return SchedulerOptions(max_rows, int(max_cache * 1e9))
 
 
 def _environment_arguments(environment: Mapping[str, str], parser: argparse.ArgumentParser) -> list[str]:
@@ -186,11 +215,12 @@ def _load_tab(modality: ModalityText, source: str, settings: Settings, gpu: Call
     bundle = load_bundle(source)
     if bundle.modality != modality.name:
         raise BundleError(f"{bundle.name} is no bundle for --{modality.name}-model: its modality is {bundle.modality}.")
+    examples, info = load_examples(EXAMPLES / modality.name), model_info(bundle)
     if gpu is None:
-        captioner = LoadingCaptioner(bundle, lambda: _load_captioner(bundle, settings))
-    else:
-        captioner = ZeroGpuCaptioner(_load_captioner(bundle, settings), modality, gpu, settings.lease)
-    return Tab(modality, captioner, load_examples(EXAMPLES / modality.name), model_info(bundle))
+        return Tab(modality, LoadingCaptioner(bundle, lambda: _load_captioner(bundle, settings)), examples, info)
+    captioner = ZeroGpuCaptioner(_load_captioner(bundle, settings), modality, gpu, settings.lease)
+    # A GPU is lent for one comparison.
+    return Tab(modality, captioner, examples, info, max_comparisons=1)
 
 
 def _load_captioner(bundle: Bundle, settings: Settings) -> Captioner:
@@ -200,9 +230,10 @@ def _load_captioner(bundle: Bundle, settings: Settings) -> Captioner:
     from lora_mcl.captioner import Captioner
 
     if bundle.folder.resolve() in (EMBEDDED_BUNDLE, EMBEDDED_AUDIO_BUNDLE):
-        return Captioner.load(bundle)
+        return Captioner.load(bundle, scheduler_options=settings.scheduler)
     return Captioner.load(
         bundle,
+        scheduler_options=settings.scheduler,
         dtype=None if settings.dtype is None else getattr(torch, settings.dtype),
         device_map=settings.device_map,
         load_in_4bit=settings.load_in_4bit,

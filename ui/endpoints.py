@@ -47,7 +47,7 @@ def connect_endpoint(sessions: Sessions, components: Components, fetch_urls: boo
         [inputs[name] for name in _parameters(modality)],
         gr.JSON(visible=False),
         api_name=f"compare_{modality}",
-        **COMPARISON,
+        **COMPARISON | {"concurrency_limit": sessions.max_comparisons},
     )
 
 
@@ -66,7 +66,10 @@ def _endpoint(sessions: Sessions, folder: str) -> Callable[..., Iterator[dict[st
         try:
             options = options_from(given, sessions.captioner.defaults)
             with uploaded_file(given[modality], sessions.modality, folder) as file:
-                for comparison in sessions.comparisons(file, options, session_of(request), given.get("start")):
+                comparisons = sessions.comparisons(
+                    file, options, session_of(request), given.get("start"), stop_earlier=False
+                )
+                for comparison in comparisons:
                     yield comparison.to_dict()
         except LoraMclError as error:
             # As it is: a client, unlike Gradio's page, does not take messages for HTML.

@@ -20,10 +20,12 @@ from ui.uploads import browser_copy, uploaded_file
 # Requests that may wait for their turn before visitors are asked to come back later.
 QUEUE_SIZE = 16
 
-# One comparison at a time, from all tabs and endpoints together. Handlers get what was sent, not what Gradio
-# makes of it, so that a file that is no picture or sound meets our message; Gradio has checked that it is an
-# upload.
-COMPARISON = {"concurrency_limit": 1, "concurrency_id": "captioner", "preprocess": False}
+# Comparisons at a time, from all tabs and endpoints together: each has a thread of the server. How many of them compute
+# together is up to the captioners' schedulers.
+MAX_COMPARISONS = 32
+# Handlers get what was sent, not what Gradio makes of it, so that a file that is no picture or sound meets our message;
+# Gradio has checked that it is an upload.
+COMPARISON = {"concurrency_limit": MAX_COMPARISONS, "concurrency_id": "captioner", "preprocess": False}
 # Reading a file is quick, and must not wait for a comparison.
 _READING = {"concurrency_limit": 2, "concurrency_id": "reading", "preprocess": False}
 # Events of the page that no other program has a use for.
@@ -179,7 +181,7 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
         show_progress="minimal",
         show_progress_on=components.status,
         api_visibility="private",
-        **COMPARISON,
+        **COMPARISON | {"concurrency_limit": sessions.max_comparisons},
     )
     comparing.failure(refuse, token, outputs, **at_once)
     components.stop.click(stop, None, outputs, **at_once)

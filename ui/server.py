@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lora_mcl.errors import OptionsError
-from ui.events import QUEUE_SIZE
+from ui.events import MAX_COMPARISONS, QUEUE_SIZE
 from ui.tab import Tab
 from ui.theme import STYLE, page_theme
 from ui.uploads import MAX_FILE_SIZE
@@ -149,6 +149,8 @@ def launch(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions | None =
         theme=page_theme(),
         css_paths=STYLE,
         max_file_size=MAX_FILE_SIZE,
+        # One for each running comparison, and some for quick events.
+        max_threads=MAX_COMPARISONS + 16,
         allowed_paths=sorted({str(example.file.parent) for tab in tabs for example in tab.examples}),
         footer_links=["api"],
         # Visitors' pictures and recordings are nobody's history, and there is nothing to watch for strangers.

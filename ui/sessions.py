@@ -50,17 +50,20 @@ class _Run:
 
 
 class Sessions:
-    """Comparisons for many browser sessions, one at a time in each.
+    """Comparisons for many browser sessions, one at a time in each; API clients may have several.
 
     A session's running comparison stops, within one token, when ``stop`` or ``abandon`` is called for it, when its
     iterator is closed, or when the session starts another one. A requested comparison that has not begun (it waits
     in the queue, or the browser's message is on its way) does not begin then.
     """
 
-    def __init__(self, captioner: CaptionSource | AudioCaptionSource, modality: ModalityText) -> None:
+    def __init__(
+        self, captioner: CaptionSource | AudioCaptionSource, modality: ModalityText, max_comparisons: int = 1
+    ) -> None:
         self.captioner = captioner
         self.modality = modality
-        self._runs: dict[str, _Run] = {}
+        self.max_comparisons = max_comparisons
+        self._runs: dict[str, list[_Run]] = {}
         # Token of the latest request of each session, until the request is claimed or ended.
         self._requested: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -102,19 +105,29 @@ class Sessions:
             return session not in self._runs and session not in self._requested
 
     def comparisons(
-        self, media: Path, options: CompareOptions, session: str, start: float | None = None
+        self,
+        media: Path,
+        options: CompareOptions,
+        session: str,
+        start: float | None = None,
+        *,
+        stop_earlier: bool = True,
     ) -> Iterator[Comparison]:
         """The captioner's snapshots, until one is ``done`` or ``stopped``; ``start`` is in seconds of a sound.
+
+        Args:
+            stop_earlier: whether the session's earlier comparisons stop.
 
         Raises:
             LoraMclError: the input or an option cannot be used.
         """
         run = _Run(self.captioner.columns(options))
         with self._lock:
-            earlier = self._runs.get(session)
-            self._runs[session] = run
-        if earlier:
-            earlier.stop.set()
+            earlier = list(self._runs.setdefault(session, []))
+            self._runs[session].append(run)
+        if stop_earlier:
+            for other in earlier:
+                other.stop.set()
         try:
             with closing(self.captioner.compare(media, options, start=start, should_stop=run.stop.is_set)) as snapshots:
                 for run.latest in snapshots:
@@ -127,7 +140,8 @@ class Sessions:
             # Also after a normal end: nothing that still holds this flag may go on.
             run.stop.set()
             with self._lock:
-                if self._runs.get(session) is run:
+                self._runs[session].remove(run)
+                if not self._runs[session]:
                     del self._runs[session]
 
     def views(self, media: Path, options: CompareOptions, session: str, start: float | None = None) -> Iterator[View]:
@@ -138,25 +152,25 @@ class Sessions:
                 yield self._view(specs, comparison)
 
     def stop(self, session: str) -> View | None:
-        """Stop the session's comparison; returns what it had written, ``None`` if nothing was running."""
-        run = self._end(session)
-        if run is None:
+        """Stop the session's comparisons; returns what the last had written, ``None`` if nothing was running."""
+        runs = self._end(session)
+        if not runs:
             return None
+        run = runs[-1]
         return self._view(run.specs, replace(run.latest, stopped=True)) if run.latest else self.idle()
 
     def abandon(self, session: str) -> None:
-        """Stop the session's comparison, and show no more of it."""
-        run = self._end(session)
-        if run is not None:
+        """Stop the session's comparisons, and show no more of them."""
+        for run in self._end(session):
             run.abandoned = True
 
-    def _end(self, session: str) -> _Run | None:
+    def _end(self, session: str) -> list[_Run]:
         with self._lock:
-            run = self._runs.get(session)
+            runs = list(self._runs.get(session, ()))
             self._requested.pop(session, None)
-        if run is not None:
+        for run in runs:
             run.stop.set()
-        return run
+        return runs
 
     def _view(self, specs: tuple[ColumnSpec, ...], comparison: Comparison) -> View:
         columns = comparison_columns(specs, comparison, self.modality.waiting)

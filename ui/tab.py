@@ -10,7 +10,7 @@ import gradio as gr
 from lora_mcl.types import AudioCaptionSource, CaptionSource, CompareOptions
 from ui.audio_view import audio_controls, recorder
 from ui.endpoints import connect_endpoint
-from ui.events import Components, connect
+from ui.events import MAX_COMPARISONS, Components, connect
 from ui.examples import Example, gallery_html
 from ui.header import guide_html
 from ui.html import html
@@ -45,18 +45,20 @@ class Tab:
         modality: what its captioner takes.
         examples: media to try, of that kind.
         info: what the captioner's model can and cannot do.
+        max_comparisons: how many run at a time; the others wait in the queue. The least of all tabs counts.
     """
 
     modality: ModalityText
     captioner: CaptionSource | AudioCaptionSource
     examples: tuple[Example, ...]
     info: ModelInfo
+    max_comparisons: int = MAX_COMPARISONS
 
 
 def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False) -> None:
     """Build a tab's components and events, inside its ``gr.Tab``; element ids begin with the modality's name."""
     captioner, modality = tab.captioner, tab.modality
-    sessions = Sessions(captioner, modality)
+    sessions = Sessions(captioner, modality, tab.max_comparisons)
     # With the sampling column, which is visible only if num_samples is above 0.
     defaults = captioner.defaults
     specs = captioner.columns(replace(defaults, num_samples=max(1, defaults.num_samples)))

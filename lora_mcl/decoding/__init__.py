@@ -13,10 +13,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "engine": ["Engine"],
         "greedy": ["Greedy"],
         "logits_processor": ["LogitsOptions"],
-        "options": ["EngineOptions"],
+        "options": ["EngineOptions", "SchedulerOptions"],
         "request": ["ColumnRequest", "Prompt", "StepEvent"],
         "sampling": ["Sampling"],
-        "scheduler": ["Scheduler", "SchedulerOptions"],
+        "scheduler": ["Scheduler"],
         "token_decoder": ["Candidate", "DecodeContext", "DecodingStrategy", "NextTokens", "TokenDecoder"],
     },
 )

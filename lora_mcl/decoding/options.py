@@ -42,6 +42,27 @@ class EngineOptions:
             raise OptionsError(f"acceleration {self.acceleration!r} needs share_prompts.")
 
 
+@dataclass(frozen=True)
+class SchedulerOptions:
+    """How many requests run at a time. A request that is larger than a bound runs alone.
+
+    Attributes:
+        max_rows: the most rows that the running requests may have together.
+        max_cache_bytes: the most bytes that their keys and values may take; None for no bound.
+
+    Raises:
+        OptionsError: a value is out of range.
+    """
+
+    max_rows: int = 256
+    max_cache_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        check_whole("max_rows", self.max_rows, least=1)
+        if self.max_cache_bytes is not None:
+            check_whole("max_cache_bytes", self.max_cache_bytes, least=1)
+
+
 def check_whole(name: str, value: int, *, least: int) -> None:
     """Require a whole number of at least ``least``."""
     if not is_whole_number(value) or value < least:

@@ -19,33 +19,12 @@ from typing import TypeVar
 
 from lora_mcl.decoding.engine import DecodeBatch, DecodeRequest, Engine
 from lora_mcl.decoding.logits_processor import DEFAULT_LOGITS_OPTIONS, LogitsOptions
-from lora_mcl.decoding.options import check_whole
+from lora_mcl.decoding.options import SchedulerOptions
 from lora_mcl.decoding.request import ColumnRequest, Prompt, StepEvent
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class SchedulerOptions:
-    """How many requests run at a time. A request that is larger than a bound runs alone.
-
-    Attributes:
-        max_rows: the most rows that the running requests may have together.
-        max_cache_bytes: the most bytes that their keys and values may take; None for no bound.
-
-    Raises:
-        OptionsError: a value is out of range.
-    """
-
-    max_rows: int = 256
-    max_cache_bytes: int | None = None
-
-    def __post_init__(self) -> None:
-        check_whole("max_rows", self.max_rows, least=1)
-        if self.max_cache_bytes is not None:
-            check_whole("max_cache_bytes", self.max_cache_bytes, least=1)
 
 
 @dataclass(eq=False)

@@ -1,12 +1,14 @@
 """The page's server: its start, its endpoint through gradio_client, its messages, its Stop."""
 
 import socket
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
 import app
 from lora_mcl.bundle.bundle import EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE
+from lora_mcl.decoding.options import SchedulerOptions
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from ui.server import ServerOptions
 from ui.zero_gpu import Lease
@@ -47,11 +49,14 @@ def test_every_option_can_come_from_the_environment(capsys):
         "LORA_MCL_DEVICE_MAP": "auto",
         "LORA_MCL_LOAD_IN_4BIT": "1",
         "LORA_MCL_ACCELERATION": "cuda-graph",
+        "LORA_MCL_MAX_ROWS": "64",
+        "LORA_MCL_MAX_CACHE": "1.5",
         "LORA_MCL_LEASE_START": "4.5",
         "LORA_MCL_LEASE_PER_TOKEN": "0.05",
     }
-    server = ServerOptions(root_path="/studio")
-    large = app.Settings("me/bundle", None, server, True, "float16", "auto", True, "cuda-graph", Lease(4.5, 0.05))
+    server, bounds = ServerOptions(root_path="/studio"), SchedulerOptions(64, 1_500_000_000)
+    model = ("float16", "auto", True, "cuda-graph")
+    large = app.Settings("me/bundle", None, server, True, *model, bounds, Lease(4.5, 0.05))
     assert app.settings_from([], environment) == large
     arguments = ["--no-load-in-4bit", "--dtype", "bfloat16", "--lease-start", "3"]
     assert app.settings_from(arguments, environment) == replace(
@@ -61,6 +66,8 @@ def test_every_option_can_come_from_the_environment(capsys):
         "LORA_MCL_DTYPE": "int8",
         "LORA_MCL_LOAD_IN_4BIT": "perhaps",
         "LORA_MCL_ACCELERATION": "fast",
+        "LORA_MCL_MAX_ROWS": "0",
+        "LORA_MCL_MAX_CACHE": "nan",
         "LORA_MCL_LEASE_START": "0",
         "LORA_MCL_LEASE_PER_TOKEN": "soon",
         "LORA_MCL_ROOT_PATH": "studio",
@@ -77,6 +84,24 @@ def test_every_option_can_come_from_the_environment(capsys):
         printed = capsys.readouterr().err.splitlines()[-1]
         assert option in printed or name in printed or option.replace("-", "'s ") in printed
     assert app.settings_from([], {"GRADIO_ROOT_PATH": "/a", "LORA_MCL_ROOT_PATH": "/b"}).server.root_path == "/b"
+
+
+@pytest.mark.parametrize(("argument", "value"), [("--max-rows", "9"), ("--max-cache", "1e-6"), ("--max-rows", "27")])
+def test_the_bounds_reach_the_scheduler(tiny_bundle, picture, argument, value):
+    """Where only one comparison fits, the next one gets no word before the first is done."""
+    settings = app.settings_from(["--image-model", str(tiny_bundle), "--audio-model", "none", argument, value], {})
+    (tab,) = app.load_tabs(settings)
+    tab.captioner.load()
+    first, second = (tab.captioner.compare(picture) for _ in range(2))
+    for comparisons in (first, first, second, second):
+        comparison = next(comparisons)
+    assert comparison.columns[0].captions
+    model, calls = tab.captioner._captioner.result()._model.model.get_decoder(), []
+    with closing(second):
+        handle = model.register_forward_pre_hook(lambda *_: calls.append(1))
+        *_, last = first
+        handle.remove()
+    assert last.done and bool(calls) == (value == "27")
 
 
 def test_something_must_be_served(capsys):

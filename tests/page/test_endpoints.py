@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,9 +45,9 @@ def serve(tmp_path_factory):
     """Serve a captioner; returns the address. Everything is closed at the end."""
     pages = []
 
-    def start(captioner, modality=IMAGE, **options) -> str:
-        tabs = [Tab(modality, captioner, (), INFO)]
-        page = build_page(tabs, **options)
+    def start(captioner, modality=IMAGE, fetch_urls=False, **options) -> str:
+        tabs = [Tab(modality, captioner, (), INFO, **options)]
+        page = build_page(tabs, fetch_urls=fetch_urls)
         pages.append(page)
         return app.launch(page, tabs)
 
@@ -304,12 +305,26 @@ def test_a_client_that_leaves_stops_the_work(serve, picture):
     assert captioner.steps < 12
 
 
-def test_comparisons_take_turns(serve, picture):
-    captioner = FakeCaptioner(seconds_per_token=0.02, defaults=CompareOptions(max_new_tokens=6))
-    client = client_of(serve(captioner))
+@dataclass
+class CountingCaptioner(FakeCaptioner):
+    """A fake captioner that keeps the most comparisons that were open at a time."""
+
+    opened: int = 0
+    most: int = 0
+
+    def _compare(self, *args):
+        self.opened += 1
+        self.most = max(self.most, self.opened - self.closed)
+        yield from super()._compare(*args)
+
+
+@pytest.mark.parametrize(("options", "together"), [({}, 3), ({"max_comparisons": 1}, 1)])
+def test_comparisons_run_together_where_they_may(serve, picture, options, together):
+    captioner = CountingCaptioner(seconds_per_token=0.2, defaults=CompareOptions(max_new_tokens=6))
+    client = client_of(serve(captioner, **options))
     jobs = [client.submit(image=handle_file(str(picture)), api_name="/compare_image") for _ in range(3)]
     assert all(job.result(timeout=60)["columns"][0]["captions"] for job in jobs)
-    assert captioner.steps == 18 and captioner.closed == 3
+    assert captioner.steps == 18 and captioner.closed == 3 and captioner.most == together
 
 
 def test_nothing_is_fetched_from_elsewhere(serve, picture, monkeypatch):

@@ -146,9 +146,34 @@ def test_stop_stops_the_computation_and_the_page_goes_on(visit, address, caption
     expect_state(page, "done")
 
 
-def test_a_visitor_who_waits_for_a_turn_can_stop_waiting(visit, address, captioner, picture, pace):
-    pace(0.6)
+@pytest.fixture
+def busy(captioner):
+    """The page of a captioner of which one comparison runs at a time."""
+    tabs = [Tab(IMAGE, captioner, (), ModelInfo("", ""), max_comparisons=1)]
+    page = build_page(tabs)
+    app.launch(page, tabs)
+    yield page
+    page.close(verbose=False)
+
+
+def test_visitors_write_at_the_same_time(visit, address, picture, pace):
+    pace(5.0)
     first, second = visit(address), visit(address)
+    for page in (first, second):
+        upload(page, picture)
+    for page in (first, second):
+        page.click("#image-compare")
+    expect_state(second, "writing")
+    expect_state(first, "writing")
+    pace(0.0)
+    for page in (first, second):
+        expect_state(page, "done")
+        assert captions(page, "hypothesis-0") == [HYPOTHESES[0][2]]
+
+
+def test_a_visitor_who_waits_for_a_turn_can_stop_waiting(visit, busy, captioner, picture, pace):
+    pace(0.6)
+    first, second = visit(busy.local_url), visit(busy.local_url)
     for page in (first, second):
         upload(page, picture)
     closed = captioner.closed
@@ -242,33 +267,27 @@ def test_the_server_decides_what_is_a_picture(visit, address, picture, tmp_path,
     assert captions(page, "hypothesis-0") == [HYPOTHESES[0][2]]
 
 
-def test_a_full_queue_turns_visitors_away_and_the_next_try_works(visit, captioner, picture, pace):
+def test_a_full_queue_turns_visitors_away_and_the_next_try_works(visit, busy, picture, pace):
     pace(0.6)
-    tabs = [Tab(IMAGE, captioner, (), ModelInfo("", ""))]
-    busy = build_page(tabs)
-    try:
-        address = app.launch(busy, tabs)
-        busy._queue.max_size = 1
-        pages = [visit(address), visit(address), visit(address, expected="503")]
-        for page in pages:
-            upload(page, picture)
-        first, second, third = pages
-        first.click("#image-compare")
-        expect_state(first, "writing")
-        second.click("#image-compare")
-        expect(second.locator("#image-status")).to_contain_text("One moment")
-        waiting = busy._queue.event_queue_per_concurrency_id["captioner"].queue
-        wait_until(lambda: len(waiting) == 1)
-        third.click("#image-compare")
-        expect(third.locator("#image-status")).to_contain_text("Too many visitors just now")
-        expect(third.locator("#image-compare")).to_be_enabled()
-        pace(0.0)
-        for page in (first, second):
-            expect_state(page, "done")
-        third.click("#image-compare")
-        expect_state(third, "done")
-    finally:
-        busy.close(verbose=False)
+    busy._queue.max_size = 1
+    pages = [visit(busy.local_url), visit(busy.local_url), visit(busy.local_url, expected="503")]
+    for page in pages:
+        upload(page, picture)
+    first, second, third = pages
+    first.click("#image-compare")
+    expect_state(first, "writing")
+    second.click("#image-compare")
+    expect(second.locator("#image-status")).to_contain_text("One moment")
+    waiting = busy._queue.event_queue_per_concurrency_id["captioner"].queue
+    wait_until(lambda: len(waiting) == 1)
+    third.click("#image-compare")
+    expect(third.locator("#image-status")).to_contain_text("Too many visitors just now")
+    expect(third.locator("#image-compare")).to_be_enabled()
+    pace(0.0)
+    for page in (first, second):
+        expect_state(page, "done")
+    third.click("#image-compare")
+    expect_state(third, "done")
 
 
 def test_settings_reach_the_captioner(visit, address, picture):

@@ -73,6 +73,17 @@ def test_a_second_comparison_of_a_session_stops_the_first(sessions, start):
         comparisons.close()
 
 
+def test_an_api_client_may_have_several_and_its_leaving_stops_all(sessions, picture):
+    both = [sessions.comparisons(picture, CompareOptions(), "a", stop_earlier=False) for _ in range(2)]
+    for comparisons in both:
+        next(comparisons)
+    assert [stop() for stop in sessions.captioner.should_stop] == [False, False]
+    both[1].close()
+    assert [stop() for stop in sessions.captioner.should_stop] == [False, True] and not sessions.is_quiet("a")
+    sessions.abandon("a")
+    assert sessions.captioner.should_stop[0]() and list(both[0]) == [] and sessions.is_quiet("a")
+
+
 def test_a_comparison_that_has_ended_must_not_go_on(sessions, start):
     list(start("a"))
     start("a").close()
