@@ -136,6 +136,8 @@ def launch(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions | None =
         OSError: the host or port cannot be used.
     """
     options = options or ServerOptions()
+    # Gradio would make a table of all events so far at the end of each, for the monitoring that is off below.
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     page.queue(max_size=QUEUE_SIZE)
     _, address, _ = page.launch(
         server_name=options.host,

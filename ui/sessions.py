@@ -23,6 +23,7 @@ from ui.diversity import IDLE as NO_DIVERSITY
 from ui.diversity import diversity_html
 from ui.loading import Waiting
 from ui.modality import ModalityText
+from ui.pacing import Pace
 
 # The same words at every token, so that a screen reader announces them once.
 WRITING = "Writing captions …"
@@ -115,13 +116,15 @@ class Sessions:
     ) -> Iterator[Comparison]:
         """The captioner's snapshots, until one is ``done`` or ``stopped``; ``start`` is in seconds of a sound.
 
+        Of snapshots that come faster than they can be read, some are left out (``pacing.Pace``); never the last one.
+
         Args:
             stop_earlier: whether the session's earlier comparisons stop.
 
         Raises:
             LoraMclError: the input or an option cannot be used.
         """
-        run = _Run(self.captioner.columns(options))
+        run, pace = _Run(self.captioner.columns(options)), Pace()
         with self._lock:
             earlier = list(self._runs.setdefault(session, []))
             self._runs[session].append(run)
@@ -134,7 +137,8 @@ class Sessions:
                     if run.abandoned:
                         return
                     # A token that was on its way when the visitor stopped must not show the page as writing again.
-                    if not run.stop.is_set() or run.latest.done or run.latest.stopped:
+                    ended = run.latest.done or run.latest.stopped
+                    if (ended or not run.stop.is_set()) and pace.is_due(run.latest, self._num_running()):
                         yield run.latest
         finally:
             # Also after a normal end: nothing that still holds this flag may go on.
@@ -163,6 +167,10 @@ class Sessions:
         """Stop the session's comparisons, and show no more of them."""
         for run in self._end(session):
             run.abandoned = True
+
+    def _num_running(self) -> int:
+        with self._lock:
+            return sum(map(len, self._runs.values()))
 
     def _end(self, session: str) -> list[_Run]:
         with self._lock:

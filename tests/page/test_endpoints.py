@@ -85,7 +85,7 @@ def test_only_comparison_and_score_are_public(client):
 
 
 def test_the_endpoint_streams_comparisons_as_json(serve, picture):
-    client = client_of(serve(FakeCaptioner(seconds_per_token=0.05)))
+    client = client_of(serve(FakeCaptioner(seconds_per_token=0.1)))
     job = client.submit(image=handle_file(str(picture)), num_beams=2, num_beam_groups=1, api_name="/compare_image")
     final = job.result(timeout=60)
     assert final["media"] == picture.name and final["model"] == "fake"

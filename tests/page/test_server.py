@@ -28,10 +28,13 @@ def serve(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     pages = []
 
-    def start(**options) -> str:
+    def start(queues=None, **options) -> str:
         tabs = [Tab(IMAGE, FakeCaptioner(), (), ModelInfo("It counts.", "It does not sing."))]
         pages.append(build_page(tabs))
-        return launch(pages[-1], tabs, ServerOptions(**options))
+        address = launch(pages[-1], tabs, ServerOptions(**options))
+        if queues is not None:
+            queues.append(pages[-1]._queue)
+        return address
 
     yield start
     for page in pages:
@@ -49,6 +52,13 @@ def test_every_answer_has_safe_headers(serve):
         headers = httpx.get(address + path).headers
         assert {name: headers[name] for name in HEADERS} == HEADERS
     assert "frame-ancestors 'self'" in HEADERS["content-security-policy"]
+
+
+def test_no_table_of_all_events_is_made_after_each(serve, picture):
+    """Gradio would, for its monitoring, which is off."""
+    queues = []
+    first_caption(Client(serve(queues=queues), verbose=False), picture)
+    assert queues[0].events_recorded > 0 and queues[0].event_count_at_last_cache == 0
 
 
 def test_below_a_proxys_path(serve, picture):

@@ -111,6 +111,7 @@ def test_a_stopped_comparison_shows_what_it_had_and_an_abandoned_one_nothing_mor
 
 
 def test_stop_returns_what_was_written(sessions, picture):
+    sessions.captioner.seconds_per_token = 0.1  # as slow as the page shows words
     views = sessions.views(picture, sessions.captioner.defaults, "a")
     for _ in range(3):
         next(views)

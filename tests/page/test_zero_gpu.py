@@ -133,7 +133,7 @@ def test_the_last_snapshot_stays_complete_when_stop_comes_too_late(leases, pictu
 
 
 def test_the_pages_stop_reaches_the_gpu(leases, picture):
-    captioner = FakeCaptioner()
+    captioner = FakeCaptioner(seconds_per_token=0.1)
     sessions = Sessions(on_gpu(captioner), IMAGE)
     comparisons = sessions.comparisons(picture, CompareOptions(), "visitor")
     for _ in range(3):
