@@ -65,6 +65,7 @@ def space_files(root: Path, modalities: Sequence[str], app_file: str) -> tuple[P
         for kind in ("models", "bundles", "examples"):
             wanted += _below(root / "assets" / kind / modality)
         wanted += [file for file in (results / f"{modality}.json",) if file.is_file()]
+    wanted += [file for file in (results / "translations.json",) if file.is_file()]
     wanted += [file for file in demo_files(results / "markov").values() if file.is_file()]
     for file in wanted:
         if not file.is_file():

@@ -1,0 +1,1 @@
+"""Quality against diversity of every system on an embedded model's test scenes."""

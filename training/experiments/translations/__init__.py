@@ -1,0 +1,1 @@
+"""Software messages translated by people, as a mixture of languages."""
