@@ -8,11 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import decode, decode_gpu
+from benchmarks import decode
 from benchmarks.decode_ways import LlamaShape
 from benchmarks.measuring import Stopwatch, median_and_range, peak_memory
-from lora_mcl.adapters import AdapterSpec, AdapterStack
-from lora_mcl.decoding import ColumnRequest, Greedy
 
 TINY = LlamaShape(32, 64, 2, 2, vocab_size=48, prompt_tokens=10, max_new_tokens=5, rank=2)
 
@@ -171,42 +169,3 @@ def test_the_decode_command(tmp_path, monkeypatch, capsys):
     assert len(decode.table(results).splitlines()) == 2 + 3
     assert decode.GUIDE.read_text() == f"Fast.\n<!-- decode -->\n{decode.passage(results)}\n<!-- /decode -->\n"
     assert results["page"]["first_seconds"]["median"] < results["page"]["total_seconds"]["median"]
-
-
-def test_the_gpu_command_at_tiny_size(tmp_path, capsys):
-    out = tmp_path / "gpu.json"
-    arguments = ["--tiny", "--accelerations", "off", "static", "--models", "llava-1.6-7b", "--out", str(out)]
-    assert decode_gpu.main(arguments) == 0
-    results = json.loads(out.read_text())
-    assert capsys.readouterr().out.strip() == decode_gpu.table(results)
-    page = results["models"]["llava-1.6-7b"]["K = 3, beam 3, diverse beam 3"]
-    assert page["rows"] == 9
-    for kind in ("off", "static"):
-        assert 0 < page[kind]["of_weight_bound"] < page[kind]["of_memory_bound"]
-        assert page[kind]["ms_per_step"] > 0 and page[kind]["prefill_ms"] > 0
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_the_gpu_command_needs_one(capsys):
-    assert decode_gpu.main([]) == 2
-    assert "--tiny" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", decode_gpu.MODELS)
-def test_what_a_step_reads_by_hand(name):
-    size = decode_gpu.TINY
-    model = decode_gpu.MODELS[name](size)
-    stack = AdapterStack.attach(model, [AdapterSpec(f"a{k}", 2, 4.0) for k in range(4)])
-    requests = [ColumnRequest(str(k), k % 2, Greedy()) for k in range(3)]
-    reading = decode_gpu.Reading.of(model, stack, requests, length=10, new=6)
-    vocabulary = size.image_vocabulary if name.startswith("llava") else size.audio_vocabulary
-    biases = 0 if name.startswith("llava") else 3 * 64
-    layer = 4 * 64 * 64 + 3 * 64 * 96 + 2 * 64 + biases
-    assert reading.weights == 4 * (2 * layer + vocabulary * 64)
-    adapter = 2 * 2 * (4 * (64 + 64) + 3 * (64 + 96))
-    # Two prompts of 10 positions, three rows that wrote 3 tokens on the average, 2 layers of 64 keys and values.
-    assert reading.other == 4 * ((2 * 10 + 9) * 2 * 2 * 64 + 2 * adapter)
-
-
-def test_the_bandwidth_is_positive():
-    assert decode_gpu.bandwidth(torch.device("cpu"), megabytes=1) > 0

@@ -6,7 +6,7 @@ import re
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from benchmarks import decode, decode_gpu
+from benchmarks import decode, gpu
 from lora_mcl.adapters import AdapterSpec, AdapterStack
 from tests.support.paths import ROOT
 from tests.support.tiny_image import tiny_image_processor
@@ -34,7 +34,7 @@ def test_the_code_of_the_guide_runs(tmp_path, monkeypatch):
 
 def test_the_commands_of_the_guide_exist():
     modules = re.findall(r"python -m benchmarks\.(\w+) --", GUIDE)
-    assert modules == ["decode", "decode_gpu"] and callable(decode.main) and callable(decode_gpu.main)
+    assert modules == ["decode", "gpu"] and callable(decode.main) and callable(gpu.main)
 
 
 def test_every_figure_of_the_guide_comes_from_the_results():
