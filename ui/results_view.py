@@ -33,8 +33,8 @@ def results_html(found: ResultSet) -> str:
             _card(
                 f"Who wins which mode: {escape(one.system)}",
                 _matrix(one),
-                "Each row adds up to 100 %. One dark cell a row means that a mode has a hypothesis of its own; an even "
-                "row, that it has none. Training never saw the modes' names.",
+                "Each row adds up to 100 %. One strong cell a row means that a mode has a hypothesis of its own; an "
+                "even row, that it has none. Training never saw the modes' names.",
             )
             for one in found.specialisations
         ),

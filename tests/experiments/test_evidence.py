@@ -78,3 +78,30 @@ def test_committed_results_hold_figures_and_few_examples():
         assert one["likelihood"]["best"] <= one["likelihood"]["mixture"] <= one["likelihood"]["mean"] + 1e-3
     audio = read("systems-audio") or {"systems": {}}
     assert {one["rows"] for one in audio["systems"].values()} <= {3}
+
+
+def test_the_five_sentences_hold():
+    test = read("audio")["test"]
+    found = test["generation"]
+
+    def named(system, which):
+        return found[system][which]["family_recall"]
+
+    ways = ("relaxed", "caption-gate")
+    assert all(named(way, "best") > named("beam", "best") for way in ways)
+    assert all(0 <= named(way, "best") - named("diverse-beam", "best") + 0.002 < 0.03 for way in ways)
+    assert all(named(way, which) < named("beam", which) for way in ways for which in ("mean", "worst"))
+    alone = {name: one["family_recall"] for name, one in found["caption-gate"]["hypotheses"].items()}
+    main = test["likelihood"]["caption-gate"]["stability"]["main"]
+    assert min(alone, key=alone.get) == f"caption-gate/{main[test['modes'].index('en-scene')]}"
+    bleu = {name: one["diversity"]["mutual_bleu"] for name, one in found.items()}
+    assert bleu["caption-gate"] < bleu["relaxed"] < bleu["diverse-beam"] < bleu["beam"]
+    likelihood = test["likelihood"]
+    assert (
+        min(likelihood["caption-gate"]["stability"]["share"])
+        > 0.95
+        > 0.7
+        > max(likelihood["relaxed"]["stability"]["share"])
+    )
+    assert likelihood["mle-wide"]["nll"] == pytest.approx(likelihood["mle"]["nll"], abs=0.005)
+    assert likelihood["caption-gate"]["oracle_nll"] < likelihood["mle"]["nll"] - 0.05
