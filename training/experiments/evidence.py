@@ -57,8 +57,9 @@ def answers(results: Mapping[str, Any]) -> str:
         f"{named(diverse, 'best')}.",
         f"**Without a choice: no.** On average over three captions it is {named(relaxed, 'mean')} and "
         f"{named(gate, 'mean')}, of beam search {named(beam, 'mean')}; the worst of three names "
-        f"{named(relaxed, 'worst')} and {named(gate, 'worst')}, of beam search {named(beam, 'worst')}. By hypothesis, "
-        f"the caption gate's name {', '.join(alone)}: the lowest is the one that describes the scene and not the sounds.",
+        f"{named(relaxed, 'worst')} and {named(gate, 'worst')}, of beam search {named(beam, 'worst')}. By "
+        f"hypothesis, the caption gate's name {', '.join(alone)}: the lowest is the one that describes the scene "
+        "and not the sounds.",
         f"**The captions differ more**: mBLEU-4 is {bleu(relaxed)} and {bleu(gate)}, of beam search {bleu(beam)}, of "
         f"diverse beam search {bleu(diverse)} (lower is more diverse).",
         "**Each hypothesis keeps to one way of describing with the caption gate alone**: one hypothesis wins at least "
