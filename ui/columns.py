@@ -6,6 +6,7 @@ from html import escape
 from typing import Literal
 
 from lora_mcl.types import Caption, ColumnResult, ColumnSpec, Comparison
+from ui.differences import Reading, folded, marked_html, readings
 
 State = Literal["idle", "waiting", "writing", "done", "stopped"]
 
@@ -20,8 +21,9 @@ def idle_columns(specs: tuple[ColumnSpec, ...]) -> dict[str, str]:
 
 def comparison_columns(specs: tuple[ColumnSpec, ...], comparison: Comparison, waiting: str) -> dict[str, str]:
     """Every column of a comparison in progress, by column id; ``waiting`` is the text before the first word."""
+    known = readings(comparison) if comparison.done else {}
     return {
-        spec.id: _column_html(spec, index, _state(comparison, result), result, waiting)
+        spec.id: _column_html(spec, index, _state(comparison, result), result, waiting, known.get(spec.id))
         for index, (spec, result) in enumerate(zip(specs, comparison.columns, strict=True))
     }
 
@@ -34,42 +36,74 @@ def _state(comparison: Comparison, result: ColumnResult) -> State:
     return "writing" if result.captions else "waiting"
 
 
-def _column_html(spec: ColumnSpec, index: int, state: State, result: ColumnResult | None, waiting: str = "") -> str:
+def _column_html(
+    spec: ColumnSpec,
+    index: int,
+    state: State,
+    result: ColumnResult | None,
+    waiting: str = "",
+    reading: Reading | None = None,
+) -> str:
     hypothesis = spec.method == "hypothesis"
     kind = f"hypothesis accent-{index % NUM_ACCENTS}" if hypothesis else "baseline"
     badge = f'<span class="badge">{index + 1}</span>' if hypothesis else ""
     captions = result.captions if result else ()
     # One tag for both states, so that the page updates this region in place and screen readers follow it.
-    # The language of the captions is not known to the page: an empty lang attribute states that.
-    answers = _single(captions) if hypothesis and len(captions) < 2 else _list(captions)
+    # Until they are written the language of the captions is not known: an empty lang attribute states that.
+    single = hypothesis and len(captions) < 2
+    answers = _single(captions, reading) if single else _list(captions, reading)
+    language = reading.language_names if reading else ""
     busy = "true" if state in ("waiting", "writing") else "false"
     provisional = spec.revises and state == "writing"
     return (
         f'<section class="caption-column {kind}{" provisional" if provisional else ""}" '
         f'data-column="{escape(spec.id)}" data-state="{state}" aria-label="{escape(spec.label)}">'
-        f'<p class="kind">{"Hypothesis " + badge if hypothesis else "For comparison"}</p>'
+        f'<p class="kind">{"Hypothesis " + badge if hypothesis else "For comparison"}{_badge(language)}</p>'
         f"<h3>{escape(spec.label)}</h3>"
         f'<p class="what">{escape(spec.description)}</p>'
         f'<div class="answers" lang="" aria-live="polite" aria-busy="{busy}">{answers}</div>'
-        f'<p class="figures">{_figures(hypothesis, result, _note(state, provisional, waiting))}</p>'
+        f'<p class="figures">{_figures(single, result, _note(state, provisional, waiting), reading)}</p>'
         "</section>"
     )
 
 
-def _single(captions: tuple[Caption, ...]) -> str:
-    return f'<p class="caption">{_text(captions[0])}</p>' if captions else '<p class="caption"></p>'
+def _badge(language: str) -> str:
+    return f'<span class="language">{escape(language)}</span>' if language else ""
 
 
-def _list(captions: tuple[Caption, ...]) -> str:
+def _single(captions: tuple[Caption, ...], reading: Reading | None) -> str:
+    return _caption(captions[0], 0, reading) if captions else '<p class="caption"></p>'
+
+
+def _list(captions: tuple[Caption, ...], reading: Reading | None) -> str:
+    """The captions, best first; once all are written, equal ones are one entry."""
+    entries = folded(captions) if reading else [(caption, 1) for caption in captions]
     items = "".join(
-        f'<li><p class="caption">{_text(caption)}</p><small>{_score(caption)}{_log_prob(caption)}</small></li>'
-        for caption in captions
+        f"<li>{_caption(caption, captions.index(caption), reading)}<small>{_times(count)}{_score(caption)}"
+        f"{_log_prob(caption)}{_copy(reading)}</small></li>"
+        for caption, count in entries
     )
     return f"<ol>{items}</ol>"
 
 
-def _text(caption: Caption) -> str:
-    return escape(caption.text) if caption.text else '<span class="blank">(no words)</span>'
+def _caption(caption: Caption, index: int, reading: Reading | None) -> str:
+    code = reading.languages[index] if reading else None
+    language = f' lang="{code}"' if code else ""
+    return f'<p class="caption"{language}>{_text(caption, reading)}</p>'
+
+
+def _text(caption: Caption, reading: Reading | None) -> str:
+    if not caption.text:
+        return '<span class="blank">(no words)</span>'
+    return marked_html(caption.text, reading.marks) if reading else escape(caption.text)
+
+
+def _times(count: int) -> str:
+    return f'<b title="Candidates with this wording">{count} times</b> · ' if count > 1 else ""
+
+
+def _copy(reading: Reading | None) -> str:
+    return ' <button class="copy" type="button" title="Copy this caption">Copy</button>' if reading else ""
 
 
 def _note(state: State, provisional: bool, waiting: str) -> str:
@@ -80,13 +114,19 @@ def _note(state: State, provisional: bool, waiting: str) -> str:
     return waiting if state == "waiting" else ""
 
 
-def _figures(hypothesis: bool, result: ColumnResult | None, note: str) -> str:
+def _figures(single: bool, result: ColumnResult | None, note: str, reading: Reading | None) -> str:
     components = [note] if note else []
-    if result is not None and result.captions:
-        components.append(f"{result.seconds:.1f} s")
-        if hypothesis and len(result.captions) == 1:
-            (caption,) = result.captions
-            components += [f"{caption.tokens} tokens", _log_prob(caption)]
+    if result is None or not result.captions:
+        return " · ".join(components)
+    components.append(f"{result.seconds:.1f} s")
+    if single:
+        (caption,) = result.captions
+        return " · ".join([*components, f"{caption.tokens} tokens", _log_prob(caption)]) + _copy(reading)
+    wordings = len(folded(result.captions)) if reading else len(result.captions)
+    if wordings < len(result.captions):
+        components.append(
+            f'<b class="folded">{len(result.captions)} candidates, {wordings} wording{"s" if wordings > 1 else ""}</b>'
+        )
     return " · ".join(components)
 
 

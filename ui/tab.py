@@ -9,6 +9,7 @@ import gradio as gr
 
 from lora_mcl.types import AudioCaptionSource, CaptionSource, CompareOptions
 from ui.audio_view import audio_controls, recorder
+from ui.difference_switch import difference_switch
 from ui.endpoints import connect_endpoint
 from ui.events import MAX_COMPARISONS, Components, connect
 from ui.examples import Example, gallery_html
@@ -87,6 +88,7 @@ def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False) -> None:
                 elem_id=f"{modality.name}-examples",
             )
             html(model_info_html(tab.info))
+    difference_switch(modality)
     with gr.Row(elem_classes="board"):
         columns = {
             spec.id: html(

@@ -101,7 +101,7 @@ def test_an_upload_fills_every_column(visit, address, picture, tmp_path):
         expect(column(page, f"hypothesis-{k}").locator(".what")).to_have_text(description)
         expect(column(page, f"hypothesis-{k}").locator(".figures")).to_contain_text("log-prob. −")
     expect(page.locator("#image-status")).to_contain_text("Done in")
-    expect(page.locator(".diversity")).to_contain_text("more varied on 3 of 3 measures")
+    expect(page.locator(".diversity")).to_contain_text("the hypotheses have as many wordings (3)")
     expect(page.locator("#image-stop")).to_be_disabled()
     screenshot(page, "light", tmp_path)
 
@@ -389,3 +389,32 @@ def test_a_real_captioner_on_the_page(visit, embedded_captioner, tmp_path):
         screenshot(shown, "real", tmp_path)
     finally:
         page.close(verbose=False)
+
+
+def test_differences_show_where_they_are_asked_for(visit, address, picture, tmp_path):
+    page = visit(address)
+    upload(page, picture)
+    expect(page.locator("#image-differences")).not_to_be_visible()
+    page.click("#image-compare")
+    expect_state(page, "done")
+    expect(column(page, "hypothesis-2").locator(".language")).to_have_text("French")
+    expect(column(page, "hypothesis-0").locator(".language")).to_have_text("English")
+    unique = column(page, "hypothesis-1").locator(".word-unique", has_text="stand")
+    expect(unique).to_have_css("text-decoration-line", "none")
+    page.check("#image-differences")
+    expect(unique).to_have_css("text-decoration-line", "underline")
+    screenshot(page, "differences", tmp_path)
+
+
+def test_a_caption_is_copied(visit, address, picture):
+    page = visit(address)
+    upload(page, picture)
+    page.click("#image-compare")
+    expect_state(page, "done")
+    page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    button = column(page, "hypothesis-2").locator(".copy")
+    button.click()
+    expect(button).to_have_text("Copied")
+    assert page.evaluate("window.copied") == HYPOTHESES[2][2]
+    column(page, "beam").locator(".copy").nth(1).click()
+    assert page.evaluate("window.copied") == BEAM[1]

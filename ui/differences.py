@@ -1,0 +1,86 @@
+"""Which words of a comparison's columns are everybody's, and which are one column's alone.
+
+Columns are compared with those in the same language: in another language every word differs, which says nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Literal
+
+from lora_mcl.languages import LANGUAGES, languages_of
+from lora_mcl.metrics import words
+from lora_mcl.types import Caption, Comparison
+
+Mark = Literal["shared", "unique"]
+
+_PIECES = re.compile(r"([^\W_]+(?:['’][^\W_]+)*)")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is known of a column's captions once they are all written.
+
+    Attributes:
+        languages: ISO 639-1 code of each caption; ``None`` where it is not known.
+        marks: of each lower-case word that is in every column of its language, or in no other column.
+    """
+
+    languages: tuple[str | None, ...] = ()
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+
+    @property
+    def language_names(self) -> str:
+        """The languages of the column in words; empty if one is not known."""
+        if not self.languages or None in self.languages:
+            return ""
+        return " and ".join(LANGUAGES[code] for code in dict.fromkeys(self.languages))
+
+
+def readings(comparison: Comparison) -> dict[str, Reading]:
+    """The reading of each column, by its id."""
+    texts = {column.id: [caption.text for caption in column.captions] for column in comparison.columns}
+    codes = iter(languages_of([text for own in texts.values() for text in own]))
+    languages = {id: tuple(next(codes) for _ in own) for id, own in texts.items()}
+    # Of each column the words in each language.
+    used: dict[str, dict[str | None, set[str]]] = {id: {} for id in texts}
+    for id, own in texts.items():
+        for text, code in zip(own, languages[id], strict=True):
+            used[id].setdefault(code, set()).update(words(text))
+    return {id: Reading(languages[id], _marks(id, used)) for id in texts}
+
+
+def _marks(id: str, used: Mapping[str, Mapping[str | None, set[str]]]) -> dict[str, Mark]:
+    marks: dict[str, Mark] = {}
+    for code, own in used[id].items():
+        others = [by_code[code] for other, by_code in used.items() if other != id and code in by_code]
+        if not others:
+            continue  # the only column in its language
+        shared, elsewhere = set.intersection(*others), set.union(*others)
+        marks |= dict.fromkeys(own & shared, "shared") | dict.fromkeys(own - elsewhere, "unique")
+    return marks
+
+
+def marked_html(text: str, marks: Mapping[str, Mark]) -> str:
+    """The text, escaped, with its marked words in spans; the page dims or underlines them where it is asked to."""
+    if not marks:
+        return escape(text)
+    pieces = []
+    for piece in _PIECES.split(text):
+        mark = marks.get(piece.lower().replace("’", "'"))
+        pieces.append(f'<span class="word-{mark}">{escape(piece)}</span>' if mark else escape(piece))
+    return "".join(pieces)
+
+
+def folded(captions: Sequence[Caption]) -> list[tuple[Caption, int]]:
+    """The different wordings, in order, each with the number of captions that have it; the first one stands for them.
+
+    Case and punctuation do not make a wording.
+    """
+    counts: dict[tuple[str, ...], list[Caption]] = {}
+    for caption in captions:
+        counts.setdefault(tuple(words(caption.text)), []).append(caption)
+    return [(same[0], len(same)) for same in counts.values()]
