@@ -6,6 +6,8 @@ from typing import Any
 
 import gradio as gr
 
+from lora_mcl.errors import MediaError
+from ui.fetching import fetch
 from ui.modality import ModalityText
 
 
@@ -66,9 +68,8 @@ class MediaInput(gr.JSON):
                 print_exception=False,
             )
         try:
-            # Public hosts only, also after redirects.
-            return await super().async_move_resource_to_block_cache(url_or_file_path)
-        except Exception:
-            raise gr.Error(
-                f"The {noun} could not be fetched from that address: upload it instead.", print_exception=False
-            ) from None
+            file = await fetch(str(url_or_file_path), self.GRADIO_CACHE, noun)
+        except MediaError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        self.temp_files.add(str(file))
+        return str(file)

@@ -30,6 +30,7 @@ from tests.support.fake_captioner import (
     SAMPLES,
     FakeCaptioner,
 )
+from tests.support.file_server import serving
 from ui.examples import load_examples
 from ui.modality import IMAGE
 from ui.model_info import ModelInfo
@@ -37,6 +38,7 @@ from ui.page import build_page
 from ui.settings import SETTINGS
 from ui.tab import Tab
 
+FILE_DATA = {"_type": "gradio.FileData"}
 INFO = ModelInfo(can="It can count to three.", cannot="It cannot count to four.")
 
 
@@ -203,6 +205,21 @@ def test_addresses_are_fetched_where_that_is_wanted_but_not_from_this_network(se
     client = client_of(serve(FakeCaptioner(), fetch_urls=True))
     with pytest.raises(AppError, match="could not be fetched"):
         client.predict(image=handle_file("http://127.0.0.1:9/a.png"), api_name="/compare_image")
+
+
+def test_fetched_files_are_used_and_have_the_limit_of_uploads(serve, picture, monkeypatch):
+    async def here(host):
+        return "127.0.0.1"
+
+    monkeypatch.setattr("ui.fetching.public_address", here)
+    client = client_of(serve(FakeCaptioner(), fetch_urls=True))
+    with serving(picture.read_bytes()) as files:
+        address = f"http://pictures.test:{files.server_address[1]}"
+        final = client.predict(image={"path": f"{address}/file", "meta": FILE_DATA}, api_name="/compare_image")
+        assert final["columns"][0]["captions"][0]["text"] == HYPOTHESES[0][2]
+        too_large = {"path": f"{address}/unstated/{2**30}", "meta": FILE_DATA}
+        with pytest.raises(AppError, match="The picture at that address is too large: at most 40 MB."):
+            client.predict(image=too_large, api_name="/compare_image")
 
 
 def test_uploads_have_a_limit(client, tmp_path):
