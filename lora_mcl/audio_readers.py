@@ -24,6 +24,9 @@ from lora_mcl.files import check_file
 Blocks = Generator[tuple[int, np.ndarray], None, None]
 """A sound piece by piece: its sampling rate in Hz and float samples [n, channels]."""
 
+AUDIO_FORMATS = "WAV, FLAC, OGG, MP3, M4A, MP4, WebM"
+"""Some of what can be read, for messages."""
+
 DECODING_ERRORS = (soundfile.SoundFileError, av.FFmpegError, TypeError, ValueError, OSError)
 
 _BLOCK = 1 << 16
@@ -78,9 +81,7 @@ def read_blocks(path: Path) -> Blocks:
             continue
     if opened:
         raise MediaError(f"{path.name} holds no sound: choose another file.")
-    raise MediaError(
-        f"{path.name} is not a sound this program can read: give it as WAV, FLAC, OGG, MP3, M4A, WebM or similar."
-    )
+    raise MediaError(f"{path.name} is not a sound this program can read: give it as {AUDIO_FORMATS} or similar.")
 
 
 def stated_seconds(path: Path) -> float:

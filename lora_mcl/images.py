@@ -25,8 +25,13 @@ from lora_mcl.types import AudioClip, Media
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 8
 MAX_ASPECT = 20
-# Pillow reads more, but some readers (EPS) start other programs: no place for an upload.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000")
+# By Pillow's name, with what people call them. Pillow reads more, but some readers (EPS) start other programs.
+FORMATS = {
+    **{name: name for name in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")},
+    **{"HEIF": "HEIC", "JPEG2000": "JPEG 2000"},
+}
+IMAGE_FORMATS = ", ".join(FORMATS.values())
+"""What can be read, for messages."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Texts and profiles: Pillow refuses the picture if one is larger than 1 MB, such as a workflow of an image generator.
@@ -91,9 +96,7 @@ def read_image(media: Image.Image | str | Path) -> tuple[Image.Image, tuple[str,
     except MediaError:
         raise
     except UnidentifiedImageError:
-        raise MediaError(
-            f"{path.name} is not an image this program can read: give one as {', '.join(FORMATS)}."
-        ) from None
+        raise MediaError(f"{path.name} is not an image this program can read: give one as {IMAGE_FORMATS}.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise MediaError(_too_large(path.name)) from None
     except OSError as error:
@@ -116,7 +119,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     Pillow's readers raise about anything on damaged files (ValueError, RuntimeError, SyntaxError, struct.error, ...):
     callers catch Exception.
     """
-    with path.open("rb") as file, Image.open(_without_metadata(file), formats=FORMATS) as image:
+    with path.open("rb") as file, Image.open(_without_metadata(file), formats=list(FORMATS)) as image:
         yield image
 
 

@@ -8,8 +8,12 @@ from typing import Any
 
 import gradio as gr
 
+from lora_mcl.audio import MAX_SECONDS
+from lora_mcl.audio_readers import AUDIO_FORMATS
 from lora_mcl.errors import LoraMclError
+from lora_mcl.images import IMAGE_FORMATS
 from ui.events import COMPARISON, Components, session_of
+from ui.failures import apologising
 from ui.media_input import MediaInput
 from ui.modality import AUDIO, IMAGE
 from ui.sessions import Sessions
@@ -22,9 +26,9 @@ _SUMMARY = {
     AUDIO.name: "Caption a sound with every hypothesis, with beam search and with diverse beam search.",
 }
 _MEDIA_PARAMETERS = {
-    IMAGE.name: {"image": "the picture; JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF."},
+    IMAGE.name: {"image": f"the picture; {IMAGE_FORMATS}."},
     AUDIO.name: {
-        "audio": "the sound, or a video's; WAV, FLAC, OGG, MP3, M4A, WebM, MP4 or similar, up to 10 minutes.",
+        "audio": f"the sound, or a video's; {AUDIO_FORMATS} or similar, up to {MAX_SECONDS // 60} minutes.",
         "start": "second at which the model's input begins, by default at the first sound; ``window`` in the answer "
         "is the part of the sound it got.",
     },
@@ -65,7 +69,7 @@ def _endpoint(sessions: Sessions, folder: str) -> Callable[..., Iterator[dict[st
         given = dict(zip(parameters, values, strict=True))
         try:
             options = options_from(given, sessions.captioner.defaults)
-            with uploaded_file(given[modality], sessions.modality, folder) as file:
+            with apologising(), uploaded_file(given[modality], sessions.modality, folder) as file:
                 comparisons = sessions.comparisons(
                     file, options, session_of(request), given.get("start"), stop_earlier=False
                 )

@@ -13,6 +13,7 @@ from lora_mcl.errors import LoraMclError
 from lora_mcl.types import fitting_groups
 from ui.audio_view import AudioControls, audio_view_html, notice_html
 from ui.examples import Example
+from ui.failures import APOLOGY, apologising
 from ui.sessions import Sessions, View
 from ui.settings import options_from
 from ui.uploads import browser_copy, uploaded_file
@@ -111,7 +112,7 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
         try:
             start = choices.pop("start", None)
             options = options_from(choices, sessions.captioner.defaults)
-            with uploaded_file(media, sessions.modality, components.folder) as file:
+            with apologising(), uploaded_file(media, sessions.modality, components.folder) as file:
                 for view in sessions.views(file, options, session_of(request), start):
                     yield components.changes(view, shown)
                     shown = view
@@ -121,12 +122,10 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
         except LoraMclError as error:
             yield components.controls(running=False, status=escape(str(error)))
             raise gr.Error(escape(str(error)), print_exception=False) from None
-        except gr.Error:
-            # The server's own, such as ZeroGPU's when a visitor's quota is used up: its message gives the reason.
-            yield components.controls(running=False, status="This could not be captioned now.")
-            raise
-        except Exception:
-            yield components.controls(running=False, status="Something went wrong here. Please try again.")
+        except gr.Error as error:
+            # Or the server's own, such as ZeroGPU's when a visitor's quota is used up: its message gives the reason.
+            status = APOLOGY if error.message == APOLOGY else "This could not be captioned now."
+            yield components.controls(running=False, status=status)
             raise
 
     def refuse(request: gr.Request, token: str) -> dict[Any, Any]:
@@ -150,7 +149,7 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
         if media is None:
             return {components.status: gr.skip()}
         try:
-            with uploaded_file(media, sessions.modality, components.folder) as file:
+            with apologising(), uploaded_file(media, sessions.modality, components.folder) as file:
                 copy = browser_copy(file, sessions.modality, components.folder)
         except LoraMclError as error:
             return {components.status: escape(str(error))}
@@ -208,14 +207,14 @@ def _connect_audio_controls(sessions: Sessions, components: Components) -> None:
         if sound is None:
             return controls.idle()
         try:
-            with uploaded_file(sound, sessions.modality, components.folder) as file:
+            with apologising(), uploaded_file(sound, sessions.modality, components.folder) as file:
                 return controls.loaded(sessions.audio_view(file))
         except LoraMclError as error:
             return controls.refused(str(error))
 
     def move(sound: Any, start: Any) -> str:
         try:
-            with uploaded_file(sound, sessions.modality, components.folder) as file:
+            with apologising(), uploaded_file(sound, sessions.modality, components.folder) as file:
                 return audio_view_html(sessions.audio_view(file, start))
         except LoraMclError as error:
             return notice_html(str(error))

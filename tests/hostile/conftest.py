@@ -33,11 +33,12 @@ def page(tiny_captioner, tiny_audio_captioner, picture, clip, tmp_path_factory):
 
 
 @pytest.fixture
-def quiet(capfd):
-    """Fails the test if a traceback was printed, by the server's threads too."""
+def quiet(capfd, caplog):
+    """Fails the test if an unexpected error was logged or a traceback printed, by the server's threads too."""
     yield
     out, err = capfd.readouterr()
     assert "Traceback" not in out + err, err
+    assert not [record.getMessage() for record in caplog.records if record.name == "ui.failures"]
 
 
 @pytest.fixture(scope="session")

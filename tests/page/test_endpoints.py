@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -195,6 +196,13 @@ def test_a_picture_can_be_sent_as_base64(client, picture):
     assert "base64" in described["url"]["description"] and "address" not in described["path"]["description"]
 
 
+def test_the_documentation_names_what_is_read():
+    handlers = _handlers(build_page([Tab(IMAGE, FakeCaptioner(), (), INFO)]))
+    assert "    image: the picture; JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIC, JPEG 2000.\n" in (
+        handlers["compare_image"].__doc__
+    )
+
+
 def test_addresses_are_not_fetched(client):
     for image in (handle_file("http://127.0.0.1:9/a.png"), {"url": "http://127.0.0.1:9/a.png"}):
         with pytest.raises(AppError, match="Addresses are not fetched from here"):
@@ -254,14 +262,18 @@ def test_a_refusal_of_the_server_keeps_its_words_and_frees_the_page(upload):
     assert [part.interactive for part in shown[-1].values() if isinstance(part, gr.Button)] == [True, False]
 
 
-def test_an_unexpected_failure_tells_nothing_of_the_inside_and_the_next_request_works(serve, picture, capfd):
+def test_an_unexpected_failure_tells_nothing_of_the_inside_and_the_next_request_works(serve, picture, capfd, caplog):
     captioner = FakeCaptioner(failure=RuntimeError("secret path"))
+    captioner.failure.__cause__ = KeyError("a secret caption")
     client = client_of(serve(captioner))
-    with pytest.raises(AppError) as raised:
+    with pytest.raises(AppError, match="Something went wrong here. Please try again.") as raised:
         client.predict(image=handle_file(str(picture)), api_name="/compare_image")
     assert "secret" not in str(raised.value) and "Traceback" not in str(raised.value)
-    logged = capfd.readouterr().err
-    assert "secret path" in logged and picture.name not in logged
+    printed = "".join(capfd.readouterr())
+    (logged,) = [record.getMessage() for record in caplog.records if record.name == "ui.failures"]
+    assert re.fullmatch(r"Unexpected RuntimeError at fake_captioner.py:\d+ _compare, .* from KeyError at ", logged)
+    for text in (printed, logged):
+        assert not re.search(f"secret|Traceback|{picture.name}", text)
     captioner.failure = None
     final = client.predict(image=handle_file(str(picture)), api_name="/compare_image")
     assert final["columns"][0]["captions"][0]["text"] == HYPOTHESES[0][2]

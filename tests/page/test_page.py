@@ -255,13 +255,37 @@ def shown_width(page: Page) -> int:
     return page.evaluate("document.querySelector('#image-media .image-frame img')?.naturalWidth ?? 0")
 
 
-@pytest.mark.parametrize(("name", "format"), [("scan.tif", "TIFF"), ("no-extension", "PNG"), ("odd.xyz", "TIFF")])
+def shown_pixel(page: Page, x: int, y: int) -> list[int]:
+    """Red, green and blue of a pixel of the picture as the browser decodes it."""
+    return page.evaluate(
+        """([x, y]) => {
+          const image = document.querySelector('#image-media .image-frame img');
+          const canvas = document.createElement('canvas');
+          [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+          const context = canvas.getContext('2d');
+          context.drawImage(image, 0, 0);
+          return [...context.getImageData(x, y, 1, 1).data].slice(0, 3);
+        }""",
+        [x, y],
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [
+        *(("scan.tif", "TIFF"), ("no-extension", "PNG"), ("odd.xyz", "TIFF")),
+        *(("phone.heic", "HEIF"), ("phone", "HEIF"), ("map.jp2", "JPEG2000"), ("page.j2k", "JPEG2000")),
+    ],
+)
 def test_the_server_decides_what_is_a_picture(visit, address, picture, tmp_path, name, format):
+    """Also of formats that browsers do not show: a copy is shown then."""
     with Image.open(picture) as image:
         image.convert("RGB").save(tmp_path / name, format)
     page = visit(address)
     page.set_input_files("#image-media input[type=file]", str(tmp_path / name))
     wait_until(lambda: shown_width(page) == 48)
+    for place, colour in (((19, 19), (255, 0, 0)), ((44, 4), (135, 206, 235))):  # red on sky blue
+        assert shown_pixel(page, *place) == pytest.approx(colour, abs=12)
     page.click("#image-compare")
     expect_state(page, "done")
     assert captions(page, "hypothesis-0") == [HYPOTHESES[0][2]]

@@ -142,7 +142,7 @@ def estimate_positions(model: MediaLanguageModel, example: Example) -> int:
 def _image_positions(model: ImageLanguageModel, path: Path) -> int:
     config = model.model.config
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=list(FORMATS)) as image:
             width, height = image.size
     except Exception:  # Pillow raises many kinds at damaged headers; decoding names the file later
         return 0
