@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from lora_mcl.adapters.linear import LINEAR_CLASSES, LayerAdapter
+from lora_mcl.adapters.patterns import check_pattern
 from lora_mcl.errors import OptionsError
 from lora_mcl.option_checks import nearest
 
@@ -93,7 +94,7 @@ class AdapterSpec:
         rank_pattern, alpha_pattern: {regex on the end of the module name: its rank or alpha}.
 
     Raises:
-        OptionsError: a field is out of range.
+        OptionsError: a field is out of range, or a regular expression is none or may take very long to match.
     """
 
     name: str
@@ -130,11 +131,22 @@ class AdapterSpec:
             raise OptionsError(f"adapter {self.name!r}: dropout must be in [0, 1); got {self.dropout!r}")
         if not self.target_modules:
             raise OptionsError(f"adapter {self.name!r}: target_modules must not be empty")
+        for label, pattern in self._patterns():
+            check_pattern(pattern, f"adapter {self.name!r}: {label}")
         if isinstance(self.target_modules, str) and (self.layers_to_transform or self.layers_pattern):
             raise OptionsError(
                 f"adapter {self.name!r}: layers_to_transform and layers_pattern need target_modules as name "
                 "suffixes, not as a regular expression"
             )
+
+    def _patterns(self) -> Iterator[tuple[str, str]]:
+        """Its regular expressions, each with the name of its field."""
+        for label in ("target_modules", "exclude_modules"):
+            if isinstance(value := getattr(self, label), str):
+                yield label, value
+        for label in ("layers_pattern", "rank_pattern", "alpha_pattern"):
+            for pattern in getattr(self, label):
+                yield label, pattern
 
     @classmethod
     def from_lora_config(cls, name: str, config: LoraConfig) -> "AdapterSpec":

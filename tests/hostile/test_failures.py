@@ -8,7 +8,7 @@ import torch
 
 from lora_mcl.types import CompareOptions
 from tests.support.gradio_warnings import GRADIO_WARNINGS
-from tests.support.hostile_page import UNFORESEEN, HostilePage
+from tests.support.hostile_page import PATIENCE, QUICK, UNFORESEEN, HostilePage
 
 pytestmark = GRADIO_WARNINGS
 OPTIONS = CompareOptions(max_new_tokens=8, num_beams=2, num_beam_groups=2)
@@ -72,6 +72,24 @@ def test_on_the_page_too(page, picture, tiny_captioner, error):
         page.ask("image", picture)
     assert "GiB" not in str(raised.value) and "tensor" not in str(raised.value)
     page.check_good_requests()
+
+
+def test_a_failed_request_frees_its_turn_while_its_client_is_still_there(page: HostilePage, picture, tiny_captioner):
+    """Another request, which waits, is answered although the failed one's connection is not closed."""
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold_and_fail():
+        reached.set()
+        go_on.wait(60)
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with at_forward(tiny_captioner, 2, hold_and_fail), page.connected("image", picture) as lines:
+        assert reached.wait(60)
+        waiting = page.client.submit(image=page.file(picture), **QUICK, api_name="/compare_image")
+        go_on.set()
+        failed = next(line for line in lines if "process_completed" in line)
+        assert '"success":false' in failed.replace(" ", "")
+        assert waiting.result(timeout=PATIENCE)["columns"][0]["captions"]
 
 
 def test_an_answer_that_nobody_reads_to_its_end(tiny_captioner, picture):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from lora_mcl.types import CompareOptions
 from ui.failures import APOLOGY
+from ui.settings import SETTINGS
 
 # A request that takes longer hangs, also on a busy machine.
 PATIENCE = 180.0
@@ -60,6 +66,20 @@ class HostilePage:
         if sent.status_code != 200:
             return sent.text
         return httpx.get(f"{url}/{sent.json()['event_id']}", timeout=PATIENCE).text
+
+    @contextmanager
+    def connected(self, modality: str, media: Path) -> Iterator[Iterator[str]]:
+        """The events of a comparison, by a client that keeps its connection open until the end of the block."""
+        url, session = f"{self.client.src}gradio_api/queue/", uuid4().hex
+        content = f"data:;base64,{base64.b64encode(media.read_bytes()).decode()}"
+        chosen = [getattr(CompareOptions(), setting.name) for setting in SETTINGS]
+        with httpx.Client(timeout=PATIENCE) as http:
+            dependencies = http.get(f"{self.client.src}config").json()["dependencies"]
+            (index,) = (entry["id"] for entry in dependencies if entry["api_name"] == f"compare_{modality}")
+            data = [{"url": content}, *([None] if modality == "audio" else []), *chosen]
+            http.post(f"{url}join", json={"data": data, "fn_index": index, "session_hash": session}).raise_for_status()
+            with http.stream("GET", f"{url}data", params={"session_hash": session}) as stream:
+                yield stream.iter_lines()
 
     def check_good_requests(self) -> None:
         assert {modality: self._captions(modality) for modality in self._good} == self._expected
