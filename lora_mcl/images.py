@@ -69,6 +69,12 @@ def modality_of(path: Path) -> Modality:
         raise MediaError(f"{path.name} is neither an image nor a sound that this program can read.") from None
 
 
+def image_format(path: Path) -> str:
+    """Pillow's name of the format of a file that ``load_image`` reads, such as "JPEG"."""
+    with _opened(path) as image:
+        return image.format or ""
+
+
 def load_image(media: Image.Image | str | Path) -> Image.Image:
     """Image of ``read_image``, without its notices."""
     return read_image(media)[0]

@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from PIL import Image
 
 from lora_mcl.audio import load_audio, read_blocks
 from lora_mcl.errors import MediaError
-from lora_mcl.images import load_image
+from lora_mcl.images import image_format, load_image
 from ui.modality import IMAGE, ModalityText
 
 MAX_FILE_SIZE = 40 * 2**20
@@ -124,9 +123,8 @@ def browser_copy(file: Path, modality: ModalityText, folder: str | Path) -> Path
 
 def _picture_copy(file: Path, folder: str | Path) -> Path | None:
     picture = load_image(file)
-    with Image.open(file) as original:
-        if original.format in _BROWSER_PICTURES:
-            return None
+    if image_format(file) in _BROWSER_PICTURES:
+        return None
     copy = Path(mkdtemp(dir=folder)) / f"{file.name}.png"
     picture.save(copy, compress_level=1)
     return copy

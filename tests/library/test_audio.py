@@ -157,6 +157,7 @@ def test_the_end_of_a_clip_may_be_shorter_than_what_the_model_hears():
         (3.0, 0.4, 2.4),  # a full window, not the 0.4 s that are left
         (0.5, 0.4, 0.0),  # all of it fits
         (0.6, 0.43, 0.0),  # longer than the window, by less than a step
+        (0.35, 0.75, 0.1),  # by one step
     ],
 )
 @pytest.mark.parametrize("offset", [0, 0.1])
@@ -301,6 +302,43 @@ def test_opposite_channels_do_not_cancel(tmp_path):
     one = np.zeros((RATE, 8), np.float32)
     one[:, 3] = left
     np.testing.assert_allclose(load_audio(AudioClip(one, RATE), RATE), left / 8, atol=1e-7)
+
+
+def test_the_loudest_of_opposite_channels_may_be_any(tmp_path):
+    left = tone(440, 1.0)
+    for channels in ([-0.9 * left, left], [0.1 * left, -left, 0.91 * left]):
+        opposite = np.stack(channels, axis=1)
+        loudest = opposite[:, 1]
+        assert np.array_equal(load_audio(AudioClip(opposite, RATE), RATE), loudest)
+
+
+def test_the_last_start_of_a_sound_of_little_more_than_the_least_length():
+    with pytest.raises(OptionsError, match=r"from 0 to 0\.0, not 1"):
+        hear(AudioClip(tone(440, 0.25), RATE), 1)
+
+
+def test_silence_ends_where_its_limit_is_reached(monkeypatch):
+    monkeypatch.setattr(audio, "SILENCE", 2.0**-13)
+    swing = np.tile(np.array([1, -1], np.float32), RATE // 2) * 2.0**-13
+    assert len(hear(AudioClip(swing, RATE))[0]) == RATE
+    quiet_then_loud = np.concatenate([0.99 * swing, swing, swing]).astype(np.float32)
+    assert hear(AudioClip(quiet_then_loud, RATE), None)[1].start == 1.0
+    with pytest.raises(MediaError, match="is silent"):
+        hear(AudioClip(0.99 * swing, RATE))
+
+
+@pytest.mark.parametrize(("kept", "said"), [(0.96, False), (0.94, True)])
+def test_what_is_missing_is_said_from_a_twentieth_on(tmp_path, kept, said):
+    content = encoded(tone(440, 20.0, 8_000), 8_000, "WAV")
+    (tmp_path / "part.wav").write_bytes(content[: round(len(content) * kept)])
+    _, window = load_window(tmp_path / "part.wav", sampling_rate=RATE, max_seconds=30)
+    assert bool(window.notices) == said
+
+
+def test_a_file_that_is_no_sound_states_no_length(tmp_path):
+    text(tmp_path / "a.txt")
+    film_without_sound(tmp_path / "a.mp4")
+    assert audio_readers.stated_seconds(tmp_path / "a.txt") == audio_readers.stated_seconds(tmp_path / "a.mp4") == 0
 
 
 def test_limits_are_inclusive():

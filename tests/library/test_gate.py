@@ -277,8 +277,10 @@ def test_sizes_must_be_positive(arguments):
 
 
 def test_excluded_tokens_must_be_in_the_vocabulary():
-    with pytest.raises(OptionsError, match="excluded_token_ids"):
-        CaptionGate(4, 2, excluded_token_ids=(4,))
+    for tokens in ((4,), (1, 4, 2), (0, -1)):
+        with pytest.raises(OptionsError, match="excluded_token_ids"):
+            CaptionGate(4, 2, excluded_token_ids=tokens)
+    assert CaptionGate(4, 2, excluded_token_ids=(0, 3)).counted.tolist() == [0, 1, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -316,3 +318,68 @@ def test_a_gate_is_saved_into_folders_new_and_old(tmp_path):
     for _ in range(2):
         CaptionGate(5, 2).save(tmp_path / "run" / "gate", [["a"], ["b"]])
     assert (tmp_path / "run" / "gate" / "words.json").is_file()
+
+
+def test_least_options():
+    gate = CaptionGate(1, 1, momentum=0.0)
+    assert gate(torch.tensor([[0]])).tolist() == [[0.0]]
+    assert CaptionGate(4, 2).momentum == 0.99 and CaptionGate(4, 2).order == 1
+    with pytest.raises(OptionsError, match="momentum"):
+        CaptionGate(4, 2, momentum=-0.1)
+
+
+def test_the_most_distinctive_come_first_and_no_more_than_asked():
+    gate = gate_with([[3.0, 2.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    gate(torch.tensor([[0, 1, 2]]))
+    assert gate.distinctive_tokens(2) == [[(0,), (1,)], []]
+    gate(torch.tensor([[1, 1, 1]]))  # more often than any other: share times lead counts
+    assert gate.distinctive_tokens(1) == [[(1,)], []]
+
+
+def test_words_are_told_apart_and_need_a_letter():
+    """Four times as many tokens are looked at as words are wanted, because several give one word."""
+    texts = ["the", " the", "the ", "--", "it's", "snow", "rain"]
+    gate = gate_with([[7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], [0.0] * 7])
+    gate(torch.arange(7)[None])
+
+    def text(tokens):
+        return texts[tokens[0]]
+
+    assert gate.distinctive_words(1, text) == [["the"], []]
+    assert gate.distinctive_words(2, text) == [["the", "it's"], []]
+    assert gate.distinctive_words(5, text) == [["the", "it's", "snow", "rain"], []]
+
+
+def test_words_are_written_as_they_are(tmp_path):
+    CaptionGate(5, 2).save(tmp_path, [["été"], []])
+    assert (tmp_path / "words.json").read_text("utf-8") == '[\n  [\n    "été"\n  ],\n  []\n]\n'
+    CaptionGate(5, 2).save(tmp_path / "without", [])
+    assert (tmp_path / "without" / "words.json").read_text("utf-8") == "[]\n"
+
+
+def test_shares_are_learned_in_training_alone():
+    gate = CaptionGate(4, 2, balance="estimated", momentum=0.5)
+    log_gate, q = torch.tensor([[0.5], [0.5]]).log(), torch.tensor([[1.0], [0.0]])
+    gate.eval().loss(log_gate, q)
+    assert gate.share.tolist() == [0.5, 0.5]
+    gate.train().loss(log_gate, q)
+    assert gate.share.tolist() == [0.75, 0.25]
+    gate.loss(log_gate, q, torch.tensor([False]))
+    assert gate.share.tolist() == [0.75, 0.25]
+    uniform = CaptionGate(4, 2, momentum=0.5)
+    uniform.loss(log_gate, q)
+    assert uniform.share.tolist() == [0.5, 0.5] and "share" not in uniform.state_dict()
+
+
+@pytest.mark.parametrize("missing", ["weight", "counted"])
+def test_each_tensor_is_needed_and_has_its_form(tmp_path, missing):
+    CaptionGate(5, 2).save(tmp_path)
+    path = tmp_path / "gate.safetensors"
+    tensors = {"weight": torch.zeros(2, 5), "counted": torch.ones(5), "bias": torch.zeros(2)}
+    for changed in (None, torch.zeros(5, 1, 1)):
+        state = (
+            tensors | {missing: changed} if changed is not None else {n: t for n, t in tensors.items() if n != missing}
+        )
+        save_file(state, path)
+        with pytest.raises(BundleError, match=r"weight \[hypotheses, features\] or counted \[vocabulary\] is missing"):
+            CaptionGate.load(tmp_path)

@@ -44,7 +44,66 @@ def test_the_gate_starts_with_one_hypothesis_a_mode(seed):
     assert sorted(main) == list(range(MODES))
     assert (chosen == torch.tensor(main)[modes]).float().mean() > 0.97
     first, second = log_gate.topk(2, dim=0).values
-    assert (first - second).mean().item() == pytest.approx(CONFIDENCE, abs=0.01)
+    assert CONFIDENCE == 4.0 and (first - second).mean().item() == pytest.approx(4.0, abs=0.01)
+
+
+def annealed_em(bags: torch.Tensor, components: int, generator: torch.Generator, unseen: int) -> Mixture:
+    """One run as the module describes it, step by step: 40 iterations, of which 20 heat up from .1 to 1."""
+    posterior = 1 + 0.2 * torch.rand(len(bags), components, generator=generator)
+    posterior /= posterior.sum(1)[:, None]
+    for iteration in range(40):
+        totals, features = [], []
+        for of_one in posterior.T:
+            counts = (of_one[:, None] * bags).sum(0) + 0.05
+            totals.append(counts.sum() + unseen * 0.05)
+            features.append(counts / totals[-1])
+        shares = posterior.mean(0)
+        heat = min(1.0, 0.1 + 0.9 * iteration / 20)
+        log_joint = torch.stack([(bags * of_one.log()).sum(1) for of_one in features], 1) + shares.log()
+        posterior = (heat * log_joint).softmax(1)
+    return Mixture(torch.stack(features).log(), shares.log(), (0.05 / torch.stack(totals)).log())
+
+
+@pytest.mark.parametrize("unseen", [0, 7])
+def test_a_run_is_annealed_em(unseen):
+    labels, _ = captions(4)
+    bags = CaptionGate(40 + 5 * MODES, MODES).counts(labels[:30, -5:])
+    found = fit_mixture(bags, 2, torch.Generator().manual_seed(6), restarts=1, unseen=unseen)
+    expected = annealed_em(bags, 2, torch.Generator().manual_seed(6), unseen)
+    for name in ("log_features", "log_shares", "log_unseen"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), atol=1e-3, rtol=1e-3)
+
+
+def test_eight_runs_are_tried():
+    """As the draws show."""
+    labels, _ = captions(0)
+    bags = CaptionGate(40 + 5 * MODES, MODES).counts(labels[:20])
+    used, expected = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+    fit_mixture(bags, 2, used)
+    for _ in range(8):
+        torch.rand(20, 2, generator=expected)
+    assert torch.equal(used.get_state(), expected.get_state())
+
+
+def test_of_runs_that_end_in_the_same_place_the_first_is_kept():
+    """Modes without a common word: most runs find them, in any order."""
+    bags = torch.eye(3).repeat(10, 1)
+    first = fit_mixture(bags, 3, torch.Generator().manual_seed(0), restarts=1)
+    one_of_eight = fit_mixture(bags, 3, torch.Generator().manual_seed(0), restarts=8)
+    assert torch.equal(first.log_features, one_of_eight.log_features)
+    orders = set()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(8):
+        orders.add(tuple(fit_mixture(bags, 3, generator, restarts=1).log_features.argmax(1).tolist()))
+    assert len([order for order in orders if sorted(order) == [0, 1, 2]]) > 1
+
+
+def test_short_captions_are_divided_by_their_norm():
+    labels, _ = captions(2)
+    gates = [CaptionGate(40 + 5 * MODES, MODES) for _ in range(2)]
+    start_gate(gates[0], labels[:, -2:], torch.Generator().manual_seed(2))
+    dense_start(gates[1], labels[:, -2:], torch.Generator().manual_seed(2))
+    torch.testing.assert_close(gates[0].weight, gates[1].weight, atol=1e-4, rtol=1e-4)
 
 
 def test_the_likeliest_of_several_runs_is_kept():

@@ -253,3 +253,71 @@ def test_limits_of_size_are_inclusive(monkeypatch):
     assert load_image(Image.new("RGB", (160, 8), RED)).size == (160, 8)  # 20 to 1, and the least side
     with pytest.raises(MediaError, match="too narrow"):
         load_image(Image.new("RGB", (161, 8), RED))
+
+
+@pytest.mark.parametrize(
+    ("highest", "taken"),
+    [
+        *((255, "0 to 255"), (256, "0 to 1023"), (1023, "0 to 1023"), (1024, "0 to 4095")),
+        *((4095, "0 to 4095"), (4096, "0 to 65535"), (65535, "0 to 65535"), (65536, "-0 to 65536")),
+    ],
+)
+def test_the_least_depth_that_holds_all_values_is_taken(highest, taken):
+    """Of 8, 10, 12 and 16 bits; what is above is stretched from its smallest value."""
+    values = np.linspace(0, highest, 400).astype(np.int32).reshape(20, 20)
+    image, (notice,) = read_image(Image.fromarray(values))
+    assert f"{taken.removeprefix('-')} was taken for black to white" in notice
+    white = 255 if highest + 1 in (256, 1024, 4096, 65536) or highest == 65536 else None
+    assert white is None or image.getextrema()[0] == (0, white)
+
+
+@pytest.mark.parametrize(
+    ("highest", "taken"), [(1.0, "0 to 1"), (0.5, "0 to 1"), (1.5, "0 to 255"), (70_000.0, "0 to 70000")]
+)
+def test_the_range_of_float_values(highest, taken):
+    values = np.linspace(0, highest, 400, dtype=np.float32).reshape(20, 20)
+    image, (notice,) = read_image(Image.fromarray(values))
+    assert f"{taken} was taken for black to white" in notice
+    low, high = image.getextrema()[0]
+    assert low == 0 and (high == 255) == (highest in (1.0, 70_000.0))
+
+
+def test_whole_numbers_of_0_and_1_are_no_floats():
+    """Nearly black, as stored: nothing says that 1 is white."""
+    values = np.tile(np.array([0, 1], np.int32), (20, 10))
+    assert "0 to 255 was taken" in read_image(Image.fromarray(values))[1][0]
+
+
+def test_one_value_throughout_can_be_stretched():
+    image, (notice,) = read_image(Image.fromarray(np.full((20, 20), -5, np.int32)))
+    assert image.getextrema()[0] == (0, 0) and "-5 to -4 was taken for black to white" in notice
+
+
+@pytest.mark.parametrize("tag", [281, 341])
+@pytest.mark.parametrize(
+    ("stated", "believed"), [(1020, True), (1019, False), (0, False), (65_535, True)], ids=lambda value: str(value)
+)
+def test_a_stated_range_counts_if_the_values_keep_to_it(tmp_path, tag, stated, believed):
+    """Here to 1020; else the depth is guessed."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[tag] = stated
+    values = np.linspace(0, 1020, 400).astype("<i4").reshape(20, 20)
+    Image.fromarray(values).save(tmp_path / "a.tif", tiffinfo=tags)
+    image, notices = read_image(tmp_path / "a.tif")
+    assert (notices == ()) == believed or "looks black" in notices[0]
+    white = stated if believed else 1023
+    assert image.getextrema()[0] == (0, int(1020 * 256 / (white + 1)))
+
+
+def test_a_stated_white_of_1_is_that_of_floats(tmp_path):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[281] = 1
+    Image.fromarray(np.linspace(0, 1, 400, dtype=np.float32).reshape(20, 20)).save(tmp_path / "a.tif", tiffinfo=tags)
+    image, notices = read_image(tmp_path / "a.tif")
+    assert image.getextrema()[0] == (0, 255) and notices == ()
+
+
+def test_values_that_are_no_numbers_throughout_are_black():
+    image, notices = read_image(Image.fromarray(np.full((20, 20), np.nan, np.float32)))
+    assert image.size == (20, 20) and image.getextrema() == ((0, 0),) * 3
+    assert len(notices) == 1 and "no numbers" in notices[0]

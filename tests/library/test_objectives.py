@@ -291,3 +291,14 @@ def test_a_loss_without_weight_may_be_anything(bad):
     everything = weighted_loss(nll[:, :2], q[:, :2])
     assert everything.item() == 2.5
     assert not weighted_loss(nll, q).isfinite()
+
+
+def test_a_weight_of_0_leaves_out_what_is_not_finite():
+    nll = torch.tensor([[math.nan, 2.0, math.inf], [3.0, 4.0, 5.0]], requires_grad=True)
+    q = torch.tensor([[0.0, 0.25, 0.5], [1.0, 0.75, 0.5]])
+    loss = weighted_loss(nll, q, torch.tensor([True, True, False]))
+    assert loss.item() == pytest.approx((3.0 + 0.25 * 2.0 + 0.75 * 4.0) / 2)
+    loss.backward()
+    assert nll.grad.tolist() == [[0.0, 0.125, 0.0], [0.5, 0.375, 0.0]]
+    assert weighted_loss(nll.detach()[:, :2], q[:, :2]).item() == pytest.approx(3.25)
+    assert math.isnan(weighted_loss(nll.detach(), torch.full((2, 3), 0.5)).item())

@@ -145,11 +145,11 @@ def test_uploads_are_gone_when_the_system_stops_the_program(tiny_bundle, picture
     try:
         address = next(line for line in server.stdout if line.startswith("LoRA-MCL Studio is at")).split()[-1]
         with picture.open("rb") as file:
-            answer = httpx.post(f"{address}gradio_api/upload", files={"files": file}, timeout=PATIENCE / 1000)
+            answer = httpx.post(f"{address}gradio_api/upload", files={"files": file}, timeout=3 * PATIENCE / 1000)
         upload = Path(answer.raise_for_status().json()[0])
         assert upload.read_bytes() == picture.read_bytes() and tmp_path in upload.parents
         server.terminate()
-        assert server.wait(timeout=PATIENCE / 1000) == 0
+        assert server.wait(timeout=3 * PATIENCE / 1000) == 0
     finally:
         server.kill()
         server.stdout.close()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from lora_mcl.audio import load_audio
 from lora_mcl.errors import MediaError
@@ -73,6 +74,17 @@ def test_what_browsers_show_is_shown_as_it_is(tmp_path, picture, name):
     file = tmp_path / name
     with Image.open(picture) as image:
         image.convert("RGB").save(file, None if "." in name else "PNG")
+    assert browser_copy(file, IMAGE, tmp_path) is None
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_png_with_megabytes_of_text_is_shown_as_it_is(tmp_path, picture, zipped):
+    """Pillow by itself refuses it for its text."""
+    texts = PngInfo()
+    texts.add_itxt("workflow", "x" * 2**21, zip=zipped)
+    file = tmp_path / "generated.png"
+    with Image.open(picture) as image:
+        image.save(file, pnginfo=texts)
     assert browser_copy(file, IMAGE, tmp_path) is None
 
 

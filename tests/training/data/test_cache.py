@@ -74,3 +74,52 @@ def test_a_disk_that_fails_leaves_nothing_partial(tmp_path, monkeypatch, caplog)
     assert "No space left on device; nothing more is added" in caplog.text
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert not cache.put("bb", FEATURES) and cache.get("bb") is None
+
+
+def test_the_limit_is_in_gib(tmp_path, tiny_base):
+    model = ImageLanguageModel.load(tiny_base)
+    FeatureCache(tmp_path / "one", 10**6, "").put("aa", FEATURES)
+    (file,) = (tmp_path / "one").rglob("*.safetensors")
+    for size, fits in ((file.stat().st_size, True), (file.stat().st_size - 1, False)):
+        cache = open_cache(str(tmp_path / f"deep/er/{size}"), size / 2**30, model)
+        assert cache.put("aa", FEATURES) == fits
+    assert open_cache("", 1, model) is None
+
+
+def test_processes_share_what_is_free(tmp_path):
+    FeatureCache(tmp_path / "one", 10**6, "").put("aa", FEATURES)
+    (file,) = (tmp_path / "one").rglob("*.safetensors")
+    assert file.relative_to(tmp_path / "one").as_posix() == "aa/aa.safetensors"
+    size = file.stat().st_size
+    # Two more would fit: one for each process.
+    cache = FeatureCache(tmp_path / "one", 3 * size, "", processes=2)
+    assert cache.put("bbb", FEATURES) and not cache.put("cc", FEATURES)
+    assert (tmp_path / "one" / "bb" / "bbb.safetensors").is_file()
+    # What is there already is no use of the limit.
+    assert cache.put("aa", FEATURES) and cache.put("bbb", FEATURES)
+    # Over the limit before it begins: nothing more, and no negative room.
+    assert not FeatureCache(tmp_path / "one", size, "", processes=2).put("dd", FEATURES)
+
+
+def test_after_a_failure_of_the_disk_the_cache_is_still(tmp_path, monkeypatch, caplog):
+    cache = FeatureCache(tmp_path, 10**6, "")
+
+    def fails(source, target):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, logger="training.data"):
+        patch.setattr(os, "replace", fails)
+        assert not cache.put("aa", FEATURES)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, logger="training.data"):
+        assert not cache.put("bb", FEATURES) and not cache.put("cc", {"features": torch.zeros(0)})
+    assert caplog.records == []
+
+
+def test_a_file_that_cannot_be_read_is_removed_and_written_again(tmp_path):
+    cache = FeatureCache(tmp_path, 10**6, "")
+    assert cache.put("aa", FEATURES)
+    (tmp_path / "aa" / "aa.safetensors").write_bytes(b"junk")
+    assert cache.get("aa") is None and not (tmp_path / "aa" / "aa.safetensors").exists()
+    assert cache.put("aa", FEATURES)
+    assert torch.equal(cache.get("aa")["features"], FEATURES["features"])

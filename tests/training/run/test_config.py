@@ -91,6 +91,50 @@ def test_everything_else_is_refused(tmp_path, text, changes, message):
     assert message in str(refusal.value)
 
 
+@dataclass(frozen=True)
+class Lists:
+    rates: tuple[float, ...] = ()
+    files: tuple[Path, ...] = ()
+    limits: tuple[tuple[float, float], ...] = ()
+    either: Path | tuple[Path, ...] = ()
+
+
+def test_every_item_of_a_list_is_converted(tmp_path):
+    file = tmp_path / "file.yaml"
+    text = "rates: [1, 2e-1, 3]\nfiles: [a, b, c]\nlimits: [[1, 2], [3, 4], [5, 6]]\neither: [d, e]\n"
+    file.write_text(text)
+    lists = load_config(Lists, file)
+    assert lists == Lists((1.0, 0.2, 3.0), tuple(map(Path, "abc")), ((1, 2), (3, 4), (5, 6)), (Path("d"), Path("e")))
+    assert all(type(rate) is float for rate in (*lists.rates, *lists.limits[2]))
+    file.write_text("rates: [1]\nfiles: []\neither: f\n")
+    lists = load_config(Lists, file)
+    assert lists == Lists((1.0,), (), (), Path("f")) and type(lists.rates[0]) is float
+    for text, message in (
+        ("rates: [1, two]", "rates[1] must be a number"),
+        ("limits: [[1]]", "limits[0] must be a list of 2"),
+    ):
+        file.write_text(text)
+        with pytest.raises(OptionsError) as refusal:
+            load_config(Lists, file)
+        assert message in str(refusal.value)
+
+
+def test_a_printed_configuration_keeps_the_order_and_the_letters():
+    config = Outer(Path("été"), inner=Inner(names=("b", "a")))
+    assert to_yaml(config) == (
+        "folder: été\nkind: one\ncount: null\nquick: false\n"
+        "inner:\n  rate: 0.1\n  pair:\n  - 0.9\n  - 0.99\n  names:\n  - b\n  - a\n"
+    )
+
+
+def test_changes_open_sections_at_any_depth(tmp_path):
+    with pytest.raises(OptionsError, match="unknown key inner.rate.x|inner.rate must be a number"):
+        read(tmp_path, "folder: out", "inner.rate.x=1")
+    for change in ("=1", "inner.=1", ".rate=1", "inner..rate=1"):
+        with pytest.raises(OptionsError, match="changes are written key=value"):
+            read(tmp_path, "folder: out", change)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(OptionsError, match="no.yaml cannot be read: No such file"):
         load_config(Outer, tmp_path / "no.yaml")
