@@ -11,6 +11,7 @@ import gradio as gr
 
 from lora_mcl.errors import LoraMclError
 from ui.events import Components
+from ui.failures import apologising
 from ui.html import html
 from ui.media_input import MediaInput
 from ui.modality import AUDIO, ModalityText
@@ -100,7 +101,7 @@ def connect_your_caption(sessions: Sessions, components: Components, panel: Your
 
 
 def _score(sessions: Sessions, folder: str, media: Any, caption: Any, start: Any) -> Any:
-    with uploaded_file(media, sessions.modality, folder) as file:
+    with apologising(), uploaded_file(media, sessions.modality, folder) as file:
         return sessions.captioner.score(file, caption, start=start)
 
 
