@@ -73,3 +73,22 @@ class MediaInput(gr.JSON):
             raise gr.Error(str(error), print_exception=False) from None
         self.temp_files.add(str(file))
         return str(file)
+
+
+class FilesInput(MediaInput):
+    """The same for several files: a list of what ``MediaInput`` takes."""
+
+    is_template = True
+
+    def api_info(self) -> dict[str, Any]:
+        """JSON schema: an array of Gradio's file data."""
+        return {
+            "title": "ListFiles",
+            "type": "array",
+            "items": super().api_info(),
+            "additional_description": "The files: [handle_file(path), ...].",
+        }
+
+    def example_payload(self) -> Any:
+        """Placeholder of the published examples; the paths are the client's own."""
+        return [super().example_payload()]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import gradio as gr
 
+from ui.batch import build_batch_tab
 from ui.header import header_html
 from ui.html import html
 from ui.markov_demo import build_markov_tab
@@ -25,7 +26,7 @@ def build_page(
     results: Sequence[ResultSet] = (),
     fetch_urls: bool = False,
 ) -> gr.Blocks:
-    """The page: one tab for each of ``tabs``, "How it works" if there are ``demos``, "Results" if there are any.
+    """The page: one tab for each of ``tabs``, "Batch", and, if there are any, "How it works" and "Results".
 
     Args:
         results: measured results of the models that come with the repository.
@@ -37,6 +38,8 @@ def build_page(
             for tab in tabs:
                 with gr.Tab(tab.modality.tab, id=tab.modality.name):
                     build_tab(page, tab, fetch_urls)
+            with gr.Tab("Batch", id="batch"):
+                build_batch_tab(page, tabs, fetch_urls)
             if demos:
                 with gr.Tab("How it works", id="how-it-works"):
                     build_markov_tab(demos)

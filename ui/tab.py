@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import gradio as gr
 
-from lora_mcl.types import AudioCaptionSource, CaptionSource, CompareOptions
+from lora_mcl.types import AudioCaptionSource, CaptionSource
 from ui.audio_view import audio_controls, recorder
 from ui.difference_switch import difference_switch
 from ui.endpoints import connect_endpoint
@@ -18,7 +17,7 @@ from ui.html import html
 from ui.modality import IMAGE, ModalityText
 from ui.model_info import ModelInfo, model_info_html
 from ui.sessions import WRITING, Sessions
-from ui.settings import SETTINGS, upper_bound
+from ui.sliders import setting_sliders
 from ui.uploads import retype_js
 from ui.your_caption import connect_your_caption, your_caption
 
@@ -79,7 +78,7 @@ def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False) -> None:
                 elem_classes="status",
             )
             with gr.Accordion("Settings", open=False, elem_id=f"{modality.name}-settings"):
-                settings = _sliders(modality, defaults)
+                settings = setting_sliders(modality.name, defaults)
         with gr.Column(min_width=300):
             gallery = html(
                 gallery_html(tab.examples),
@@ -118,18 +117,3 @@ def _picture() -> gr.Image:
         elem_id="image-media",
         elem_classes="media-input",
     )
-
-
-def _sliders(modality: ModalityText, defaults: CompareOptions) -> dict[str, Any]:
-    return {
-        setting.name: gr.Slider(
-            setting.low,
-            upper_bound(setting, defaults),
-            value=getattr(defaults, setting.name),
-            step=setting.step,
-            label=setting.label,
-            info=setting.info,
-            elem_id=f"{modality.name}-{setting.name}",
-        )
-        for setting in SETTINGS
-    }

@@ -1,11 +1,21 @@
-"""The README's commands that caption a folder."""
+"""The README's commands and snippets that caption many files."""
 
+import re
 import shlex
 
 import pytest
 
+import app
 from lora_mcl.cli import main
+from tests.support.fake_captioner import HYPOTHESES, FakeCaptioner
+from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.paths import ROOT
+from ui.modality import IMAGE
+from ui.model_info import ModelInfo
+from ui.page import build_page
+from ui.tab import Tab
+
+pytestmark = GRADIO_WARNINGS
 
 
 def commands(option: str) -> list[list[str]]:
@@ -24,3 +34,18 @@ def test_the_report_of_a_folder(tmp_path, monkeypatch):
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     pictures = list((ROOT / "assets" / "examples" / "image").glob("*.jpg"))
     assert text.count("<article") == text.count("data:image/jpeg;base64,") == len(pictures) > 3
+
+
+def test_many_files_through_the_api(capsys, monkeypatch):
+    """The README's snippet, on a page of the fake captioner in place of the default address."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"```python\n(from gradio_client.*?)```", readme, re.S)
+    tabs = [Tab(IMAGE, FakeCaptioner(), (), ModelInfo("It counts.", "It does not sing."))]
+    page = build_page(tabs)
+    address = app.launch(page, tabs)
+    monkeypatch.chdir(ROOT)
+    try:
+        exec(snippet.replace("http://127.0.0.1:7860", address), {})
+    finally:
+        page.close(verbose=False)
+    assert f"cat.jpg ['{HYPOTHESES[0][2]}', " in capsys.readouterr().out

@@ -90,7 +90,7 @@ def test_the_command_line_works_from_the_wheel(site, tmp_path):
 @pytest.mark.slow
 def test_the_snippets_of_the_readme_work_from_the_wheel(site, tmp_path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    caption, train = re.findall(r"```python\n(.*?)```", readme, re.S)
+    caption, _, train = re.findall(r"```python\n(.*?)```", readme, re.S)
     where = f"import lora_mcl; assert lora_mcl.__file__.startswith({str(site)!r})\n"
     done = run(site, ROOT, "-c", where + caption)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,101 @@
+"""Many files in one pass: what each would get alone, whatever happens to the others."""
+
+import shutil
+
+import pytest
+
+from lora_mcl.batch import BatchCaptioner, BatchFile, caption_batch
+from lora_mcl.types import CompareOptions
+from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner, FakeCaptioner
+
+
+@pytest.fixture
+def files(picture, clip, tmp_path):
+    """A picture, a broken one, a sound, a text, a picture, and one that was refused before."""
+    broken, text = tmp_path / "broken.png", tmp_path / "notes.txt"
+    broken.write_bytes(picture.read_bytes()[:60])
+    text.write_text("Not a picture.")
+    shutil.copy(picture, tmp_path / "again.png")
+    paths = [picture, broken, clip, text, tmp_path / "again.png"]
+    return [*(BatchFile(path.name, path) for path in paths), BatchFile("locked.png", tmp_path, "It is locked.")]
+
+
+def captioners(image=None, audio=None):
+    options = CompareOptions(max_new_tokens=5)
+    return {
+        "image": BatchCaptioner(image or FakeCaptioner(), options),
+        "audio": BatchCaptioner(audio or FakeAudioCaptioner(), options),
+    }
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 10])
+def test_every_file_has_its_captions_or_its_message(files, at_once):
+    found = dict(caption_batch(files, captioners(), at_once=at_once))
+    assert sorted(found) == [0, 1, 2, 3, 4, 5]
+    assert [found[index].name for index in range(6)] == [file.name for file in files]
+    first_words = [" ".join(sentence.split()[:5]) for _, _, sentence in HYPOTHESES]
+    for index in (0, 2, 4):
+        assert list(found[index].comparison.captions("hypothesis")) == first_words
+        assert found[index].options.max_new_tokens == 5 and not found[index].error
+    assert "broken.png is damaged" in found[1].error and "neither an image nor a sound" in found[3].error
+    assert found[5].error == "It is locked."
+
+
+def test_without_a_model_for_sounds(files):
+    found = dict(caption_batch(files[:3], {"image": captioners()["image"]}))
+    assert found[2].error == "This is a file of sounds, and there is only a model for pictures here."
+    assert found[0].comparison.done
+
+
+def test_a_failure_of_the_model_is_that_files_alone(files, caplog):
+    image = FakeCaptioner(failure=RuntimeError("out of memory"))
+    found = dict(caption_batch(files[:3], captioners(image)))
+    assert found[0].error == "Something went wrong with this file. Please try it alone."
+    assert found[2].comparison.done and "out of memory" in caplog.text
+
+
+def test_stop_keeps_what_is_finished_and_frees_the_rest(picture):
+    captioner, taken = FakeCaptioner(), []
+    batch = caption_batch(
+        [BatchFile(f"{n}.png", picture) for n in range(6)],
+        captioners(captioner),
+        at_once=2,
+        should_stop=lambda: len(taken) >= 3,
+    )
+    for pair in batch:
+        taken.append(pair)
+    # The fourth had its last word already.
+    assert [entry.comparison.done for _, entry in taken] == [True] * 4
+    assert captioner.closed == 4
+    batch = caption_batch([BatchFile("a.png", picture)], captioners(captioner), should_stop=lambda: True)
+    assert list(batch) == []
+
+
+def test_closing_it_early_ends_the_work(picture):
+    captioner = FakeCaptioner()
+    batch = caption_batch([BatchFile(f"{n}.png", picture) for n in range(3)], captioners(captioner), at_once=3)
+    next(batch)
+    batch.close()
+    steps = captioner.steps
+    assert captioner.closed == 3 and captioner.steps == steps
+
+
+def test_together_each_gets_what_it_gets_alone(tiny_captioner, picture, tmp_path):
+    from PIL import Image
+
+    other = tmp_path / "other.png"
+    Image.new("RGB", (64, 40), "olive").save(other)
+    options = tiny_captioner.defaults
+    paths = [picture, other, picture]
+    together = dict(
+        caption_batch(
+            [BatchFile(path.name, path) for path in paths],
+            {"image": BatchCaptioner(tiny_captioner, options)},
+            at_once=3,
+        )
+    )
+    for index, path in enumerate(paths):
+        *_, alone = tiny_captioner.compare(path, options)
+        for mine, its in zip(together[index].comparison.columns, alone.columns, strict=True):
+            assert [c.text for c in mine.captions] == [c.text for c in its.captions]
+            assert [c.log_prob for c in mine.captions] == pytest.approx([c.log_prob for c in its.captions], abs=1e-3)

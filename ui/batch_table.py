@@ -1,0 +1,95 @@
+"""The rows of the batch's table as HTML. File names, messages and captions are escaped: they are never trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+from lora_mcl.errors import MediaError
+from lora_mcl.languages import LANGUAGES, language_of, languages_of
+from lora_mcl.metrics import words
+from lora_mcl.report import CaptionedFile
+from lora_mcl.report.media import picture_uri, sound_uri
+from lora_mcl.types import ColumnResult
+from lora_mcl.variety import variety
+from ui.columns import NUM_ACCENTS
+
+# In pixels, two of the file for each of the page's.
+_THUMBNAIL = 280
+
+
+@dataclass(frozen=True)
+class RowFigures:
+    """What rows are sorted and filtered by.
+
+    Attributes:
+        disagreement: part of the content words that two of the hypotheses' captions in one language do not share, 0 to
+            1, the mean over such pairs (``variety``); None where no two are in one language.
+        words: of the hypotheses' longest caption.
+        languages: of the hypotheses' captions, each once.
+    """
+
+    disagreement: float | None
+    words: int
+    languages: tuple[str, ...]
+
+
+def row_figures(captions: tuple[str, ...]) -> RowFigures:
+    """Figures of the hypotheses' captions."""
+    codes = languages_of(captions)
+    found = variety(captions, codes)
+    return RowFigures(
+        disagreement=None if found is None or found.shared is None else 1 - found.shared,
+        words=max((len(words(caption)) for caption in captions), default=0),
+        languages=tuple(dict.fromkeys(code for code in codes if code)),
+    )
+
+
+def row_html(index: int, entry: CaptionedFile) -> str:
+    """One row of the table; ``data-`` attributes hold what the page's script sorts and filters by."""
+    name = f'<p class="name">{escape(entry.name)}</p>'
+    if entry.comparison is None:
+        return (
+            f'<tr data-index="{index}" data-state="failed" data-words="0" data-disagreement="-1" data-languages="">'
+            f'<th scope="row">{name}</th><td class="message" colspan="9">{escape(entry.error)}</td></tr>'
+        )
+    best = tuple(c.captions[0].text for c in entry.comparison.columns if c.method == "hypothesis" and c.captions)
+    figures = row_figures(best)
+    measured = -1 if figures.disagreement is None else round(figures.disagreement, 4)
+    cells = "".join(_cell(number, column) for number, column in enumerate(entry.comparison.columns))
+    languages = ", ".join(LANGUAGES[code] for code in figures.languages) or "–"
+    shown = "–" if figures.disagreement is None else f"{figures.disagreement:.0%}"
+    return (
+        f'<tr data-index="{index}" data-state="done" data-words="{figures.words}" data-disagreement="{measured}" '
+        f'data-languages="{" ".join(figures.languages)}"><th scope="row">{_media(entry)}{name}</th>{cells}'
+        f'<td class="numbers"><dl><dt>disagreement</dt><dd>{shown}</dd><dt>longest</dt><dd>{figures.words} words</dd>'
+        f"<dt>languages</dt><dd>{languages}</dd></dl></td></tr>"
+    )
+
+
+def _cell(number: int, column: ColumnResult) -> str:
+    hypothesis = column.method == "hypothesis"
+    kind = f"hypothesis accent-{number % NUM_ACCENTS}" if hypothesis else "baseline"
+    badge = f'<span class="badge">{number + 1}</span>' if hypothesis else ""
+    text = escape(column.captions[0].text) if column.captions else ""
+    more = len(column.captions) - 1
+    rest = f"<small>best of {more + 1}</small>" if more > 0 and column.method != "sampling" else ""
+    return (
+        f'<td class="{kind}" data-column="{escape(column.id)}"><p class="kind">{badge}{escape(column.label)}</p>'
+        f'<p class="caption" lang="{_language(column)}">{text or "(no words)"}</p>{rest}</td>'
+    )
+
+
+def _language(column: ColumnResult) -> str:
+    return (language_of(column.captions[0].text) or "") if column.captions else ""
+
+
+def _media(entry: CaptionedFile) -> str:
+    window = entry.comparison.window
+    try:
+        if window is None:
+            return f'<img src="{picture_uri(entry.file, _THUMBNAIL)}" alt="{escape(entry.name)}">'
+        uri = sound_uri(entry.file, window)
+        return f'<audio controls preload="metadata" src="{uri}" aria-label="{escape(entry.name)}"></audio>'
+    except MediaError:
+        return ""
