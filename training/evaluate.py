@@ -30,6 +30,7 @@ from lora_mcl.models import LANGUAGE_MODELS
 from lora_mcl.models.labels import ChatLabels
 from training.data import DataError, load_examples
 from training.evaluation.captioning import Evaluator, Medium, group_by_media
+from training.evaluation.description import label_bundle
 from training.evaluation.options import PUBLISHED, EvaluationOptions, data_options
 from training.evaluation.report import results_of, tables_of
 from training.evaluation.systems import System, systems_of
@@ -168,8 +169,12 @@ def evaluate(
     media: str = "",
     hub_split: str = "test",
     device: str | None = None,
+    label: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a bundle; see the module. Returns what ``results.json`` holds.
+
+    Args:
+        label: write what distinguishes the hypotheses into the bundle, as their labels and descriptions.
 
     Raises:
         LoraMclError: with a message for the user.
@@ -178,6 +183,8 @@ def evaluate(
     hypotheses = len(bundle.hypotheses)
     if hypotheses > 1 and options.captions not in (0, hypotheses):
         raise OptionsError(f"--captions is for a bundle of one hypothesis; {bundle.name} has {hypotheses}")
+    if label and (hypotheses == 1 or not Path(model).is_dir()):
+        raise OptionsError("--label describes the hypotheses of a bundle in a folder, two or more of them")
     source = data_options(data, media, bundle.modality, options.limit, hub_split)  # type: ignore[arg-type]
     examples = load_examples(source)
     check_settings(out, {"model": model, "data": data, "media": media, "hub_split": hub_split, **asdict(options)})
@@ -189,6 +196,8 @@ def evaluate(
     results = {"model": bundle.name, "data": data, "settings": asdict(options), **found}
     (out / RESULTS_FILE).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     (out / TABLE_FILE).write_text(tables_of(results), encoding="utf-8")
+    if label:
+        label_bundle(bundle, results["specialisation"]["hypotheses"])
     return results
 
 
@@ -211,6 +220,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=defaults.seed, help="of samples and augmentations")
     add("--limit", type=int, default=defaults.limit, help="only the first so many media")
     add("--batch", type=int, default=defaults.batch, help="media decoded together (default: %(default)s)")
+    add("--label", action="store_true", help="write what distinguishes the hypotheses into the bundle, as their labels")
     add("--device", help="such as cuda or cpu; by default the GPU if there is one")
     return of_program
 
@@ -238,6 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             media=args.media,
             hub_split=args.hub_split,
             device=args.device,
+            label=args.label,
         )
     except LoraMclError as error:
         print(f"evaluate: {error}", file=sys.stderr)

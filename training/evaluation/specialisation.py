@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from lora_mcl.metrics import words
+from training.evaluation.description import language_shares
 
 WORDS = 8
 PRIOR = 0.5
@@ -20,9 +21,9 @@ Line = Mapping[str, Any]
 def specialisation(lines: Sequence[Line], hypotheses: int) -> dict[str, Any]:
     """Report of the lines of an evaluation (``captions.jsonl``) whose system "hypotheses" gives one caption each.
 
-    ``hypotheses``: of each, ``wins``, the share of references that it explains best; ``words``, mean length of its
-    captions; ``typical``, the words with the highest log-odds against the other hypotheses' captions. ``modes``, where
-    the data name them: see ``mode_report``.
+    ``hypotheses``: of each, ``wins``, the share of references that it explains best; ``languages``, the share of its
+    captions in each; ``words``, their mean length; ``typical``, the words with the highest log-odds against the other
+    hypotheses' captions. ``modes``, where the data name them: see ``mode_report``.
     """
     captions = [[line["captions"]["hypotheses"][k] for line in lines] for k in range(hypotheses)]
     winners = [_winners(line["nll"][:hypotheses]) for line in lines]
@@ -31,6 +32,7 @@ def specialisation(lines: Sequence[Line], hypotheses: int) -> dict[str, Any]:
         "hypotheses": [
             {
                 "wins": round(flat.count(k) / len(flat), 4),
+                "languages": language_shares(captions[k]),
                 "words": round(fmean(len(words(caption)) for caption in captions[k]), 2),
                 "typical": typical,
             }

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from tests.support.captioned_files import picture_folder, sound_folder
 from training import evaluate as program
 from training.data import DataOptions, load_examples
 from training.evaluation.captioning import group_by_media
+from training.evaluation.description import describe
 from training.evaluation.options import EvaluationOptions
 from training.evaluation.systems import AUGMENTATION, HYPOTHESES, systems_of
 
@@ -193,6 +195,10 @@ def test_systems_have_equal_budgets(tiny_bundle):
 def test_bad_input_is_one_sentence(tiny_bundle, pictures, tmp_path, capsys, evaluated):
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "empty").mkdir()
+    shutil.copytree(tiny_bundle.parent, tmp_path / "tiny")
+    one_hypothesis = tmp_path / "tiny" / tiny_bundle.name
+    table = json.loads((one_hypothesis / "bundle.json").read_text())
+    (one_hypothesis / "bundle.json").write_text(json.dumps(table | {"hypotheses": table["hypotheses"][:1]}))
     cases = [
         ((tmp_path / "no-bundle", pictures), "There is no bundle folder"),
         ((tiny_bundle, tmp_path / "nowhere"), "There are no data"),
@@ -201,6 +207,7 @@ def test_bad_input_is_one_sentence(tiny_bundle, pictures, tmp_path, capsys, eval
         ((tiny_bundle, "clotho"), "clotho holds audio data, and the bundle is for image data"),
         ((tiny_bundle, "textcaps"), "data/textcaps"),
         ((tiny_bundle, pictures, "--beams", "0"), "beams must be"),
+        ((one_hypothesis, pictures, "--label"), "--label describes the hypotheses of a bundle in a folder"),
         ((tiny_bundle, pictures, "--captions", "5"), "--captions is for a bundle of one hypothesis"),
     ]
     for arguments, message in cases:
@@ -239,3 +246,17 @@ def test_interruption_says_how_to_go_on(tiny_bundle, pictures, tmp_path, monkeyp
 def test_errors_are_for_users():
     with pytest.raises(LoraMclError, match="seed"):
         EvaluationOptions(seed=-1)
+
+
+def test_hypotheses_are_labelled_by_what_distinguishes_them(evaluated, tiny_bundle, pictures, tmp_path):
+    """With the lines of an earlier evaluation nothing is captioned again."""
+    shutil.copytree(tiny_bundle.parent, tmp_path / "tiny")
+    bundle, out = tmp_path / "tiny" / tiny_bundle.name, tmp_path / "out"
+    shutil.copytree(evaluated, out)
+    settings = json.loads((out / "settings.json").read_text())
+    (out / "settings.json").write_text(json.dumps(settings | {"model": str(bundle)}))
+    assert run(bundle, pictures, out, "--beams", "2", "--label") == 0
+    results = json.loads((out / "results.json").read_text())
+    labels = [ref.label for ref in load_bundle(bundle).hypotheses]
+    assert labels == [label for label, _ in describe(results["specialisation"]["hypotheses"])]
+    assert len(set(labels)) == 3 and labels != [ref.label for ref in load_bundle(tiny_bundle).hypotheses]

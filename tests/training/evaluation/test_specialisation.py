@@ -39,11 +39,12 @@ def test_equal_hypotheses_have_no_typical_words():
 
 def test_winners_and_lengths():
     line = {
-        "captions": {"hypotheses": ["a cat", "a black cat sleeps"]},
+        "captions": {"hypotheses": ["a cat", "a black cat sleeps on the sofa"]},
         "nll": [[1.0, 3.0, 2.0], [2.0, 1.0, 2.0], [0.0, 0.0, 0.0]],
         "modes": [None, None, None],
     }
     found = specialisation([line], 2)  # the third row is the baseline's, which is no hypothesis
     assert [one["wins"] for one in found["hypotheses"]] == pytest.approx([2 / 3, 1 / 3], abs=1e-4)
-    assert [one["words"] for one in found["hypotheses"]] == [2, 4]
+    assert [one["words"] for one in found["hypotheses"]] == [2, 7]
+    assert [set(one["languages"]) for one in found["hypotheses"]] != [set(), set()]
     assert found["modes"] is None
