@@ -274,7 +274,11 @@ def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
     try:
         tabs = load_tabs(settings, gpu)
         page = build_page(
-            tabs, load_demos(RESULTS / "markov"), results=load_results(RESULTS), fetch_urls=settings.fetch_urls
+            tabs,
+            load_demos(RESULTS / "markov"),
+            results=load_results(RESULTS),
+            fetch_urls=settings.fetch_urls,
+            opening=True,
         )
     except LoraMclError as error:
         print(f"app.py: {error}", file=sys.stderr)

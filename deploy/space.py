@@ -23,7 +23,7 @@ from lora_mcl.modality import MODALITIES
 from ui.markov_runs import demo_files
 
 ROOT = Path(__file__).resolve().parent.parent
-_SOURCES = (".py", ".css")
+_SOURCES = (".py", ".css", ".svg", ".png")
 _KEPT = ".git"
 
 

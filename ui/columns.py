@@ -12,6 +12,8 @@ State = Literal["idle", "waiting", "writing", "done", "stopped"]
 
 # Colours in style.css; a model with more hypotheses starts over, and the numbers still tell them apart.
 NUM_ACCENTS = 6
+# Between a caption and its figures, which screen readers would otherwise read as one.
+_SPOKEN_COMMA = '<span class="sr-only">, </span>'
 
 
 def idle_columns(specs: tuple[ColumnSpec, ...]) -> dict[str, str]:
@@ -49,7 +51,6 @@ def _column_html(
     badge = f'<span class="badge">{index + 1}</span>' if hypothesis else ""
     captions = result.captions if result else ()
     # One tag for both states, so that the page updates this region in place and screen readers follow it.
-    # Until they are written the language of the captions is not known: an empty lang attribute states that.
     single = hypothesis and len(captions) < 2
     answers = _single(captions, reading) if single else _list(captions, reading)
     language = reading.language_names if reading else ""
@@ -61,7 +62,7 @@ def _column_html(
         f'<p class="kind">{"Hypothesis " + badge if hypothesis else "For comparison"}{_badge(language)}</p>'
         f"<h3>{escape(spec.label)}</h3>"
         f'<p class="what">{escape(spec.description)}</p>'
-        f'<div class="answers" lang="" aria-live="polite" aria-busy="{busy}">{answers}</div>'
+        f'<div class="answers" aria-live="polite" aria-busy="{busy}">{answers}</div>'
         f'<p class="figures">{_figures(single, result, _note(state, provisional, waiting), reading)}</p>'
         "</section>"
     )
@@ -79,7 +80,7 @@ def _list(captions: tuple[Caption, ...], reading: Reading | None) -> str:
     """The captions, best first; once all are written, equal ones are one entry."""
     entries = folded(captions) if reading else [(caption, 1) for caption in captions]
     items = "".join(
-        f"<li>{_caption(caption, captions.index(caption), reading)}<small>{_times(count)}{_score(caption)}"
+        f"<li>{_caption(caption, captions.index(caption), reading)}<small>{_SPOKEN_COMMA}{_times(count)}{_score(caption)}"
         f"{_log_prob(caption)}{_copy(reading)}</small></li>"
         for caption, count in entries
     )

@@ -56,14 +56,19 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
     return tuple(examples)
 
 
-def gallery_html(examples: Sequence[Example]) -> str:
-    """A grid of buttons with thumbnails; the button's ``data-index`` is the example's place among them."""
+def gallery_html(examples: Sequence[Example], opening: bool = False) -> str:
+    """A grid of buttons with thumbnails; the button's ``data-index`` is the example's place among them.
+
+    Args:
+        opening: whether the first one is compared when the tab is opened.
+    """
     buttons = "".join(
         f'<li><button type="button" data-index="{index}" title="{html.escape(example.credit)}">'
         f"{_thumbnail(example)}<span>{html.escape(example.title)}</span></button></li>"
         for index, example in enumerate(examples)
     )
-    return f'<h2>Or try one of these</h2><ul class="examples">{buttons}</ul>'
+    mark = " data-opening" if opening else ""
+    return f'<h2>Or try one of these</h2><ul class="examples"{mark}>{buttons}</ul>'
 
 
 def _thumbnail(example: Example) -> str:

@@ -11,14 +11,16 @@ from typing import Any
 import gradio as gr
 
 from ui.html import html
-from ui.markov_runs import MarkovDemo, Run
+from ui.markov_runs import Frame, MarkovDemo, Run
 from ui.markov_view import board_html, figures_html, recipes_html
 
 _PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 # One live training at a time: they share the processor with the captions.
 _TRAINING = {"concurrency_limit": 1, "concurrency_id": "demo"}
-# Seconds between the frames of a played run.
-_PAUSE = 0.12
+# Seconds between the frames of a played run; for visitors who want reduced motion, between a few stills.
+_PAUSE, _LONG_PAUSE = 0.12, 1.5
+_STILLS = 5
+_REDUCED_MOTION_JS = "(setup, live) => [setup, live, matchMedia('(prefers-reduced-motion: reduce)').matches]"
 # The same words at every step, so that a screen reader announces them once; the slider shows the step.
 PLAYING, TRAINING = "Playing …", "Training …"
 
@@ -31,11 +33,11 @@ watch('value', () => {{
 }});
 """
 
-_INTRO = """<div class="demo-intro"><p class="lead">Two hidden recipes write strings of beads, ○ and ●. The computer
-sees the strings and is never told which recipe wrote which. <b>One model</b> can only learn the average of the recipes,
-which nobody uses. <b>Two hypotheses</b> come apart, because each string teaches only the one that already explains it
-better: each finds a recipe. Captions are strings too, and their hidden recipes are the ways to describe a picture.</p>
-</div>"""
+_INTRO = """<div class="demo-intro"><h2 class="sr-only">Two hidden recipes</h2><p class="lead">Two hidden recipes write
+strings of beads, ○ and ●. The computer sees the strings and is never told which recipe wrote which. <b>One model</b>
+can only learn the average of the recipes, which nobody uses. <b>Two hypotheses</b> come apart, because each string
+teaches only the one that already explains it better: each finds a recipe. Captions are strings too, and their hidden
+recipes are the ways to describe a picture.</p></div>"""
 
 _EM = """<section class="about" aria-label="Why this works"><p><b>Why this works.</b> Every training step first asks
 which hypothesis explains each string best (who could have written it?), then improves that hypothesis on the strings it
@@ -110,11 +112,12 @@ def build_markov_tab(demos: Sequence[MarkovDemo]) -> None:
         demo = _demo(by_name, name)
         return board_html(demo, run or demo.recorded, _number(at))
 
-    def play_run(name: Any, run: Run | None) -> Iterator[dict[Any, Any]]:
+    def play_run(name: Any, run: Run | None, reduced_motion: Any) -> Iterator[dict[Any, Any]]:
         run = run or _demo(by_name, name).recorded
-        for frame in run.frames:
+        still = reduced_motion is True
+        for frame in _stills(run.frames) if still else run.frames:
             yield show(name, run, frame.step)
-            time.sleep(_PAUSE)
+            time.sleep(_LONG_PAUSE if still else _PAUSE)
         yield resting("")
 
     def train_live(name: Any) -> Iterator[dict[Any, Any]]:
@@ -132,7 +135,12 @@ def build_markov_tab(demos: Sequence[MarkovDemo]) -> None:
 
     started = {"queue": False, **_PRIVATE}
     playing = play.click(lambda: running(PLAYING), None, controls, **started).then(
-        play_run, [setup, live], [step, board, *controls], concurrency_limit=8, **_PRIVATE
+        play_run,
+        [setup, live, gr.Checkbox(visible=False)],
+        [step, board, *controls],
+        js=_REDUCED_MOTION_JS,
+        concurrency_limit=8,
+        **_PRIVATE,
     )
     training = train.click(lambda: running("One moment …"), None, controls, **started).then(
         train_live, setup, [step, board, live, *controls], **_TRAINING, **_PRIVATE
@@ -207,6 +215,12 @@ def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**31:
         raise gr.Error("step and seed must be numbers from 0 on.", print_exception=False)
     return value
+
+
+def _stills(frames: Sequence[Frame]) -> list[Frame]:
+    """A few of the frames, evenly chosen, the first and the last among them."""
+    count = min(_STILLS, len(frames))
+    return [frames[round(index * (len(frames) - 1) / max(1, count - 1))] for index in range(count)]
 
 
 def _off() -> gr.Button:

@@ -11,6 +11,7 @@ from ui.header import header_html
 from ui.html import html
 from ui.markov_demo import build_markov_tab
 from ui.markov_runs import MarkovDemo
+from ui.page_head import TITLE
 from ui.results import ResultSet
 from ui.results_tab import build_results_tab
 from ui.tab import Tab, build_tab
@@ -25,19 +26,21 @@ def build_page(
     *,
     results: Sequence[ResultSet] = (),
     fetch_urls: bool = False,
+    opening: bool = False,
 ) -> gr.Blocks:
     """The page: one tab for each of ``tabs``, "Batch", and, if there are any, "How it works" and "Results".
 
     Args:
         results: measured results of the models that come with the repository.
         fetch_urls: whether the server fetches pictures and sounds from addresses that API clients give.
+        opening: whether a tab's first example is compared when a visitor opens it.
     """
-    with gr.Blocks(title="LoRA-MCL Studio", analytics_enabled=False, delete_cache=(UPLOAD_CHECK, UPLOAD_AGE)) as page:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(UPLOAD_CHECK, UPLOAD_AGE)) as page:
         html(header_html([tab.modality for tab in tabs], _num_hypotheses(tabs)))
         with gr.Tabs(elem_classes="studio-tabs"):
             for tab in tabs:
                 with gr.Tab(tab.modality.tab, id=tab.modality.name):
-                    build_tab(page, tab, fetch_urls)
+                    build_tab(page, tab, fetch_urls, opening)
             with gr.Tab("Batch", id="batch"):
                 build_batch_tab(page, tabs, fetch_urls)
             if demos:

@@ -11,12 +11,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import gradio as gr
+from gradio.route_utils import get_root_url
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lora_mcl.errors import OptionsError
 from ui.events import MAX_COMPARISONS, QUEUE_SIZE
+from ui.page_head import ICON, PREVIEW_ROUTE, PageHead
 from ui.tab import Tab
 from ui.theme import STYLE, page_theme
 from ui.uploads import MAX_FILE_SIZE
@@ -138,6 +141,10 @@ def launch(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions | None =
     options = options or ServerOptions()
     # Gradio would make a table of all events so far at the end of each, for the monitoring that is off below.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
+
+    def page_address(request: Request) -> str:
+        return get_root_url(request, "/", options.root_path or None)
+
     page.queue(max_size=QUEUE_SIZE)
     _, address, _ = page.launch(
         server_name=options.host,
@@ -160,6 +167,10 @@ def launch(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions | None =
         enable_monitoring=False,
         ssr_mode=False,
         pwa=False,
-        app_kwargs={"middleware": [Middleware(SafeHeaders)]},
+        favicon_path=ICON,
+        app_kwargs={
+            "middleware": [Middleware(SafeHeaders), Middleware(PageHead, address=page_address)],
+            "routes": [PREVIEW_ROUTE],
+        },
     )
     return address

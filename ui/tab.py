@@ -26,13 +26,29 @@ element.addEventListener('click', (event) => {
   const button = event.target.closest('button');
   if (button) trigger('click', {index: Number(button.dataset.index)});
 });
+if (element.querySelector('.examples[data-opening]')) trigger('click', {index: 0});
 """
 
-# On a phone the columns are far below the input: scroll to them when they begin to fill.
+# A button that is disabled loses the focus to the page: Compare and Stop hand it to each other.
+_FOCUS_JS = """
+const panel = element.closest('[role=tabpanel]');
+const actions = panel.querySelector('.actions');
+let held = false;
+panel.addEventListener('focusin', ({target}) => { held = actions.contains(target); });
+addEventListener('pointerdown', ({target}) => { if (!actions.contains(target)) held = false; });
+new MutationObserver(() => {
+  const lost = !document.activeElement || document.activeElement === document.body || document.activeElement.disabled;
+  if (held && lost) actions.querySelector('button:not([disabled])')?.focus();
+}).observe(actions, {subtree: true, attributes: true, attributeFilter: ['disabled']});
+"""
+
+# On a phone the columns are far below the input: scroll to them when they begin to fill, but not before the visitor
+# has done anything.
 _STATUS_JS = f"""
 watch('value', () => {{
   const board = element.closest('[role=tabpanel]').querySelector('.board');
-  if (props.value === '{WRITING}' && board.getBoundingClientRect().top > innerHeight) board.scrollIntoView();
+  const below = board.getBoundingClientRect().top > innerHeight;
+  if (props.value === '{WRITING}' && below && navigator.userActivation.hasBeenActive) board.scrollIntoView();
 }});
 """
 
@@ -55,48 +71,58 @@ class Tab:
     max_comparisons: int = MAX_COMPARISONS
 
 
-def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False) -> None:
-    """Build a tab's components and events, inside its ``gr.Tab``; element ids begin with the modality's name."""
+def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False, opening: bool = False) -> None:
+    """Build a tab's components and events, inside its ``gr.Tab``; element ids begin with the modality's name.
+
+    Args:
+        opening: whether the first example is compared when a visitor opens the tab.
+    """
     captioner, modality = tab.captioner, tab.modality
     sessions = Sessions(captioner, modality, tab.max_comparisons)
     # With the sampling column, which is visible only if num_samples is above 0.
     defaults = captioner.defaults
     specs = captioner.columns(replace(defaults, num_samples=max(1, defaults.num_samples)))
     idle = sessions.idle()
-    with gr.Row(elem_classes="inputs"):
-        with gr.Column(min_width=300):
+    with gr.Row(elem_classes="workspace"):
+        with gr.Column(min_width=260, elem_classes="source"):
             media = _picture() if modality == IMAGE else recorder()
             controls = None if modality == IMAGE else audio_controls()
             with gr.Row(elem_classes="actions"):
-                compare = gr.Button("Compare captions", variant="primary", elem_id=f"{modality.name}-compare")
-                stop = gr.Button("Stop", interactive=False, min_width=90, scale=0, elem_id=f"{modality.name}-stop")
+                compare = gr.Button(
+                    "Compare captions", variant="primary", min_width=150, elem_id=f"{modality.name}-compare"
+                )
+                stop = gr.Button("Stop", interactive=False, min_width=70, scale=0, elem_id=f"{modality.name}-stop")
             status = html(
                 "",
                 html_template='<p role="status">${value}</p>',
-                js_on_load=_STATUS_JS + retype_js(modality),
+                js_on_load=_STATUS_JS + _FOCUS_JS + retype_js(modality),
                 elem_id=f"{modality.name}-status",
                 elem_classes="status",
             )
             with gr.Accordion("Settings", open=False, elem_id=f"{modality.name}-settings"):
                 settings = setting_sliders(modality.name, defaults)
-        with gr.Column(min_width=300):
+        with gr.Column(min_width=260, elem_classes="results"):
             gallery = html(
-                gallery_html(tab.examples),
+                gallery_html(tab.examples, opening=opening),
                 js_on_load=_EXAMPLES_JS,
                 visible=bool(tab.examples),
                 elem_id=f"{modality.name}-examples",
+                elem_classes="gallery",
             )
-            html(model_info_html(tab.info))
-    difference_switch(modality)
-    with gr.Row(elem_classes="board"):
-        columns = {
-            spec.id: html(
-                idle.columns.get(spec.id, ""), visible=spec.id in idle.columns, elem_classes=["cell", spec.method]
-            )
-            for spec in specs
-        }
+            html('<h2 class="sr-only">Captions</h2>')
+            difference_switch(modality)
+            with gr.Row(elem_classes="board"):
+                columns = {
+                    spec.id: html(
+                        idle.columns.get(spec.id, ""),
+                        visible=spec.id in idle.columns,
+                        elem_classes=["cell", spec.method],
+                    )
+                    for spec in specs
+                }
     diversity = html(idle.diversity)
     caption = your_caption(modality)
+    html(model_info_html(tab.info))
     html(guide_html(specs, modality))
     components = Components(media, settings, compare, stop, status, gallery, columns, diversity, controls)
     connect(page, sessions, tab.examples, components)
@@ -109,7 +135,7 @@ def _picture() -> gr.Image:
         label="Your picture",
         placeholder="Drop a picture here, paste one, or click to choose",
         type="filepath",
-        height=280,
+        height=240,
         sources=["upload", "clipboard", "webcam"],
         webcam_options=gr.WebcamOptions(mirror=False),
         alt_text="The picture to be captioned",

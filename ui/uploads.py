@@ -33,7 +33,7 @@ _COPY_RATE = 48_000
 # derives from the file's extension, so files get a type that they accept.
 _RETYPE_JS = """
 // On the tab, because the media component may be drawn later, and is drawn anew for each file.
-const panel = element.closest('[role=tabpanel]');
+const tab = element.closest('[role=tabpanel]');
 const inMedia = (target) => target.closest('.media-input');
 const isChooser = (target) => target.matches('input[type=file]') && inMedia(target);
 const retyped = (files) => {
@@ -41,11 +41,11 @@ const retyped = (files) => {
   for (const file of files) transfer.items.add(new File([file], file.name, {type: 'MODALITY/*'}));
   return transfer;
 };
-panel.addEventListener('click', ({target}) => { if (isChooser(target)) target.removeAttribute('accept'); }, true);
-panel.addEventListener('change', ({target}) => {
+tab.addEventListener('click', ({target}) => { if (isChooser(target)) target.removeAttribute('accept'); }, true);
+tab.addEventListener('change', ({target}) => {
   if (isChooser(target) && target.files.length) target.files = retyped(target.files).files;
 }, true);
-panel.addEventListener('drop', (event) => {
+tab.addEventListener('drop', (event) => {
   if (!event.isTrusted || !inMedia(event.target) || !event.dataTransfer.files.length) return;
   event.preventDefault();
   event.stopPropagation();
