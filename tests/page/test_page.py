@@ -358,7 +358,9 @@ def test_dark_and_phone(visit, address, tmp_path, name, query, width):
         assert len({round(box["x"]) for box in boxes}) == 1, "the columns are stacked"
         expect(column(page, "hypothesis-0")).to_be_in_viewport()
     else:
-        assert len({round(box["y"]) for box in boxes}) == 1, "the columns are side by side"
+        hypotheses, baselines = ({round(box["y"]) for box in row} for row in (boxes[:3], boxes[3:]))
+        assert len(hypotheses) == len(baselines) == 1, "hypotheses are side by side, and so are the baselines"
+        assert min(box["x"] for box in boxes) > page.locator("#image-media").bounding_box()["x"] + 200
     screenshot(page, name, tmp_path)
 
 

@@ -1,0 +1,237 @@
+"""Around the captions: the page's head, what is seen without scrolling, focus, headings, print, reduced motion."""
+
+import io
+import json
+import re
+import urllib.request
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+import app
+from lora_mcl.types import CompareOptions
+from tests.support.browsing import (
+    COLUMNS,
+    browsing,
+    captions,
+    column,
+    expect_state,
+    start_browser,
+    visiting,
+)
+from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner, FakeCaptioner
+from tests.support.gradio_warnings import GRADIO_WARNINGS
+from ui.examples import load_examples
+from ui.markov_demo import _stills
+from ui.markov_runs import load_demos
+from ui.modality import AUDIO, IMAGE
+from ui.model_info import ModelInfo
+from ui.page import build_page
+from ui.page_head import DESCRIPTION, PREVIEW_SIZE, TITLE, with_head
+from ui.tab import Tab
+
+pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    with browsing() as playwright:
+        browser = start_browser(playwright, chromium)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    with visiting(browser) as open_page:
+        yield open_page
+
+
+@pytest.fixture(scope="module")
+def captioner() -> FakeCaptioner:
+    return FakeCaptioner()
+
+
+@pytest.fixture(scope="module")
+def address(captioner, tmp_path_factory):
+    """The page as it is served: both tabs and the demo; the first example is compared at once."""
+    folder = tmp_path_factory.mktemp("examples")
+    entries = []
+    for title, colour in (("Sea", "teal"), ("Sand", "goldenrod")):
+        Image.new("RGB", (90, 60), colour).save(folder / f"{title}.png")
+        entries.append({"file": f"{title}.png", "title": title, "alt": f"Only {title}", "credit": "Us"})
+    (folder / "examples.json").write_text(json.dumps(entries))
+    info = ModelInfo(can="It counts.", cannot="It does not sing.")
+    tabs = [Tab(IMAGE, captioner, load_examples(folder), info), Tab(AUDIO, FakeAudioCaptioner(), (), info)]
+    page = build_page(tabs, load_demos(app.RESULTS / "markov"), opening=True)
+    yield app.launch(page, tabs)
+    page.close(verbose=False)
+
+
+def fetch(address: str) -> tuple[bytes, str]:
+    with urllib.request.urlopen(address, timeout=60) as answer:
+        return answer.read(), answer.headers["content-type"]
+
+
+def test_link_previews_show_this_page(address):
+    page = fetch(address)[0].decode()
+    head = page.partition("<script type")[0]
+    tags = re.findall(r'<meta (?:property|name)="((?:og|twitter):[^"]+|description)" content="([^"]*)"', head)
+    assert max(Counter(name for name, _ in tags).values()) == 1
+    found = dict(tags)
+    assert found["og:title"] == TITLE and found["description"] == found["og:description"] == DESCRIPTION
+    assert f"<title>{TITLE}</title>" in head and "gradio.app" not in head.partition("<script")[0]
+    assert found["og:url"] == address
+    picture, kind = fetch(found["og:image"])
+    with Image.open(io.BytesIO(picture)) as preview:
+        assert preview.size == PREVIEW_SIZE and kind == "image/png"
+    icon, kind = fetch(f"{address}favicon.ico")
+    assert kind.startswith("image/svg+xml") and b"<svg" in icon
+
+
+def test_nothing_after_the_first_script_is_rewritten():
+    script = '<script>"<meta property=\\"og:title\\" content=\\"mine\\">"</script>'
+    page = f'<html><head><meta property="og:title" content="Gradio" /></head>{script}'
+    shown = with_head(page, "http://here")
+    assert 'content="Gradio"' not in shown and "mine" in shown and 'content="http://here/preview.png"' in shown
+
+
+def test_the_page_is_english_for_every_browser(browser, address):
+    context = browser.new_context(locale="fr-FR")
+    page = context.new_page()
+    page.goto(address)
+    expect(page.locator(".caption-column").first).to_be_visible()
+    expect(page).to_have_title(TITLE)
+    assert page.evaluate("document.documentElement.lang") == "en"
+    context.close()
+
+
+def test_a_visitor_finds_a_finished_example(visit, address):
+    page = visit(address)
+    expect_state(page, "done")
+    assert captions(page, "hypothesis-0") == [HYPOTHESES[0][2]]
+    expect(page.locator("#image-media img")).to_be_visible()
+    phone = visit(address, width=390)
+    expect_state(phone, "done")
+    assert phone.evaluate("scrollY") == 0, "nothing moves before the visitor has done anything"
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1920, 940)])
+def test_the_answer_is_seen_where_the_click_was(visit, address, width, height):
+    page = visit(address, width, height)
+    page.get_by_role("button", name="Only Sand").click()
+    expect_state(page, "done")
+    for id in COLUMNS:
+        expect(column(page, id)).to_be_in_viewport(ratio=1)
+    expect(page.locator("#image-media img")).to_be_in_viewport(ratio=1)
+    assert page.evaluate("scrollY") == 0
+
+
+@pytest.mark.parametrize("width", [320, 360])
+def test_small_phones_do_not_scroll_sideways(visit, address, width):
+    page = visit(address)
+    expect_state(page, "done")
+    for tab in ("Image", "Audio", "How it works"):
+        # Where all tabs are in sight.
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.get_by_role("tab", name=tab).click()
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), tab
+
+
+def focused(page: Page) -> str:
+    return page.evaluate("document.activeElement.id")
+
+
+def test_the_focus_stays_at_the_buttons(visit, address, pace):
+    page = visit(address)
+    expect_state(page, "done")
+    pace(0.5)
+    page.locator("#image-compare").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#image-stop")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#image-status")).to_contain_text("Stopped")
+    expect(page.locator("#image-compare")).to_be_focused()
+    # Who has gone elsewhere is left there.
+    page.keyboard.press("Enter")
+    expect(page.locator("#image-stop")).to_be_focused()
+    page.get_by_role("tab", name="Image").focus()
+    pace(0.0)
+    expect(page.locator("#image-compare")).to_be_enabled()
+    expect(page.get_by_role("tab", name="Image")).to_be_focused()
+
+
+LEVELS = """() => [...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].filter((e) => e.getClientRects().length)
+.map((e) => Number(e.tagName[1]))"""
+
+
+def test_headings_are_in_order(visit, address):
+    page = visit(address)
+    expect_state(page, "done")
+    for tab in ("Image", "Audio", "How it works"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(300)
+        levels = page.evaluate(LEVELS)
+        assert levels[0] == 1 and levels.count(1) == 1 and len(levels) > 2
+        assert all(deeper <= level + 1 for level, deeper in pairwise(levels)), (tab, levels)
+
+
+def test_captions_and_figures_are_read_apart(visit, address):
+    page = visit(address)
+    expect_state(page, "done")
+    assert "bicycle, log-prob." in column(page, "beam").locator("li").first.text_content()
+    # No language is claimed that nobody knows.
+    assert page.locator(".answers[lang='']").count() == 0
+
+
+def test_on_paper_there_are_the_medium_and_its_captions(visit, address):
+    page = visit(address)
+    expect_state(page, "done")
+    page.emulate_media(media="print")
+    for id in COLUMNS:
+        expect(column(page, id)).to_be_visible()
+    expect(page.locator("#image-media img")).to_be_visible()
+    for hidden in ("#image-compare", "#image-settings", "#image-examples", "footer"):
+        expect(page.locator(hidden)).to_be_hidden()
+
+
+def test_six_columns_are_three_and_three(visit):
+    tabs = [Tab(IMAGE, FakeCaptioner(defaults=CompareOptions(num_samples=2)), (), ModelInfo("", ""))]
+    page = build_page(tabs)
+    try:
+        shown = visit(app.launch(page, tabs), 1440, 900)
+        tops = [round(column(shown, id).bounding_box()["y"]) for id in (*COLUMNS, "sampling")]
+        assert sorted(Counter(tops).values()) == [3, 3]
+    finally:
+        page.close(verbose=False)
+
+
+SHOWN = """() => {
+  const board = document.querySelector('.demo').closest('.block');
+  window.steps = [];
+  new MutationObserver(() => window.steps.push(document.querySelector('.demo').dataset.step))
+    .observe(board, {subtree: true, childList: true, attributes: true});
+}"""
+
+
+def test_play_shows_a_few_stills_to_who_wants_reduced_motion(browser, address):
+    demos = load_demos(app.RESULTS / "markov")
+    expected = [frame.step for frame in _stills(demos[0].recorded.frames)]
+    assert len(expected) == 5 and expected[0] == 0 and expected[-1] == demos[0].recorded.steps
+    context = browser.new_context(reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(address)
+    page.get_by_role("tab", name="How it works").click()
+    expect(page.locator(".demo")).to_be_visible()
+    page.evaluate(SHOWN)
+    page.click("#markov-play")
+    expect(page.locator("#markov-play")).to_be_disabled()
+    expect(page.locator("#markov-play")).to_be_enabled()
+    steps = {int(step) for step in page.evaluate("window.steps")}
+    assert steps and steps <= set(expected)
+    context.close()
