@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from lora_mcl.audio import warm_up
 from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, Bundle, load_bundle
@@ -80,13 +80,20 @@ class Settings:
     lease: Lease = field(default_factory=Lease)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Errors in one line, without all options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USER_ERROR, f"{self.prog}: {message.rstrip('.')}. Options: python app.py --help\n")
+
+
 def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> Settings:
     """Settings from the command line, then the environment, then defaults; exits on a bad argument."""
 
     def first(*names: str) -> str | None:
         return next((environment[name] for name in names if environment.get(name)), None)
 
-    parser = argparse.ArgumentParser(prog="app.py", description="Serve the LoRA-MCL Studio page.")
+    parser = _Parser(prog="app.py", description="Serve the LoRA-MCL Studio page.")
     parser.add_argument(
         "--image-model",
         metavar="BUNDLE",
@@ -259,7 +266,7 @@ def main(arguments: Sequence[str] | None = None, gpu: Callable[..., Any] | None 
     except KeyboardInterrupt:  # before the models were loaded
         return 0
     except OSError as error:
-        print(f"app.py: no folder for uploads can be used (GRADIO_TEMP_DIR): {error}", file=sys.stderr)
+        print(f"app.py: no folder for uploads can be made: {error}", file=sys.stderr)
         return USER_ERROR
 
 
@@ -287,7 +294,8 @@ def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
         address = launch(page, tabs, settings.server)
     except OSError as error:
         where = settings.server
-        print(f"app.py: cannot serve on {where.host}, port {where.port}: {error}", file=sys.stderr)
+        port = "" if where.port is None else f", port {where.port}"
+        print(f"app.py: cannot serve on {where.host}{port}: {error}", file=sys.stderr)
         return USER_ERROR
     print(f"LoRA-MCL Studio is at {address}", flush=True)
     try:

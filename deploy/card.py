@@ -88,6 +88,32 @@ def attributes() -> str:
     return "".join(f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES)
 
 
+# Variables of a Space with their values, and the hardware they apply to; host, port and path are the Space's own.
+_VARIABLES = (
+    ("IMAGE_MODEL", "Hub id of a bundle of an image model, or `none` for no such tab", tuple(HARDWARE)),
+    ("AUDIO_MODEL", "Hub id of a bundle of an audio model, or `none` for no such tab", tuple(HARDWARE)),
+    ("DTYPE", "`bfloat16`, `float16` or `float32`, of the base model's weights", tuple(HARDWARE)),
+    ("DEVICE_MAP", "`auto` spreads a model over several GPUs", ("gpu",)),
+    ("LOAD_IN_4BIT", "`1` holds the language model in 4 bits; add `bitsandbytes` to the requirements", ("gpu",)),
+    ("ACCELERATION", "`cuda-graph` or `compile`: faster steps after a slower first comparison", ("gpu",)),
+    ("LEASE_START", "seconds asked of ZeroGPU before any token", ("zero-gpu",)),
+    ("LEASE_PER_TOKEN", "seconds asked of ZeroGPU for each token", ("zero-gpu",)),
+    ("FETCH_URLS", "`1` lets API clients give addresses of pictures and sounds", tuple(HARDWARE)),
+    ("MCP", "`1` offers the endpoints as tools for language models", tuple(HARDWARE)),
+    ("AUTH_FILE", "a file in the Space with a line `name:password` for each user", tuple(HARDWARE)),
+)
+
+
+def _variables(hardware: Hardware) -> str:
+    """The table of the variables that apply to a kind of machine."""
+    rows = [
+        f"| `LORA_MCL_{name}` | {value} |"
+        for name, value, kinds in _VARIABLES
+        if any(HARDWARE[kind] == hardware for kind in kinds)
+    ]
+    return "\n".join(["| variable | value |", "| --- | --- |", *rows])
+
+
 def readme(hardware: Hardware, sdk_version: str, modalities: Sequence[str], models: Sequence[str]) -> str:
     """The Space's README.md.
 
@@ -123,10 +149,7 @@ def readme(hardware: Hardware, sdk_version: str, modalities: Sequence[str], mode
         "model, so that each learns another plausible way to answer. This page shows one caption column per "
         "hypothesis, next to beam search and diverse beam search.",
         f"It comes with small models ({embedded}). The Space's variables choose others:",
-        "| variable | value |\n| --- | --- |\n"
-        "| `LORA_MCL_IMAGE_MODEL`, `LORA_MCL_AUDIO_MODEL` | Hub id of a bundle, or `none` for no such tab |\n"
-        "| `LORA_MCL_DTYPE` | `float16` or `bfloat16`, of the base model's weights |\n"
-        "| `LORA_MCL_LEASE_START`, `LORA_MCL_LEASE_PER_TOKEN` | seconds asked of ZeroGPU: at the start, for a token |",
+        _variables(hardware),
         "A private bundle needs a secret `HF_TOKEN` that may read it. Code: Apache-2.0 (`LICENSE`, `NOTICE`); the "
         "examples are credited one by one in `assets/examples/*/examples.json`.",
     ]

@@ -72,16 +72,24 @@ def _badge(language: str) -> str:
     return f'<span class="language">{escape(language)}</span>' if language else ""
 
 
+def _by_score(captions: tuple[Caption, ...]) -> tuple[Caption, ...]:
+    """Ranked captions in the order of the score that is shown; groups of a diverse search have each its own ranking."""
+    if any(caption.score is None for caption in captions):
+        return captions
+    return tuple(sorted(captions, key=lambda caption: -caption.score))
+
+
 def _single(captions: tuple[Caption, ...], reading: Reading | None) -> str:
     return _caption(captions[0], 0, reading) if captions else '<p class="caption"></p>'
 
 
 def _list(captions: tuple[Caption, ...], reading: Reading | None) -> str:
     """The captions, best first; once all are written, equal ones are one entry."""
-    entries = folded(captions) if reading else [(caption, 1) for caption in captions]
+    ranked = _by_score(captions)
+    entries = folded(ranked) if reading else [(caption, 1) for caption in ranked]
     items = "".join(
-        f"<li>{_caption(caption, captions.index(caption), reading)}<small>{_SPOKEN_COMMA}{_times(count)}{_score(caption)}"
-        f"{_log_prob(caption)}{_copy(reading)}</small></li>"
+        f"<li>{_caption(caption, captions.index(caption), reading)}<small>{_SPOKEN_COMMA}{_times(count)}"
+        f"{_score(caption)}{_log_prob(caption)}{_copy(reading)}</small></li>"
         for caption, count in entries
     )
     return f"<ol>{items}</ol>"
@@ -132,9 +140,8 @@ def _figures(single: bool, result: ColumnResult | None, note: str, reading: Read
 
 
 def _log_prob(caption: Caption) -> str:
-    return (
-        f'<span title="{_number(caption.mean_log_prob, 2)} per token">log-prob. {_number(caption.log_prob, 1)}</span>'
-    )
+    mean = _number(caption.mean_log_prob, 2)
+    return f"<span>log-prob. {_number(caption.log_prob, 1)}</span> <span>({mean} per token)</span>"
 
 
 def _score(caption: Caption) -> str:

@@ -95,6 +95,9 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
     # Token of the requested comparison.
     token = gr.State("")
 
+    beams_slider, groups_slider = components.settings["num_beams"], components.settings["num_beam_groups"]
+    largest_beams, status = beams_slider.maximum, components.status
+
     # Gradio's own ``cancels`` would miss a comparison that the server has not yet acknowledged to the browser.
     def wait(request: gr.Request) -> dict[Any, Any]:
         return {
@@ -163,9 +166,16 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
     def leave(request: gr.Request) -> None:
         sessions.abandon(session_of(request))
 
-    def fit_groups(beams: Any, groups: Any) -> Any:
+    def fit_groups(beams: Any, groups: Any) -> dict[Any, Any]:
+        """Change groups that do not divide the beams, and tell; a number out of bounds is refused at the comparison."""
         whole = isinstance(beams, int) and isinstance(groups, int)
-        return fitting_groups(beams, groups) if whole else gr.skip()
+        if not whole or not 1 <= beams <= largest_beams or groups < 1 or not beams % groups:
+            return {status: gr.skip()}
+        fitted = fitting_groups(beams, groups)
+        return {
+            groups_slider: fitted,
+            status: f"{beams} beams cannot be {groups} equal groups: Groups is {fitted} now.",
+        }
 
     outputs = components.outputs()
     at_once = {"queue": False, **_PRIVATE}
@@ -194,8 +204,14 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
     if components.audio_controls:
         components.audio_controls.start.input(start_over, None, outputs, **at_once)
         _connect_audio_controls(sessions, components)
-    beams, groups = components.settings["num_beams"], components.settings["num_beam_groups"]
-    gr.on([beams.change, groups.change], fit_groups, [beams, groups], groups, preprocess=False, **at_once)
+    gr.on(
+        [beams_slider.change, groups_slider.change],
+        fit_groups,
+        [beams_slider, groups_slider],
+        [groups_slider, status],
+        preprocess=False,
+        **at_once,
+    )
     page.unload(leave)
 
 

@@ -26,6 +26,16 @@ def header_html(media: Sequence[ModalityText], num_hypotheses: int) -> str:
     )
 
 
+def figures_note_html() -> str:
+    """What the figures of the columns are, to stand under them."""
+    return (
+        '<p class="figures-note"><b>log-prob.</b> is how likely a column\'s own model finds its caption: the sum over '
+        "its tokens and, in brackets, their mean; nearer to 0 is likelier. Searches list captions by their "
+        "<b>score</b>. Hypotheses and baselines are different models: compare these figures within a column, not "
+        "across.</p>"
+    )
+
+
 def guide_html(specs: tuple[ColumnSpec, ...], modality: ModalityText) -> str:
     """How to read the page, folded away."""
     count = sum(spec.method == "hypothesis" for spec in specs)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
 import tempfile
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
@@ -112,24 +114,45 @@ class SafeHeaders:
 @contextmanager
 def private_uploads(environment: MutableMapping[str, str] = os.environ) -> Iterator[Path]:
     """A folder for uploads that nobody else on the machine can read, deleted at the end; to be entered before the page
-    is built. One that ``GRADIO_TEMP_DIR`` names is used as it is.
+    is built. It is made in the folder that ``GRADIO_TEMP_DIR`` names; where that cannot be used, elsewhere, with a line
+    on standard error.
 
     Raises:
-        OSError: no folder can be made, or nothing can be written there.
+        OSError: no folder can be made.
     """
     named = environment.get(_UPLOADS)
-    if named:
-        Path(named).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=named):
-            pass
-        yield Path(named)
-        return
-    with tempfile.TemporaryDirectory(prefix="lora-mcl-uploads-", ignore_cleanup_errors=True) as folder:
+    with _private_folder(named) as folder:
         environment[_UPLOADS] = folder
         try:
             yield Path(folder)
         finally:
             del environment[_UPLOADS]
+            if named is not None:
+                environment[_UPLOADS] = named
+
+
+def _private_folder(parent: str | None) -> tempfile.TemporaryDirectory:
+    """A new folder in ``parent``, or where the system keeps temporary files."""
+    options = {"prefix": "lora-mcl-uploads-", "ignore_cleanup_errors": True}
+    if parent:
+        try:
+            Path(parent).mkdir(parents=True, exist_ok=True)
+            return tempfile.TemporaryDirectory(dir=parent, **options)
+        except OSError as error:
+            reason = error.strerror or error
+            print(f"app.py: uploads go elsewhere: GRADIO_TEMP_DIR={parent} cannot be used: {reason}.", file=sys.stderr)
+    return tempfile.TemporaryDirectory(**options)
+
+
+def check_address(host: str) -> None:
+    """Require an address that this machine can listen on.
+
+    Raises:
+        OSError: it cannot.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as listener:
+        listener.bind(address)
 
 
 def launch(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions | None = None) -> str:
@@ -145,6 +168,8 @@ def launch(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions | None =
     def page_address(request: Request) -> str:
         return get_root_url(request, "/", options.root_path or None)
 
+    # Gradio tries a hundred ports on it, and then says that all are taken.
+    check_address(options.host)
     page.queue(max_size=QUEUE_SIZE)
     _, address, _ = page.launch(
         server_name=options.host,

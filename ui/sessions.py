@@ -188,5 +188,7 @@ class Sessions:
             status = f"Done in {comparison.seconds:.1f} s.{part}".strip()
             return View(columns, diversity_html(comparison), status)
         if comparison.stopped:
-            return View(columns, status=f"Stopped after {comparison.seconds:.1f} s. What had been written stays.")
+            written = any(column.captions for column in comparison.columns)
+            kept = " What had been written stays." if written else ""
+            return View(columns, status=f"Stopped after {comparison.seconds:.1f} s.{kept}")
         return View(columns, status=LOADING if isinstance(comparison, Waiting) else WRITING, running=True)

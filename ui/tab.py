@@ -12,7 +12,7 @@ from ui.difference_switch import difference_switch
 from ui.endpoints import connect_endpoint
 from ui.events import MAX_COMPARISONS, Components, connect
 from ui.examples import Example, gallery_html
-from ui.header import guide_html
+from ui.header import figures_note_html, guide_html
 from ui.html import html
 from ui.modality import IMAGE, ModalityText
 from ui.model_info import ModelInfo, model_info_html
@@ -42,13 +42,26 @@ new MutationObserver(() => {
 }).observe(actions, {subtree: true, attributes: true, attributeFilter: ['disabled']});
 """
 
+# Ctrl+Enter compares, and so does Enter where it has no other meaning.
+_KEYS_JS = """
+addEventListener('keydown', (event) => {
+  const elsewhere = event.target.closest('button, a, summary, input, textarea, [contenteditable], [role=tab]');
+  const wanted = event.key === 'Enter' && (event.ctrlKey || event.metaKey || !elsewhere);
+  if (!wanted || !element.offsetParent || event.target.closest('textarea')) return;
+  event.preventDefault();
+  actions.querySelector('button:not([disabled])')?.id.endsWith('-compare') && actions.querySelector('button').click();
+});
+"""
+
 # On a phone the columns are far below the input: scroll to them when they begin to fill, but not before the visitor
 # has done anything.
 _STATUS_JS = f"""
+let acted = false;
+for (const name of ['pointerdown', 'keydown']) addEventListener(name, () => {{ acted = true; }}, true);
 watch('value', () => {{
   const board = element.closest('[role=tabpanel]').querySelector('.board');
   const below = board.getBoundingClientRect().top > innerHeight;
-  if (props.value === '{WRITING}' && below && navigator.userActivation.hasBeenActive) board.scrollIntoView();
+  if (props.value === '{WRITING}' && below && acted) board.scrollIntoView();
 }});
 """
 
@@ -95,7 +108,7 @@ def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False, opening: bool
             status = html(
                 "",
                 html_template='<p role="status">${value}</p>',
-                js_on_load=_STATUS_JS + _FOCUS_JS + retype_js(modality),
+                js_on_load=_STATUS_JS + _FOCUS_JS + _KEYS_JS + retype_js(modality),
                 elem_id=f"{modality.name}-status",
                 elem_classes="status",
             )
@@ -120,6 +133,7 @@ def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False, opening: bool
                     )
                     for spec in specs
                 }
+    html(figures_note_html())
     diversity = html(idle.diversity)
     caption = your_caption(modality)
     html(model_info_html(tab.info))

@@ -45,6 +45,9 @@ tab.addEventListener('click', ({target}) => { if (isChooser(target)) target.remo
 tab.addEventListener('change', ({target}) => {
   if (isChooser(target) && target.files.length) target.files = retyped(target.files).files;
 }, true);
+// A picture that the browser cannot show, such as a file that is none, leaves no broken-image mark.
+tab.addEventListener('error', ({target}) => { if (inMedia(target)) target.style.visibility = 'hidden'; }, true);
+tab.addEventListener('load', ({target}) => { if (inMedia(target)) target.style.visibility = ''; }, true);
 tab.addEventListener('drop', (event) => {
   if (!event.isTrusted || !inMedia(event.target) || !event.dataTransfer.files.length) return;
   event.preventDefault();

@@ -81,7 +81,7 @@ def test_every_option_can_come_from_the_environment(capsys):
             app.settings_from([], {name: value})
         assert leaving.value.code == app.USER_ERROR
         option = name.removeprefix("LORA_MCL_").lower().replace("_", "-")
-        printed = capsys.readouterr().err.splitlines()[-1]
+        (printed,) = capsys.readouterr().err.splitlines()
         assert option in printed or name in printed or option.replace("-", "'s ") in printed
     assert app.settings_from([], {"GRADIO_ROOT_PATH": "/a", "LORA_MCL_ROOT_PATH": "/b"}).server.root_path == "/b"
 
@@ -115,6 +115,13 @@ def test_a_missing_bundle_is_one_clear_line(tmp_path, capsys):
     assert app.main(["--image-model", str(tmp_path / "nothing")]) == app.USER_ERROR
     printed = capsys.readouterr()
     assert printed.err.startswith("app.py: ") and "nothing" in printed.err and printed.err.count("\n") == 1
+
+
+def test_an_address_of_another_machine_is_one_clear_line(tiny_bundle, capsys):
+    # TEST-NET-1: nobody's.
+    assert app.main(["--image-model", str(tiny_bundle), "--host", "192.0.2.1"]) == app.USER_ERROR
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("app.py: cannot serve on 192.0.2.1: ") and "port" not in line
 
 
 def test_a_taken_port_is_one_clear_line(tiny_bundle, capsys):

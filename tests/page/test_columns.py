@@ -26,7 +26,21 @@ def test_ranked_captions_show_what_they_are_ranked_by():
     assert re.findall(r"log-prob\. (−[\d.]+)<", columns["beam"]) == ["−3.0", "−2.0"]
     for id in ("hypothesis-0", "sampling"):
         assert "score" not in columns[id] and "log-prob. −3.0" in columns[id]
-    assert 'title="−0.50 per token"' in columns["hypothesis-0"]
+        assert "(−0.50 per token)" in columns[id]
+
+
+def texts(column: str) -> list[str]:
+    """The captions of a column, without marks."""
+    return [re.sub("<[^>]+>", "", found) for found in re.findall(r'<p class="caption"[^>]*>(.*?)</p>', column)]
+
+
+def test_ranked_captions_stand_in_the_order_of_the_score_they_show():
+    groups = (CAPTIONS[1], CAPTIONS[0], replace(CAPTIONS[0], text="penalised", score=-0.7))
+    columns = shown(groups)
+    assert re.findall(r"score (−[\d.]+)<", columns["beam"]) == ["−0.50", "−0.70", "−1.00"]
+    assert texts(columns["beam"]) == ["a long caption", "penalised", "short"]
+    # Samples are not ranked.
+    assert texts(columns["sampling"]) == ["short", "a long caption", "penalised"]
 
 
 def test_what_a_model_writes_is_text():

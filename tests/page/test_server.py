@@ -1,6 +1,5 @@
 """The server of the page: its headers, below a proxy's path, with passwords, and what becomes of uploads."""
 
-import os
 from pathlib import Path
 
 import httpx
@@ -126,12 +125,20 @@ def test_uploads_are_private_and_gone_at_the_end():
     assert environment == {} and not folder.exists()
 
 
-def test_a_folder_for_uploads_that_is_named_is_used(tmp_path):
+def test_a_folder_for_uploads_that_is_named_holds_the_private_one(tmp_path):
     environment = {"GRADIO_TEMP_DIR": str(tmp_path / "mine")}
     with private_uploads(environment) as folder:
+        assert environment == {"GRADIO_TEMP_DIR": str(folder)} and folder.parent == tmp_path / "mine"
+        assert folder.stat().st_mode & 0o077 == 0
         (folder / "photo.png").write_bytes(b"x")
-    assert folder == tmp_path / "mine" and (folder / "photo.png").exists()
+    assert environment == {"GRADIO_TEMP_DIR": str(tmp_path / "mine")} and not list((tmp_path / "mine").iterdir())
+
+
+def test_uploads_go_elsewhere_where_the_named_folder_cannot_be_used(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError), private_uploads({"GRADIO_TEMP_DIR": str(tmp_path / "file")}):
-        pass
-    assert os.environ.get("GRADIO_TEMP_DIR") != str(tmp_path / "file")
+    with private_uploads({"GRADIO_TEMP_DIR": str(tmp_path / "file")}) as folder:
+        assert folder.is_dir() and tmp_path not in folder.parents
+        (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("app.py: uploads go elsewhere: GRADIO_TEMP_DIR=") and line.endswith(
+        "/file cannot be used: File exists."
+    )

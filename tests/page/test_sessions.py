@@ -110,13 +110,21 @@ def test_a_stopped_comparison_shows_what_it_had_and_an_abandoned_one_nothing_mor
         assert len(rest) <= 1
 
 
+def test_nothing_stays_where_nothing_was_written(sessions, picture):
+    views = sessions.views(picture, sessions.captioner.defaults, "a")
+    next(views)
+    assert sessions.stop("a").status == "Stopped after 0.0 s."
+    views.close()
+
+
 def test_stop_returns_what_was_written(sessions, picture):
     sessions.captioner.seconds_per_token = 0.1  # as slow as the page shows words
     views = sessions.views(picture, sessions.captioner.defaults, "a")
     for _ in range(3):
         next(views)
     view = sessions.stop("a")
-    assert view.status.startswith("Stopped after") and not view.running
+    assert view.status.startswith("Stopped after") and view.status.endswith("What had been written stays.")
+    assert not view.running
     assert "two sheep" in view.columns["hypothesis-0"] and 'data-state="stopped"' in view.columns["hypothesis-0"]
     views.close()
 

@@ -19,6 +19,7 @@ from tests.support.browsing import (
     captions,
     column,
     expect_state,
+    set_number,
     start_browser,
     visiting,
 )
@@ -164,6 +165,35 @@ def test_the_focus_stays_at_the_buttons(visit, address, pace):
     pace(0.0)
     expect(page.locator("#image-compare")).to_be_enabled()
     expect(page.get_by_role("tab", name="Image")).to_be_focused()
+
+
+def test_enter_compares(visit, address):
+    page = visit(address)
+    expect_state(page, "done")
+    for keys in ("Enter", "Control+Enter"):
+        expect(page.locator("#image-compare")).to_be_enabled()
+        with page.expect_response("**/queue/join*"):
+            page.keyboard.press(keys)
+    expect_state(page, "done")
+    # Where it has a meaning of its own, it keeps that.
+    page.get_by_role("button", name="Settings").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#image-num_beams")).to_be_visible()
+    # Groups that do not divide the beams change, and the page tells.
+    set_number(page, "#image-num_beams", 4)
+    expect(page.locator("#image-status")).to_contain_text("4 beams cannot be 3 equal groups: Groups is 2 now.")
+    expect(page.locator("#image-num_beam_groups input[type=number]")).to_have_value("2")
+
+
+def test_a_file_that_is_no_picture_leaves_no_broken_image(visit, address, tmp_path):
+    page = visit(address)
+    expect_state(page, "done")
+    (tmp_path / "notes.png").write_text("no picture")
+    page.set_input_files("#image-media input[type=file]", str(tmp_path / "notes.png"))
+    expect(page.locator("#image-status")).to_contain_text("is not an image")
+    expect(page.locator("#image-media .image-frame img")).to_be_hidden()
+    page.get_by_role("button", name="Only Sand").click()
+    expect(page.locator("#image-media .image-frame img")).to_be_visible()
 
 
 LEVELS = """() => [...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].filter((e) => e.getClientRects().length)

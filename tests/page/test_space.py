@@ -18,6 +18,7 @@ from gradio_client.exceptions import AppError
 from huggingface_hub import SpaceCard
 from packaging.specifiers import SpecifierSet
 
+import app
 from deploy.card import HARDWARE, SDK_INSTALLS, SpaceError, pins
 from deploy.space import ROOT, assemble, main
 from tests.support.gradio_warnings import GRADIO_WARNINGS
@@ -53,6 +54,24 @@ def test_the_card_says_what_to_run(spaces, hardware):
     # The Hub refuses longer ones.
     assert len(card.get("short_description")) <= 60
     assert card.get("suggested_hardware") in ("cpu-basic", "l4x1", None)
+
+
+# The Space's own, and where the tests put screenshots.
+NOT_FOR_SPACES = {"HOST", "PORT", "ROOT_PATH", "SCREENSHOTS"}
+OF_ONE_KIND = {
+    "cpu-basic": set(),
+    "gpu": {"DEVICE_MAP", "LOAD_IN_4BIT", "ACCELERATION"},
+    "zero-gpu": {"LEASE_START", "LEASE_PER_TOKEN"},
+}
+
+
+@pytest.mark.parametrize("hardware", HARDWARE)
+def test_the_card_lists_every_variable_of_its_kind(spaces, hardware):
+    listed = re.findall(r"LORA_MCL_([A-Z0-9_]+)", (spaces[hardware] / "README.md").read_text(encoding="utf-8"))
+    known = {option.upper().replace("-", "_") for option in app._BY_NAME}
+    known |= {name.removeprefix("LORA_MCL_") for name in app._OWN_NAMES}
+    others = set().union(*OF_ONE_KIND.values()) - OF_ONE_KIND[hardware]
+    assert sorted(listed) == sorted(known - NOT_FOR_SPACES - others)
 
 
 @pytest.mark.parametrize("hardware", HARDWARE)
