@@ -37,7 +37,7 @@ _PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 class Components:
     """The components that take part in events; ``settings`` by option name, ``columns`` by column id.
 
-    ``audio_controls`` is there for sounds only.
+    ``audio_controls`` is there for sounds only. ``finished`` holds the complete comparison that is shown.
     """
 
     media: gr.Image | gr.Audio
@@ -48,6 +48,7 @@ class Components:
     gallery: gr.HTML
     columns: dict[str, gr.HTML]
     diversity: gr.HTML
+    finished: gr.State
     audio_controls: AudioControls | None = None
 
     @property
@@ -63,7 +64,7 @@ class Components:
         return [self.media, *self.choices().values()]
 
     def outputs(self) -> list[Any]:
-        return [*self.columns.values(), self.diversity, self.status, self.compare, self.stop]
+        return [*self.columns.values(), self.diversity, self.status, self.compare, self.stop, self.finished]
 
     def changes(self, view: View, shown: View | None) -> dict[Any, Any]:
         """The updates that lead from what is shown to ``view``; all of them where nothing is known."""
@@ -76,6 +77,8 @@ class Components:
                 updates[part] = now
         if shown is None or shown.diversity != view.diversity:
             updates[self.diversity] = view.diversity
+        if shown is None or shown.finished != view.finished:
+            updates[self.finished] = view.finished
         if shown is None or (shown.status, shown.running) != (view.status, view.running):
             updates |= self.controls(view.running, view.status)
         return updates

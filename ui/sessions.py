@@ -31,13 +31,26 @@ LOADING = "The models are loading …"
 
 
 @dataclass(frozen=True)
+class Finished:
+    """A complete comparison, with what it was made from."""
+
+    media: Path
+    options: CompareOptions
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
 class View:
-    """What the page shows at one moment, as HTML; ``columns`` is by column id, without the hidden ones."""
+    """What the page shows at one moment, as HTML; ``columns`` is by column id, without the hidden ones.
+
+    ``finished`` is the comparison that is shown, if it is complete.
+    """
 
     columns: dict[str, str]
     diversity: str = NO_DIVERSITY
     status: str = ""
     running: bool = False
+    finished: Finished | None = None
 
 
 @dataclass
@@ -153,7 +166,8 @@ class Sessions:
         specs = self.captioner.columns(options)
         with closing(self.comparisons(media, options, session, start)) as comparisons:
             for comparison in comparisons:
-                yield self._view(specs, comparison)
+                view = self._view(specs, comparison)
+                yield replace(view, finished=Finished(media, options, comparison)) if comparison.done else view
 
     def stop(self, session: str) -> View | None:
         """Stop the session's comparisons; returns what the last had written, ``None`` if nothing was running."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import gradio as gr
 
 from lora_mcl.types import AudioCaptionSource, CaptionSource
+from ui.after import build_after, connect_after_endpoints
 from ui.audio_view import audio_controls, recorder
 from ui.difference_switch import difference_switch
 from ui.endpoints import connect_endpoint
@@ -133,15 +134,18 @@ def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False, opening: bool
                     )
                     for spec in specs
                 }
+            finished = gr.State(None)
+            build_after(sessions, finished, media.GRADIO_CACHE)
     html(figures_note_html())
     diversity = html(idle.diversity)
     caption = your_caption(modality)
     html(model_info_html(tab.info))
     html(guide_html(specs, modality))
-    components = Components(media, settings, compare, stop, status, gallery, columns, diversity, controls)
+    components = Components(media, settings, compare, stop, status, gallery, columns, diversity, finished, controls)
     connect(page, sessions, tab.examples, components)
     connect_endpoint(sessions, components, fetch_urls)
     connect_your_caption(sessions, components, caption, fetch_urls)
+    connect_after_endpoints(sessions, media.GRADIO_CACHE, fetch_urls)
 
 
 def _picture() -> gr.Image:

@@ -6,6 +6,7 @@ python -m lora_mcl caption photo.jpg --samples 5 --temperature 0.8 --top-p 0.9
 python -m lora_mcl caption clip.wav --model path/to/bundle --start 12.5
 python -m lora_mcl caption photos/ more.jpg --out captions.csv
 python -m lora_mcl caption photos/ --report report.html
+python -m lora_mcl caption photo.jpg --slide slide.png
 python -m lora_mcl caption clip.wav --model path/to/7b-bundle --device-map auto --load-in-4bit
 """
 
@@ -23,9 +24,11 @@ from lora_mcl.cli.loading import add_loading_options, bundle_for, load_captioner
 from lora_mcl.cli.outputs import json_line, opened, table
 from lora_mcl.errors import MediaError, OptionsError, printable
 from lora_mcl.files import is_folder
-from lora_mcl.images import modality_of
+from lora_mcl.images import load_image, modality_of
 from lora_mcl.modality import Modality
 from lora_mcl.report import CaptionedFile, opened_report
+from lora_mcl.report.slide import slide_of, spectrogram
+from lora_mcl.report.slide_files import check_slide_path, write_slide
 from lora_mcl.types import CompareOptions, Comparison
 
 SOME_LEFT_OUT = 1
@@ -37,8 +40,14 @@ _DRAWING = ("temperature", "top_k", "top_p", "typical_p", "seed")
 def run(args: argparse.Namespace) -> int:
     """Caption the files and print or write the comparisons; 1 if some of several could not be captioned."""
     paths = [Path(file) for file in args.files]
+    if args.slide is not None:
+        check_slide_path(Path(args.slide))
+        if len(paths) > 1 or is_folder(paths[0]):
+            raise OptionsError("--slide shows one comparison: give one file.")
     if len(paths) == 1 and not is_folder(paths[0]) and args.out is None and args.report is None:
-        comparison = _caption(paths[0], args, {})
+        loaded: dict[Modality, Captioner] = {}
+        comparison = _caption(paths[0], args, loaded)
+        _write_slide(paths[0], comparison, args, loaded)
         text = json.dumps(comparison.to_dict(), ensure_ascii=False, indent=2, allow_nan=False)
         print(text if args.json else table(comparison))
         return 0
@@ -65,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
             else:
                 write(path, comparison)
                 entry = _captioned(path, comparison, args, captioners)
+                _write_slide(path, comparison, args, captioners)
             if report is not None:
                 report.add(entry)
     if left_out:
@@ -96,6 +106,19 @@ def _captioned(
     options = _options(captioner.defaults, args)
     source = " at ".join(filter(None, [args.model, args.revision]))
     return CaptionedFile(str(path), path, comparison, captioner.columns(options), options, source)
+
+
+def _write_slide(
+    path: Path, comparison: Comparison, args: argparse.Namespace, captioners: dict[Modality, Captioner]
+) -> None:
+    """Write the slide, where one was asked for, with the picture, or of a sound what the model heard."""
+    if args.slide is None:
+        return
+    if comparison.window is None:
+        image = load_image(path)
+    else:
+        image = spectrogram(captioners["audio"].audio_view(path, comparison.window.start).log_mel)
+    write_slide(slide_of(comparison, image), Path(args.slide))
 
 
 def _title(files: list[Path]) -> str:
@@ -177,6 +200,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="PATH.html",
         help="write one HTML file with the pictures, players for the sounds, all captions, scores and settings, that "
         "opens offline",
+    )
+    caption.add_argument(
+        "--slide", metavar="PATH", help="write the comparison of one file as a slide, a file that ends in .png or .svg"
     )
     caption.add_argument(
         "--start", metavar="SECONDS", type=float, help="where to begin in a long sound (by default at its first sound)"

@@ -4,6 +4,7 @@ import re
 import shlex
 
 import pytest
+from PIL import Image
 
 import app
 from lora_mcl.cli import main
@@ -34,6 +35,16 @@ def test_the_report_of_a_folder(tmp_path, monkeypatch):
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     pictures = list((ROOT / "assets" / "examples" / "image").glob("*.jpg"))
     assert text.count("<article") == text.count("data:image/jpeg;base64,") == len(pictures) > 3
+
+
+@pytest.mark.slow
+def test_the_slide_of_a_picture(tmp_path, monkeypatch):
+    (arguments,) = commands("--slide")
+    (tmp_path / "assets").symlink_to(ROOT / "assets")
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 0
+    with Image.open(tmp_path / "slide.png") as slide:
+        assert slide.size == (1920, 1080)
 
 
 def test_many_files_through_the_api(capsys, monkeypatch):

@@ -61,7 +61,11 @@ def site(tmp_path_factory):
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as files:
         modules = {name for name in files.namelist() if name.startswith("lora_mcl/")}
-    library = (path for path in (ROOT / "lora_mcl").rglob("*") if path.suffix in (".py", ".html"))
+    library = (
+        path
+        for path in (ROOT / "lora_mcl").rglob("*")
+        if path.suffix in (".py", ".html", ".ttf") or path.name == "LICENSE"
+    )
     assert modules == {path.relative_to(ROOT).as_posix() for path in library}
     installed = [*pip, "install", "--no-deps", "--no-index", "--target", str(folder / "site"), str(wheel)]
     subprocess.run(installed, check=True, capture_output=True)

@@ -61,7 +61,8 @@ def long_clip(tmp_path):
 
 def test_both_comparisons_are_public(client):
     endpoints = client.view_api(return_format="dict", print_info=False)
-    names = ["/compare_image", "/score_image", "/compare_audio", "/score_audio", "/caption_files"]
+    names = ["/compare_image", "/score_image", "/slide_image"]
+    names += ["/compare_audio", "/score_audio", "/slide_audio", "/caption_files"]
     assert list(endpoints["named_endpoints"]) == names
     assert not endpoints["unnamed_endpoints"]
     parameters = endpoints["named_endpoints"]["/compare_audio"]["parameters"]

@@ -73,7 +73,7 @@ def client_of(address: str) -> Client:
 
 def test_only_comparison_and_score_are_public(client):
     endpoints = client.view_api(return_format="dict", print_info=False)
-    assert list(endpoints["named_endpoints"]) == ["/compare_image", "/score_image", "/caption_files"]
+    assert list(endpoints["named_endpoints"]) == ["/compare_image", "/score_image", "/slide_image", "/caption_files"]
     assert not endpoints["unnamed_endpoints"]
     parameters = endpoints["named_endpoints"]["/compare_image"]["parameters"]
     assert [(p["parameter_name"], p["parameter_default"]) for p in parameters[1:]] == [

@@ -269,6 +269,19 @@ def test_the_report_of_one_file(run, picture, tmp_path):
     assert "Captions of picture.png" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(("name", "start"), [("slide.png", b"\x89PNG"), ("slide.svg", b"<svg")])
+def test_a_slide(run, tmp_path, name, start):
+    status, output, _ = run("--slide", str(tmp_path / name))
+    assert status == 0 and "captioned by bundle in" in output
+    assert (tmp_path / name).read_bytes().startswith(start)
+
+
+def test_a_slide_of_a_sound_next_to_its_report(run, clip, tiny_audio_bundle, tmp_path):
+    slide, report = tmp_path / "slide.svg", tmp_path / "report.html"
+    status, _, _ = run("--slide", str(slide), "--report", str(report), file=clip, model=tiny_audio_bundle)
+    assert status == 0 and "data:image/jpeg;base64," in slide.read_text() and "<audio" in report.read_text()
+
+
 def test_many_files_on_the_screen(run, picture):
     status, output, _ = run("--json", file=[picture, picture])
     assert status == 0 and len(output.splitlines()) == 2
@@ -321,6 +334,8 @@ def test_every_command_has_help(capsys, command):
         ((), "https://host/photo.jpg", "is an address, and files are not fetched from the network: download it first"),
         (("--out", "captions.xml"), "picture.png", "give a file that ends in .jsonl or .csv, or a folder"),
         (("--out", "/proc/no/captions.csv"), "picture.png", "cannot be written: No such file"),
+        (("--slide", "slide.pdf"), "picture.png", "--slide slide.pdf: give a file that ends in .png or .svg"),
+        (("--slide", "slide.png"), "empty", "--slide shows one comparison: give one file"),
         (("--report", "picture.png"), "picture.png", "--report picture.png: give a file that ends in .html"),
         (("--revision", "v1"), "picture.png", "is a folder; only a Hub id has a revision"),
         ((), "empty", "There are no images and no sounds in empty"),
