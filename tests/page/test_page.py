@@ -19,6 +19,8 @@ from tests.support.browsing import (
     expect_state,
     screenshot,
     set_number,
+    shown_pixel,
+    shown_width,
     start_browser,
     unnamed,
     visiting,
@@ -248,26 +250,6 @@ def drop(page: Page, file: Path, name: str, type: str) -> None:
         [content, name, type],
     )
     page.dispatch_event("#image-media [data-testid=file-upload]", "drop", {"dataTransfer": transfer})
-
-
-def shown_width(page: Page) -> int:
-    """Width of the picture as the browser decodes it; 0 for what it cannot."""
-    return page.evaluate("document.querySelector('#image-media .image-frame img')?.naturalWidth ?? 0")
-
-
-def shown_pixel(page: Page, x: int, y: int) -> list[int]:
-    """Red, green and blue of a pixel of the picture as the browser decodes it."""
-    return page.evaluate(
-        """([x, y]) => {
-          const image = document.querySelector('#image-media .image-frame img');
-          const canvas = document.createElement('canvas');
-          [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
-          const context = canvas.getContext('2d');
-          context.drawImage(image, 0, 0);
-          return [...context.getImageData(x, y, 1, 1).data].slice(0, 3);
-        }""",
-        [x, y],
-    )
 
 
 @pytest.mark.parametrize(

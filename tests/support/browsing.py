@@ -136,3 +136,23 @@ def expect_columns_within(page: Page, width: int) -> list[FloatRect]:
     boxes = [column(page, id).bounding_box() for id in COLUMNS]
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
     return boxes
+
+
+def shown_width(page: Page) -> int:
+    """Width of the picture as the browser decodes it; 0 for what it cannot."""
+    return page.evaluate("document.querySelector('#image-media .image-frame img')?.naturalWidth ?? 0")
+
+
+def shown_pixel(page: Page, x: int, y: int) -> list[int]:
+    """Red, green and blue of a pixel of the picture as the browser decodes it."""
+    return page.evaluate(
+        """([x, y]) => {
+          const image = document.querySelector('#image-media .image-frame img');
+          const canvas = document.createElement('canvas');
+          [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+          const context = canvas.getContext('2d');
+          context.drawImage(image, 0, 0);
+          return [...context.getImageData(x, y, 1, 1).data].slice(0, 3);
+        }""",
+        [x, y],
+    )

@@ -336,67 +336,6 @@ def test_validation_media_of_their_own(photos, tmp_path_factory):
     assert [load_examples(options, split)[0].media.parent for split in ("train", "validation")] == [other, other]
 
 
-@pytest.mark.parametrize(("count", "named"), [(3, "c0.jpg, c1.jpg, c2.jpg"), (4, "c0.jpg, c1.jpg, c2.jpg, ...")])
-def test_up_to_three_files_are_named(photos, caplog, count, named):
-    touch(photos, *(f"c{number}.jpg" for number in range(count)))
-    with caplog.at_level(logging.WARNING, logger="training.data"):
-        load_examples(DataOptions("folder", str(photos)))
-    assert f"{count} files have no text file and are left out: {named}" in [
-        record.getMessage().removeprefix(f"{photos}: ") for record in caplog.records
-    ]
-
-
-@pytest.mark.parametrize("limit", [1, 2, 3])
-def test_a_limit_is_a_number_of_media_that_are_there(photos, limit):
-    """In folders, tables and parquet files alike; a limit above what there is changes nothing."""
-    assert len(load_examples(DataOptions("folder", str(photos), limit=limit))) == min(limit, 2)
-    rows = ["gone.jpg,A ghost.", "b.jpg,A dog.", "b.jpg,A pet.", "sub/a.PNG,A cat."]
-    (photos / "table.csv").write_text("\n".join(["file,caption", *rows]))
-    options = DataOptions("table", str(photos / "table.csv"), limit=limit, max_missing=1)
-    found = load_examples(options)
-    assert [example.captions for example in found] == [("A dog.", "A pet."), ("A cat.",)][:limit]
-
-
-def test_a_parquet_file_without_rows_and_a_limit_above_its_rows(photos):
-    import datasets
-
-    features = datasets.Features({"image": datasets.Image(decode=False), "text": datasets.Value("string")})
-    file = photos / "media.parquet"
-    for count in (0, 2):
-        cells = {"image": [{"bytes": b"one", "path": None}] * count, "text": ["A dog.", "A cat."][:count]}
-        datasets.Dataset.from_dict(cells, features=features).to_parquet(str(file))
-        if count == 0:
-            with pytest.raises(DataError, match="media.parquet has no rows"):
-                load_examples(DataOptions("table", str(file)))
-    assert len(load_examples(DataOptions("table", str(file), limit=5))) == 2
-
-
-@pytest.mark.parametrize(("share", "kept"), [(0.001, 1), (0.5, 2), (0.74, 3)])
-def test_at_least_one_is_kept_and_one_left(photos, share, kept):
-    touch(photos, *(f"{number}.jpg" for number in range(4)))
-    table = photos / "captions.csv"
-    table.write_text("\n".join(["file,caption", *(f"{number}.jpg,A {number}." for number in range(4))]))
-    options = DataOptions("folder", str(photos), validation_share=share)
-    assert len(load_examples(options, "validation")) == kept and len(load_examples(options)) == 4 - kept
-    with pytest.raises(DataError, match=r"4 media are too few to keep a share of 0.9"):
-        load_examples(DataOptions("folder", str(photos), validation_share=0.9))
-
-
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ('["b.jpg"]', "row 2: an object is needed"),
-        ('{"image": "b.jpg", "conversations": []}', "row 2: its conversation has 0 answers"),
-        ('{"image": "b.jpg", "conversations": [{"from": "gpt", "value": 3}]}', "row 2: caption must be text"),
-        ('{"image": "", "caption": "A dog."}', "row 2: there is no file name in column 'image'"),
-    ],
-)
-def test_one_bad_row_among_good_ones_is_named(photos, row, message):
-    (photos / "data.json").write_text(f'[{{"image": "b.jpg", "caption": "A dog."}}, {row}]')
-    with pytest.raises(DataError, match=message):
-        load_examples(DataOptions("table", str(photos / "data.json")))
-
-
 def test_answers_of_an_assistant_and_captions_next_to_a_conversation(photos):
     turns = [{"from": "human", "value": "What is it?"}, {"from": "Assistant", "value": "A dog."}, "junk"]
     rows = [{"image": "b.jpg", "conversations": turns}]

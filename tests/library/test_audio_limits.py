@@ -1,0 +1,76 @@
+"""Sounds at, below and above each limit: length, rate, memory, silence, what may be missing."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from lora_mcl import audio
+from lora_mcl.audio import load_audio, load_window
+from lora_mcl.errors import MediaError, OptionsError
+from lora_mcl.types import AudioClip
+from tests.support.encoded_sounds import encode, encoded
+from tests.support.odd_sounds import RATE
+from tests.support.tiny_audio import tone
+
+
+def hear(media, start=0.0, seconds=1.0):
+    return load_window(media, start, sampling_rate=RATE, max_seconds=seconds)
+
+
+def test_the_last_start_of_a_sound_of_little_more_than_the_least_length():
+    with pytest.raises(OptionsError, match=r"from 0 to 0\.0, not 1"):
+        hear(AudioClip(tone(440, 0.25), RATE), 1)
+
+
+def test_silence_ends_where_its_limit_is_reached(monkeypatch):
+    monkeypatch.setattr(audio, "SILENCE", 2.0**-13)
+    swing = np.tile(np.array([1, -1], np.float32), RATE // 2) * 2.0**-13
+    assert len(hear(AudioClip(swing, RATE))[0]) == RATE
+    quiet_then_loud = np.concatenate([0.99 * swing, swing, swing]).astype(np.float32)
+    assert hear(AudioClip(quiet_then_loud, RATE), None)[1].start == 1.0
+    with pytest.raises(MediaError, match="is silent"):
+        hear(AudioClip(0.99 * swing, RATE))
+
+
+@pytest.mark.parametrize(("kept", "said"), [(0.96, False), (0.94, True)])
+def test_what_is_missing_is_said_from_a_twentieth_on(tmp_path, kept, said):
+    content = encoded(tone(440, 20.0, 8_000), 8_000, "WAV")
+    (tmp_path / "part.wav").write_bytes(content[: round(len(content) * kept)])
+    _, window = load_window(tmp_path / "part.wav", sampling_rate=RATE, max_seconds=30)
+    assert bool(window.notices) == said
+
+
+def test_limits_are_inclusive():
+    least = tone(440, 0.2, 48_000)
+    assert len(load_audio(AudioClip(tone(440, 0.2), RATE), RATE)) == 3_200
+    assert len(load_audio(AudioClip(np.repeat(least, 16), 768_000), RATE)) == 3_200
+    assert len(load_audio(AudioClip(tone(440, 0.2, 4_000), 4_000), RATE)) == 3_200
+    for rate in (3_999, 768_001):
+        with pytest.raises(MediaError, match=f"sampling rate of {rate} Hz"):
+            load_audio(AudioClip(np.repeat(least, 16), rate), RATE)
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025])
+def test_ten_minutes_are_not_too_long(tmp_path, rate):
+    """In many blocks, whose seconds do not add up exactly; lossy formats may add a little at the ends."""
+    path = tmp_path / "sound.flac"
+    limit = 600 * rate + rate // 4
+    for length in (600 * rate - 1, 600 * rate, limit):
+        soundfile.write(path, np.zeros(length, np.int16), rate)
+        assert len(load_audio(path, rate)) == length
+    soundfile.write(path, np.zeros(limit + 1, np.int16), rate)
+    with pytest.raises(MediaError, match="sound.flac is longer than 10 minutes"):
+        load_audio(path, rate)
+
+
+@pytest.mark.parametrize("name", ["a.m4a", "a.mp3"])
+def test_ten_minutes_are_not_too_long_in_lossy_formats(tmp_path, name):
+    encode(tmp_path / name, np.zeros(600 * RATE, np.float32), RATE, {"a.m4a": "aac", "a.mp3": "libmp3lame"}[name])
+    assert 0 <= len(load_audio(tmp_path / name, RATE)) - 600 * RATE < RATE // 4
+
+
+def test_memory_is_bounded_at_high_rates(monkeypatch):
+    monkeypatch.setattr(audio, "_MAX_SAMPLES", 96_000)
+    load_audio(AudioClip(tone(440, 1.0, 96_000), 96_000), RATE)
+    with pytest.raises(MediaError, match="longer than 0.0083 minutes at 192000 Hz: .* save it at 48000 Hz"):
+        load_audio(AudioClip(tone(440, 1.0, 192_000), 192_000), RATE)
