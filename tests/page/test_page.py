@@ -1,6 +1,5 @@
 """The page as a visitor sees it, in a headless Chromium."""
 
-import base64
 import json
 import time
 from pathlib import Path
@@ -19,8 +18,6 @@ from tests.support.browsing import (
     expect_state,
     screenshot,
     set_number,
-    shown_pixel,
-    shown_width,
     start_browser,
     unnamed,
     visiting,
@@ -235,42 +232,6 @@ def test_what_is_wrong_is_said(visit, address, tmp_path):
     expect(page.locator(".toast-body").filter(has_text="is not an image")).to_be_visible()
     expect(page.locator("#image-status")).to_contain_text(".png is not an image")
     expect(page.locator("#image-compare")).to_be_enabled()
-
-
-def drop(page: Page, file: Path, name: str, type: str) -> None:
-    """Drop a file onto the picture, as a browser does that derives ``type`` from the file's extension."""
-    content = base64.b64encode(file.read_bytes()).decode()
-    transfer = page.evaluate_handle(
-        """([content, name, type]) => {
-          const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
-          const transfer = new DataTransfer();
-          transfer.items.add(new File([bytes], name, {type}));
-          return transfer;
-        }""",
-        [content, name, type],
-    )
-    page.dispatch_event("#image-media [data-testid=file-upload]", "drop", {"dataTransfer": transfer})
-
-
-@pytest.mark.parametrize(
-    ("name", "format"),
-    [
-        *(("scan.tif", "TIFF"), ("no-extension", "PNG"), ("odd.xyz", "TIFF")),
-        *(("phone.heic", "HEIF"), ("phone", "HEIF"), ("map.jp2", "JPEG2000"), ("page.j2k", "JPEG2000")),
-    ],
-)
-def test_the_server_decides_what_is_a_picture(visit, address, picture, tmp_path, name, format):
-    """Also of formats that browsers do not show: a copy is shown then."""
-    with Image.open(picture) as image:
-        image.convert("RGB").save(tmp_path / name, format)
-    page = visit(address)
-    page.set_input_files("#image-media input[type=file]", str(tmp_path / name))
-    wait_until(lambda: shown_width(page) == 48)
-    for place, colour in (((19, 19), (255, 0, 0)), ((44, 4), (135, 206, 235))):  # red on sky blue
-        assert shown_pixel(page, *place) == pytest.approx(colour, abs=12)
-    page.click("#image-compare")
-    expect_state(page, "done")
-    assert captions(page, "hypothesis-0") == [HYPOTHESES[0][2]]
 
 
 def test_a_full_queue_turns_visitors_away_and_the_next_try_works(visit, busy, picture, pace):

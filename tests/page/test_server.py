@@ -1,5 +1,8 @@
 """The server of the page: its headers, below a proxy's path, with passwords, and what becomes of uploads."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -8,9 +11,10 @@ from gradio_client import Client, handle_file
 from playwright.sync_api import expect
 
 from lora_mcl.errors import OptionsError
-from tests.support.browsing import browsing, expect_state, start_browser, visiting
+from tests.support.browsing import PATIENCE, browsing, expect_state, start_browser, visiting
 from tests.support.fake_captioner import HYPOTHESES, FakeCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
+from tests.support.paths import ROOT
 from tests.support.proxy import proxied
 from ui.modality import IMAGE
 from ui.model_info import ModelInfo
@@ -123,6 +127,33 @@ def test_uploads_are_private_and_gone_at_the_end():
         assert folder.stat().st_mode & 0o077 == 0
         (folder / "photo.png").write_bytes(b"x")
     assert environment == {} and not folder.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+def test_uploads_are_gone_when_the_system_stops_the_program(tiny_bundle, picture, tmp_path):
+    """Started in the background of a shell, where SIGINT is ignored."""
+    environment = {name: value for name, value in os.environ.items() if name != "GRADIO_TEMP_DIR"}
+    environment |= {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "app.py", "--image-model", str(tiny_bundle), "--audio-model", "none"]
+    server = subprocess.Popen(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        address = next(line for line in server.stdout if line.startswith("LoRA-MCL Studio is at")).split()[-1]
+        with picture.open("rb") as file:
+            answer = httpx.post(f"{address}gradio_api/upload", files={"files": file}, timeout=3 * PATIENCE / 1000)
+        upload = Path(answer.raise_for_status().json()[0])
+        assert upload.read_bytes() == picture.read_bytes() and tmp_path in upload.parents
+        server.terminate()
+        assert server.wait(timeout=3 * PATIENCE / 1000) == 0
+    finally:
+        server.kill()
+        server.stdout.close()
+    assert not upload.exists() and not list(tmp_path.glob("lora-mcl-uploads-*"))
 
 
 def test_a_folder_for_uploads_that_is_named_holds_the_private_one(tmp_path):
