@@ -96,6 +96,8 @@ _VARIABLES = (
     ("DEVICE_MAP", "`auto` spreads a model over several GPUs", ("gpu",)),
     ("LOAD_IN_4BIT", "`1` holds the language model in 4 bits; add `bitsandbytes` to the requirements", ("gpu",)),
     ("ACCELERATION", "`cuda-graph` or `compile`: faster steps after a slower first comparison", ("gpu",)),
+    ("MAX_ROWS", "rows of all running comparisons, where a beam is a row; others wait", ("cpu-basic", "gpu")),
+    ("MAX_CACHE", "gigabytes of their keys and values", ("cpu-basic", "gpu")),
     ("LEASE_START", "seconds asked of ZeroGPU before any token", ("zero-gpu",)),
     ("LEASE_PER_TOKEN", "seconds asked of ZeroGPU for each token", ("zero-gpu",)),
     ("FETCH_URLS", "`1` lets API clients give addresses of pictures and sounds", tuple(HARDWARE)),
