@@ -25,6 +25,7 @@ from lora_mcl.audio import warm_up
 from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, Bundle, load_bundle
 from lora_mcl.decoding.options import Acceleration, SchedulerOptions
 from lora_mcl.errors import BundleError, LoraMclError, OptionsError
+from ui.better import Better, load_better
 from ui.examples import load_examples
 from ui.loading import LoadingCaptioner
 from ui.markov_runs import load_demos
@@ -222,12 +223,13 @@ def _load_tab(modality: ModalityText, source: str, settings: Settings, gpu: Call
     bundle = load_bundle(source)
     if bundle.modality != modality.name:
         raise BundleError(f"{bundle.name} is no bundle for --{modality.name}-model: its modality is {bundle.modality}.")
-    examples, info = load_examples(EXAMPLES / modality.name), model_info(bundle)
+    examples, info, better = load_examples(EXAMPLES / modality.name), model_info(bundle), better_than(bundle)
     if gpu is None:
-        return Tab(modality, LoadingCaptioner(bundle, lambda: _load_captioner(bundle, settings)), examples, info)
+        captioner = LoadingCaptioner(bundle, lambda: _load_captioner(bundle, settings))
+        return Tab(modality, captioner, examples, info, better)
     captioner = ZeroGpuCaptioner(_load_captioner(bundle, settings), modality, gpu, settings.lease)
     # A GPU is lent for one comparison.
-    return Tab(modality, captioner, examples, info, max_comparisons=1)
+    return Tab(modality, captioner, examples, info, better, max_comparisons=1)
 
 
 def _load_captioner(bundle: Bundle, settings: Settings) -> Captioner:
@@ -255,6 +257,12 @@ def model_info(bundle: Bundle) -> ModelInfo:
     if bundle.folder.resolve() == EMBEDDED_AUDIO_BUNDLE:
         return embedded_info(AUDIO, bundle.training, RESULTS / "audio.json")
     return bundle_info(bundle.name)
+
+
+def better_than(bundle: Bundle) -> Better | None:
+    """The hypotheses against the baselines, of the embedded bundles."""
+    measured = {EMBEDDED_BUNDLE: IMAGE, EMBEDDED_AUDIO_BUNDLE: AUDIO}.get(bundle.folder.resolve())
+    return load_better(measured.name, RESULTS / f"{measured.name}.json") if measured else None
 
 
 def main(arguments: Sequence[str] | None = None, gpu: Callable[..., Any] | None = None) -> int:

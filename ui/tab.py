@@ -9,6 +9,7 @@ import gradio as gr
 from lora_mcl.types import AudioCaptionSource, CaptionSource
 from ui.after import build_after, connect_after_endpoints
 from ui.audio_view import audio_controls, recorder
+from ui.better import TO_RESULTS_JS, Better, better_html
 from ui.difference_switch import difference_switch
 from ui.endpoints import connect_endpoint
 from ui.events import MAX_COMPARISONS, Components, connect
@@ -75,6 +76,7 @@ class Tab:
         modality: what its captioner takes.
         examples: media to try, of that kind.
         info: what the captioner's model can and cannot do.
+        better: the hypotheses against the baselines, where that was measured.
         max_comparisons: how many run at a time; the others wait in the queue. The least of all tabs counts.
     """
 
@@ -82,6 +84,7 @@ class Tab:
     captioner: CaptionSource | AudioCaptionSource
     examples: tuple[Example, ...]
     info: ModelInfo
+    better: Better | None = None
     max_comparisons: int = MAX_COMPARISONS
 
 
@@ -139,6 +142,8 @@ def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False, opening: bool
     html(figures_note_html())
     diversity = html(idle.diversity)
     caption = your_caption(modality)
+    if tab.better:
+        html(better_html(tab.better), js_on_load=TO_RESULTS_JS, elem_id=f"{modality.name}-better")
     html(model_info_html(tab.info))
     html(guide_html(specs, modality))
     components = Components(media, settings, compare, stop, status, gallery, columns, diversity, finished, controls)
