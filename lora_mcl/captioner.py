@@ -33,7 +33,7 @@ from lora_mcl.decoding import (
 )
 from lora_mcl.decoding.options import Acceleration
 from lora_mcl.errors import BundleError, MediaError, OptionsError
-from lora_mcl.images import input_name, read_image
+from lora_mcl.images import check_not_blank, input_name, read_image
 from lora_mcl.models import LANGUAGE_MODELS, AudioLanguageModel, EncodedPrompt, ImageLanguageModel, MediaLanguageModel
 from lora_mcl.scores import CaptionScore, SystemScore
 from lora_mcl.scoring import caption_ids, caption_log_probs, one_line, token_texts
@@ -263,6 +263,7 @@ class Captioner:
         if start not in (None, 0):
             raise OptionsError(f"start is the second of a sound where the model begins; {self.name} captions images.")
         image, notices = read_image(media)
+        check_not_blank(image, input_name(media))
         return image, None, notices
 
     def _encode(self, content: Image.Image | np.ndarray) -> EncodedPrompt:

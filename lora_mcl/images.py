@@ -23,6 +23,8 @@ from lora_mcl.pixels import upright_rgb
 from lora_mcl.types import AudioClip, Media
 
 MAX_PIXELS = 50_000_000
+BLANK_SPREAD = 8
+"""The largest difference between two values of a colour channel, of 255, in an image that shows nothing."""
 MIN_SIDE = 8
 MAX_ASPECT = 20
 # By Pillow's name, with what people call them. Pillow reads more, but some readers (EPS) start other programs.
@@ -109,6 +111,16 @@ def read_image(media: Image.Image | str | Path) -> tuple[Image.Image, tuple[str,
         raise MediaError(f"{path.name} cannot be opened: {error.strerror or first_line(error)}.") from None
     except Exception as error:  # see _opened
         raise MediaError(_damaged(path.name, error)) from error
+
+
+def check_not_blank(image: Image.Image, name: str) -> None:
+    """Refuse an RGB image of one colour throughout, as silence is refused: a model would invent what it shows.
+
+    Raises:
+        MediaError: no colour channel varies by more than ``BLANK_SPREAD``.
+    """
+    if all(high - low <= BLANK_SPREAD for low, high in image.getextrema()):
+        raise MediaError(f"{name} is one colour throughout: choose a picture that shows something.")
 
 
 def _converted(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from lora_mcl import images
 from lora_mcl.errors import MediaError
-from lora_mcl.images import input_name, load_image, modality_of, read_image
+from lora_mcl.images import check_not_blank, input_name, load_image, modality_of, read_image
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -321,3 +321,16 @@ def test_values_that_are_no_numbers_throughout_are_black():
     image, notices = read_image(Image.fromarray(np.full((20, 20), np.nan, np.float32)))
     assert image.size == (20, 20) and image.getextrema() == ((0, 0),) * 3
     assert len(notices) == 1 and "no numbers" in notices[0]
+
+
+def test_a_picture_of_one_colour_is_refused(tiny_captioner):
+    white = Image.new("RGB", (40, 40), "white")
+    for refused in (tiny_captioner.compare, lambda media: tiny_captioner.score(media, "A cat.")):
+        with pytest.raises(MediaError, match="image is one colour throughout: choose a picture that shows something"):
+            refused(white)
+    ramp = white.copy()
+    ramp.putpixel((0, 0), (255, 246, 255))
+    check_not_blank(ramp, "a.png")
+    ramp.putpixel((0, 0), (255, 247, 255))
+    with pytest.raises(MediaError, match=r"a\.png is one colour"):
+        check_not_blank(ramp, "a.png")

@@ -15,7 +15,9 @@ def picture_folder(folder: Path, count: int) -> Path:
     folder.mkdir(parents=True)
     for n in range(count):
         english, french = list(COLOURS.items())[n % len(COLOURS)]
-        Image.new("RGB", (40 + n, 36), english).save(folder / f"{n:03}.png")
+        image = Image.new("RGB", (40 + n, 36), english)
+        image.putpixel((0, 0), (255, 255, 255))  # a picture of one colour throughout is refused
+        image.save(folder / f"{n:03}.png")
         (folder / f"{n:03}.txt").write_text(f"A {english} apple.\nUne pomme {french}.\n", encoding="utf-8")
     return folder
 
