@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from lora_mcl.audio import warm_up
 from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, Bundle, load_bundle
 from lora_mcl.decoding.options import Acceleration, SchedulerOptions
+from lora_mcl.doubt import Doubt, load_doubt
 from lora_mcl.errors import BundleError, LoraMclError, OptionsError
 from ui.better import Better, load_better
 from ui.examples import load_examples
@@ -226,10 +227,10 @@ def _load_tab(modality: ModalityText, source: str, settings: Settings, gpu: Call
     examples, info, better = load_examples(EXAMPLES / modality.name), model_info(bundle), better_than(bundle)
     if gpu is None:
         captioner = LoadingCaptioner(bundle, lambda: _load_captioner(bundle, settings))
-        return Tab(modality, captioner, examples, info, better)
+        return Tab(modality, captioner, examples, info, better, measured_doubt(bundle))
     captioner = ZeroGpuCaptioner(_load_captioner(bundle, settings), modality, gpu, settings.lease)
     # A GPU is lent for one comparison.
-    return Tab(modality, captioner, examples, info, better, max_comparisons=1)
+    return Tab(modality, captioner, examples, info, better, measured_doubt(bundle), max_comparisons=1)
 
 
 def _load_captioner(bundle: Bundle, settings: Settings) -> Captioner:
@@ -263,6 +264,13 @@ def better_than(bundle: Bundle) -> Better | None:
     """The hypotheses against the baselines, of the embedded bundles."""
     measured = {EMBEDDED_BUNDLE: IMAGE, EMBEDDED_AUDIO_BUNDLE: AUDIO}.get(bundle.folder.resolve())
     return load_better(measured.name, RESULTS / f"{measured.name}.json") if measured else None
+
+
+def measured_doubt(bundle: Bundle) -> Doubt | None:
+    """When a caption of the embedded image bundle is to be doubted."""
+    if bundle.folder.resolve() != EMBEDDED_BUNDLE:
+        return None
+    return load_doubt(RESULTS / "doubt.json", RESULTS / "image.json")
 
 
 def main(arguments: Sequence[str] | None = None, gpu: Callable[..., Any] | None = None) -> int:

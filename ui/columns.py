@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Literal
 
+from lora_mcl.doubt import Doubt
 from lora_mcl.types import Caption, ColumnResult, ColumnSpec, Comparison
 from ui.differences import Reading, folded, marked_html, readings
 
@@ -21,11 +22,13 @@ def idle_columns(specs: tuple[ColumnSpec, ...]) -> dict[str, str]:
     return {spec.id: _column_html(spec, index, "idle", None) for index, spec in enumerate(specs)}
 
 
-def comparison_columns(specs: tuple[ColumnSpec, ...], comparison: Comparison, waiting: str) -> dict[str, str]:
+def comparison_columns(
+    specs: tuple[ColumnSpec, ...], comparison: Comparison, waiting: str, doubt: Doubt | None = None
+) -> dict[str, str]:
     """Every column of a comparison in progress, by column id; ``waiting`` is the text before the first word."""
     known = readings(comparison) if comparison.done else {}
     return {
-        spec.id: _column_html(spec, index, _state(comparison, result), result, waiting, known.get(spec.id))
+        spec.id: _column_html(spec, index, _state(comparison, result), result, waiting, known.get(spec.id), doubt)
         for index, (spec, result) in enumerate(zip(specs, comparison.columns, strict=True))
     }
 
@@ -45,6 +48,7 @@ def _column_html(
     result: ColumnResult | None,
     waiting: str = "",
     reading: Reading | None = None,
+    doubt: Doubt | None = None,
 ) -> str:
     hypothesis = spec.method == "hypothesis"
     kind = f"hypothesis accent-{index % NUM_ACCENTS}" if hypothesis else "baseline"
@@ -64,6 +68,7 @@ def _column_html(
         f'<p class="what">{escape(spec.description)}</p>'
         f'<div class="answers" aria-live="polite" aria-busy="{busy}">{answers}</div>'
         f'<p class="figures">{_figures(single, result, _note(state, provisional, waiting), reading)}</p>'
+        f"{_doubt(doubt, result) if reading and doubt else ''}"
         "</section>"
     )
 
@@ -137,6 +142,16 @@ def _figures(single: bool, result: ColumnResult | None, note: str, reading: Read
             f'<b class="folded">{len(result.captions)} candidates, {wordings} wording{"s" if wordings > 1 else ""}</b>'
         )
     return " · ".join(components)
+
+
+def _doubt(doubt: Doubt, result: ColumnResult) -> str:
+    if not doubt.doubts(result):
+        return ""
+    return (
+        '<p class="doubt"><b>Unsure.</b> So unlikely a caption named the main thing in '
+        f"{doubt.doubted_right} of {doubt.doubted} test photographs; a likelier one in {doubt.sure_right} of "
+        f"{doubt.sure}.</p>"
+    )
 
 
 def _log_prob(caption: Caption) -> str:

@@ -113,9 +113,7 @@ def _verdict(baseline: str, ours: Variety, theirs: Variety) -> str:
     outcome = [_compared(ours.wordings, theirs.wordings, "more wordings", "as many wordings", "fewer wordings")]
     if ours.shared is not None and theirs.shared is not None:
         one, two = round(100 * ours.shared), round(100 * theirs.shared)
-        outcome.append(
-            _compared(one, two, "more shared words", "as many shared words", "fewer shared words", unit=" %")
-        )
+        outcome.append(_compared(one, two, "more shared words", "as many shared words", "fewer shared words", unit="%"))
     return f"Against <b>{escape(baseline)}</b>, the hypotheses have {' and '.join(outcome)}."
 
 

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from uuid import uuid4
 
+from lora_mcl.doubt import Doubt
 from lora_mcl.types import (
     AudioCaptionSource,
     AudioView,
@@ -72,9 +73,14 @@ class Sessions:
     """
 
     def __init__(
-        self, captioner: CaptionSource | AudioCaptionSource, modality: ModalityText, max_comparisons: int = 1
+        self,
+        captioner: CaptionSource | AudioCaptionSource,
+        modality: ModalityText,
+        max_comparisons: int = 1,
+        doubt: Doubt | None = None,
     ) -> None:
         self.captioner = captioner
+        self._doubt = doubt
         self.modality = modality
         self.max_comparisons = max_comparisons
         self._runs: dict[str, list[_Run]] = {}
@@ -195,7 +201,7 @@ class Sessions:
         return runs
 
     def _view(self, specs: tuple[ColumnSpec, ...], comparison: Comparison) -> View:
-        columns = comparison_columns(specs, comparison, self.modality.waiting)
+        columns = comparison_columns(specs, comparison, self.modality.waiting, self._doubt)
         if comparison.done:
             sentences = [comparison.window.notice if comparison.window else "", *comparison.notices]
             part = "".join(f" {escape(notice)}" for notice in sentences if notice)

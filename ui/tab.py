@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import gradio as gr
 
+from lora_mcl.doubt import Doubt
 from lora_mcl.types import AudioCaptionSource, CaptionSource
 from ui.after import build_after, connect_after_endpoints
 from ui.audio_view import audio_controls, recorder
@@ -77,6 +78,7 @@ class Tab:
         examples: media to try, of that kind.
         info: what the captioner's model can and cannot do.
         better: the hypotheses against the baselines, where that was measured.
+        doubt: when one of its captions is to be doubted, where that was measured.
         max_comparisons: how many run at a time; the others wait in the queue. The least of all tabs counts.
     """
 
@@ -85,6 +87,7 @@ class Tab:
     examples: tuple[Example, ...]
     info: ModelInfo
     better: Better | None = None
+    doubt: Doubt | None = None
     max_comparisons: int = MAX_COMPARISONS
 
 
@@ -95,7 +98,7 @@ def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False, opening: bool
         opening: whether the first example is compared when a visitor opens the tab.
     """
     captioner, modality = tab.captioner, tab.modality
-    sessions = Sessions(captioner, modality, tab.max_comparisons)
+    sessions = Sessions(captioner, modality, tab.max_comparisons, tab.doubt)
     # With the sampling column, which is visible only if num_samples is above 0.
     defaults = captioner.defaults
     specs = captioner.columns(replace(defaults, num_samples=max(1, defaults.num_samples)))

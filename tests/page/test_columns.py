@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 
+from lora_mcl.doubt import Doubt
 from lora_mcl.types import Caption, ColumnResult, ColumnSpec, CompareOptions, Comparison
 from ui.columns import comparison_columns
 
@@ -56,3 +57,15 @@ def test_the_order_of_a_real_search_is_that_of_its_scores(tiny_captioner, pictur
     scores = [caption.score for caption in captions]
     assert len(scores) == 4 and scores == sorted(scores, reverse=True)
     assert all(abs(c.score - c.log_prob / c.tokens**0.5) < 1e-4 for c in captions)
+
+
+def test_a_sign_of_doubt_stands_in_its_column_once_that_is_written():
+    doubt = Doubt("hypothesis-0", "mean_log_prob", -0.4, 0.7, 50, 30, 27, 6)
+    results = tuple(ColumnResult(spec.id, spec.method, spec.label, 0.1, CAPTIONS[:1], True) for spec in SPECS)
+    done = Comparison("a.png", "fake", 0.1, results, done=True)
+    columns = comparison_columns(SPECS, done, "", doubt)
+    assert "6 of 27 test photographs; a likelier one in 30 of 50" in columns["hypothesis-0"]
+    assert not any("Unsure" in columns[id] for id in ("beam", "sampling"))
+    writing = replace(done, done=False)
+    for comparison, other in ((done, None), (done, replace(doubt, threshold=-0.5)), (writing, doubt)):
+        assert "Unsure" not in comparison_columns(SPECS, comparison, "", other)["hypothesis-0"]

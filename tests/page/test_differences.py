@@ -68,6 +68,6 @@ def test_the_verdict_tells_ties_and_what_language_contributes():
     tie = diversity_html(
         comparison(("A cat on a mat.",), ("A dog on a mat.",), ("A cow by a barn.", "A hen by a barn."))
     )
-    assert "as many wordings (2) and as many shared words (33 %)" in tie
+    assert "as many wordings (2) and as many shared words (33%)" in tie
     assert "differ in language" not in tie
     assert "<td>2 of 2" in tie and "<td>English</td>" in tie and "mBLEU-4" in tie
