@@ -172,10 +172,10 @@ def _score(found: Better, index: int, name: str) -> str:
 
 def _row(measure: Measure) -> str:
     cells = "".join(
-        f'<td data-outcome="{measure.outcome(index)}">{value:.0%}<small>{_WORDS[measure.outcome(index)]}</small></td>'
+        f'<td data-outcome="{measure.outcome(index)}">{value:.1%}<small>{_WORDS[measure.outcome(index)]}</small></td>'
         for index, value in enumerate(measure.baselines)
     )
-    return f'<tr><th scope="row">{escape(measure.text)}</th><td><b>{measure.ours:.0%}</b></td>{cells}</tr>'
+    return f'<tr><th scope="row">{escape(measure.text)}</th><td><b>{measure.ours:.1%}</b></td>{cells}</tr>'
 
 
 _WORDS = {"better": "hypotheses better", "equal": "equal", "worse": "hypotheses worse"}

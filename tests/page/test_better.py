@@ -38,7 +38,7 @@ def test_the_panel_says_wins_ties_and_losses():
     assert "against beam search: better on 2 of 2 measures, equal on 0, worse on 0" in page
     assert "against diverse beam search: better on 0 of 2 measures, equal on 1, worse on 1" in page
     assert "On 10 real photographs" in page and "3 wins, 5 ties, 2 losses" in page
-    assert '<td data-outcome="worse">60%<small>hypotheses worse</small>' in page and "On &lt;3&gt;" in page
+    assert '<td data-outcome="worse">60.0%<small>hypotheses worse</small>' in page and "On &lt;3&gt;" in page
 
 
 @pytest.mark.parametrize("modality", ["image", "audio"])
