@@ -370,4 +370,6 @@ class Captioner:
         # A byte-level token can end inside a character: the replacement mark it leaves would flicker.
         text = self._model.text(candidate.tokens).rstrip("\ufffd").strip()
         score = candidate.score if ranked else None
-        return Caption(text, candidate.log_prob, candidate.mean_log_prob, candidate.length, score)
+        return Caption(
+            text, candidate.log_prob, candidate.mean_log_prob, candidate.length, score, candidate.least_log_prob
+        )

@@ -12,8 +12,8 @@ from typing import Any
 from lora_mcl.errors import BundleError
 from lora_mcl.types import ColumnResult
 
-PAGE_SIGNALS = ("mean_log_prob", "log_prob")
-"""Signals that every caption of a comparison has: fields of ``Caption``."""
+PAGE_SIGNALS = ("least_log_prob", "mean_log_prob", "log_prob")
+"""Signals that a hypothesis' greedy caption has in a comparison: fields of ``Caption``."""
 # Below this AUC a sign would say little: 0.5 is chance.
 _LEAST_AUC = 0.6
 
@@ -44,7 +44,8 @@ class Doubt:
         """Whether a finished column's caption is to be doubted."""
         if result.id != self.column or len(result.captions) != 1:
             return False
-        return getattr(result.captions[0], self.signal) < self.threshold
+        value = getattr(result.captions[0], self.signal)
+        return value is not None and value < self.threshold
 
 
 def captions_key(photographs: Mapping[str, Any]) -> str:

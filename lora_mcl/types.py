@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -185,6 +185,7 @@ class Caption:
         tokens: tokens scored, the end mark included once reached.
         score: what the column ranks its captions by, higher is better: of beams, the sum of the log-probabilities
             with all penalties, over ``tokens ** length_penalty``; ``None`` in a column that does not rank.
+        least_log_prob: the smallest log-probability of a token, where decoding keeps it (greedy does); not in the JSON.
     """
 
     text: str
@@ -192,6 +193,7 @@ class Caption:
     mean_log_prob: float
     tokens: int
     score: float | None = None
+    least_log_prob: float | None = field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form; ``score`` only where the column ranks by it."""

@@ -33,14 +33,16 @@ class GreedyDecoder:
         self._context = context
         self._length_penalty = length_penalty
         self._tokens: tuple[int, ...] = ()
-        self._log_prob = 0.0
+        self._log_prob = self._least = 0.0
         self.finished = False
 
     def update(self, logits: Tensor, log_probs: Tensor) -> NextTokens:
         """Append the best token; logits and log_probs are [1, V]."""
         token = int(self._context.logits_processor(logits, [self._tokens])[0].argmax())
         self._tokens += (token,)
-        self._log_prob += float(log_probs[0, token])
+        log_prob = float(log_probs[0, token])
+        self._log_prob += log_prob
+        self._least = min(self._least, log_prob)
         ended = token in self._context.eos_token_ids
         self.finished = ended or len(self._tokens) == self._context.max_new_tokens
         return NextTokens((), ()) if self.finished else NextTokens((token,), (0,))
@@ -50,4 +52,4 @@ class GreedyDecoder:
         tokens = strip_eos(self._tokens, self._context.eos_token_ids)
         length = len(self._tokens)
         score = self._log_prob / max(1, length) ** self._length_penalty
-        return (Candidate(tokens, self._log_prob, score, self.finished, length),)
+        return (Candidate(tokens, self._log_prob, score, self.finished, length, self._least),)

@@ -7,7 +7,7 @@ the tokens to append and, for each, the row that it continues.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
@@ -26,6 +26,7 @@ class Candidate:
         score: the strategy's ranking score, higher is better.
         finished: nothing will be appended: the sequence ended, or reached ``max_new_tokens``.
         length: generated tokens, end-of-sequence included: the number of terms of ``log_prob``.
+        least_log_prob: the smallest of these terms, where the strategy keeps it (greedy decoding does).
     """
 
     tokens: tuple[int, ...]
@@ -33,6 +34,7 @@ class Candidate:
     score: float
     finished: bool
     length: int
+    least_log_prob: float | None = field(default=None, compare=False)
 
     @property
     def mean_log_prob(self) -> float:

@@ -51,4 +51,7 @@ def result(mean: float, **changes) -> ColumnResult:
 
 def test_an_unlikely_caption_of_that_column_is_doubted():
     assert DOUBT.doubts(result(-0.51)) and not DOUBT.doubts(result(-0.5))
+    least = replace(DOUBT, signal="least_log_prob")
+    assert not least.doubts(result(-0.9))  # beams do not keep it
+    assert least.doubts(result(-0.1, captions=(Caption("A cat.", -1.0, -0.1, 4, least_log_prob=-0.6),)))
     assert not DOUBT.doubts(result(-0.9, id="hypothesis-0")) and not DOUBT.doubts(result(-0.9, captions=()))

@@ -126,6 +126,7 @@ def test_captions_of_the_embedded_models_score_what_decoding_gave_them(request, 
         own = next(system for system in score.systems if system.id == column.id)
         assert len(score.tokens) == caption.tokens
         assert -own.nll == pytest.approx(caption.log_prob, abs=2e-3)
+        assert min(own.log_probs) == pytest.approx(caption.least_log_prob, abs=1e-3)
 
 
 def test_a_score_in_company_is_the_score_alone(case):

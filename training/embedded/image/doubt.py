@@ -69,7 +69,7 @@ def signals(entry: Entry, objects: str, score: CaptionScore) -> dict[str, float]
     return {
         "log_prob": -own.nll,
         "mean_log_prob": -own.mean_nll,
-        "least_token": min(own.log_probs),
+        "least_log_prob": min(own.log_probs),
         "baseline_mean_log_prob": -score.baseline.mean_nll,
         "mean_log_prob_of_all": -fmean(system.mean_nll for system in (own, *others)),
         "agreement_of_hypotheses": agreement(hypotheses),

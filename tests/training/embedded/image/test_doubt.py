@@ -31,15 +31,18 @@ def test_signals_of_one_photograph():
     score = CaptionScore("a.jpg", "m", "A cat", ("A", " cat", ""), systems, SystemScore("baseline", "b", (-3.0,) * 3))
     captions = {"caption-gate/0": ["Un chat."], "caption-gate/1": ["A cat."], "beam": ["A cat.", "A cat."]}
     found = signals({"captions": captions}, "caption-gate/1", score)
-    assert found["log_prob"] == -4.5 and found["mean_log_prob"] == -1.5 and found["least_token"] == -2.0
+    assert found["log_prob"] == -4.5 and found["mean_log_prob"] == -1.5 and found["least_log_prob"] == -2.0
     assert found["baseline_mean_log_prob"] == -3.0 and found["agreement_of_beams"] == 1.0
     assert found["mean_log_prob_of_all"] == pytest.approx(-(4.5 + 3.5 + 9.0) / 9)
 
 
 def test_the_threshold_is_measured_on_photographs_that_did_not_choose_it():
     right = [True, True, False, False] * 3
-    measured = [({"log_prob": 0.0, "mean_log_prob": 1.0 if is_right else -1.0}, is_right) for is_right in right]
+    measured = [
+        ({"log_prob": 0.0, "least_log_prob": 0.0, "mean_log_prob": 1.0 if is_right else -1.0}, is_right)
+        for is_right in right
+    ]
     found = report(measured)
-    assert found["auc"] == {"log_prob": 0.5, "mean_log_prob": 1.0}
+    assert found["auc"] == {"log_prob": 0.5, "least_log_prob": 0.5, "mean_log_prob": 1.0}
     assert (found["signal"], found["threshold"]) == ("mean_log_prob", 1.0)
     assert found["held_out"] == {"sure": 3, "sure_right": 3, "doubted": 3, "doubted_right": 0}
