@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from lora_mcl.doubt import Doubt, captions_key, load_doubt
+from lora_mcl.doubt import PAGE_SIGNALS, Doubt, captions_key, load_doubt
 from lora_mcl.errors import BundleError
 from lora_mcl.types import Caption, ColumnResult
+from tests.support.paths import ROOT
 
+RESULTS = ROOT / "assets" / "results"
 PHOTOGRAPHS = {"entries": [{"photograph": "cat", "captions": {"caption-gate/1": ["A cat."]}}]}
 FOUND = {
     "column": "caption-gate/1",
@@ -55,3 +57,12 @@ def test_an_unlikely_caption_of_that_column_is_doubted():
     assert not least.doubts(result(-0.9))  # beams do not keep it
     assert least.doubts(result(-0.1, captions=(Caption("A cat.", -1.0, -0.1, 4, least_log_prob=-0.6),)))
     assert not DOUBT.doubts(result(-0.9, id="hypothesis-0")) and not DOUBT.doubts(result(-0.9, captions=()))
+
+
+def test_the_committed_figures_say_what_the_sign_is_worth():
+    found = json.loads((RESULTS / "doubt.json").read_text())
+    assert found["auc"][found["signal"]] == max(found["auc"][signal] for signal in PAGE_SIGNALS)
+    parts = found["held_out"]
+    assert parts["sure"] + parts["doubted"] == found["photographs"] // 2
+    # On photographs that did not choose the threshold, doubted captions are right more rarely.
+    assert parts["doubted_right"] / parts["doubted"] < parts["sure_right"] / parts["sure"]
