@@ -28,7 +28,9 @@ def compared(chromium, tmp_path_factory, picture):
         with visiting(browser) as visit:
             page = visit(address)
             expect(page.locator("#image-differences")).not_to_be_visible()
-            page.set_input_files("#image-media input[type=file]", str(picture))
+            # Not before the page has cleared away what belonged to no picture.
+            with page.expect_response("**/run/predict*"):
+                page.set_input_files("#image-media input[type=file]", str(picture))
             expect(page.locator("#image-media img")).to_be_attached()
             page.click("#image-compare")
             expect_state(page, "done")
