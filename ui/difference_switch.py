@@ -25,7 +25,7 @@ panel.addEventListener('click', async ({target}) => {
 
 
 def difference_switch(modality: ModalityText) -> None:
-    """A checkbox above the columns; the rules of ``style.css`` do the rest."""
+    """A checkbox under the columns; the rules of ``style.css`` do the rest."""
     html(
         f'<label><input type="checkbox" id="{modality.name}-differences"> Show differences: words of all columns in '
         "one language fade, words of one column alone are underlined</label>",

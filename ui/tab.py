@@ -130,7 +130,6 @@ def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False, opening: bool
                 elem_classes="gallery",
             )
             html('<h2 class="sr-only">Captions</h2>')
-            difference_switch(modality)
             with gr.Row(elem_classes="board"):
                 columns = {
                     spec.id: html(
@@ -140,6 +139,7 @@ def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False, opening: bool
                     )
                     for spec in specs
                 }
+            difference_switch(modality)
             finished = gr.State(None)
             build_after(sessions, finished, media.GRADIO_CACHE)
     html(figures_note_html())
