@@ -124,7 +124,7 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
     shared = parser.add_argument_group("shared servers", "behind a proxy, for known users, for other programs")
     shared.add_argument("--root-path", default="", metavar="PATH", help="below which a proxy serves the page: /studio")
     shared.add_argument("--auth-file", type=Path, metavar="FILE", help="a line name:password for each user")
-    shared.add_argument("--mcp", **on_or_off, help="offer the endpoints as MCP tools (needs gradio[mcp])")
+    shared.add_argument("--mcp", **on_or_off, help="offer the endpoints as MCP tools (needs the package mcp)")
     shared.add_argument("--fetch-urls", **on_or_off, help="fetch what API clients give as an address")
     large = parser.add_argument_group("large models", "how bundles that do not come with the repository are held")
     large.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the base model's weights")

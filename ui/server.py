@@ -68,7 +68,7 @@ class ServerOptions:
         if self.root_path and not self.root_path.startswith(("/", "http://", "https://")):
             raise OptionsError(f"root-path must begin with / or http(s)://, not {self.root_path!r}.")
         if self.mcp and find_spec("mcp") is None:
-            raise OptionsError("mcp needs a package that is not installed: pip install 'gradio[mcp]'.")
+            raise OptionsError("mcp needs a package that is not installed: pip install 'mcp<2'.")
 
 
 def read_users(file: Path) -> tuple[tuple[str, str], ...]:

@@ -15,7 +15,7 @@ import soundfile
 
 from lora_mcl.audio import load_audio, read_blocks
 from lora_mcl.errors import MediaError
-from lora_mcl.images import image_format, load_image
+from lora_mcl.images import image_format, read_image
 from ui.modality import IMAGE, ModalityText
 
 MAX_FILE_SIZE = 40 * 2**20
@@ -125,8 +125,9 @@ def browser_copy(file: Path, modality: ModalityText, folder: str | Path) -> Path
 
 
 def _picture_copy(file: Path, folder: str | Path) -> Path | None:
-    picture = load_image(file)
-    if image_format(file) in _BROWSER_PICTURES:
+    picture, notices = read_image(file)
+    # What was guessed about a picture is not what a browser would make of it: 12 bits stored as 16 look black there.
+    if image_format(file) in _BROWSER_PICTURES and not notices:
         return None
     copy = Path(mkdtemp(dir=folder)) / f"{file.name}.png"
     picture.save(copy, compress_level=1)

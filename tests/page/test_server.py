@@ -116,7 +116,7 @@ def test_what_the_options_refuse(monkeypatch):
     with pytest.raises(OptionsError, match="root-path must begin with /"):
         ServerOptions(root_path="studio")
     monkeypatch.setattr("ui.server.find_spec", lambda name: None)
-    with pytest.raises(OptionsError, match=r"pip install 'gradio\[mcp\]'"):
+    with pytest.raises(OptionsError, match=r"pip install 'mcp<2'"):
         ServerOptions(mcp=True)
 
 

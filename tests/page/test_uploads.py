@@ -103,6 +103,17 @@ def test_other_pictures_are_copied_pixel_by_pixel(tmp_path, name):
     assert np.array_equal(np.asarray(load_image(copy)), np.asarray(load_image(file)))
 
 
+def test_12_bits_stored_as_16_are_shown_as_the_model_gets_them(tmp_path):
+    """A browser would show them nearly black."""
+    file = tmp_path / "scan.png"
+    values = np.tile(np.arange(0, 4096, 16, dtype=np.uint16), (40, 1))
+    Image.fromarray(values).save(file)
+    with Image.open(browser_copy(file, IMAGE, tmp_path)) as image:
+        assert np.array_equal(np.asarray(image)[..., 0], values // 16)
+    Image.fromarray(values * 16).save(file)  # all 16 bits: as browsers show it
+    assert browser_copy(file, IMAGE, tmp_path) is None
+
+
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "MP3"])
 def test_sounds_that_browsers_play_are_played_as_they_are(tmp_path, kind):
     soundfile.write(tmp_path / "sound", chirp(1.0, RATE), RATE, format=kind)
