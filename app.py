@@ -31,7 +31,7 @@ from ui.examples import load_examples
 from ui.loading import LoadingCaptioner
 from ui.markov_runs import load_demos
 from ui.modality import AUDIO, IMAGE, ModalityText
-from ui.model_info import ModelInfo, bundle_info, embedded_info
+from ui.model_info import ModelInfo, info_of
 from ui.page import build_page
 from ui.results import load_results
 from ui.server import ServerOptions, launch, private_uploads, read_users
@@ -253,11 +253,7 @@ def _load_captioner(bundle: Bundle, settings: Settings) -> Captioner:
 
 def model_info(bundle: Bundle) -> ModelInfo:
     """What the bundle's model can and cannot do."""
-    if bundle.folder.resolve() == EMBEDDED_BUNDLE:
-        return embedded_info(IMAGE, bundle.training, RESULTS / "image.json")
-    if bundle.folder.resolve() == EMBEDDED_AUDIO_BUNDLE:
-        return embedded_info(AUDIO, bundle.training, RESULTS / "audio.json")
-    return bundle_info(bundle.name)
+    return info_of(bundle, RESULTS)
 
 
 def better_than(bundle: Bundle) -> Better | None:

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from lora_mcl.bundle.bundle import EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, Bundle
 from ui.modality import AUDIO, IMAGE, ModalityText
 
 
@@ -124,6 +125,14 @@ def bundle_info(name: str) -> ModelInfo:
         can=f"This page runs {name}. Its model card says what it was trained on and how well it does.",
         cannot="Captions are a model's guesses: they can be wrong, and sound sure all the same.",
     )
+
+
+def info_of(bundle: Bundle, results: Path) -> ModelInfo:
+    """Description of a bundle's model; ``results`` is the folder of the measured figures of the embedded ones."""
+    for modality, folder in ((IMAGE, EMBEDDED_BUNDLE), (AUDIO, EMBEDDED_AUDIO_BUNDLE)):
+        if bundle.folder.resolve() == folder:
+            return embedded_info(modality, bundle.training, results / f"{modality.name}.json")
+    return bundle_info(bundle.name)
 
 
 def model_info_html(info: ModelInfo) -> str:

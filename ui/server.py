@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+from fastapi import FastAPI
 from gradio.route_utils import get_root_url
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
@@ -27,6 +29,7 @@ from ui.theme import STYLE, page_theme
 from ui.uploads import MAX_FILE_SIZE
 
 _UPLOADS = "GRADIO_TEMP_DIR"
+MAX_THREADS = MAX_COMPARISONS + 16
 
 # Gradio's page has inline scripts and compiles its templates. Nothing comes from, or goes to, another host; only
 # Hugging Face may show the page in a frame, as it does with Spaces.
@@ -162,40 +165,59 @@ def launch(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions | None =
         OSError: the host or port cannot be used.
     """
     options = options or ServerOptions()
+    # Gradio tries a hundred ports on it, and then says that all are taken.
+    check_address(options.host)
+    _prepare(page)
+    _, address, _ = page.launch(
+        server_name=options.host,
+        server_port=options.port,
+        share=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        # One for each running comparison, and some for quick events.
+        max_threads=MAX_THREADS,
+        **_shared(tabs, options),
+    )
+    return address
+
+
+def mounted(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions) -> FastAPI:
+    """The page as an ASGI application for another server, which listens; otherwise as ``launch`` serves it."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    _prepare(page)
+    page.max_threads = page._queue.max_thread_count = MAX_THREADS
+    return gr.mount_gradio_app(app, page, path="/", **_shared(tabs, options))
+
+
+def _prepare(page: gr.Blocks) -> None:
     # Gradio would make a table of all events so far at the end of each, for the monitoring that is off below.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
+    page.queue(max_size=QUEUE_SIZE)
+
+
+def _shared(tabs: Sequence[Tab], options: ServerOptions) -> dict[str, Any]:
+    """What a page that is launched and one that is mounted have in common."""
 
     def page_address(request: Request) -> str:
         return get_root_url(request, "/", options.root_path or None)
 
-    # Gradio tries a hundred ports on it, and then says that all are taken.
-    check_address(options.host)
-    page.queue(max_size=QUEUE_SIZE)
-    _, address, _ = page.launch(
-        server_name=options.host,
-        server_port=options.port,
-        root_path=options.root_path,
-        auth=list(options.users) or None,
-        mcp_server=options.mcp,
-        share=False,
-        quiet=True,
-        prevent_thread_lock=True,
-        theme=page_theme(),
-        css_paths=STYLE,
-        max_file_size=MAX_FILE_SIZE,
-        # One for each running comparison, and some for quick events.
-        max_threads=MAX_COMPARISONS + 16,
-        allowed_paths=sorted({str(example.file.parent) for tab in tabs for example in tab.examples}),
-        footer_links=["api"],
+    return {
+        "root_path": options.root_path,
+        "auth": list(options.users) or None,
+        "mcp_server": options.mcp,
+        "theme": page_theme(),
+        "css_paths": STYLE,
+        "max_file_size": MAX_FILE_SIZE,
+        "allowed_paths": sorted({str(example.file.parent) for tab in tabs for example in tab.examples}),
+        "footer_links": ["api"],
         # Visitors' pictures and recordings are nobody's history, and there is nothing to watch for strangers.
-        run_history=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-        pwa=False,
-        favicon_path=ICON,
-        app_kwargs={
+        "run_history": False,
+        "enable_monitoring": False,
+        "ssr_mode": False,
+        "pwa": False,
+        "favicon_path": ICON,
+        "app_kwargs": {
             "middleware": [Middleware(SafeHeaders), Middleware(PageHead, address=page_address)],
             "routes": [PREVIEW_ROUTE],
         },
-    )
-    return address
+    }

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 from playwright.sync_api import expect
+from starlette.testclient import TestClient
 
 from lora_mcl.errors import OptionsError
 from tests.support.browsing import PATIENCE, browsing, expect_state, start_browser, visiting
@@ -19,7 +20,7 @@ from tests.support.proxy import proxied
 from ui.modality import IMAGE
 from ui.model_info import ModelInfo
 from ui.page import build_page
-from ui.server import HEADERS, ServerOptions, launch, private_uploads, read_users
+from ui.server import HEADERS, ServerOptions, launch, mounted, private_uploads, read_users
 from ui.tab import Tab
 
 pytestmark = GRADIO_WARNINGS
@@ -62,6 +63,17 @@ def test_no_table_of_all_events_is_made_after_each(serve, picture):
     queues = []
     first_caption(Client(serve(queues=queues), verbose=False), picture)
     assert queues[0].events_recorded > 0 and queues[0].event_count_at_last_cache == 0
+
+
+def test_a_mounted_page_is_served_alike(tmp_path, monkeypatch):
+    """Below another server: the same headers, and the theme's style, which is made when a page is launched."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    tabs = [Tab(IMAGE, FakeCaptioner(), (), ModelInfo("It counts.", "It does not sing."))]
+    with TestClient(mounted(build_page(tabs), tabs, ServerOptions())) as client:
+        config = client.get("/config")
+        assert {name: config.headers[name] for name in HEADERS} == HEADERS
+        assert "compare_image" in [entry["api_name"] for entry in config.json()["dependencies"]]
+        assert client.get("/theme.css").status_code == 200 and client.get("/docs").status_code == 404
 
 
 def test_below_a_proxys_path(serve, picture):
