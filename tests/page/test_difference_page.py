@@ -16,13 +16,11 @@ pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
 
 
 @pytest.fixture(scope="module")
-def compared(chromium, tmp_path_factory, picture):
+def compared(chromium, picture):
     """A page whose comparison is done."""
     tabs = [Tab(IMAGE, FakeCaptioner(), (), ModelInfo(can="", cannot=""))]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        built = build_page(tabs)
-        address = app.launch(built, tabs)
+    built = build_page(tabs)
+    address = app.launch(built, tabs)
     with browsing() as playwright:
         browser = start_browser(playwright, chromium)
         with visiting(browser) as visit:
