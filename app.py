@@ -36,6 +36,7 @@ from ui.page import build_page
 from ui.results import load_results
 from ui.server import ServerOptions, launch, private_uploads, read_users
 from ui.tab import Tab
+from ui.votes import open_votes
 from ui.zero_gpu import Lease, ZeroGpuCaptioner
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ USER_ERROR = 2
 
 # Options of which the command line's form is all there is; in the environment they are LORA_MCL_<NAME>.
 _BY_NAME = (
-    *("root-path", "auth-file", "mcp", "fetch-urls"),
+    *("root-path", "auth-file", "mcp", "fetch-urls", "votes"),
     *("dtype", "device-map", "load-in-4bit", "acceleration", "max-rows", "max-cache", "lease-start", "lease-per-token"),
 )
 _ON_OR_OFF = ("load-in-4bit", "mcp", "fetch-urls")
@@ -67,7 +68,8 @@ class Settings:
 
     ``dtype``, ``device_map``, ``load_in_4bit``, ``acceleration`` are for bundles that do not come with the repository;
     ``scheduler`` bounds what each model computes at a time; ``lease`` is for ZeroGPU. ``fetch_urls``: whether API
-    clients may give addresses of pictures and sounds.
+    clients may give addresses of pictures and sounds. ``votes``: the file of the blind votes,
+    "none" for none, or None for the default (``ui.votes.open_votes``).
     """
 
     image_model: str | None
@@ -80,6 +82,7 @@ class Settings:
     acceleration: Acceleration = "off"
     scheduler: SchedulerOptions = field(default_factory=SchedulerOptions)
     lease: Lease = field(default_factory=Lease)
+    votes: str | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -126,6 +129,11 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
     shared.add_argument("--auth-file", type=Path, metavar="FILE", help="a line name:password for each user")
     shared.add_argument("--mcp", **on_or_off, help="offer the endpoints as MCP tools (needs the package mcp)")
     shared.add_argument("--fetch-urls", **on_or_off, help="fetch what API clients give as an address")
+    shared.add_argument(
+        "--votes",
+        metavar="FILE",
+        help=f"SQLite file of the blind votes, or {NO_MODEL} (by default one in your home; on Spaces none)",
+    )
     large = parser.add_argument_group("large models", "how bundles that do not come with the repository are held")
     large.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the base model's weights")
     large.add_argument("--device-map", metavar="MAP", help="auto spreads the model over several GPUs")
@@ -298,6 +306,7 @@ def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
             results=load_results(RESULTS),
             fetch_urls=settings.fetch_urls,
             opening=True,
+            votes=open_votes(settings.votes, os.environ),
         )
     except LoraMclError as error:
         print(f"app.py: {error}", file=sys.stderr)

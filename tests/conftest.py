@@ -6,12 +6,15 @@ Nothing tiny is trained: tests that use it check plumbing and arithmetic, never 
 import os
 import shutil
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
 # Before any import of the libraries that read them: the tests need no network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+# Pages that tests serve keep their votes in no home.
+os.environ["XDG_DATA_HOME"] = mkdtemp()
 # Tiny models are slower on many threads than on one; programs that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 

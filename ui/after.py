@@ -1,31 +1,63 @@
-"""What a tab offers once its comparison is complete: slides."""
+"""What a tab offers once its comparison is complete: slides, a link, the blind vote."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import gradio as gr
 
+from ui.examples import Example
+from ui.html import html
+from ui.links import COPY_JS, link_html, query_of
 from ui.sessions import Finished, Sessions
 from ui.slides import connect_slide_endpoint, slide_buttons
+from ui.vote_panel import connect_vote_endpoints, vote_panel
+from ui.votes import VoteStore, content_hash
 
 
-def build_after(sessions: Sessions, finished: gr.State, folder: str) -> None:
+def build_after(
+    sessions: Sessions,
+    examples: Sequence[Example],
+    finished: gr.State,
+    folder: str,
+    blind: gr.Checkbox | None,
+    votes: VoteStore | None,
+) -> None:
     """Build the components under the columns, inside the tab, and connect them; ``finished`` holds the comparison.
 
     Args:
+        blind: the switch of blind votes, where ``votes`` are kept.
         folder: where Gradio keeps uploads.
     """
     modality = sessions.modality.name
     with gr.Row(visible=False, elem_id=f"{modality}-after", elem_classes="after") as row:
         slide_buttons(sessions, finished, folder)
+        link = html("", js_on_load=COPY_JS, elem_id=f"{modality}-link")
 
-    def show(finished: Finished | None) -> Any:
-        return gr.Row(visible=finished is not None)
+    @cache
+    def hashes() -> dict[str, Example]:
+        return {content_hash(example.file): example for example in examples}
 
-    finished.change(show, finished, row, api_visibility="private", show_progress="hidden")
+    def show(finished: Finished | None) -> tuple[Any, str]:
+        if finished is None:
+            return gr.Row(visible=False), ""
+        try:
+            example = hashes().get(content_hash(finished.media))
+        except OSError:  # the upload is gone meanwhile
+            example = None
+        captioner = sessions.captioner
+        query = query_of(modality, captioner.name, finished.options, captioner.defaults, example)
+        return gr.Row(visible=True), link_html(query, example, sessions.modality.noun)
+
+    finished.change(show, finished, [row, link], api_visibility="private", show_progress="hidden")
+    if votes is not None and blind is not None:
+        vote_panel(sessions, finished, blind, votes)
 
 
-def connect_after_endpoints(sessions: Sessions, folder: str, fetch_urls: bool) -> None:
-    """Add ``/slide_image`` or ``/slide_audio``; inside the page's ``gr.Blocks``."""
+def connect_after_endpoints(sessions: Sessions, folder: str, fetch_urls: bool, votes: VoteStore | None) -> None:
+    """Add ``/slide_...`` and, where votes are kept, ``/votes_...``; inside the page's ``gr.Blocks``."""
     connect_slide_endpoint(sessions, folder, fetch_urls)
+    if votes is not None:
+        connect_vote_endpoints(sessions, votes, folder)

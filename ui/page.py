@@ -9,12 +9,14 @@ import gradio as gr
 from ui.batch import build_batch_tab
 from ui.header import header_html
 from ui.html import html
+from ui.link_events import connect_links
 from ui.markov_demo import build_markov_tab
 from ui.markov_runs import MarkovDemo
 from ui.page_head import TITLE
 from ui.results import ResultSet
 from ui.results_tab import build_results_tab
 from ui.tab import Tab, build_tab
+from ui.votes import VoteStore
 
 # Uploads are deleted when they are this old, looked for this often; in seconds.
 UPLOAD_AGE, UPLOAD_CHECK = 3600, 600
@@ -27,6 +29,7 @@ def build_page(
     results: Sequence[ResultSet] = (),
     fetch_urls: bool = False,
     opening: bool = False,
+    votes: VoteStore | None = None,
 ) -> gr.Blocks:
     """The page: one tab for each of ``tabs``, "Batch", and, if there are any, "How it works" and "Results".
 
@@ -34,13 +37,15 @@ def build_page(
         results: measured results of the models that come with the repository.
         fetch_urls: whether the server fetches pictures and sounds from addresses that API clients give.
         opening: whether a tab's first example is compared when a visitor opens it.
+        votes: where the votes on captions are kept; without it none are asked for.
     """
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(UPLOAD_CHECK, UPLOAD_AGE)) as page:
         html(header_html([tab.modality for tab in tabs], _num_hypotheses(tabs)))
         with gr.Tabs(elem_classes="studio-tabs"):
+            parts = []
             for tab in tabs:
                 with gr.Tab(tab.modality.tab, id=tab.modality.name):
-                    build_tab(page, tab, fetch_urls, opening)
+                    parts.append(build_tab(page, tab, fetch_urls, opening, votes))
             with gr.Tab("Batch", id="batch"):
                 build_batch_tab(page, tabs, fetch_urls)
             if demos:
@@ -49,6 +54,7 @@ def build_page(
             if results:
                 with gr.Tab("Results", id="results"):
                     build_results_tab(results)
+        connect_links(page, tabs, parts)
     return page
 
 

@@ -22,6 +22,8 @@ from ui.model_info import ModelInfo, model_info_html
 from ui.sessions import WRITING, Sessions
 from ui.sliders import setting_sliders
 from ui.uploads import retype_js
+from ui.vote_panel import blind_checkbox
+from ui.votes import VoteStore
 from ui.your_caption import connect_your_caption, your_caption
 
 _EXAMPLES_JS = """
@@ -29,7 +31,8 @@ element.addEventListener('click', (event) => {
   const button = event.target.closest('button');
   if (button) trigger('click', {index: Number(button.dataset.index)});
 });
-if (element.querySelector('.examples[data-opening]')) trigger('click', {index: 0});
+const isLink = new URLSearchParams(location.search).has('tab');
+if (!isLink && element.querySelector('.examples[data-opening]')) trigger('click', {index: 0});
 """
 
 # A button that is disabled loses the focus to the page: Compare and Stop hand it to each other.
@@ -91,11 +94,14 @@ class Tab:
     max_comparisons: int = MAX_COMPARISONS
 
 
-def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False, opening: bool = False) -> None:
+def build_tab(
+    page: gr.Blocks, tab: Tab, fetch_urls: bool = False, opening: bool = False, votes: VoteStore | None = None
+) -> Components:
     """Build a tab's components and events, inside its ``gr.Tab``; element ids begin with the modality's name.
 
     Args:
-        opening: whether the first example is compared when a visitor opens the tab.
+        opening: whether the first example is compared when a visitor opens the tab, but not by a link.
+        votes: where votes are kept; without it none are asked for.
     """
     captioner, modality = tab.captioner, tab.modality
     sessions = Sessions(captioner, modality, tab.max_comparisons, tab.doubt)
@@ -119,6 +125,7 @@ def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False, opening: bool
                 elem_id=f"{modality.name}-status",
                 elem_classes="status",
             )
+            blind = blind_checkbox(modality.name) if votes is not None else None
             with gr.Accordion("Settings", open=False, elem_id=f"{modality.name}-settings"):
                 settings = setting_sliders(modality.name, defaults)
         with gr.Column(min_width=260, elem_classes="results"):
@@ -141,7 +148,7 @@ def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False, opening: bool
                 }
             difference_switch(modality)
             finished = gr.State(None)
-            build_after(sessions, finished, media.GRADIO_CACHE)
+            build_after(sessions, tab.examples, finished, media.GRADIO_CACHE, blind, votes)
     html(figures_note_html())
     diversity = html(idle.diversity)
     caption = your_caption(modality)
@@ -153,7 +160,8 @@ def build_tab(page: gr.Blocks, tab: Tab, fetch_urls: bool = False, opening: bool
     connect(page, sessions, tab.examples, components)
     connect_endpoint(sessions, components, fetch_urls)
     connect_your_caption(sessions, components, caption, fetch_urls)
-    connect_after_endpoints(sessions, media.GRADIO_CACHE, fetch_urls)
+    connect_after_endpoints(sessions, media.GRADIO_CACHE, fetch_urls, votes)
+    return components
 
 
 def _picture() -> gr.Image:

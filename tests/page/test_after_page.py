@@ -1,5 +1,6 @@
 """What a tab offers after a comparison, in a headless Chromium and through gradio_client."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -12,19 +13,23 @@ from playwright.sync_api import Page, expect
 import app
 from tests.support.browsing import (
     browsing,
+    captions,
     expect_state,
     screenshot,
+    set_number,
     start_browser,
     unnamed,
     visiting,
+    wait_until,
 )
-from tests.support.fake_captioner import HYPOTHESES, FakeCaptioner
+from tests.support.fake_captioner import BEAM, DIVERSE, HYPOTHESES, FakeCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from ui.examples import load_examples
 from ui.modality import IMAGE
 from ui.model_info import ModelInfo
 from ui.page import build_page
 from ui.tab import Tab
+from ui.votes import VoteStore
 
 pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
 
@@ -51,8 +56,13 @@ def captioner() -> FakeCaptioner:
 
 
 @pytest.fixture(scope="module")
-def address(captioner, tmp_path_factory):
-    """The page of the fake captioner with two examples."""
+def store(tmp_path_factory) -> VoteStore:
+    return VoteStore(tmp_path_factory.mktemp("votes") / "votes.sqlite")
+
+
+@pytest.fixture(scope="module")
+def address(captioner, store, tmp_path_factory):
+    """The page of the fake captioner with two examples, and votes."""
     folder = tmp_path_factory.mktemp("examples")
     entries = []
     for title, colour in (("Sea", "teal"), ("Sand", "goldenrod")):
@@ -60,7 +70,7 @@ def address(captioner, tmp_path_factory):
         entries.append({"file": f"{title}.png", "title": title, "alt": f"Only {title}", "credit": "Us"})
     (folder / "examples.json").write_text(json.dumps(entries))
     tabs = [Tab(IMAGE, captioner, load_examples(folder), ModelInfo(can="It counts.", cannot="It does not sing."))]
-    page = build_page(tabs)
+    page = build_page(tabs, votes=store)
     yield app.launch(page, tabs)
     page.close(verbose=False)
 
@@ -117,3 +127,92 @@ def test_the_endpoint_refuses_with_a_sentence(address, tmp_path):
         client.predict(media=handle_file(str(picture_of(tmp_path))), kind="pdf", api_name="/slide_image")
     with pytest.raises(AppError, match="Choose a picture first"):
         client.predict(media=None, kind="png", api_name="/slide_image")
+
+
+def test_a_link_restores_the_comparison_of_an_example(visit, address):
+    page = visit(address)
+    page.get_by_text("Settings").first.click()
+    set_number(page, "#image-num_beams", 2)
+    compare_example(page, "Sand")
+    expect_state(page, "done")
+    link = page.locator("#image-link a")
+    expect(link).to_have_text("Link to this comparison")
+    target = link.get_attribute("href")
+    assert target == "?tab=image&model=fake&example=Sand&num_beams=2&num_beam_groups=2"
+    again = visit(address + target)
+    expect_state(again, "done")
+    assert captions(again, "beam") == list(BEAM[:2])
+    expect(again.locator("#image-media img")).to_be_attached()
+    expect(again.locator("#image-link a")).to_have_attribute("href", target)
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("?tab=video", "This link is for a tab that is not here: 'video'."),
+        ("?tab=image&example=gone", "There is no example 'gone' here any more: choose another."),
+        ("?tab=image&num_beams=99", "Beams (num_beams) must be a whole number from 1 to 12, not 99."),
+        ("?tab=image&model=<b>old", "This link was made with the model <b>old; this page runs fake."),
+    ],
+)
+def test_a_bad_link_gives_a_sentence(visit, address, query, sentence):
+    page = visit(address + query)
+    expect(page.locator("#image-status")).to_have_text(sentence)
+    expect_state(page, "idle")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
+def test_a_blind_vote(visit, address, store, tmp_path, width, scheme):
+    before = store.count("image", "fake")
+    page = visit(address, width=width)
+    if scheme == "dark":
+        page.evaluate("document.body.classList.add('dark')")
+    page.get_by_label("Blind vote").check()
+    expect(page.locator(".board")).to_be_hidden()
+    compare_example(page)
+    options = page.locator("#image-vote button[data-choice]")
+    # Both searches begin with the same caption.
+    expect(options).to_have_count(4)
+    texts = options.locator(".caption").all_inner_texts()
+    assert sorted(texts) == sorted({*SENTENCES, BEAM[0], DIVERSE[0]})
+    assert not any(label in page.locator("#image-vote").inner_text() for label, _, _ in HYPOTHESES)
+    expect(page.locator(".board")).to_be_hidden()
+    screenshot(page, f"vote-{width}-{scheme}", tmp_path)
+    page.locator("#image-vote h2").click()
+    page.keyboard.press("9")  # not there
+    page.keyboard.press("2")
+    heading = page.locator("#image-vote h2")
+    names = {sentence: label for label, _, sentence in HYPOTHESES} | {BEAM[0]: "Beam search and Diverse beam search"}
+    expect(heading).to_have_text(f"You kept the caption of {names[texts[1]]}.")
+    expect(page.locator(".board")).to_be_visible()
+    assert store.count("image", "fake") == before + 1
+    expect(page.locator("#image-vote tbody tr")).to_have_count(5)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    screenshot(page, f"voted-{width}-{scheme}", tmp_path)
+    # A vote counts once.
+    page.keyboard.press("1")
+    page.wait_for_timeout(300)
+    assert store.count("image", "fake") == before + 1
+
+
+def test_without_a_blind_vote_nothing_is_asked(visit, address):
+    page = visit(address)
+    compare_example(page)
+    expect_state(page, "done")
+    expect(page.locator("#image-link a")).to_be_visible()
+    expect(page.locator("#image-vote button")).to_have_count(0)
+
+
+def test_the_endpoint_gives_win_rates_and_all_votes(visit, address, store):
+    page = visit(address)
+    page.get_by_label("Blind vote").check()
+    compare_example(page)
+    page.locator("#image-vote button[data-choice]").first.click()
+    expect(page.locator("#image-vote tbody")).to_be_visible()
+    votes = store.count("image", "fake")
+    rates, file = Client(address, verbose=False).predict(api_name="/votes_image")
+    assert rates["votes"] == votes and {column["shown"] for column in rates["columns"]} == {votes}
+    assert all(0 <= column["low"] <= column["share"] <= column["high"] <= 1 for column in rates["columns"])
+    rows = list(csv.DictReader(Path(file).read_text(encoding="utf-8-sig").splitlines()))
+    assert len(rows) == 5 * votes and sum(row["won"] == "1" for row in rows) >= votes
+    wait_until(lambda: page.locator(".board").is_visible())

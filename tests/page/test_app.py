@@ -53,10 +53,12 @@ def test_every_option_can_come_from_the_environment(capsys):
         "LORA_MCL_MAX_CACHE": "1.5",
         "LORA_MCL_LEASE_START": "4.5",
         "LORA_MCL_LEASE_PER_TOKEN": "0.05",
+        "LORA_MCL_VOTES": "votes.sqlite",
     }
     server, bounds = ServerOptions(root_path="/studio"), SchedulerOptions(64, 1_500_000_000)
     model = ("float16", "auto", True, "cuda-graph")
     large = app.Settings("me/bundle", None, server, True, *model, bounds, Lease(4.5, 0.05))
+    large = replace(large, votes="votes.sqlite")
     assert app.settings_from([], environment) == large
     arguments = ["--no-load-in-4bit", "--dtype", "bfloat16", "--lease-start", "3"]
     assert app.settings_from(arguments, environment) == replace(

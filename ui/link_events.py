@@ -1,0 +1,68 @@
+"""The page's start from a link: its settings, its example and its comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from lora_mcl.errors import LoraMclError
+from ui.events import Components
+from ui.links import read_link
+from ui.tab import Tab
+
+_PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+# Opens the tab, and presses Compare there as soon as the tab is drawn.
+_START_JS = """
+(start) => {
+  const [tab, compare] = start.split(' ');
+  if (!tab) return [];
+  for (const button of document.querySelectorAll('.studio-tabs [role=tab]'))
+    if (button.textContent.trim() === tab && button.getAttribute('aria-selected') !== 'true') button.click();
+  const press = (left) => {
+    const button = document.getElementById(compare);
+    if (button) button.click();
+    else if (left) setTimeout(press, 100, left - 1);
+  };
+  if (compare) press(100);
+  return [];
+}
+"""
+
+
+def connect_links(page: gr.Blocks, specs: Sequence[Tab], parts: Sequence[Components]) -> None:
+    """Restore what the page's address asks for, when it is opened; inside the page's ``gr.Blocks``.
+
+    Args:
+        specs, parts: the captioning tabs, and their components, in the same order.
+    """
+    query, start = gr.Textbox(visible=False), gr.Textbox(visible=False)
+    outputs = [start]
+    for part in parts:
+        outputs += [part.media, *part.settings.values(), part.status]
+
+    def restore(query: str) -> dict[Any, Any]:
+        try:
+            link = read_link(query, specs)
+        except LoraMclError as error:
+            return {parts[0].status: escape(str(error)), start: ""}
+        if link is None:
+            return {start: ""}
+        spec, part = specs[link.tab], parts[link.tab]
+        updates: dict[Any, Any] = {
+            start: spec.modality.tab,
+            part.status: escape(link.notice),
+            **{slider: getattr(link.options, name) for name, slider in part.settings.items()},
+        }
+        if link.example is not None:
+            updates |= {
+                part.media: str(spec.examples[link.example].file),
+                start: f"{spec.modality.tab} {spec.modality.name}-compare",
+            }
+        return updates
+
+    page.load(restore, query, outputs, js="() => location.search", **_PRIVATE).then(
+        None, start, None, js=_START_JS, **_PRIVATE
+    )

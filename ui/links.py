@@ -1,0 +1,125 @@
+"""Links that restore the settings, the model and, for examples, the comparison. What a link says is untrusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
+
+from lora_mcl.errors import OptionsError
+from lora_mcl.types import CompareOptions
+from ui.examples import Example
+from ui.settings import SETTINGS, options_from
+
+if TYPE_CHECKING:
+    from ui.tab import Tab
+
+_LONGEST = 2_000
+
+COPY_JS = """
+element.addEventListener('click', async ({target}) => {
+  const button = target.closest('button');
+  if (!button) return;
+  const link = element.querySelector('a'), note = element.querySelector('[role=status]');
+  try {
+    await navigator.clipboard.writeText(link.href);
+    note.textContent = 'Copied.';
+  } catch {
+    note.textContent = 'Copy the link by its menu.';
+  }
+});
+"""
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a link restores.
+
+    Attributes:
+        tab: the tab, by its place.
+        options: its settings.
+        example: the example, by its place; None where the link has none.
+        notice: a sentence where the page differs from that of the link; may be empty.
+    """
+
+    tab: int
+    options: CompareOptions
+    example: int | None = None
+    notice: str = ""
+
+
+def query_of(
+    modality: str, model: str, options: CompareOptions, defaults: CompareOptions, example: Example | None
+) -> str:
+    """The query of a link: the model, the settings that are not the model's own, and the example."""
+    changed = {
+        setting.name: f"{getattr(options, setting.name):g}"
+        for setting in SETTINGS
+        if getattr(options, setting.name) != getattr(defaults, setting.name)
+    }
+    named = {"example": example.file.stem} if example else {}
+    return urlencode({"tab": modality, "model": model, **named, **changed})
+
+
+def read_link(query: str, tabs: Sequence[Tab]) -> Link | None:
+    """What the query of an address asks for; None if it is no link of ours.
+
+    Raises:
+        OptionsError: it asks for what is not here.
+    """
+    # Python's own bound is of the number of fields; other names are Gradio's.
+    given = dict(parse_qsl(query.removeprefix("?")[:_LONGEST], keep_blank_values=True))
+    if "tab" not in given:
+        return None
+    names = [tab.modality.name for tab in tabs]
+    if given["tab"] not in names:
+        raise OptionsError(f"This link is for a tab that is not here: {given['tab'][:40]!r}.")
+    place = names.index(given["tab"])
+    tab = tabs[place]
+    return Link(place, _options(given, tab), _example(given, tab), _notice(given, tab))
+
+
+def _options(given: Mapping[str, str], tab: Tab) -> CompareOptions:
+    defaults = tab.captioner.defaults
+    values: dict[str, Any] = {setting.name: getattr(defaults, setting.name) for setting in SETTINGS}
+    if "num_beams" in given:
+        values["num_beam_groups"] = None  # fitted to the beams
+    asked = {setting.name: _number(given[setting.name]) for setting in SETTINGS if setting.name in given}
+    return options_from({**values, **asked}, defaults)
+
+
+def _number(text: str) -> int | float | str:
+    """The number that the text is, or the text, for a message that shows it."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _example(given: Mapping[str, str], tab: Tab) -> int | None:
+    if "example" not in given:
+        return None
+    stems = [example.file.stem for example in tab.examples]
+    if given["example"] not in stems:
+        raise OptionsError(f"There is no example {given['example'][:40]!r} here any more: choose another.")
+    return stems.index(given["example"])
+
+
+def _notice(given: Mapping[str, str], tab: Tab) -> str:
+    model = given.get("model", tab.captioner.name)
+    if model == tab.captioner.name:
+        return ""
+    return f"This link was made with the model {model[:60]}; this page runs {tab.captioner.name}."
+
+
+def link_html(query: str, example: Example | None, noun: str) -> str:
+    """The link with a button that copies it."""
+    what = "this comparison" if example else f"these settings (your {noun} is not in it)"
+    return (
+        f'<p class="link"><a href="?{escape(query)}">Link to {what}</a> <button type="button">Copy link</button> '
+        '<span role="status"></span></p>'
+    )

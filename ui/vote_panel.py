@@ -1,0 +1,186 @@
+"""The blind vote of a tab: captions without names in shuffled order, then who wrote what and how often it is kept."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import gradio as gr
+
+from lora_mcl.errors import LoraMclError
+from lora_mcl.languages import language_of
+from lora_mcl.types import Comparison
+from ui.html import html
+from ui.sessions import Finished, Sessions
+from ui.votes import Ballot, Candidate, VoteStore, WinRate, content_hash, rates_dict
+
+_PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
+
+# While a vote is open, the columns with their names are hidden. Keys 1 to 9 choose.
+_PANEL_JS = """
+const panel = element.closest('[role=tabpanel]');
+const isBlind = () => panel.querySelector('.blind-vote input').checked;
+const update = () => panel.classList.toggle('blind', isBlind() && !element.querySelector('[data-revealed]'));
+watch('value', update);
+panel.addEventListener('change', ({target}) => { if (target.closest('.blind-vote')) update(); });
+element.addEventListener('click', ({target}) => {
+  const button = target.closest('button[data-choice]');
+  if (button) trigger('click', {choice: Number(button.dataset.choice)});
+});
+document.addEventListener('keydown', (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || !element.offsetParent) return;
+  if (event.target.closest('input, textarea, select, [contenteditable]')) return;
+  const button = element.querySelector(`button[data-choice="${Number(event.key) - 1}"]`);
+  if (/^[1-9]$/.test(event.key) && button) { event.preventDefault(); button.click(); }
+});
+"""
+
+
+@dataclass(frozen=True)
+class VotePanel:
+    """The components of a vote."""
+
+    blind: gr.Checkbox
+    panel: gr.HTML
+    ballot: gr.State
+
+
+def candidates_of(comparison: Comparison) -> tuple[Candidate, ...]:
+    """The best caption of every column, in the columns' order; those of equal words are one candidate."""
+    columns: dict[str, list[tuple[str, str]]] = {}
+    texts: dict[str, str] = {}
+    for column in comparison.columns:
+        if column.captions and column.captions[0].text:
+            text = " ".join(column.captions[0].text.split())
+            key = text.lower().rstrip(".")
+            texts.setdefault(key, text)
+            columns.setdefault(key, []).append((column.id, column.label))
+    return tuple(Candidate(texts[key], tuple(found)) for key, found in columns.items())
+
+
+def ballot_of(finished: Finished, modality: str, draws: random.Random) -> Ballot | None:
+    """A ballot in shuffled order; None where all columns say the same."""
+    candidates = list(candidates_of(finished.comparison))
+    if len(candidates) < 2:
+        return None
+    draws.shuffle(candidates)
+    model, digest = finished.comparison.model, content_hash(finished.media)
+    return Ballot(modality, model, digest, finished.options, tuple(candidates))
+
+
+def ballot_html(ballot: Ballot) -> str:
+    """The question with a button for each candidate."""
+    buttons = "".join(
+        f'<li><button type="button" data-choice="{place}"><span class="key">{place + 1}</span>'
+        f'<span class="caption" lang="{language_of(candidate.caption) or ""}">{escape(candidate.caption)}</span>'
+        "</button></li>"
+        for place, candidate in enumerate(ballot.candidates)
+    )
+    return (
+        '<section class="ballot" aria-label="Vote"><h2>Which caption would you keep?</h2>'
+        f"<p>Press its number, or click it. The names come after your vote.</p><ol>{buttons}</ol></section>"
+    )
+
+
+def result_html(ballot: Ballot, choice: int, rates: tuple[WinRate, ...], votes: int) -> str:
+    """Who wrote the chosen caption, and the win rates so far."""
+    writers = " and ".join(f"<b>{escape(label)}</b>" for _, label in ballot.candidates[choice].columns)
+    return (
+        f'<section class="ballot" data-revealed aria-label="Vote"><h2 role="status">You kept the caption of {writers}.'
+        f"</h2>{rates_html(rates, votes)}</section>"
+    )
+
+
+def rates_html(rates: tuple[WinRate, ...], votes: int) -> str:
+    """The win rates as a table with their 95 % intervals."""
+    if not rates:
+        return "<p>No votes yet.</p>"
+    rows = "".join(
+        f'<tr><th scope="row">{escape(rate.label)}</th><td>{rate.wins} of {rate.shown}</td>'
+        f"<td>{rate.share:.0%}</td><td>{rate.low:.0%} to {rate.high:.0%}"
+        f'<span class="interval" aria-hidden="true"><i style="margin-left:{100 * rate.low:.1f}%;'
+        f'width:{100 * (rate.high - rate.low):.1f}%"></i></span></td></tr>'
+        for rate in rates
+    )
+    noun = "vote" if votes == 1 else "votes"
+    return (
+        f"<p>{votes} {noun} so far on this computer. Columns that wrote the same words win together.</p>"
+        '<table><thead><tr><th scope="col">Column</th><th scope="col">Kept</th><th scope="col">Share</th>'
+        f'<th scope="col">95 % interval (Wilson)</th></tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def same_html() -> str:
+    """In place of a ballot where there is nothing to choose."""
+    return (
+        '<section class="ballot" data-revealed aria-label="Vote"><p role="status">All columns wrote the same: '
+        "there is nothing to choose.</p></section>"
+    )
+
+
+def blind_checkbox(modality: str) -> gr.Checkbox:
+    """The switch of blind votes, to stand with the tab's buttons."""
+    return gr.Checkbox(
+        label="Blind vote: captions without names first",
+        value=False,
+        container=False,
+        elem_id=f"{modality}-blind",
+        elem_classes="blind-vote",
+    )
+
+
+def vote_panel(sessions: Sessions, finished: gr.State, blind: gr.Checkbox, store: VoteStore) -> VotePanel:
+    """Build the panel under the columns, and connect it."""
+    modality = sessions.modality.name
+    ballot = gr.State(None)
+    panel = html("", js_on_load=_PANEL_JS, elem_id=f"{modality}-vote", elem_classes="vote")
+    draws = random.Random()
+
+    def open_vote(finished: Finished | None, blind: bool) -> tuple[Any, str]:
+        if finished is None or not blind:
+            return None, ""
+        try:
+            made = ballot_of(finished, modality, draws)
+        except OSError:  # the upload is gone meanwhile
+            return None, ""
+        return made, ballot_html(made) if made else same_html()
+
+    def vote(ballot: Ballot | None, event: gr.EventData) -> tuple[Any, Any]:
+        if ballot is None:
+            return None, gr.skip()
+        try:
+            store.add(ballot, event.choice)
+        except LoraMclError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        rates = store.win_rates(modality, ballot.model)
+        return None, result_html(ballot, event.choice, rates, store.count(modality, ballot.model))
+
+    gr.on([finished.change, blind.input], open_vote, [finished, blind], [ballot, panel], **_PRIVATE)
+    panel.click(vote, ballot, [ballot, panel], **_PRIVATE)
+    return VotePanel(blind, panel, ballot)
+
+
+def connect_vote_endpoints(sessions: Sessions, store: VoteStore, folder: str) -> None:
+    """Add ``/votes_image`` or ``/votes_audio``: the win rates, and all votes as a CSV file."""
+    modality = sessions.modality.name
+
+    def votes() -> tuple[Any, str]:
+        model = sessions.captioner.name
+        file = Path(mkdtemp(dir=folder)) / "votes.csv"
+        with file.open("w", encoding="utf-8-sig", newline="") as opened:
+            store.write_csv(opened)
+        return rates_dict(store.win_rates(modality, model), store.count(modality, model)), str(file)
+
+    votes.__name__ = f"votes_{modality}"
+    votes.__doc__ = (
+        "Win rates of the blind votes on this server's model, and every vote.\n\n"
+        "Returns:\n    ``votes`` and ``columns``, each with ``wins``, ``shown``, ``share`` and the Wilson interval "
+        "``low`` to ``high`` of 95 %; and a CSV file with a row for each column of each vote.\n"
+    )
+    gr.Button(visible=False).click(
+        votes, None, [gr.JSON(visible=False), gr.File(visible=False)], api_name=f"votes_{modality}"
+    )
