@@ -159,7 +159,15 @@ def vote_panel(sessions: Sessions, finished: gr.State, blind: gr.Checkbox, store
         rates = store.win_rates(modality, ballot.model)
         return None, result_html(ballot, event.choice, rates, store.count(modality, ballot.model))
 
-    gr.on([finished.change, blind.input], open_vote, [finished, blind], [ballot, panel], **_PRIVATE)
+    # Not "once": a comparison that ends while the switch is still being answered must not lose its vote.
+    gr.on(
+        [finished.change, blind.input],
+        open_vote,
+        [finished, blind],
+        [ballot, panel],
+        trigger_mode="always_last",
+        **_PRIVATE,
+    )
     panel.click(vote, ballot, [ballot, panel], **_PRIVATE)
     return VotePanel(blind, panel, ballot)
 
