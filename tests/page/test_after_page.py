@@ -131,7 +131,7 @@ def test_the_endpoint_refuses_with_a_sentence(address, tmp_path):
 
 def test_a_link_restores_the_comparison_of_an_example(visit, address):
     page = visit(address)
-    page.get_by_text("Settings").first.click()
+    page.get_by_role("button", name="Settings").click()
     set_number(page, "#image-num_beams", 2)
     compare_example(page, "Sand")
     expect_state(page, "done")
