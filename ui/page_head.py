@@ -29,6 +29,9 @@ _GRADIO_TAGS = re.compile(r'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>\s*'
 # Gradio's widgets, and the page's language with them, follow the browser's: the page around them is English.
 _ENGLISH = "<script>Object.defineProperty(navigator, 'language', {value: 'en'})</script>"
 
+# Not in style.css, whose rules for print Gradio confines to the page's inside.
+_PRINT = "<style>@media print { footer { display: none !important } }</style>"
+
 
 def head_html(root: str) -> str:
     """Tags for a page whose address is ``root``, without a slash at its end."""
@@ -43,7 +46,7 @@ def head_html(root: str) -> str:
         "og:image:alt": PREVIEW_ALT,
     }
     return (
-        f"{_ENGLISH}<title>{TITLE}</title>"
+        f"{_ENGLISH}{_PRINT}<title>{TITLE}</title>"
         f'<meta name="description" content="{DESCRIPTION}">'
         + "".join(f'<meta property="{name}" content="{escape(value)}">' for name, value in preview.items())
         + '<meta name="twitter:card" content="summary_large_image">'
