@@ -1,8 +1,9 @@
 """The embedded image model's vision tower: a classifier's dense features and a detector's boxes, side by side.
 
-EfficientNet-Lite0 (``efficientnet.py``) describes every patch, drawings too; YOLOv3-tiny (``yolov3_tiny.py``) finds
-where on a photograph things of COCO's 80 classes stand, and how many. Both read the same pixels. A patch is the
-classifier's patch followed by the channels of ``detections.patch_channels``.
+EfficientNet-Lite0 (``efficientnet.py``) describes every patch, drawings too, and names the picture as a whole by
+ImageNet's classes; YOLOv3-tiny (``yolov3_tiny.py``) finds where on a photograph things of COCO's 80 classes stand, and how
+many. Both read the same pixels. A patch is the classifier's patch, the picture's tags, and the channels of
+``detections.patch_channels``.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from lora_mcl.models.detections import Detections, channel_count, patch_channels, suppress
+from lora_mcl.models.detections import CHANNEL_SCALE, Detections, channel_count, patch_channels, suppress
 from lora_mcl.models.efficientnet import EfficientNetTower, EfficientNetTowerConfig
 from lora_mcl.models.yolov3_tiny import COCO_CLASSES, YoloV3Tiny
 
 GREY = 0.5
 """The bars that the detector was trained on."""
+TAG_THRESHOLD = 0.01
+"""Of the picture's classes, less likely ones are not among its tags."""
 
 
 def detector_pixels(pixel_values: Tensor) -> Tensor:
@@ -82,9 +85,14 @@ class ImageTowerConfig(PreTrainedConfig):
         return channel_count(len(COCO_CLASSES))
 
     @property
+    def tag_channels(self) -> int:
+        """Channels of a patch for the picture's tags: one for each class of the classifier."""
+        return self.classifier_config.num_classes
+
+    @property
     def hidden_size(self) -> int:
-        """Channels of a patch: the classifier's, then the detector's."""
-        return self.classifier_config.hidden_size + self.detector_channels
+        """Channels of a patch: the classifier's, the picture's tags, the detector's."""
+        return self.classifier_config.hidden_size + self.tag_channels + self.detector_channels
 
 
 class ImageTower(PreTrainedModel):
@@ -116,14 +124,25 @@ class ImageTower(PreTrainedModel):
         """Channels [P, ``detector_channels``] of one view."""
         return patch_channels(found, self.config.grid, len(COCO_CLASSES))
 
+    def picture_tags(self, features: Tensor) -> Tensor:
+        """Tags [..., N] of pictures from their mean head features [..., C]: square roots of the likely classes' shares.
+
+        The network was trained to classify the mean of its cells, so this is surer than any cell's own tags.
+        """
+        shares = self.classifier.probabilities(features)
+        return CHANNEL_SCALE * torch.where(shares >= TAG_THRESHOLD, shares.sqrt(), torch.zeros_like(shares))
+
     def forward(self, pixel_values: Tensor, return_dict: bool | None = None, **kwargs) -> BaseModelOutput | tuple:
         """Hidden states [B, 1 + P, D]; position 0 is zeros, for LLaVA's "default" selection to drop.
 
         ``hidden_states`` has a single entry, so the model's ``vision_feature_layer`` must be -1.
         """
-        patches = self.classifier(pixel_values).last_hidden_state[:, 1:]
+        shapes, head = self.classifier.cells(pixel_values)
+        patches = self.classifier.assemble(shapes, self.classifier.probabilities(head))  # [B, P, D of the classifier]
+        # What holds of the whole picture stands in each of its patches.
+        tags = self.picture_tags(head.mean((1, 2)))[:, None].expand(-1, patches.shape[1], -1)  # [B, P, N]
         boxes = torch.stack([self.detector_patches(found) for found in self.detect(pixel_values)])
-        hidden = F.pad(torch.cat([patches, boxes.to(patches)], dim=-1), (0, 0, 1, 0))
+        hidden = F.pad(torch.cat([patches, tags, boxes.to(patches)], dim=-1), (0, 0, 1, 0))
         output = BaseModelOutput(last_hidden_state=hidden, hidden_states=(hidden,))
         return output.to_tuple() if return_dict is False else output
 

@@ -6,7 +6,7 @@ from transformers import AutoConfig, AutoModel
 
 from lora_mcl.models import EfficientNetTowerConfig, ImageTower, ImageTowerConfig
 from lora_mcl.models.detections import CHANNEL_SCALE, channel_count
-from lora_mcl.models.image_tower import GREY, detector_pixels
+from lora_mcl.models.image_tower import GREY, TAG_THRESHOLD, detector_pixels
 from lora_mcl.models.yolov3_tiny import NUM_CLASSES
 
 WIDTHS = {"stem_width": 4, "stage_widths": (4,) * 7, "stage_depths": (1,) * 7, "head_width": 6}
@@ -27,20 +27,32 @@ def test_the_default_geometry_is_the_embedded_models():
     found = ImageTowerConfig()
     assert (found.image_size, found.patch_size, found.grid) == (256, 64, 4)
     assert found.detector_channels == channel_count(NUM_CLASSES) == 242
-    assert found.hidden_size == 5 * (112 + 192 + 320 + 128) + 242 == 4002
+    assert found.tag_channels == 1000
+    assert found.hidden_size == 5 * (112 + 192 + 320 + 128) + 1000 + 242 == 5002
 
 
 @torch.inference_mode()
-def test_a_patch_is_the_classifiers_then_the_detectors(tower):
+def test_a_patch_is_the_classifiers_then_the_pictures_tags_then_the_detectors(tower):
     pixels = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)).clamp(-0.99, 1)
     width, grid = tower.config.classifier_config.hidden_size, tower.config.grid
     hidden = tower(pixels).last_hidden_state
     assert hidden.shape == (3, 1 + grid**2, tower.config.hidden_size)
     assert not hidden[:, 0].any()
     torch.testing.assert_close(hidden[:, 1:, :width], tower.classifier(pixels).last_hidden_state[:, 1:])
+    pooled = tower.classifier.features(pixels).mean((1, 2))  # the classifier reads the mean of its cells
+    tags = tower.picture_tags(pooled)[:, None].expand(-1, grid**2, -1)
+    torch.testing.assert_close(hidden[:, 1:, width : width + 5], tags)
     for one, found in zip(hidden, tower.detect(pixels), strict=True):
-        torch.testing.assert_close(one[1:, width:], tower.detector_patches(found))
+        torch.testing.assert_close(one[1:, width + 5 :], tower.detector_patches(found))
     assert torch.equal(tower(pixels, return_dict=False)[0], hidden)
+
+
+def test_tags_are_square_roots_of_the_likely_shares(tower, monkeypatch):
+    shares = torch.tensor([[0.64, 0.25, 0.09, 0.0100, 0.0099], [0.0, 1.0, 0.0, 0.0, 0.0]])
+    monkeypatch.setattr(tower.classifier, "probabilities", lambda features: shares)
+    assert TAG_THRESHOLD == 0.01
+    want = [[0.8, 0.5, 0.3, 0.1, 0.0], [0.0, 1.0, 0.0, 0.0, 0.0]]
+    torch.testing.assert_close(tower.picture_tags(torch.zeros(2, 6)) / CHANNEL_SCALE, torch.tensor(want))
 
 
 @torch.inference_mode()

@@ -18,6 +18,9 @@ from training.embedded.image.render.patches import mirror
 from training.embedded.image.render.photo_simulator import SCRAMBLED, PhotoSimulator, scrambled
 from training.embedded.image.render.simulated_content import ContentSampler, named_scene
 
+PLACE_NAMED = 0.4
+"""Of the simulated photographs with a recognisable place, the share whose captions name it."""
+
 
 @dataclass(frozen=True)
 class EmptyPlaces:
@@ -101,14 +104,17 @@ class ImageDataset(SceneDataset):
         places, config = self.backgrounds.cached, self.tower.classifier_config
         index = rng.randrange(len(places))
         item, background = places.items[index], places.features(index)[..., : config.hidden_size]
-        place = item.scene.place
+        # Most photographs show no place that this model knows: it must not guess one.
+        place = item.scene.place if rng.random() < PLACE_NAMED else None
         if rng.random() < SCRAMBLED:
             place = None
             others = [rng.randrange(len(places)) for _ in range(4)]
             alike = [places.features(other) for other in others if len(places.items[other].rows) == len(item.rows)]
             width = config.cells_per_patch**2 * config.cell_width
             background = scrambled([background, *alike], config.cells_per_patch, width, rng)
-        donor = self.composed.features(rng.randrange(len(self.composed)))[0, :, : config.hidden_size]
+        real = self.photographs is not None and rng.random() < 0.5
+        donors = self.photographs if real else self.composed
+        donor = donors.features(rng.randrange(len(donors)))[0, :, : config.hidden_size]
         contents = self.contents.contents(rng)
         patches = self.simulator.patches(background, item.size, self.backgrounds.head(index), donor, contents, rng)
         return Item(named_scene(place, contents), item.size), patches

@@ -50,7 +50,7 @@ from training.embedded.image.world.places import load_places
 from training.embedded.image.world.sampler import sample_scene
 from training.embedded.image.world.scene import SLOTS, Scene, Thing
 
-SHARES: dict[Stage, tuple[float, float]] = {"align": (0.25, 0.05), "base": (0.3, 0.08), "adapters": (0.25, 0.1)}
+SHARES: dict[Stage, tuple[float, float]] = {"align": (0.25, 0.05), "base": (0.34, 0.08), "adapters": (0.28, 0.1)}
 """Of each stage's samples, the shares of simulated and of real photographs."""
 
 
@@ -191,7 +191,7 @@ IMAGE = Domain(
         alignment_names=alignment_names,
         locate=locate,
         align=StageSettings(steps=1200, batch_size=128, learning_rate=1.5e-3, feature_dropout=0.4),
-        base=StageSettings(steps=3000, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.3),
+        base=StageSettings(steps=3600, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.3),
     ),
     reporting=Reporting(
         split_measures=split_measures,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
 from transformers import (
     LlamaConfig,
     LlavaNextConfig,
@@ -11,8 +13,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lora_mcl.models.image_tower import ImageTower
+from lora_mcl.models.image_tower import ImageTower, ImageTowerConfig
+from lora_mcl.models.yolov3_tiny import COCO_CLASSES
 from training.embedded.common.domain import LanguageModelSize
+from training.embedded.image.world.lexicon import load_lexicon, plain_concept
 
 IMAGE = "<image>"
 IMAGE_MEAN, IMAGE_STD = 127 / 255, 128 / 255
@@ -45,7 +49,31 @@ def build_model(
         vision_feature_select_strategy="default",
         tie_word_embeddings=True,
     )
-    return LlavaNextForConditionalGeneration(config), make_processor(tokenizer, config)
+    model = LlavaNextForConditionalGeneration(config)
+    share_columns(model.model.multi_modal_projector.linear_1.weight, tower.config)
+    return model, make_processor(tokenizer, config)
+
+
+@torch.no_grad()
+def share_columns(weight: Tensor, config: ImageTowerConfig) -> None:
+    """Give the channels of one concept the same column of the projector's first layer, in place.
+
+    A dog is one of 118 classes of the classifier, and one of the detector's: what the model learns from one of these
+    channels then holds for all of them.
+
+    Args:
+        weight: [H, ``config.hidden_size``].
+    """
+    tags = config.classifier_config.hidden_size
+    scores = tags + config.tag_channels
+    best = scores + len(COCO_CLASSES) + 2  # after the scores of the patch's own boxes and the box's two sides
+    first: dict[str, int] = {}
+    columns = [
+        *((concept.id, tags + imagenet) for concept in load_lexicon().values() for imagenet in concept.imagenet),
+        *((plain_concept(coco), start + n) for start in (scores, best) for n, coco in enumerate(COCO_CLASSES)),
+    ]
+    for concept, column in columns:
+        weight[:, column] = weight[:, first.setdefault(concept, column)]
 
 
 def make_processor(tokenizer: PreTrainedTokenizerFast, config: LlavaNextConfig) -> LlavaNextProcessor:

@@ -105,7 +105,7 @@ def test_a_box_is_in_the_overview_as_it_is_and_in_the_tile_between_bars(simulato
     """A picture twice as wide as high: the tile's middle half holds it."""
     box = (0.9, 0.1, 0.2, 0.2)
     _, found = patches_of(simulator, tower, shown(box), WIDE, views=2)
-    boxes = found[..., tower.config.classifier_config.hidden_size :] / CHANNEL_SCALE
+    boxes = found[..., -tower.config.detector_channels :] / CHANNEL_SCALE
     overview, tile = boxes[..., CAT].unflatten(1, (4, 4))
     assert overview.nonzero().tolist() == [[0, 3]]
     assert tile.nonzero().tolist() == [[1, 3]], ".1 of the height is .25 + .05 of the tile's"
@@ -113,6 +113,29 @@ def test_a_box_is_in_the_overview_as_it_is_and_in_the_tile_between_bars(simulato
     torch.testing.assert_close(boxes[1, 7, NUM_CLASSES : NUM_CLASSES + 2], torch.tensor([0.16, 0.08]))
     torch.testing.assert_close(boxes[..., NUM_CLASSES + 2 + CAT], torch.full((2, 16), 0.8))
     torch.testing.assert_close(boxes[..., 2 * NUM_CLASSES + 2 + CAT], torch.full((2, 16), 0.25))
+
+
+def picture_tags_of(found, tower):
+    start = tower.config.classifier_config.hidden_size
+    return found[..., start : start + tower.config.tag_channels] / CHANNEL_SCALE
+
+
+def test_the_picture_is_tagged_by_its_things_class_in_every_patch_and_view(simulator, tower):
+    _, found = patches_of(simulator, tower, shown((0.5, 0.5, 0.1, 0.1)), WIDE, views=2)
+    tags = picture_tags_of(found, tower)
+    assert tags[..., CLASS].min() > 0.95, "a class of strength 40 is all that is likely"
+    assert torch.equal(tags, tags[:, :1].expand_as(tags))
+    _, unknown = patches_of(simulator, tower, shown((0.5, 0.5, 0.1, 0.1), imagenet=None))
+    assert picture_tags_of(unknown, tower)[..., CLASS].max() < 0.95
+
+
+def test_the_larger_thing_tags_the_picture_more(simulator, tower):
+    other = CLASS - 1
+    large, small = (shown((x, 0.5, side, side), imagenet, 12.0) for x, side, imagenet in
+                    ((0.3, 0.5, CLASS), (0.8, 0.1, other)))  # fmt: skip
+    _, found = patches_of(simulator, tower, (*large, *small))
+    tags = picture_tags_of(found, tower)[0, 0]
+    assert tags[CLASS] > tags[other]
 
 
 def test_views_by_hand():

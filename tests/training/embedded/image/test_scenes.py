@@ -91,13 +91,15 @@ def test_mirroring_exchanges_columns_alone(mean_cell):
     config = ImageTowerConfig(classifier_config=classifier)
     assert classifier.cell_width == 6 and config.grid == 4
     own, mean = torch.randn(2, 16, 24), torch.randn(2, 16, 6 if mean_cell else 0)
-    boxes = torch.randn(2, 16, config.detector_channels)
-    mirrored = mirror(torch.cat([own, mean, boxes], -1), config)
+    tags, boxes = torch.randn(2, 16, config.tag_channels), torch.randn(2, 16, config.detector_channels)
+    patches = torch.cat([own, mean, tags, boxes], -1)
+    mirrored = mirror(patches, config)
     assert torch.equal(to_cells(mirrored[..., :24], 2), to_cells(own, 2).flip(2))
-    assert torch.equal(mirrored[..., 24 : 24 + mean.shape[-1]], mean), "the picture's mean is the same"
+    whole = torch.cat([mean, tags], -1)
+    assert torch.equal(mirrored[..., 24 : 24 + whole.shape[-1]], whole), "what holds of the whole picture is the same"
     across = boxes.unflatten(1, (4, 4))
     assert torch.equal(mirrored[..., -config.detector_channels :].unflatten(1, (4, 4)), across.flip(2))
-    assert torch.equal(mirror(mirrored, config), torch.cat([own, mean, boxes], -1))
+    assert torch.equal(mirror(mirrored, config), patches)
 
 
 def test_mirrored_patches_are_those_of_mirrored_boxes():
@@ -106,7 +108,7 @@ def test_mirrored_patches_are_those_of_mirrored_boxes():
     found = Detections(
         torch.tensor([[0.1, 0.3, 0.2, 0.4], [0.9, 0.8, 0.1, 0.3]]), torch.tensor([16, 0]), torch.tensor([0.9, 0.4])
     )
-    width = tower.config.classifier_config.hidden_size
+    width = tower.config.classifier_config.hidden_size + tower.config.tag_channels
     patches = torch.cat([torch.randn(16, width), tower.detector_patches(found)], -1)
     mirrored = mirror(patches, tower.config)
     torch.testing.assert_close(mirrored[:, width:], tower.detector_patches(found.mirrored()))

@@ -2,7 +2,7 @@
 
 Shapes: a picture's patches are [P, D] with P = g * g patches. A patch stacks ``side`` x ``side`` trunk cells of the
 classifier, S shape and E tag channels each, then perhaps the picture's mean cell (``EfficientNetTower.assemble``), then
-the detector's channels (``ImageTower``).
+the picture's tags and the detector's channels (``ImageTower``).
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ def to_patches(cells: Tensor, side: int) -> Tensor:
 
 def mirror(patches: Tensor, config: ImageTowerConfig) -> Tensor:
     """The tower's view of the mirrored picture, [..., P, D], up to the small asymmetry of its strided convolutions."""
-    classified, detected = patches.split([config.classifier_config.hidden_size, config.detector_channels], dim=-1)
+    classified, tags, detected = patches.split(
+        [config.classifier_config.hidden_size, config.tag_channels, config.detector_channels], dim=-1
+    )
     own, mean = split_mean(classified, config.classifier_config)
     side = config.classifier_config.cells_per_patch
     own = to_patches(to_cells(own, side).flip(-2), side)
     # [..., P, E] -> [..., g, g, E], whose columns are exchanged: a box's size and score do not change
     grid = detected.unflatten(-2, (config.grid, config.grid)).flip(-2).flatten(-3, -2)
-    return torch.cat([own, mean, grid], dim=-1)
+    return torch.cat([own, mean, tags, grid], dim=-1)
 
 
 def split_mean(patches: Tensor, config: EfficientNetTowerConfig) -> tuple[Tensor, Tensor]:

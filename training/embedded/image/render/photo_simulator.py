@@ -30,6 +30,10 @@ VIEW_NOISE = 0.7
 """Standard deviation of a score's log odds from view to view."""
 SCRAMBLED = 0.45
 """Share of photographs without a recognisable place: their background mixes cells of several places."""
+BORROWED = 0.75
+"""Share of photographs whose things have the shapes of another picture; those of the others are noise."""
+PICTURE_SHARE = (0.75, 1.1)
+"""How strongly the largest thing tags the picture as a whole, relative to its own cells."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,9 @@ class PhotoSimulator:
         views = [View(), View.tile(image_size)][: len(background)]
         generator = torch.Generator().manual_seed(rng.getrandbits(48))
         cells = to_cells(split_mean(background, self.config)[0], side)  # [V, G, G, S + E]
-        borrowed = to_cells(split_mean(donor, self.config)[0], side) if rng.random() < 0.5 else None
+        borrowed = to_cells(split_mean(donor, self.config)[0], side) if rng.random() < BORROWED else None
         stray = self._stray(rng)
-        found = []
+        found, tags = [], []
         for number, view in enumerate(views):
             for content in contents:
                 mask = box_mask([view.box(box) for box in content.boxes], cells.shape[1])
@@ -98,11 +102,31 @@ class PhotoSimulator:
                 cells[number, here] = (1 - share) * own + share * thing
             alarms = [*(alarm for content in contents for alarm in content.alarms), *stray]
             found.append(self.tower.detector_patches(as_detections(alarms, view, rng)))
+            tags.append(self.tower.picture_tags(self._picture(contents, head, generator, rng)))
         patches = to_patches(cells, side)
         if self.config.mean_cell:
             mean = cells.mean((1, 2))[:, None].expand(-1, patches.shape[1], -1)
             patches = torch.cat([patches, mean], dim=-1)
-        return torch.cat([patches, torch.stack(found)], dim=-1)
+        whole = torch.stack(tags)[:, None].expand(-1, patches.shape[1], -1)  # [V, P, N]
+        return torch.cat([patches, whole, torch.stack(found)], dim=-1)
+
+    def _picture(
+        self, contents: tuple[Content, ...], head: Tensor, generator: torch.Generator, rng: random.Random
+    ) -> Tensor:
+        """Mean head features [C] of a view: the place's, and each thing's class the stronger the larger it is."""
+        areas = [max(width * height for _, _, width, height in content.boxes) for content in contents]
+        features = head + torch.randn(len(head), generator=generator) * CLUTTER / 2 * head.mean()
+        for content, area in zip(contents, areas, strict=True):
+            if content.imagenet is not None:
+                share = rng.uniform(*PICTURE_SHARE) * (area / max(areas)) ** 0.5
+                features = features + share * content.strength * self._direction(content.imagenet)
+        return features.clamp(0, 6)
+
+    def _direction(self, imagenet: int) -> Tensor:
+        """Head features [C] that raise a class's logit by 1 above the mean class."""
+        weights = self.tower.classifier.classifier.weight
+        direction = weights[imagenet] - weights.mean(0)
+        return direction / direction.square().sum()
 
     def _thing(
         self, content: Content, head: Tensor, borrowed: Tensor | None, count: int, generator: torch.Generator
@@ -110,9 +134,7 @@ class PhotoSimulator:
         """``count`` cells [N, S + E] that show nothing but the thing."""
         features = head + torch.randn((count, len(head)), generator=generator) * CLUTTER * head.mean()
         if content.imagenet is not None:
-            weights = self.tower.classifier.classifier.weight
-            direction = weights[content.imagenet] - weights.mean(0)
-            features = features + content.strength / direction.square().sum() * direction
+            features = features + content.strength * self._direction(content.imagenet)
         tags = self.tower.classifier.probabilities(features.clamp(0, 6)) @ self.tower.classifier.tag_embedding
         shapes = torch.randn((count, self.config.shape_width), generator=generator)
         return torch.cat([shapes if borrowed is None else borrowed[:, : self.config.shape_width], tags], dim=-1)
