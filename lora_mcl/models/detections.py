@@ -20,8 +20,8 @@ OVERLAP_THRESHOLD = 0.45
 """Of two boxes of one class whose intersection over union is larger, the better one is kept."""
 MAX_BOXES = 32
 CHANNEL_SCALE = 50.0
-"""A sure box is one channel among thousands of unit variance. At this scale it weighs as much as all of these together in a
-linear layer with small random weights, and what the layer learns of it in a step is of the same order."""
+"""A sure box is one channel among thousands of unit variance. At this scale it weighs as much as all of these together
+in a linear layer with small random weights, and what the layer learns of it in a step is of the same order."""
 MAX_COUNT = 4
 """More boxes of a class than this count as this many."""
 

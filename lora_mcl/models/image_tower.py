@@ -1,8 +1,8 @@
 """The embedded image model's vision tower: a classifier's dense features and a detector's boxes, side by side.
 
 EfficientNet-Lite0 (``efficientnet.py``) describes every patch, drawings too, and names the picture as a whole by
-ImageNet's classes; YOLOv3-tiny (``yolov3_tiny.py``) finds where on a photograph things of COCO's 80 classes stand, and how
-many. Both read the same pixels. A patch is the classifier's patch, the picture's tags, and the channels of
+ImageNet's classes; YOLOv3-tiny (``yolov3_tiny.py``) finds where on a photograph things of COCO's 80 classes stand, and
+how many. Both read the same pixels. A patch is the classifier's patch, the picture's tags, and the channels of
 ``detections.patch_channels``.
 """
 

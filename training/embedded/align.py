@@ -13,6 +13,7 @@ import torch
 from training.embedded.common.alignment import AlignmentCollator, AlignmentModule, AlignmentTrainer, naming_matrix
 from training.embedded.common.domain import Domain, StageSettings, load_domain
 from training.embedded.common.training_stage import (
+    Precision,
     settings_from,
     train_and_save,
     training_arguments,
@@ -20,7 +21,7 @@ from training.embedded.common.training_stage import (
 )
 
 
-def train(domain: Domain, settings: StageSettings, seed: int = 0) -> None:
+def train(domain: Domain, settings: StageSettings, seed: int = 0, precision: Precision = "float32") -> None:
     """Train projector and token embeddings of the untrained model."""
     torch.manual_seed(seed)
     model = domain.architecture.model_class.load(domain.untrained_dir)
@@ -35,7 +36,7 @@ def train(domain: Domain, settings: StageSettings, seed: int = 0) -> None:
     length = settings.steps * settings.batch_size
     trainer = AlignmentTrainer(
         learner,
-        training_arguments(domain.work / "align-checkpoints", settings, warmup=0.05, seed=seed),
+        training_arguments(domain.work / "align-checkpoints", settings, warmup=0.05, seed=seed, precision=precision),
         train_dataset=domain.training.open_dataset(
             model, domain.features_dir, "align", length, settings.batch_size, seed + 2, None
         ),
@@ -47,7 +48,7 @@ def train(domain: Domain, settings: StageSettings, seed: int = 0) -> None:
 def main() -> None:
     args = training_parser(__doc__).parse_args()
     domain = load_domain(args.domain)
-    train(domain, settings_from(args, domain.training.align), args.seed)
+    train(domain, settings_from(args, domain.training.align), args.seed, args.precision)
 
 
 if __name__ == "__main__":

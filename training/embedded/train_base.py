@@ -16,6 +16,7 @@ from training.embedded.common.base_module import BaseModule, BaseTrainer
 from training.embedded.common.collator import SampleCollator, encode_prompts
 from training.embedded.common.domain import Domain, StageSettings, load_domain
 from training.embedded.common.training_stage import (
+    Precision,
     settings_from,
     train_and_save,
     training_arguments,
@@ -23,7 +24,7 @@ from training.embedded.common.training_stage import (
 )
 
 
-def train(domain: Domain, settings: StageSettings, seed: int = 0) -> None:
+def train(domain: Domain, settings: StageSettings, seed: int = 0, precision: Precision = "float32") -> None:
     """Train everything but the tower of the aligned model."""
     torch.manual_seed(seed)
     model = domain.architecture.model_class.load(domain.aligned_dir)
@@ -32,7 +33,7 @@ def train(domain: Domain, settings: StageSettings, seed: int = 0) -> None:
     tower = getattr(model.model.model, domain.architecture.tower)
     trainer = BaseTrainer(
         BaseModule(model.model, tower, partial(encode_prompts, domain), settings.feature_dropout),
-        training_arguments(domain.work / "base-checkpoints", settings, warmup=0.03, seed=seed),
+        training_arguments(domain.work / "base-checkpoints", settings, warmup=0.03, seed=seed, precision=precision),
         train_dataset=domain.training.open_dataset(
             model, domain.features_dir, "base", length, settings.batch_size, seed, None
         ),
@@ -44,7 +45,7 @@ def train(domain: Domain, settings: StageSettings, seed: int = 0) -> None:
 def main() -> None:
     args = training_parser(__doc__).parse_args()
     domain = load_domain(args.domain)
-    train(domain, settings_from(args, domain.training.base), args.seed)
+    train(domain, settings_from(args, domain.training.base), args.seed, args.precision)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, get_args
 
 import torch
 from transformers import TrainingArguments
@@ -17,6 +18,7 @@ from training.embedded.build_base import save_half
 from training.embedded.common.domain import StageSettings, stage_parser
 
 SUMMARY = "training.json"
+Precision = Literal["float32", "bfloat16"]
 
 
 def training_parser(description: str | None) -> argparse.ArgumentParser:
@@ -26,6 +28,12 @@ def training_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default="bfloat16" if torch.cuda.is_available() else "float32",
+        help="bfloat16 is faster on GPUs and on CPUs with AMX, and many times slower on CPUs without its instructions",
+    )
     return parser
 
 
@@ -35,13 +43,14 @@ def settings_from(args: argparse.Namespace, default: StageSettings) -> StageSett
     return replace(default, **{name: value for name, value in given.items() if value is not None})
 
 
-def training_arguments(folder: Path, settings: StageSettings, *, warmup: float, seed: int) -> TrainingArguments:
+def training_arguments(
+    folder: Path, settings: StageSettings, *, warmup: float, seed: int, precision: Precision
+) -> TrainingArguments:
     """Training arguments of a stage: cosine schedule, the dataset's own order, two checkpoints in ``folder``.
-
-    In bfloat16 on a GPU; on CPUs without its instructions that is many times slower than float32.
 
     Args:
         warmup: share of the steps.
+        precision: of the products; weights and optimizer stay in float32.
     """
     return TrainingArguments(
         output_dir=str(folder),
@@ -58,7 +67,7 @@ def training_arguments(folder: Path, settings: StageSettings, *, warmup: float, 
         logging_steps=25,
         save_steps=250,
         save_total_limit=2,
-        bf16=torch.cuda.is_available(),
+        bf16=precision == "bfloat16",
         dataloader_num_workers=1,
         remove_unused_columns=False,
         report_to=["tensorboard"],
@@ -77,6 +86,7 @@ def train_and_save(trainer: ResumableTrainer, model: MediaLanguageModel, folder:
         "batch_size": trainer.args.per_device_train_batch_size,
         "learning_rate": trainer.args.learning_rate,
         "seed": trainer.args.seed,
+        "precision": "bfloat16" if trainer.args.bf16 else "float32",
         "seconds": round(time.perf_counter() - started, 1),
     }
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

@@ -191,7 +191,7 @@ IMAGE = Domain(
         alignment_names=alignment_names,
         locate=locate,
         align=StageSettings(steps=1200, batch_size=128, learning_rate=1.5e-3, feature_dropout=0.4),
-        base=StageSettings(steps=3000, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.3),
+        base=StageSettings(steps=2600, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.3),
     ),
     reporting=Reporting(
         split_measures=split_measures,

@@ -33,7 +33,7 @@ SCRAMBLED = 0.45
 BORROWED = 0.75
 """Share of photographs whose things have the shapes of another picture; those of the others are noise."""
 PICTURE_SHARE = (0.85, 1.4)
-"""How strongly the largest thing raises its class in the picture as a whole, relative to its own cells: the right class then
+"""How strongly the largest thing raises its class in the whole picture, relative to its own cells: the right class then
 has the shares that it has in the real training photographs (median .29; here .16 to .38 at the ends of the range)."""
 
 
