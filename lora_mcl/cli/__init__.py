@@ -20,7 +20,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, 2 for a user's error, 130 when interrupted."""
-    args = _parsed(sys.argv[1:] if arguments is None else list(arguments))
+    args = parse_arguments(sys.argv[1:] if arguments is None else list(arguments))
     transformers_logging.disable_progress_bar()
     try:
         return args.run(args)
@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _parsed(arguments: list[str]) -> argparse.Namespace:
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """What a command line says; ``run`` of the result runs its command. Exits with 2 where it cannot be understood."""
     parser = argparse.ArgumentParser(prog="python -m lora_mcl", description="LoRA-MCL from the command line.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in (caption, score, export, push, import_official):

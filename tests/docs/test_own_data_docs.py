@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from lora_mcl.bundle import load_bundle
-from lora_mcl.cli import _parser
+from lora_mcl.cli import parse_arguments
 from tests.support.paths import ROOT
 from training.data import DataOptions, load_examples
 from training.data.__main__ import main as look
@@ -47,7 +47,7 @@ def test_the_walk_through(tmp_path, tiny_base, monkeypatch, capsys):
     fewer = [f"model.base={tiny_base}", "training.steps=4", "training.batch_size=2", "training.evaluate_every=2"]
     assert train([str(ROOT / config), *changes, *fewer]) == 0
     (command,) = re.findall(r"python -m lora_mcl (.*)", GUIDE)
-    given = _parser().parse_args(shlex.split(command))
+    given = parse_arguments(shlex.split(command))
     assert len(load_bundle(given.model).hypotheses) == 3
     capsys.readouterr()
     given.run(given)

@@ -11,7 +11,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from lora_mcl.bundle import load_bundle
-from lora_mcl.cli import _parser
+from lora_mcl.cli import parse_arguments
 from tests.support.paths import ROOT
 from tests.support.tiny_image import tiny_image_processor
 from tests.support.tiny_trainer import collate, examples
@@ -54,4 +54,4 @@ def test_the_code_of_guide_and_readme_runs(tmp_path, monkeypatch):
 @pytest.mark.parametrize("command", re.findall(r"python -m lora_mcl ((?:.*\\\n)*.*)", GUIDE))
 def test_the_commands_of_the_guide_exist(command):
     words = shlex.split(command.replace("\\\n", ""), comments=True)
-    assert callable(_parser().parse_args(words).run)
+    assert callable(parse_arguments(words).run)
