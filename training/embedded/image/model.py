@@ -67,9 +67,10 @@ def share_columns(weight: Tensor, config: ImageTowerConfig) -> None:
     tags = config.classifier_config.hidden_size
     scores = tags + config.tag_channels
     best = scores + len(COCO_CLASSES) + 2  # after the scores of the patch's own boxes and the box's two sides
+    lexicon, count = load_lexicon(), config.tag_channels  # the tests' towers have fewer than ImageNet's classes
     first: dict[str, int] = {}
     columns = [
-        *((concept.id, tags + imagenet) for concept in load_lexicon().values() for imagenet in concept.imagenet),
+        *((concept.id, tags + index) for concept in lexicon.values() for index in concept.imagenet if index < count),
         *((plain_concept(coco), start + n) for start in (scores, best) for n, coco in enumerate(COCO_CLASSES)),
     ]
     for concept, column in columns:
