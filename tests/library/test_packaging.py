@@ -39,9 +39,10 @@ def normal(name: str) -> str:
 def test_every_import_of_the_library_is_a_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     named = {normal(re.match(r"[\w.-]+", line)[0]) for line in project["dependencies"]}
+    metrics = {normal(re.match(r"[\w.-]+", line)[0]) for line in project["optional-dependencies"]["metrics"]}
     distributions = packages_distributions()
     needed = {normal(distributions[package][0]) for package in imported_packages()}
-    assert needed == named
+    assert needed == named | metrics
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     assert named <= {normal(line.split("==")[0]) for line in lines if "==" in line}
 
@@ -88,7 +89,9 @@ def test_the_command_line_works_from_the_wheel(site, tmp_path):
     assert len(json.loads(done.stdout)["columns"]) == 5
     done = run(site, tmp_path, str(site / "bin" / "lora-mcl"), "caption", "photo.jpg")
     assert done.returncode == 2
-    assert done.stderr.startswith("lora_mcl: Name a bundle for image files with --model, a folder or a Hub id")
+    # What is installed next to the library may print lines of its own before, as bitsandbytes does on some processors.
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith("lora_mcl: Name a bundle for image files with --model, a folder or a Hub id")
 
 
 @pytest.mark.slow
