@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_mcl.errors import LoraMclError, MediaError
+from lora_mcl.errors import LoraMclError, MediaError, without_message
 from lora_mcl.images import modality_of
 from lora_mcl.modality import Modality
 from lora_mcl.report.entries import CaptionedFile
@@ -128,6 +128,6 @@ def _failed(item: BatchFile, error: Exception) -> CaptionedFile:
         message = str(error)
     else:
         # One file of many must not take the others with it; the log has what a visitor cannot use.
-        logger.error("A file of a batch could not be captioned.", exc_info=error)
+        logger.error("A file of a batch could not be captioned: %s", without_message(error))
         message = "Something went wrong with this file. Please try it alone."
     return CaptionedFile(item.name, item.file, error=message)

@@ -1,4 +1,10 @@
-"""Errors meant for users: each message names the fault and what to do about it."""
+"""Errors meant for users: each message names the fault and what to do about it. What may be logged of the others."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
 
 
 class LoraMclError(Exception):
@@ -26,3 +32,22 @@ def first_line(error: BaseException) -> str:
     """First line of an error's message, or its type where it has none: other libraries' messages may be long."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def without_message(error: BaseException) -> str:
+    """Type and place of an error and of what caused it, for logs: a message may quote a caption or a file's name."""
+    return " from ".join(map(_type_and_place, _chain(error)))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, then what caused it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _type_and_place(error: BaseException) -> str:
+    """Type, then file, line and function of each call on the way, innermost first; neither message nor values."""
+    calls = reversed(traceback.extract_tb(error.__traceback__))
+    places = ", ".join(f"{Path(call.filename).name}:{call.lineno} {call.name}" for call in calls)
+    return f"{type(error).__name__} at {places}"

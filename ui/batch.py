@@ -20,6 +20,7 @@ from ui.batch_files import FILES, MAX_FILES, batch_files
 from ui.batch_run import BatchRuns, Progress, progress_of, write_downloads
 from ui.batch_table import row_html
 from ui.events import session_of
+from ui.failures import apologising
 from ui.html import html
 from ui.media_input import FilesInput
 from ui.settings import options_from
@@ -190,14 +191,15 @@ def _connect(page: gr.Blocks, tabs: Sequence[Tab], components: _Components) -> N
         rows = ""
         shown = 0
         try:
-            for progress in _progress(tabs, values, uploads, folder, should_stop=stop.is_set):
-                rows += "".join(row_html(index, entry) for index, entry in progress.entries[shown:])
-                shown = progress.done
-                if progress.is_over:
-                    yield {**_finished(components, progress, folder), components.table: rows}
-                else:
-                    status = _status_html(progress.sentence(), progress.done, progress.total)
-                    yield {components.status: status, components.table: rows}
+            with apologising():
+                for progress in _progress(tabs, values, uploads, folder, should_stop=stop.is_set):
+                    rows += "".join(row_html(index, entry) for index, entry in progress.entries[shown:])
+                    shown = progress.done
+                    if progress.is_over:
+                        yield {**_finished(components, progress, folder), components.table: rows}
+                    else:
+                        status = _status_html(progress.sentence(), progress.done, progress.total)
+                        yield {components.status: status, components.table: rows}
         except LoraMclError as error:
             yield components.running(False, f'<p role="status">{escape(str(error))}</p>')
 

@@ -11,6 +11,7 @@ import gradio as gr
 from lora_mcl.errors import LoraMclError
 from lora_mcl.report.tables import entry_dict
 from ui.batch_run import Progress
+from ui.failures import apologising
 from ui.media_input import FilesInput
 from ui.settings import SETTINGS
 
@@ -45,8 +46,9 @@ def _endpoint(progress: Callable[..., Iterator[Progress]], folder: str) -> Calla
     def caption_files(files: Any, *values: Any) -> Iterator[dict[str, Any]]:
         given = dict(zip((setting.name for setting in SETTINGS), values, strict=True))
         try:
-            for state in progress(given, files, folder):
-                yield _progress_dict(state)
+            with apologising():
+                for state in progress(given, files, folder):
+                    yield _progress_dict(state)
         except LoraMclError as error:
             raise gr.Error(str(error), print_exception=False) from None
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import gradio as gr
 
-from lora_mcl.errors import LoraMclError
+from lora_mcl.errors import LoraMclError, without_message
 
 APOLOGY = "Something went wrong here. Please try again."
 
@@ -28,19 +26,5 @@ def apologising() -> Iterator[None]:
     except (LoraMclError, gr.Error):
         raise
     except Exception as error:
-        _logger.error("Unexpected %s", " from ".join(map(_type_and_place, _chain(error))))
+        _logger.error("Unexpected %s", without_message(error))
         raise gr.Error(APOLOGY, print_exception=False) from None
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, then what caused it."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-
-
-def _type_and_place(error: BaseException) -> str:
-    """Type, then file, line and function of each call on the way, innermost first; neither message nor values."""
-    calls = reversed(traceback.extract_tb(error.__traceback__))
-    places = ", ".join(f"{Path(call.filename).name}:{call.lineno} {call.name}" for call in calls)
-    return f"{type(error).__name__} at {places}"

@@ -16,6 +16,7 @@ from lora_mcl.report.slide import slide_of, spectrogram
 from lora_mcl.report.slide_files import write_slide
 from lora_mcl.types import Comparison
 from ui.events import COMPARISON, session_of
+from ui.failures import apologising
 from ui.media_input import MediaInput
 from ui.sessions import Finished, Sessions
 from ui.uploads import uploaded_file
@@ -54,7 +55,8 @@ def _maker(sessions: Sessions, kind: str, folder: str) -> Callable[[Finished | N
         if finished is None:
             raise gr.Error("Compare captions first.", print_exception=False)
         try:
-            return str(slide_file(sessions, finished.media, finished.comparison, kind, folder))
+            with apologising():
+                return str(slide_file(sessions, finished.media, finished.comparison, kind, folder))
         except LoraMclError as error:
             raise gr.Error(str(error), print_exception=False) from None
 
@@ -90,7 +92,7 @@ def connect_slide_endpoint(sessions: Sessions, folder: str, fetch_urls: bool) ->
         try:
             if kind not in KINDS:
                 raise OptionsError(f"kind must be png or svg, not {kind!r}.")
-            with uploaded_file(media, modality, folder) as file:
+            with apologising(), uploaded_file(media, modality, folder) as file:
                 options = sessions.captioner.defaults
                 *_, comparison = sessions.comparisons(file, options, session_of(request), stop_earlier=False)
                 return str(slide_file(sessions, file, comparison, kind, folder))

@@ -262,6 +262,15 @@ def test_a_refusal_of_the_server_keeps_its_words_and_frees_the_page(upload):
     assert [part.interactive for part in shown[-1].values() if isinstance(part, gr.Button)] == [True, False]
 
 
+def test_an_unexpected_failure_in_a_slide_says_nothing_of_the_inside(serve, picture, capfd, caplog):
+    client = client_of(serve(FakeCaptioner(failure=RuntimeError("secret path"))))
+    with pytest.raises(AppError, match="Something went wrong here. Please try again."):
+        client.predict(media=handle_file(str(picture)), kind="png", api_name="/slide_image")
+    (logged,) = [record.getMessage() for record in caplog.records if record.name == "ui.failures"]
+    assert logged.startswith("Unexpected RuntimeError at fake_captioner.py:")
+    assert not re.search("secret|Traceback", logged + "".join(capfd.readouterr()))
+
+
 def test_an_unexpected_failure_tells_nothing_of_the_inside_and_the_next_request_works(serve, picture, capfd, caplog):
     captioner = FakeCaptioner(failure=RuntimeError("secret path"))
     captioner.failure.__cause__ = KeyError("a secret caption")
