@@ -246,7 +246,8 @@ def upload(tmp_path, monkeypatch, picture) -> dict[str, str]:
 
 
 def _handlers(page: gr.Blocks) -> dict[str, Callable]:
-    return {event.name: event.fn for event in page.fns.values()}
+    """The first of each name: those of the tabs, which come before the Batch tab's."""
+    return {event.name: event.fn for event in reversed(page.fns.values())}
 
 
 def test_a_refusal_of_the_server_keeps_its_words_and_frees_the_page(upload):
