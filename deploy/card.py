@@ -101,6 +101,7 @@ _VARIABLES = (
     ("LEASE_START", "seconds asked of ZeroGPU before any token", ("zero-gpu",)),
     ("LEASE_PER_TOKEN", "seconds asked of ZeroGPU for each token", ("zero-gpu",)),
     ("FETCH_URLS", "`1` lets API clients give addresses of pictures and sounds", tuple(HARDWARE)),
+    ("VOTES", "file of the blind votes; without it nobody is asked to vote", tuple(HARDWARE)),
     ("MCP", "`1` offers the endpoints as tools for language models", tuple(HARDWARE)),
     ("AUTH_FILE", "a file in the Space with a line `name:password` for each user", tuple(HARDWARE)),
 )

@@ -177,7 +177,7 @@ def check(captioner: Captioner) -> None:
     Raises:
         RuntimeError: a column has no caption.
     """
-    medium: Media = Image.new("RGB", (32, 32), "gray")
+    medium: Media = Image.linear_gradient("L").resize((32, 32)).convert("RGB")  # one colour would be refused
     if captioner.bundle.modality == "audio":
         medium = AudioClip(np.sin(np.arange(1_600, dtype=np.float32)), 16_000)
     options = CompareOptions(num_beams=1, num_beam_groups=1, max_new_tokens=1)
