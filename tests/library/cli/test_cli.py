@@ -193,10 +193,10 @@ def test_a_file_of_the_other_kind(run, clip, picture, tiny_audio_bundle):
 
 
 def test_a_sound_with_no_model_named(clip, capsys, monkeypatch, tiny_audio_bundle, tmp_path):
-    monkeypatch.setattr("lora_mcl.cli.caption.EMBEDDED_AUDIO_BUNDLE", tmp_path / "nothing")
+    monkeypatch.setattr("lora_mcl.cli.loading.EMBEDDED_AUDIO_BUNDLE", tmp_path / "nothing")
     assert main(["caption", str(clip)]) == 2
     assert "Name a bundle for audio files with --model" in capsys.readouterr().err
-    monkeypatch.setattr("lora_mcl.cli.caption.EMBEDDED_AUDIO_BUNDLE", tiny_audio_bundle)
+    monkeypatch.setattr("lora_mcl.cli.loading.EMBEDDED_AUDIO_BUNDLE", tiny_audio_bundle)
     assert main(["caption", str(clip)]) == 0
     assert capsys.readouterr().out.startswith("clip.wav captioned by audio-bundle in ")
 
