@@ -86,9 +86,12 @@ class CaptionDataset(Dataset):
         self._cache, self._max_broken, self._num_fillers = cache, max_broken, num_fillers
         # [examples], shared with the workers: a broken file counts once, for all of them and in every epoch.
         self._broken = torch.zeros(len(examples), dtype=torch.uint8).share_memory_()
-        for example in examples:
-            for caption in example.captions:
-                labels.check_caption(caption)
+        try:
+            for example in examples:
+                for caption in example.captions:
+                    labels.check_caption(caption)
+        except OptionsError as error:
+            raise DataError(str(error)) from None
 
     def __len__(self) -> int:
         return self.length
@@ -142,6 +145,14 @@ class CaptionDataset(Dataset):
         logger.warning("%s is skipped (%d of at most %d): %s", name, count, self._max_broken, error)
 
 
+def _chat_labels(model: MediaLanguageModel, prompt: str) -> ChatLabels:
+    """Tokens of the prompt with any caption; raises DataError where the chat template lets no answer follow it."""
+    try:
+        return ChatLabels(model, prompt)
+    except OptionsError as error:
+        raise DataError(str(error)) from None
+
+
 def train_dataset(
     examples: Sequence[Example],
     options: DataOptions,
@@ -166,7 +177,7 @@ def train_dataset(
     """
     if (epochs is None) == (length is None):
         raise OptionsError("give either epochs or length")
-    labels, lengths = ChatLabels(model, prompt), _lengths(examples, model, options.bucket_by_length)
+    labels, lengths = _chat_labels(model, prompt), _lengths(examples, model, options.bucket_by_length)
     sampler = LengthGroupedSampler(
         lengths, options.captions_per_epoch, batch_size=batch_size, seed=seed, group_by_length=options.bucket_by_length
     )
@@ -189,7 +200,7 @@ def validation_dataset(
         multiple_of: samples without targets fill up to a multiple of this, the batch of all processes: otherwise a
             sampler that splits it evenly over processes would repeat examples.
     """
-    labels, lengths = ChatLabels(model, prompt), _lengths(examples, model, options.bucket_by_length)
+    labels, lengths = _chat_labels(model, prompt), _lengths(examples, model, options.bucket_by_length)
     sampler = LengthGroupedSampler(lengths, "all", batch_size=1, seed=None, group_by_length=options.bucket_by_length)
     num_fillers = -sampler.epoch_length % multiple_of
     length = sampler.epoch_length + num_fillers
