@@ -60,8 +60,8 @@ AREAS = {
         tuple(f"tests/training/data/test_{name}.py" for name in ("loading", "sampler", "published")),
     ),
     "objectives": Area(
-        ("lora_mcl/objectives.py", "lora_mcl/loss.py", "lora_mcl/metrics.py"),
-        ("tests/library/test_objectives.py", "tests/library/test_loss.py", "tests/library/test_metrics.py"),
+        ("lora_mcl/objectives.py", "lora_mcl/loss.py", "lora_mcl/metrics/diversity.py"),
+        ("tests/library/test_objectives.py", "tests/library/test_loss.py", "tests/library/metrics/test_diversity.py"),
     ),
     "adapters": Area(("lora_mcl/adapters/*.py",), ("tests/library/adapters",)),
     "gate": Area(
