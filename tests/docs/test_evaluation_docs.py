@@ -46,7 +46,7 @@ def test_the_commands_run(command, tmp_path, monkeypatch, tiny_bundle, tiny_audi
     published_data(tmp_path)
     picture_folder(tmp_path / "my-photos", 1)
     monkeypatch.chdir(tmp_path)
-    # Its base lies beside it, and paths in a bundle are relative.
+    # Its base is next to it, and paths in a bundle are relative.
     place = tmp_path / arguments.model
     shutil.copytree(bundle, place)
     shutil.copytree(bundle.parent / "base", place.parent / "base")

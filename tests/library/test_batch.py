@@ -1,4 +1,4 @@
-"""Many files in one pass: what each would get alone, whatever happens to the others."""
+"""Many files in one pass: what each would get alone, also where others fail."""
 
 import shutil
 

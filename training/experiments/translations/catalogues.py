@@ -100,7 +100,7 @@ def _kept(text: str, translations: Sequence[str], limits: Limits) -> bool:
 
 
 def split(messages: Sequence[Message], test: int) -> tuple[list[Message], list[Message]]:
-    """Training and test messages: the ``test`` ones whose text has the least hash, whatever the others are.
+    """Training and test messages: the ``test`` ones whose text has the least hash, independent of the others.
 
     Capitals do not make another message: "Save As" is on the side of "Save as".
 
