@@ -120,6 +120,8 @@ def test_encrypted_and_damaged_files_have_their_message(tmp_path):
         (zipped({"folder/": b""}), "bad.zip holds no files: put pictures or sounds into it."),
         (zipped({"a.png": b"1" * 100})[:-30], "bad.zip is a damaged zip archive: pack it again and retry."),
     ],
+    # Named: an archive holds the time at which it was packed, and workers must collect equal tests.
+    ids=["no archive", "empty", "only a folder", "cut off"],
 )
 def test_archives_that_cannot_be_used(tmp_path, content, message):
     assert refusal([upload(tmp_path, "bad.zip", content)], tmp_path) == message
