@@ -350,6 +350,14 @@ def test_words_are_told_apart_and_need_a_letter():
     assert gate.distinctive_words(5, text) == [["the", "it's", "snow", "rain"], []]
 
 
+def test_only_four_times_as_many_tokens_are_looked_at():
+    texts = ["--", "...", "!", "?", "snow"]
+    gate = gate_with([[5.0, 4.0, 3.0, 2.0, 1.0], [0.0] * 5])
+    gate(torch.arange(5)[None])
+    assert gate.distinctive_words(1, lambda tokens: texts[tokens[0]]) == [[], []]
+    assert gate.distinctive_words(2, lambda tokens: texts[tokens[0]]) == [["snow"], []]
+
+
 def test_words_are_written_as_they_are(tmp_path):
     CaptionGate(5, 2).save(tmp_path, [["été"], []])
     assert (tmp_path / "words.json").read_text("utf-8") == '[\n  [\n    "été"\n  ],\n  []\n]\n'

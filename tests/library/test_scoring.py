@@ -12,6 +12,7 @@ from peft import PeftModel
 from PIL import Image
 from transformers import AutoProcessor
 
+from lora_mcl import scoring
 from lora_mcl.audio import load_audio
 from lora_mcl.bundle import load_bundle
 from lora_mcl.captioner import Captioner
@@ -167,6 +168,21 @@ def test_captions_that_are_refused(tiny_captioner, picture, caption, message):
     assert message in str(refusal.value) and len(str(refusal.value)) < 200
 
 
+@pytest.mark.parametrize(("limit", "count"), [("MAX_CAPTION_TOKENS", "tokens"), ("_MAX_CHARACTERS", "characters")])
+def test_a_caption_may_be_as_long_as_the_limit(tiny_captioner, picture, monkeypatch, limit, count):
+    model = tiny_captioner._model
+    longest = {"tokens": len(caption_ids(model, "Describe.", CAPTION)), "characters": len(CAPTION)}[count]
+    monkeypatch.setattr(scoring, limit, longest)
+    assert caption_ids(model, "Describe.", CAPTION)
+    monkeypatch.setattr(scoring, limit, longest - 1)
+    with pytest.raises(OptionsError, match="The caption is too long"):
+        caption_ids(model, "Describe.", CAPTION)
+
+
+def test_the_longest_caption():
+    assert (scoring.MAX_CAPTION_TOKENS, scoring._MAX_CHARACTERS) == (256, 10_240)
+
+
 def test_a_caption_beyond_the_models_positions(tiny_captioner, picture):
     prompt = tiny_captioner._encode(Image.open(picture))
     ids = [5] * (512 - prompt.inputs_embeds.shape[1] + 2)
@@ -183,6 +199,8 @@ def test_media_that_are_refused(tiny_captioner, tiny_audio_captioner, picture, c
         tiny_audio_captioner.score(Path("missing.wav"), CAPTION)
     with pytest.raises(OptionsError, match="start"):
         tiny_captioner.score(picture, CAPTION, start=2.0)
+    # As clients send it that fill in every parameter.
+    assert tiny_captioner.score(picture, CAPTION, start=0).window is None
 
 
 @pytest.mark.parametrize(

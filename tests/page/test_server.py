@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -19,7 +20,7 @@ from tests.support.paths import ROOT
 from tests.support.proxy import proxied
 from ui.modality import IMAGE
 from ui.model_info import ModelInfo
-from ui.page import build_page
+from ui.page import UPLOAD_AGE, UPLOAD_CHECK, build_page
 from ui.server import HEADERS, ServerOptions, launch, mounted, private_uploads, read_users
 from ui.tab import Tab
 
@@ -166,6 +167,20 @@ def test_uploads_are_gone_when_the_system_stops_the_program(tiny_bundle, picture
         server.kill()
         server.stdout.close()
     assert not upload.exists() and not list(tmp_path.glob("lora-mcl-uploads-*"))
+
+
+def test_old_uploads_are_deleted_while_the_page_is_served(serve, picture, monkeypatch):
+    assert (UPLOAD_AGE, UPLOAD_CHECK) == (3600, 600)
+    monkeypatch.setattr("ui.page.UPLOAD_AGE", 1)
+    monkeypatch.setattr("ui.page.UPLOAD_CHECK", 1)
+    address = serve()
+    with picture.open("rb") as file:
+        answer = httpx.post(f"{address}gradio_api/upload", files={"files": file}, timeout=PATIENCE / 1000)
+    upload = Path(answer.raise_for_status().json()[0])
+    deadline = time.monotonic() + PATIENCE / 1000
+    while upload.exists():
+        assert time.monotonic() < deadline, "still there"
+        time.sleep(0.1)
 
 
 def test_a_folder_for_uploads_that_is_named_holds_the_private_one(tmp_path):

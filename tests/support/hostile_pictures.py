@@ -9,10 +9,12 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
+import pillow_heif
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 Build = Callable[[], bytes]
+pillow_heif.register_heif_opener()
 
 # What is written with which name's ending; every format that the program says it reads.
 WRITERS = {
@@ -23,6 +25,8 @@ WRITERS = {
     "bmp": {"format": "BMP"},
     "tif": {"format": "TIFF", "compression": "tiff_deflate"},
     "avif": {"format": "AVIF"},
+    "heic": {"format": "HEIF"},
+    "jp2": {"format": "JPEG2000"},
 }
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 ORIENTATION = 0x0112

@@ -257,6 +257,10 @@ def folder(good_folder, tmp_path):
         ("rank_pattern", {"q_proj": "2"}, "rank_pattern"),
         ("alpha_pattern", {"q_proj": "2"}, "alpha_pattern"),
         ("layers_pattern", "layers", "layers_to_transform"),
+        ("target_modules", "(", "target_modules is no regular expression"),
+        ("target_modules", "(a+)+$", "target_modules .* may take very long"),
+        ("rank_pattern", {"(": 4}, "rank_pattern.* is no regular expression"),
+        ("alpha_pattern", {"q_proj": 4, "(": 4}, "alpha_pattern.* is no regular expression"),
     ],
 )
 def test_a_bad_config_field_is_named(folder, field, value, message):

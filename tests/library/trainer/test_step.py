@@ -273,6 +273,22 @@ def test_the_output_layer_runs_only_from_the_first_target_on():
     assert widths == [5, 5]  # the first target, at position 2, is predicted at position 1
 
 
+@pytest.mark.parametrize("backward", BACKWARDS)
+def test_the_gates_loss_is_added(backward):
+    module = learner("caption-gate", backward=backward)
+    output = module(EXAMPLES, 3, 10)
+    gates = module.gate.loss(module.gate(LABELS), output.weights, output.valid)
+    torch.testing.assert_close(output.loss, (output.weights * output.nll).sum(dim=0).mean() + gates)
+    assert gates > 0
+
+
+def test_one_target_makes_an_example_count():
+    one = Batch(EXAMPLES.inputs, LABELS.clone().index_fill_(1, torch.tensor([2, 3, 5]), -100))
+    assert one.num_targets.tolist() == [1, 1, 1]
+    output, moved = gradients(learner("wta"), one)
+    assert output.valid.all() and output.loss > 0 and all(gradient.any() for gradient in moved.values())
+
+
 def test_evaluation_mode_scores_in_one_forward_and_counts_nothing():
     module = learner("caption-gate", backward="sampled").eval()
     seen = rows_seen(module)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -74,6 +75,18 @@ def test_a_disk_that_fails_leaves_nothing_partial(tmp_path, monkeypatch, caplog)
     assert "No space left on device; nothing more is added" in caplog.text
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert not cache.put("bb", FEATURES) and cache.get("bb") is None
+
+
+def test_a_disk_that_is_full_before_anything_is_written(tmp_path, monkeypatch, caplog):
+    cache = FeatureCache(tmp_path, 10**6, "")
+
+    def fails(path, content):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, logger="training.data"):
+        patch.setattr(Path, "write_bytes", fails)
+        assert not cache.put("aa", FEATURES)
+    assert "No space left on device; nothing more is added" in caplog.text
 
 
 def test_the_limit_is_in_gib(tmp_path, tiny_base):
