@@ -1,26 +1,20 @@
 """The page as a visitor sees it, in a headless Chromium."""
 
-import json
 import time
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from playwright.sync_api import Page, expect
 
-import app
 from tests.support.browsing import (
     COLUMNS,
-    browsing,
     captions,
     column,
     expect_columns_within,
     expect_state,
     screenshot,
     set_number,
-    start_browser,
     unnamed,
-    visiting,
     wait_until,
 )
 from tests.support.contrast import CONTRASTS
@@ -29,51 +23,11 @@ from tests.support.fake_captioner import (
     DIVERSE,
     HYPOTHESES,
     SAMPLES,
-    FakeCaptioner,
 )
 from tests.support.gradio_warnings import GRADIO_WARNINGS
-from ui.examples import load_examples
-from ui.modality import IMAGE
-from ui.model_info import ModelInfo
-from ui.page import build_page
-from ui.tab import Tab
+from tests.support.served_pages import image_tab, served
 
 pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with browsing() as playwright:
-        browser = start_browser(playwright, chromium)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser):
-    with visiting(browser) as open_page:
-        yield open_page
-
-
-@pytest.fixture(scope="module")
-def captioner() -> FakeCaptioner:
-    return FakeCaptioner()
-
-
-@pytest.fixture(scope="module")
-def address(captioner, tmp_path_factory):
-    """The page of the fake captioner with two examples."""
-    folder = tmp_path_factory.mktemp("examples")
-    entries = []
-    for title, colour in (("Sea", "teal"), ("Sand", "goldenrod")):
-        Image.new("RGB", (90, 60), colour).save(folder / f"{title}.png")
-        entries.append({"file": f"{title}.png", "title": title, "alt": f"Only {title}", "credit": "Us"})
-    (folder / "examples.json").write_text(json.dumps(entries))
-    examples = load_examples(folder)
-    tabs = [Tab(IMAGE, captioner, examples, ModelInfo(can="It counts.", cannot="It does not sing."))]
-    page = build_page(tabs)
-    yield app.launch(page, tabs)
-    page.close(verbose=False)
 
 
 def upload(page: Page, picture: Path) -> None:
@@ -148,11 +102,8 @@ def test_stop_stops_the_computation_and_the_page_goes_on(visit, address, caption
 @pytest.fixture
 def busy(captioner):
     """The page of a captioner of which one comparison runs at a time."""
-    tabs = [Tab(IMAGE, captioner, (), ModelInfo("", ""), max_comparisons=1)]
-    page = build_page(tabs)
-    app.launch(page, tabs)
-    yield page
-    page.close(verbose=False)
+    with served([image_tab(captioner, max_comparisons=1)]) as page:
+        yield page
 
 
 def test_visitors_write_at_the_same_time(visit, address, picture, pace):

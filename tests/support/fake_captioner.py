@@ -163,13 +163,13 @@ class FakeAudioCaptioner(FakeCaptioner):
     """The same for sounds, of which it hears 2 s.
 
     Attributes:
-        heard: the samples of the last comparison.
+        samples: the samples of the last comparison.
     """
 
-    heard: np.ndarray | None = None
+    samples: np.ndarray | None = None
 
     def read(self, media: Media, start: float | None) -> tuple[Window | None, tuple[str, ...]]:
-        self.heard, window = load_window(media, start, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
+        self.samples, window = load_window(media, start, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
         return window, window.notices
 
     def audio_view(self, media: Media, start: float | None = None) -> AudioView:
