@@ -19,7 +19,8 @@ from lora_mcl.decoding.options import (
 )
 from lora_mcl.errors import MediaError, OptionsError
 
-if TYPE_CHECKING:  # results of scoring hold a Window
+if TYPE_CHECKING:  # both import from here
+    from lora_mcl.bundle import Bundle
     from lora_mcl.scores import CaptionScore
 
 Method = Literal["hypothesis", "beam", "diverse-beam", "sampling"]
@@ -329,7 +330,14 @@ class Comparison:
 
 
 class CaptionSource(Protocol):
-    """Interface of a captioner that the page needs: ``lora_mcl.Captioner``, or a fake in tests."""
+    """Interface of a captioner that the page needs: ``lora_mcl.Captioner``, or one that computes elsewhere.
+
+    ``BundleCaptioner`` implements all but ``compare`` and ``score``.
+    """
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle."""
 
     @property
     def name(self) -> str:

@@ -20,7 +20,7 @@ from lora_mcl.bundle import Bundle
 from lora_mcl.captioner import Captioner
 from lora_mcl.decoding import SchedulerOptions
 from lora_mcl.errors import LoraMclError, OptionsError
-from lora_mcl.types import AudioClip, ColumnSpec, CompareOptions, Comparison, Media
+from lora_mcl.types import AudioClip, CompareOptions, Comparison, Media
 
 # Requests of a replica that may be open at a time; its scheduler decides which of them compute.
 MAX_REQUESTS = 64
@@ -110,10 +110,6 @@ class CaptionReplica:
     async def bundle(self) -> Bundle:
         """The bundle."""
         return self._captioner.bundle
-
-    async def columns(self, options: CompareOptions | None) -> tuple[ColumnSpec, ...]:
-        """The columns that ``compare`` fills."""
-        return self._captioner.columns(options)
 
     async def call(self, method: str, media: Media | SentFile, *args: Any, **kwargs: Any) -> Any:
         """The answer of one of the captioner's methods about a medium, such as ``audio_view``."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from transformers import WhisperFeatureExtractor
 
 from lora_mcl.audio import load_window
+from lora_mcl.bundle.bundle import AdapterRef, BaseRef, Bundle
+from lora_mcl.bundle_captioner import BundleCaptioner
 from lora_mcl.errors import OptionsError
 from lora_mcl.images import input_name, read_image
 from lora_mcl.scores import CaptionScore, SystemScore
@@ -17,7 +20,6 @@ from lora_mcl.types import (
     AudioView,
     Caption,
     ColumnResult,
-    ColumnSpec,
     CompareOptions,
     Comparison,
     Media,
@@ -48,8 +50,8 @@ SAMPLES = ("a bicycle rests", "sheep, many of them", "two red sheep")
 
 
 @dataclass
-class FakeCaptioner:
-    """Answers with ``HYPOTHESES``, ``BEAM`` and ``DIVERSE``, in whatever picture.
+class FakeCaptioner(BundleCaptioner):
+    """Answers with ``HYPOTHESES``, ``BEAM`` and ``DIVERSE``, for any picture.
 
     Attributes:
         seconds_per_token: how long each step takes.
@@ -62,24 +64,16 @@ class FakeCaptioner:
     seconds_per_token: float = 0.0
     hypotheses: tuple[tuple[str, str, str], ...] = HYPOTHESES
     name: str = "fake"
-    defaults: CompareOptions = field(default_factory=CompareOptions)
+    defaults: CompareOptions = CompareOptions()
     steps: int = 0
     closed: int = 0
     failure: Exception | None = None
 
-    def columns(self, options: CompareOptions | None = None) -> tuple[ColumnSpec, ...]:
-        options = options or self.defaults
-        beams = options.num_beams
-        samples = ColumnSpec("sampling", "sampling", "Sampling", "Drawn at random.")
-        return (
-            *(
-                ColumnSpec(f"hypothesis-{k}", "hypothesis", label, description)
-                for k, (label, description, _) in enumerate(self.hypotheses)
-            ),
-            ColumnSpec("beam", "beam", "Beam search", f"The best captions that {beams} beams find.", revises=True),
-            ColumnSpec("diverse-beam", "diverse-beam", "Diverse beam search", "As many, kept apart.", revises=True),
-            *([samples] if options.num_samples else []),
-        )
+    @property
+    def bundle(self) -> Bundle:
+        hypotheses = tuple(AdapterRef("", label, description) for label, description, _ in self.hypotheses)
+        baseline = AdapterRef("", "One adapter")
+        return Bundle(Path(), self.name, BaseRef(id="fake"), "", hypotheses, baseline, generation=self.defaults)
 
     def compare(
         self,
@@ -112,7 +106,7 @@ class FakeCaptioner:
             )
             for k, (label, _, _) in enumerate(self.hypotheses)
         ]
-        baseline = SystemScore("baseline", "One adapter", (-1.0,) * len(tokens))
+        baseline = SystemScore("baseline", self.bundle.baseline.label, (-1.0,) * len(tokens))
         name = input_name(media)
         return CaptionScore(name, self.name, caption, tokens, tuple(systems), baseline, window=window, notices=notices)
 
