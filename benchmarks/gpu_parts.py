@@ -41,7 +41,7 @@ class Skipped(Exception):
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the sitting.
+    """One part of the run.
 
     Attributes:
         seconds, gib: what it needs at 7B shape; it is skipped where there is less time or memory.
@@ -72,7 +72,7 @@ class _Loaded:
 
 
 @dataclass
-class Sitting:
+class GpuRun:
     """The models and the place of one run.
 
     Attributes:

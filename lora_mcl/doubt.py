@@ -14,7 +14,7 @@ from lora_mcl.types import ColumnResult
 
 PAGE_SIGNALS = ("least_log_prob", "mean_log_prob", "log_prob")
 """Signals that a hypothesis' greedy caption has in a comparison: fields of ``Caption``."""
-# Below this AUC a sign would say little: 0.5 is chance.
+# Below this AUC a signal is hardly better than chance (0.5).
 _LEAST_AUC = 0.6
 
 

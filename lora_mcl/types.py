@@ -160,7 +160,7 @@ class ColumnSpec:
     Attributes:
         id: ``hypothesis-<k>``, ``beam``, ``diverse-beam`` or ``sampling``.
         label: its heading.
-        description: one line saying what it is.
+        description: one line about it.
         revises: until the column is done, what it shows is provisional: it may be replaced, not only continued.
     """
 
@@ -258,7 +258,7 @@ class Window:
         """A sentence for the user whose sound was cut; empty otherwise."""
         if not self.cut:
             return ""
-        return f"The model hears second {self.start:.1f} to {self.end:.1f} of this sound's {self.duration:.1f}."
+        return f"The model takes second {self.start:.1f} to {self.end:.1f} of this sound's {self.duration:.1f}."
 
     def to_dict(self) -> dict[str, float]:
         return {"start": self.start, "end": self.end, "duration": self.duration}

@@ -1,6 +1,6 @@
 """Shared fixtures: tiny bases with random weights, bundles on them, a picture, a clip, a browser.
 
-Nothing tiny is trained: tests that use it check plumbing and arithmetic, never what a caption says.
+Nothing tiny is trained: tests that use it check plumbing and arithmetic, never the content of a caption.
 """
 
 import os
@@ -62,7 +62,7 @@ def tiny_bundle(tiny_base) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_audio_base(tmp_path_factory) -> Path:
-    """Folder of a tiny audio base, which hears 1 s."""
+    """Folder of a tiny audio base, whose input is 1 s."""
     folder = tmp_path_factory.mktemp("tiny-audio") / "base"
     save_tiny_audio_base(folder)
     return folder

@@ -84,7 +84,7 @@ def test_files_stay_short():
     assert {file: length for file, length in lengths.items() if length >= LONGEST_FILE} == {}
 
 
-def test_every_module_says_what_it_is_for():
+def test_every_module_has_a_docstring():
     silent = [name_of(file) for file in ALL_SOURCES if tree(file).body and not ast.get_docstring(tree(file))]
     assert silent == []
 

@@ -69,7 +69,7 @@ def audio_controls() -> AudioControls:
         value=0,
         step=0.1,
         label="Listen from second",
-        info="Your sound is longer than the model hears at once",
+        info="Your sound is longer than the model's input",
         visible=False,
         # Putting it back by a button would not be known as a choice.
         buttons=[],
@@ -90,7 +90,7 @@ def audio_view_html(view: AudioView) -> str:
         f"upwards from {lowest} to {highest}, and what is louder is stronger"
     )
     return (
-        '<figure class="audio-view"><figcaption><b>What the model hears</b> '
+        "<figure class='audio-view'><figcaption><b>The model's input</b> "
         f"<span>time to the right, pitch upwards ({lowest} to {highest}), louder is stronger</span></figcaption>"
         f'<img class="log-mel" src="{log_mel_uri(view.log_mel)}" alt="{alt}">'
         f'<div class="seconds"><span>{window.start:.1f} s</span><span>{window.end:.1f} s</span></div>'

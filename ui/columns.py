@@ -11,7 +11,7 @@ from ui.differences import Reading, folded, marked_html, readings
 
 State = Literal["idle", "waiting", "writing", "done", "stopped"]
 
-# Colours in style.css; a model with more hypotheses starts over, and the numbers still tell them apart.
+# Colours in style.css; a model with more hypotheses starts over, and their numbers still distinguish them.
 NUM_ACCENTS = 6
 # Between a caption and its figures, which screen readers would otherwise read as one.
 _SPOKEN_COMMA = '<span class="sr-only">, </span>'

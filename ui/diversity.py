@@ -133,7 +133,7 @@ def _language_note(ours: Variety | None) -> str:
         else f"{ours.pairs_across} of the {ours.pairs} pairs of hypotheses differ in language"
     )
     return (
-        f"{who}, and a translation has other words without saying anything else: shared words are counted within one "
+        f"{who}, and a translation has other words with the same meaning: shared words are counted within one "
         "language only."
     )
 
@@ -148,7 +148,7 @@ def _paper_html(rows: tuple[_Answers, ...]) -> str:
         body += f'<tr><th scope="row">{escape(answers.name)}</th>{cells}</tr>'
     return (
         "<details><summary>The paper’s measures</summary>"
-        '<p class="note">Counted over all captions, whatever their language; of captions under four words, mBLEU-4 '
+        '<p class="note">Counted over all captions, in any language; of captions under four words, mBLEU-4 '
         "compares the longest word groups there are.</p>"
         f'<table><thead><tr><th scope="col">Captions</th>{heads}</tr></thead><tbody>{body}</tbody></table></details>'
     )

@@ -20,7 +20,7 @@ from ui.sessions import Sessions
 from ui.settings import SETTINGS, options_from
 from ui.uploads import uploaded_file
 
-# First line of the documentation, and parameters besides the settings, by modality.
+# First line of the documentation, and the parameters other than settings, by modality.
 _SUMMARY = {
     IMAGE.name: "Caption a picture with every hypothesis, with beam search and with diverse beam search.",
     AUDIO.name: "Caption a sound with every hypothesis, with beam search and with diverse beam search.",

@@ -170,7 +170,7 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
         sessions.abandon(session_of(request))
 
     def fit_groups(beams: Any, groups: Any) -> dict[Any, Any]:
-        """Change groups that do not divide the beams, and tell; a number out of bounds is refused at the comparison."""
+        """Fit the groups to the beams, with a notice; a number out of bounds is refused at the comparison."""
         whole = isinstance(beams, int) and isinstance(groups, int)
         if not whole or not 1 <= beams <= largest_beams or groups < 1 or not beams % groups:
             return {status: gr.skip()}

@@ -57,7 +57,7 @@ def figures_html(demo: MarkovDemo) -> str:
 <dt>Prediction loss</dt><dd>On new strings, {runs}{one["loss"]["mean"]:.3f} nats per bead
 for one model, {two["loss"]["mean"]:.3f} for the better of two hypotheses. The least possible is {demo.best_one:.3f}
 for one model that sees nine beads, and {demo.best_known:.3f} for who knows the recipe.</dd>
-<dt>Winner</dt><dd>The hypothesis that explains a string best is the one that speaks for its recipe in
+<dt>Winner</dt><dd>The hypothesis that explains a string best is the one that models its recipe in
 {two["accuracy"]["mean"]:.1%} of them.</dd>
 <dt>Recipes found</dt><dd>The chances that the two hypotheses learned are off those of the recipes by at most
 {two["later_positions"]["error"]:.3f}; those of the one model are off the average of the recipes by at most

@@ -61,10 +61,10 @@ def _audio_figures(results: Mapping[str, Any]) -> str:
     found = [results[split]["generation"]["caption-gate"] for split in ("test", "seen")]
     new, known = (one["best"] for one in found)
     return (
-        f"On {results['test']['captioned']:,} clips of recordings that it never heard, the best of its answers "
+        f"On {results['test']['captioned']:,} clips of recordings that are new to it, the best of its answers "
         f"named {new['recall']:.0%} of the sounds, and the kind (an animal, a machine …) of "
         f"{new['family_recall']:.0%}; with recordings that it knows, mixed anew, {known['recall']:.0%} and "
-        f"{known['family_recall']:.0%}. Of all its answers, {found[0]['mean']['nothing_wrong']:.0%} said nothing "
+        f"{known['family_recall']:.0%}. Of all its answers, {found[0]['mean']['nothing_wrong']:.0%} held nothing "
         f"wrong of new recordings, and {found[1]['mean']['nothing_wrong']:.0%} of those that it knows."
     )
 
@@ -93,10 +93,10 @@ _EMBEDDED = {
         learned_from="mixed clips: animals, vehicles, tools, weather, people, musical instruments …",
         figures=_audio_figures,
         cannot=(
-            "It does not understand what is said, and knows no songs, voices or languages by name but English and "
-            "French. Of a sound unlike the recordings it learned from, it tells only the kind (“an animal makes a "
+            "It does not understand speech, and knows no songs, voices or languages by name but English and "
+            "French. Of a sound unlike the recordings it learned from, it names only the kind (“an animal makes a "
             "noise”) or how it sounds (“something makes a short low noise”), or takes it for another one; of several "
-            "at once, it often tells only some, or makes one up. The examples on this page were chosen "
+            "at once, it often names only some, or makes one up. The examples on this page were chosen "
             "because it describes them well; expect less of your own."
         ),
     ),

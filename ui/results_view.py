@@ -21,7 +21,7 @@ def results_html(found: ResultSet) -> str:
             _plane(found),
             f"Up is better: the {escape(found.quality)}; the dot is the best of K captions, the tail goes down to "
             "their mean. Right is more diverse: captions of one medium share fewer word sequences (1 − mBLEU-4). Best "
-            "of K flatters whatever is diverse, so look at the tails too.",
+            "of K favours diverse captions, so look at the tails too.",
         ),
         _card(
             "Best, mean and worst caption",
@@ -129,11 +129,11 @@ def _plane(found: ResultSet) -> str:
             f'<circle class="dot" cx="{x}" cy="{y}" r="9"/>'
             f'<text class="on" x="{x}" y="{y + 3.5}" text-anchor="middle">{number + 1}</text></g>'
         )
-    said = "; ".join(
+    label = "; ".join(
         f"{number + 1} {one.name}: best {_one(one.best)}, mean {_one(one.mean)}, diversity {1 - one.mutual_bleu:.2f}"
         for number, one in enumerate(found.systems)
     )
-    return f'<svg role="img" aria-label="{escape(said)}" viewBox="0 0 {_WIDE} {_HIGH}">{"".join(shapes)}</svg>'
+    return f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {_WIDE} {_HIGH}">{"".join(shapes)}</svg>'
 
 
 def _bounds(values: list[float]) -> tuple[float, float]:

@@ -45,7 +45,7 @@ HONOURED_FIELDS = (
     "alpha_pattern",
     "use_rslora",
 )
-# None of these changes what a trained adapter computes: they tell where it comes from, or tune a feature that
+# None of these changes what a trained adapter computes: they record where it comes from, or tune a feature that
 # has its own field to switch it on.
 _INERT_FIELDS = (
     "peft_type",

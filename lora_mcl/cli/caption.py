@@ -111,7 +111,7 @@ def _captioned(
 def _write_slide(
     path: Path, comparison: Comparison, args: argparse.Namespace, captioners: dict[Modality, Captioner]
 ) -> None:
-    """Write the slide, where one was asked for, with the picture, or of a sound what the model heard."""
+    """Write the slide of ``--slide``, with the image, or with the log-mel spectrogram of the model's input."""
     if args.slide is None:
         return
     if comparison.window is None:

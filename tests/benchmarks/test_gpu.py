@@ -1,4 +1,4 @@
-"""The sitting on a GPU runs on tiny models on the CPU; its budget, its bounds and the large models' sizes by hand."""
+"""The GPU checks run on tiny models on the CPU; its budget, its bounds and the large models' sizes by hand."""
 
 import json
 import math

@@ -154,7 +154,7 @@ def test_a_quick_run_of_the_page(tiny_bundle, tiny_audio_bundle, tmp_path):
             assert one["cpu_per_comparison"] > 0 and one["memory_mib"]["least"] > 50
 
 
-def test_a_server_that_does_not_start_says_why(tmp_path):
+def test_a_server_that_does_not_start_gives_the_reason(tmp_path):
     with (
         pytest.raises(RuntimeError, match="no-such-bundle"),
         serving("page", "no-such-bundle", "none", 1, tmp_path / "log"),

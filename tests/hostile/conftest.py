@@ -9,7 +9,7 @@ from lora_mcl.images import load_image
 from tests.support.hostile_page import HostilePage
 from tests.support.served_pages import audio_tab, image_tab, served
 
-# The same examples every time, whatever the machine's speed, and no folder of earlier ones.
+# The same examples every time, at any speed of the machine, and no folder of earlier ones.
 settings.register_profile(
     "repository", database=None, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

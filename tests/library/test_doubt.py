@@ -59,7 +59,7 @@ def test_an_unlikely_caption_of_that_column_is_doubted():
     assert not DOUBT.doubts(result(-0.9, id="hypothesis-0")) and not DOUBT.doubts(result(-0.9, captions=()))
 
 
-def test_the_committed_figures_say_what_the_sign_is_worth():
+def test_the_committed_figures_measure_the_signal():
     found = json.loads((RESULTS / "doubt.json").read_text())
     assert found["auc"][found["signal"]] == max(found["auc"][signal] for signal in PAGE_SIGNALS)
     parts = found["held_out"]

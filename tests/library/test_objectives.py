@@ -153,7 +153,7 @@ def test_cold_caption_gate_decides_ties():
 @pytest.mark.parametrize("temperature", [0.0, 1e-320, 1e-38, 1e-12, 1.0, 1e6, 1e300])
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("case", EXTREME)
-def test_weights_are_a_distribution_whatever_the_losses(case, rule, temperature):
+def test_weights_are_a_distribution_for_any_losses(case, rule, temperature):
     for nll in (EXTREME[case], EXTREME[case].double(), EXTREME[case].bfloat16()):
         q = RULES[rule](nll, temperature)
         assert q.isfinite().all()

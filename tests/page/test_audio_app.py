@@ -59,7 +59,7 @@ def test_both_comparisons_are_public(client):
     assert parameters[0]["parameter_name"] == "audio" and not parameters[0]["parameter_has_default"]
 
 
-def test_the_endpoint_answers_and_says_what_it_heard(client, captioner, long_clip):
+def test_the_endpoint_answers_with_the_window(client, captioner, long_clip):
     audio = handle_file(str(long_clip))
     final = client.predict(audio=audio, api_name="/compare_audio")
     assert final["media"] == "long.flac"
@@ -147,7 +147,7 @@ def test_how_large_models_are_held(tiny_audio_bundle):
     assert str(captioner._model.model.dtype) == "torch.bfloat16"
 
 
-def test_what_is_said_of_the_embedded_model_is_what_was_measured(tmp_path):
+def test_the_description_of_the_embedded_model_holds_the_measured_figures(tmp_path):
     results = tmp_path / "audio.json"
     training = {"sounds": 90, "backgrounds": 12}
     before = embedded_info(AUDIO, training, results)
@@ -159,7 +159,7 @@ def test_what_is_said_of_the_embedded_model_is_what_was_measured(tmp_path):
         return {"captioned": 1000, "generation": {"caption-gate": {"best": best, "mean": mean}}}
 
     results.write_text(json.dumps({"test": split(0.25, 0.5), "seen": split(0.75, 0.8)}))
-    said = embedded_info(AUDIO, training, results).can
-    assert "On 1,000 clips" in said and "named 25% of the sounds, and the kind (an animal, a machine …) of 50%" in said
-    assert "mixed anew, 75% and 80%." in said
-    assert "60% said nothing wrong of new recordings, and 90% of those that it knows." in said
+    text = embedded_info(AUDIO, training, results).can
+    assert "On 1,000 clips" in text and "named 25% of the sounds, and the kind (an animal, a machine …) of 50%" in text
+    assert "mixed anew, 75% and 80%." in text
+    assert "60% held nothing wrong of new recordings, and 90% of those that it knows." in text

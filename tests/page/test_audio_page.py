@@ -113,7 +113,7 @@ def test_an_upload_is_shown_and_fills_every_column(visit, address, clip, tmp_pat
 def test_a_long_sound_is_cut_with_a_notice_and_a_choice(visit, address, captioner, long_clip, tmp_path):
     page = visit(address)
     upload(page, long_clip)
-    expect(page.locator("#audio-view .notice")).to_have_text("The model hears second 0.0 to 2.0 of this sound's 4.0.")
+    expect(page.locator("#audio-view .notice")).to_have_text("The model takes second 0.0 to 2.0 of this sound's 4.0.")
     first = page.locator("#audio-view img").get_attribute("src")
     page.click("#audio-compare")
     expect_state(page, "done")
@@ -164,7 +164,7 @@ def test_a_click_on_an_example_compares_it(visit, address, captioner, long_clip,
     expect(page.locator("#audio-view img")).to_have_count(0)
 
 
-def test_what_is_wrong_is_said(visit, address, tmp_path):
+def test_errors_are_shown(visit, address, tmp_path):
     page = visit(address)
     page.click("#audio-compare")
     expect(page.locator("#audio-status")).to_contain_text("Choose a sound first")
@@ -227,7 +227,7 @@ def test_a_sound_that_begins_late_is_shown_from_its_first_sound(visit, address, 
     expect(page.locator("#audio-view .notice")).to_contain_text("second 4.0 to 6.0")
 
 
-def test_a_sound_a_hair_longer_than_the_model_hears_leaves_no_choice(visit, address, captioner, tmp_path):
+def test_a_sound_slightly_longer_than_the_window_leaves_no_choice(visit, address, captioner, tmp_path):
     soundfile.write(tmp_path / "hair.wav", tone(700, 2.03), 16_000)
     page = visit(address)
     upload(page, tmp_path / "hair.wav")

@@ -96,7 +96,7 @@ def test_rows_are_sorted_and_filtered(visit, address, picture, clip, tmp_path, c
         files.append(Path(shutil.copy(picture, tmp_path / name)))
     sentences = {file.name: text for file, text in zip(files, texts, strict=True)}
     hypotheses = captioner.hypotheses
-    # Both hypotheses of a picture say the same but in the second one.
+    # Both hypotheses give a picture the same caption, except the second picture.
     compare = captioner.compare
 
     def by_name(media, *arguments, **options):

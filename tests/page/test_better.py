@@ -1,4 +1,4 @@
-"""The panel "Is it better?": outcomes by hand, figures from the committed files, and what a visitor sees."""
+"""The panel "Is it better?": outcomes of small cases, figures from the committed files, and what a visitor sees."""
 
 import json
 
@@ -24,7 +24,7 @@ def test_outcomes_by_hand():
     assert [overlap.outcome(index) for index in range(2)] == ["better", "worse"]
 
 
-def test_the_panel_says_wins_ties_and_losses():
+def test_the_panel_shows_wins_ties_and_losses():
     found = Better(
         "On <3> pictures.",
         (Measure("Right", 0.5, (0.4, 0.6)), Measure("Overlap", 0.1, (0.5, 0.1), higher_is_better=False)),

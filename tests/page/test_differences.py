@@ -61,7 +61,7 @@ def test_languages_and_copy_buttons_come_when_all_is_written():
     assert not any("copy" in column or "language" in column for column in writing.values())
 
 
-def test_the_verdict_tells_ties_and_what_language_contributes():
+def test_the_verdict_names_ties_and_what_language_contributes():
     page = diversity_html(SAME)
     assert "Against <b>Beam search</b>, the hypotheses have more wordings (2 to 1)." in page
     assert "The two hypotheses differ in language, and a translation" in page

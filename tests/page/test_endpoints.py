@@ -232,7 +232,7 @@ def test_a_refusal_of_the_server_keeps_its_words_and_frees_the_page(upload):
     assert [part.interactive for part in shown[-1].values() if isinstance(part, gr.Button)] == [True, False]
 
 
-def test_an_unexpected_failure_in_a_slide_says_nothing_of_the_inside(connect, picture, capfd, caplog):
+def test_an_unexpected_failure_in_a_slide_shows_no_internals(connect, picture, capfd, caplog):
     client = connect(image_tab(FakeCaptioner(failure=RuntimeError("secret path"))))
     with pytest.raises(AppError, match="Something went wrong here. Please try again."):
         client.predict(media=handle_file(str(picture)), kind="png", api_name="/slide_image")
@@ -240,7 +240,7 @@ def test_an_unexpected_failure_in_a_slide_says_nothing_of_the_inside(connect, pi
     assert not re.search("secret|Traceback", caplog.text + "".join(capfd.readouterr()))
 
 
-def test_an_unexpected_failure_tells_nothing_of_the_inside_and_the_next_request_works(connect, picture, capfd, caplog):
+def test_an_unexpected_failure_shows_no_internals_and_the_next_request_works(connect, picture, capfd, caplog):
     captioner = FakeCaptioner(failure=RuntimeError("secret path"))
     captioner.failure.__cause__ = KeyError("a secret caption")
     client = connect(image_tab(captioner))

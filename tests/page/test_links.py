@@ -1,4 +1,4 @@
-"""Links: what they say is restored, or refused in one sentence."""
+"""Links: their settings are restored, or refused in one sentence."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_a_link_names_only_what_differs():
     assert query_of("audio", "a b", replace(DEFAULTS, num_beams=6), DEFAULTS, None) == "tab=audio&model=a+b&num_beams=6"
 
 
-def test_another_model_is_said():
+def test_another_model_gives_a_notice():
     link = read_link("tab=audio&model=<b>other", TABS)
     assert link == Link(1, DEFAULTS, None, "This link was made with the model <b>other; this page runs fake.")
 

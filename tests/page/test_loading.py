@@ -1,4 +1,4 @@
-"""The page is served before its models are loaded: what waits for them, what a failure says, what a stop leaves."""
+"""The page is served before its models are loaded: waiting comparisons, failures, stops."""
 
 import os
 import re
@@ -86,7 +86,7 @@ def test_the_page_is_served_without_what_only_the_models_need(tmp_path):
     assert served.stdout.splitlines() == ["2 True", "[]"], served.stdout + served.stderr
 
 
-def test_the_bundle_says_what_the_captioner_will(loading, tiny_captioner):
+def test_name_defaults_and_columns_need_no_model(loading, tiny_captioner):
     captioner, _ = loading
     assert (captioner.name, captioner.defaults) == (tiny_captioner.name, tiny_captioner.defaults)
     for options in (None, CompareOptions(num_beams=2, num_beam_groups=1, num_samples=2, hypothesis_beams=2)):

@@ -168,7 +168,7 @@ def test_a_click_on_an_example_compares_it(visit, address, pace):
     expect_state(page, "idle")
 
 
-def test_what_is_wrong_is_said(visit, address, tmp_path):
+def test_errors_are_shown(visit, address, tmp_path):
     page = visit(address)
     page.click("#image-compare")
     expect(page.locator("#image-status")).to_contain_text("Choose a picture first")

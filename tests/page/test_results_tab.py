@@ -108,7 +108,7 @@ def test_names_are_text_not_markup():
     assert "Beam &amp; search" in shown and "share of &lt;things&gt; named" in shown and "<things>" not in shown
 
 
-def test_dots_lie_where_their_figures_say():
+def test_dots_lie_at_their_figures():
     """Better is higher, more diverse further right; the tail ends below its dot."""
     shown = results_html(ONE)
     (x1, y1), (x2, y2) = (map(float, dot) for dot in re.findall(r'class="dot" cx="([\d.]+)" cy="([\d.]+)"', shown))

@@ -174,7 +174,7 @@ def test_a_failure_frees_the_session(sessions, picture):
     assert list(sessions.comparisons(picture, CompareOptions(), "a"))[-1].done
 
 
-def test_the_status_says_what_was_guessed_about_a_picture(sessions, tmp_path):
+def test_the_status_shows_what_was_guessed_about_a_picture(sessions, tmp_path):
     Image.new("RGB", (20, 20)).save(tmp_path / "<i>night.png")
     *_, last = sessions.views(tmp_path / "<i>night.png", CompareOptions(), "a")
     assert last.status.startswith("Done in ")

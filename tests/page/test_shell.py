@@ -143,7 +143,7 @@ def test_enter_compares(visit, address):
     page.get_by_role("button", name="Settings").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#image-num_beams")).to_be_visible()
-    # Groups that do not divide the beams change, and the page says so.
+    # Groups that do not divide the beams change, with a notice.
     set_number(page, "#image-num_beams", 4)
     expect(page.locator("#image-status")).to_contain_text("4 beams cannot be 3 equal groups: Groups is 2 now.")
     expect(page.locator("#image-num_beam_groups input[type=number]")).to_have_value("2")

@@ -2,7 +2,7 @@
 
 
 class Draw:
-    """Draws the first of everything; ``random`` gives what says yes (0) or no (1) to optional words."""
+    """Draws the first of everything; ``random`` gives 0 (with optional words) or 1 (without)."""
 
     def __init__(self, value: float = 0.5):
         self.value = value

@@ -31,22 +31,24 @@ HYPOTHESES = (
     ("English, objects", "Counts and names what is there.", "two sheep and a red bicycle"),
     (
         "English, place and relations",
-        "Says where things are and how they stand.",
+        "Describes places and relations.",
         "On a beach, two sheep stand to the left of a red bicycle.",
     ),
     (
         "French, place and relations",
-        "Says in French where things are and how they stand.",
+        "Describes places and relations in French.",
         "Sur une plage, deux moutons se tiennent à gauche d'un vélo rouge.",
     ),
 )
 BEAM = ("two sheep and a bicycle", "two sheep and a red bicycle", "two sheep and one bicycle")
 DIVERSE = (
     "two sheep and a bicycle",
-    "a bicycle beside two sheep on a beach",
+    "a bicycle next to two sheep on a beach",
     "sur une plage, deux moutons et un vélo",
 )
 SAMPLES = ("a bicycle rests", "sheep, many of them", "two red sheep")
+
+DEFAULTS = CompareOptions()
 
 
 @dataclass
@@ -64,7 +66,7 @@ class FakeCaptioner(BundleCaptioner):
     seconds_per_token: float = 0.0
     hypotheses: tuple[tuple[str, str, str], ...] = HYPOTHESES
     name: str = "fake"
-    defaults: CompareOptions = CompareOptions()
+    defaults: CompareOptions = DEFAULTS
     steps: int = 0
     closed: int = 0
     failure: Exception | None = None
@@ -154,7 +156,7 @@ SAMPLING_RATE, MAX_SECONDS = 16_000, 2
 
 @dataclass
 class FakeAudioCaptioner(FakeCaptioner):
-    """The same for sounds, of which it hears 2 s.
+    """The same for sounds, of which it takes 2 s.
 
     Attributes:
         samples: the samples of the last comparison.

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 Build = Callable[[], bytes]
 pillow_heif.register_heif_opener()
 
-# What is written with which name's ending; every format that the program says it reads.
+# What is written with which name's ending; every format that the program reads.
 WRITERS = {
     "png": {"format": "PNG"},
     "jpg": {"format": "JPEG"},
@@ -63,7 +63,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, rows: bytes, *extra: bytes, depth: int = 8, colour: int = 2) -> bytes:
-    """A PNG file with this header, whatever its compressed rows hold."""
+    """A PNG file with this header, with any compressed rows."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     return SIGNATURE + header + b"".join(extra) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
@@ -175,7 +175,7 @@ GOOD: dict[str, Build] = {
     "sound.wav": lambda: whole("jpg"),
 }
 
-# Files that must get a message, and what it has to say.
+# Files that must get a message, and a part of it.
 REFUSED: dict[str, tuple[Build, str]] = {
     "nothing.png": (lambda: b"", "is empty"),
     "1x1.png": (lambda: encoded(picture(1, 1), "png"), "too small"),

@@ -11,7 +11,7 @@ from lora_mcl.types import CompareOptions
 
 
 def save_tiny_bundle(model: PreTrainedModel, folder: Path, modality: str) -> Path:
-    """Write a bundle of random adapters on the base that lies beside it, from which ``model`` was loaded."""
+    """Write a bundle of random adapters on the base next to it, from which ``model`` was loaded."""
     refs = {f"hypothesis-{k}": AdapterRef(f"hypotheses/{k}", f"Hypothesis {k}", "Random.") for k in range(3)}
     refs["baseline"] = AdapterRef("baseline", "One adapter", "Random too.")
     specs = [AdapterSpec(name, rank=6 if name == "baseline" else 4, alpha=16.0) for name in refs]

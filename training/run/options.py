@@ -164,7 +164,7 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class BundleOptions:
-    """What the bundle holds besides the adapters.
+    """Contents of the bundle other than the adapters.
 
     Attributes:
         labels: a heading for each hypothesis; "Hypothesis 1", ... by default.

@@ -210,7 +210,7 @@ def test_fixed_rows_are_the_same_rows_for_many_passes(shape):
 
 
 @torch.no_grad()
-def test_fixed_rows_see_new_weights_when_told_to():
+def test_fixed_rows_see_new_weights_after_refresh():
     stack, x = stack_of(spec("a"), spec("b")), torch.randn(2, 6)
     fixed = stack.fixed_rows([0, 1])
     with fixed:

@@ -78,7 +78,7 @@ def test_each_hypothesis_is_the_adapter_peft_would_make(tmp_path, kind, fields):
     assert (ours[0] - ours[1]).abs().max() > 1e-3
 
 
-def test_all_linear_leaves_the_head_alone_and_folders_say_it_in_full(tmp_path):
+def test_all_linear_leaves_the_head_alone_and_folders_list_the_modules(tmp_path):
     stack = AdapterStack.from_lora_config(gpt2(), LoraConfig(target_modules="all-linear"), 1)
     assert len(stack.layers) == 2 * 4 and "lm_head" not in stack.layers
     stack.save("hypothesis-0", tmp_path)

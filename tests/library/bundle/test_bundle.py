@@ -87,7 +87,7 @@ def test_a_base_from_the_hub(folder):
     assert bundle.base.revision == "main"
 
 
-def test_a_local_bundle_may_share_the_base_beside_it(folder):
+def test_a_local_bundle_may_share_the_base_next_to_it(folder):
     (folder / "base").rename(folder.parent / "shared")
     write(folder, valid() | {"base": {"path": "../shared"}})
     assert (load_bundle(folder).base_location() / "config.json").is_file()

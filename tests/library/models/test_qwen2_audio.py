@@ -26,7 +26,7 @@ from tests.support.tiny_audio import (
 )
 
 PROMPT = "Describe the sound."
-# In seconds: all that the tiny model hears, part of it, an odd part, hardly anything.
+# In seconds: the tiny model's whole input, part of it, an odd part, hardly anything.
 LENGTHS = [1.0, 0.6, 0.333, 0.2]
 
 
@@ -53,7 +53,7 @@ def test_load_in_another_dtype_and_by_a_device_map(folder):
     assert language_model.encode(chirp(0.5), PROMPT).inputs_embeds.dtype == torch.bfloat16
 
 
-def test_4_bits_without_the_package_says_what_to_install(folder, monkeypatch):
+def test_4_bits_without_the_package_names_what_to_install(folder, monkeypatch):
     monkeypatch.setattr("transformers.quantizers.quantizer_bnb_4bit.is_bitsandbytes_available", lambda: False)
     with pytest.raises(BundleError, match="pip install -U bitsandbytes"):
         AudioLanguageModel.load(folder, load_in_4bit=True)
@@ -225,7 +225,7 @@ def tower_adapters(folder, tmp_path_factory):
 
 
 @torch.no_grad()
-def test_adapters_on_the_tower_hear_their_own_copy(folder, tower_adapters):
+def test_adapters_on_the_tower_encode_their_own_copy(folder, tower_adapters):
     language_model = AudioLanguageModel.load(folder)
     stack = AdapterStack.from_peft(language_model.model, tower_adapters)
     assert any("audio_tower" in layer for layer in stack.layers)

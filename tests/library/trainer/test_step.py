@@ -221,7 +221,7 @@ def test_dropout_acts_where_gradients_are_even_if_scores_are_free_of_it():
 
 @pytest.mark.parametrize("backward", BACKWARDS)
 def test_without_its_gate_the_caption_gate_objective_is_annealed(backward):
-    """beta = 0: the same weights and the same gradients of the adapters; the gate learns beside them in vain."""
+    """beta = 0: the same weights and the same gradients of the adapters; the gate learns without effect."""
     results = {}
     for name in ("annealed", "caption-gate"):
         module = learner(name, backward=backward)

@@ -48,7 +48,7 @@ def test_one_trainable_weight_of_the_tower_is_refused(model, tmp_path):
         open_cache(str(tmp_path), 1, model)
 
 
-def test_a_full_cache_says_so_once(tmp_path, caplog):
+def test_a_full_cache_is_logged_once(tmp_path, caplog):
     cache = FeatureCache(tmp_path, 10, "")
     with caplog.at_level(logging.WARNING, logger="training.data"):
         assert not cache.put("aa", FEATURES) and not cache.put("bb", FEATURES)

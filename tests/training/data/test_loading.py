@@ -1,4 +1,4 @@
-"""Opening training data: what each way of storing captions gives, and what is said when something is wrong."""
+"""Opening training data: each way of storing captions, and the messages about faults."""
 
 import json
 import logging

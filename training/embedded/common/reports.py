@@ -47,7 +47,7 @@ def set_report(sets: Sequence[Sequence[ScoredCaption]]) -> dict[str, dict[str, f
     """Several captions a medium: the best of them (by F1 of what is named), their mean, and the worst.
 
     What else a score holds is judged on its own, by the best and the worst set member at each: a caption that names
-    nothing may still tell the place.
+    nothing may still name the place.
     """
     best = [max(captions, key=lambda caption: caption.f1) for captions in sets]
     worst = [min(captions, key=lambda caption: caption.f1) for captions in sets]

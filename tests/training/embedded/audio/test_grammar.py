@@ -310,7 +310,7 @@ def test_textures():
 
 
 def test_an_empty_scene_and_an_unknown_mode_are_refused():
-    with pytest.raises(ValueError, match="nothing to hear"):
+    with pytest.raises(ValueError, match="neither events nor a background"):
         caption(Scene(None, ()), "en-events", random.Random(0))
     with pytest.raises(ValueError, match="en-events, en-scene, fr-events"):
         caption(ONE, "de-events", random.Random(0))
@@ -332,7 +332,7 @@ def test_captions_over_the_real_tables_are_well_formed(mode):
     rng = random.Random(1)
     for _ in range(3000):
         scene = sample_scene(rng, LEXICON, LEXICON.events, LEXICON.backgrounds)
-        told = [
+        events = [
             replace(
                 event,
                 precision=rng.choice(("sound", "sound", "family", "timbre")),
@@ -341,7 +341,7 @@ def test_captions_over_the_real_tables_are_well_formed(mode):
             )
             for event in scene.events
         ]
-        text = caption(replace(scene, events=tuple(told)), mode, rng)
+        text = caption(replace(scene, events=tuple(events)), mode, rng)
         assert not re.search(
             r"(noise|sound|tone) a |(bruit|son|note)( (bref|brève|long|longue|grave|aigu|aiguë|et))* un (air|rythme)",
             text,
@@ -359,7 +359,7 @@ def test_captions_over_the_real_tables_are_well_formed(mode):
 
 
 def test_annotators_differ_in_words():
-    """A bag of words tells who speaks: each English annotator's sentence holds a word the other never uses."""
+    """A bag of words identifies the annotator: each English annotator's sentence holds a word the other never uses."""
     rng, bags = random.Random(2), {mode: [] for mode in MODES}
     for _ in range(1500):
         scene = sample_scene(rng, LEXICON, LEXICON.events, LEXICON.backgrounds)

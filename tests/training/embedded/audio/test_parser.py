@@ -1,4 +1,4 @@
-"""The parser of sound captions is the grammar's inverse, and makes the best of anything else; scores by hand."""
+"""The parser of sound captions is the grammar's inverse, and parses parts of other text; scores of small cases."""
 
 import random
 import re
@@ -159,21 +159,21 @@ def test_scores_of_a_background_alone():
         ("An eerie scene on a rainy day.", 0),
     ],
 )
-def test_nothing_wrong_is_said(text, expected):
+def test_nothing_wrong(text, expected):
     """It may leave out what it likes; what nobody can read is not right either."""
     bark, saw = Timbre(-1, -1, 0), Timbre(1, -1, -1)
     scene = Scene("rain", (Event("dog", 2, timbre=bark), Event("saw", timbre=saw)))
     assert score(LEXICON, scene, parse_caption(text)).nothing_wrong == expected
 
 
-def test_a_caption_that_says_nothing_tells_nothing():
+def test_a_caption_without_content_is_not_informative():
     scene = Scene("rain", (Event("dog", timbre=Timbre(-1, -1, 0)),))
-    found = {text: score(LEXICON, scene, parse_caption(text)) for text in TOLD}
+    found = {text: score(LEXICON, scene, parse_caption(text)) for text in INFORMATIVE}
     assert all(one.nothing_wrong == (text != "A cat meows.") for text, one in found.items())
-    assert {text: one.telling for text, one in found.items()} == TOLD
+    assert {text: one.informative for text, one in found.items()} == INFORMATIVE
 
 
-TOLD = {
+INFORMATIVE = {
     "Something makes a sound.": 0,
     "A peaceful scene of sounds hard to name.": 0,
     "A cat meows.": 0,

@@ -113,7 +113,7 @@ def test_material_keeps_the_split():
 # What is rendered.
 
 
-def test_tones_are_always_the_same_and_what_they_say():
+def test_tones_are_always_the_same_with_their_pitches():
     for number, make in enumerate(tones.TONES.values()):
         one, again = (make(np.random.default_rng((number, 3))) for _ in range(2))
         assert np.array_equal(one, again) and np.isfinite(one).all() and 0.1 * RATE <= len(one) <= 12 * RATE
@@ -165,7 +165,7 @@ def test_pitch_of_a_voice():
 
 
 def clonk_group(members: dict[str, bytes]) -> bytes:
-    """An OpenClonk group, written as its format says."""
+    """An OpenClonk group, written by its specification."""
     header = bytearray(204)
     header[:24] = b"RedWolf Design GrpFolder"
     header[36:40] = struct.pack("<i", len(members))

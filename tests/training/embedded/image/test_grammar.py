@@ -121,7 +121,7 @@ def test_every_french_size_word_has_its_forms():
     assert {word for some in french.SIZE_WORDS.values() for word in some} == french.ADJECTIVES.keys()
 
 
-def test_size_is_not_said_twice():
+def test_size_is_not_mentioned_twice():
     assert size_words_en(WHEEL, "large") == size_words_fr(WHEEL, "small") == ()
     assert size_words_en(COW, "normal") == size_words_fr(COW, "normal") == ()
     assert size_words_en(COW, "large") == english.SIZE_WORDS["large"]
@@ -291,8 +291,8 @@ def test_a_silent_annotator_leaves_the_size_out():
 def test_sizes_are_mentioned_in_seven_captions_of_ten():
     rng = random.Random(0)
     words = set(english.SIZE_WORDS["large"])
-    said = sum(bool(words & set(GRAMMAR.caption(ONE, "en-place", rng).split())) for _ in range(2000))
-    assert 0.66 < said / 2000 < 0.74
+    mentioned = sum(bool(words & set(GRAMMAR.caption(ONE, "en-place", rng).split())) for _ in range(2000))
+    assert 0.66 < mentioned / 2000 < 0.74
 
 
 def test_verbs_agree():

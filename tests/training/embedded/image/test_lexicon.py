@@ -208,7 +208,7 @@ def test_elision_follows_the_first_letter_but_for_aspirated_words():
     assert used >= ASPIRATED
 
 
-def test_french_says_manchot_for_penguin():
+def test_the_french_penguin_is_a_manchot():
     assert LEXICON["penguin"].fr == "manchot"
 
 

@@ -30,9 +30,9 @@ def test_parsed_undoes_every_caption(mode):
         scene = sample_scene(rng, concepts, places)
         text = grammar.caption(scene, mode, rng)
         parsed = parser.parse(text)
-        said = {(thing.concept, thing.count) for thing in scene.things}
+        expected = {(thing.concept, thing.count) for thing in scene.things}
         assert (parsed.mode, parsed.language) == (mode, mode[:2]), text
-        assert set(parsed.things) == said and len(parsed.things) == len(said), text
+        assert set(parsed.things) == expected and len(parsed.things) == len(expected), text
         assert parsed.place == (None if mode == "en-objects" else scene.place), text
         assert parsed.relates == (mode != "en-objects"), text
 

@@ -48,7 +48,7 @@ class Grammar:
         if mode not in MODES:
             raise ValueError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
         if not scene.events and scene.background is None:
-            raise ValueError("there is nothing to hear in the scene")
+            raise ValueError("the scene has neither events nor a background")
         if mode == "en-scene":
             return sentence(self._impression(scene, rng, template))
         return sentence(self._events(scene, english if mode == "en-events" else french, rng, template))

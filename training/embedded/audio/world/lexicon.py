@@ -90,7 +90,7 @@ class Sound:
 @dataclass(frozen=True)
 class Family:
     """A group of sounds: ``clause`` names one of them vaguely (None where no such words sound natural),
-    ``sounds`` names them all, without saying how many ("animal sounds")."""
+    ``sounds`` names them all, without a number ("animal sounds")."""
 
     id: str
     clause: Clause | None
