@@ -52,7 +52,7 @@ class CopiedPromptCache:
     def reorder(self, beam_idx: Sequence[int], device: torch.device) -> None:
         """See KVCache. Columns that are masked for all remaining rows are dropped."""
         index = torch.tensor(beam_idx, dtype=torch.long, device=device)
-        self.cache.reorder_cache(index)
+        self.cache.reorder_cache(index)  # keys and values [R, heads, T, E] of each layer, along the rows
         self._mask = self._mask[index]
         self._lengths = [self._lengths[row] for row in beam_idx]
         total = max(self._lengths)

@@ -7,6 +7,13 @@
     update    every column's token decoder chooses from the logits of its own rows  token_decoder.py
     forward   reorder the rows (beams move, a prefix fans out into beams, finished
               rows disappear), then one token per row [R] -> logits [R, V]          decode_state.py
+
+One image [1, T, D] with K = 3 greedy hypotheses, and beam and diverse beam search of 3 beams on a baseline adapter:
+
+    column          h0  h1  h2  beam       diverse
+    prefix           0   1   2   3          3           S = 4: both searches continue one prefill row
+    first beam_idx  [0,  1,  2,  3, 3, 3,   3, 3, 3]    after the prefill, S rows become R = 9
+    later beam_idx  [0,  1,  2,  4, 3, 3,   6, 7, 8]    the best beam continues row 4, the two others row 3
 """
 
 from __future__ import annotations
@@ -83,9 +90,10 @@ class DecodeRequest:
         changed: dict[str, tuple[Candidate, ...]] = {}
         for column in self.columns:
             rows = slice(column.first_row, column.first_row + column.num_rows)
+            # [R, V] -> [rows of the column, V]; the decoder counts its rows from 0.
             own = column.decoder.update(logits[rows], log_probs[rows])
             column.num_rows = len(own.tokens)
-            # From rows of the column to rows of the batch.
+            # From the column's rows to the batch's former rows; its new rows follow those of the columns before.
             beam_idx = [column.first_row + row for row in own.beam_idx]
             column.first_row = len(chosen.tokens)
             chosen.tokens.extend(own.tokens)

@@ -208,6 +208,7 @@ class SharedPromptCache:
 
     def reorder(self, beam_idx: Sequence[int], device: torch.device) -> None:
         """See KVCache: moves the few positions that the rows own. Columns that no row uses are dropped."""
+        # keys and values [R, heads, T, E] of each layer, along the rows; the prompts [S, heads, P, E] stay in place.
         self.cache.reorder_cache(torch.tensor(beam_idx, dtype=torch.long, device=device))
         self._padding = [self._padding[row] for row in beam_idx]
         unused = min(self._padding)
@@ -221,7 +222,7 @@ class SharedPromptCache:
         """See KVCache. There is no mask: the bias of the layers masks what a row must not see."""
         if prefix_of != self._current:
             self._set_prefixes(list(prefix_of))
-        bias = self._bias(self.cache.get_seq_length() + 1)
+        bias = self._bias(self.cache.get_seq_length() + 1)  # [R, 1, 1, P + T], T with the position of this step
         for layer in self.cache.layers:
             layer.bias = None if bias is None else bias.to(layer.prompt_keys.device)
 
