@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.image_grammar import all_templates
 from training.embedded.image.captions.grammar import MODES, caption, load_grammar
-from training.embedded.image.captions.parser import parse_caption
+from training.embedded.image.captions.parser import load_parser
 from training.embedded.image.world.sampler import sample_scene
 from training.embedded.image.world.scene import Scene, Thing
 
@@ -85,6 +85,6 @@ def test_captions_without_a_place_are_read_as_their_annotators(mode):
     concepts, places = sorted(grammar.concepts), sorted(grammar.places)
     for _ in range(500):
         scene = placeless(sample_scene(rng, concepts, places))
-        parsed = parse_caption(caption(scene, mode, rng))
+        parsed = load_parser().parse(caption(scene, mode, rng))
         assert (parsed.mode, parsed.place) == (mode, None)
         assert sorted(parsed.things) == sorted((thing.concept, thing.count) for thing in scene.things)

@@ -12,7 +12,6 @@ from training.embedded.image.captions.parser import (
     ParsedCaption,
     load_parser,
     noun_forms,
-    parse_caption,
     words,
 )
 from training.embedded.image.captions.scoring import Score, score
@@ -94,15 +93,15 @@ def test_every_noun_and_every_place_phrase_names_one_thing_only(language):
     ],
 )
 def test_free_text(text, expected):
-    assert parse_caption(text) == expected
+    assert load_parser().parse(text) == expected
 
 
 def test_words_alike_in_both_languages_follow_the_sentence():
-    assert parse_caption("Two lions and a car.").language == "en"
-    assert parse_caption("Deux lions et une voiture.").language == "fr"
-    assert parse_caption("A lion.").mode == "en-objects"
-    assert parse_caption("Un lion.").language == "fr"
-    alone = parse_caption("Lion")
+    assert load_parser().parse("Two lions and a car.").language == "en"
+    assert load_parser().parse("Deux lions et une voiture.").language == "fr"
+    assert load_parser().parse("A lion.").mode == "en-objects"
+    assert load_parser().parse("Un lion.").language == "fr"
+    alone = load_parser().parse("Lion")
     assert (alone.language, alone.mode, alone.things) == (None, None, (("lion", 1),))
 
 

@@ -179,8 +179,3 @@ def _senses(language: Language, lexicon: Lexicon) -> dict[Words, tuple[str, str 
 def load_parser() -> CaptionParser:
     """A parser over the project's own tables."""
     return CaptionParser(load_lexicon())
-
-
-def parse_caption(caption: str) -> ParsedCaption:
-    """``CaptionParser.parse`` over the project's own tables."""
-    return load_parser().parse(caption)

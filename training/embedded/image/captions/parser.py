@@ -206,8 +206,3 @@ def _count(language: Language, tokens: Words, span: _Span, spans: list[_Span]) -
 def load_parser() -> CaptionParser:
     """A parser over the project's own tables."""
     return CaptionParser(load_lexicon(), load_places())
-
-
-def parse_caption(caption: str) -> ParsedCaption:
-    """``CaptionParser.parse`` over the project's own tables."""
-    return load_parser().parse(caption)
