@@ -33,7 +33,7 @@ import torch
 import transformers
 
 from benchmarks.gpu_models import PUBLISHED, TINY
-from benchmarks.gpu_parts import GpuRun, Part, Report, Skipped, collect, modality_of
+from benchmarks.gpu_parts import GpuRun, Part, Report, Skipped, collect, modality_of_base
 from lora_mcl.errors import BundleError
 from training.embedded.common.tables import table
 from training.paths import ASSETS
@@ -144,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     device, shapes = (torch.device("cpu"), TINY) if args.tiny else (torch.device("cuda"), PUBLISHED)
     try:
-        bases = {modality_of(base): base for base in args.base}
+        bases = {modality_of_base(base): base for base in args.base}
     except BundleError as error:
         print(f"benchmarks.gpu: {error}")
         return 2

@@ -1,4 +1,4 @@
-"""What ``benchmarks.gpu`` measures, part by part, on the model that is loaded at the time."""
+"""The parts of ``benchmarks.gpu``, each measured on the model that is loaded at the time."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ TRAINING = {
 }
 
 
-def modality_of(base: str) -> Modality:
+def modality_of_base(base: str) -> Modality:
     """What a published model captions.
 
     Raises:

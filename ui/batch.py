@@ -142,7 +142,7 @@ def build_batch_tab(page: gr.Blocks, tabs: Sequence[Tab], fetch_urls: bool = Fal
 
 
 def _arrangement() -> list[Any]:
-    """What the rows are sorted and filtered by."""
+    """The order and filter of the rows."""
     return [
         gr.Dropdown(list(_SORTS), value="As given", label="Sort", elem_id="batch-sort"),
         gr.Dropdown([_ANY, *LANGUAGES.values()], value=_ANY, label="Language", elem_id="batch-language"),

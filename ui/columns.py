@@ -7,7 +7,7 @@ from typing import Literal
 
 from lora_mcl.doubt import Doubt
 from lora_mcl.types import Caption, ColumnResult, ColumnSpec, Comparison
-from ui.differences import Reading, folded, marked_html, readings
+from ui.differences import ColumnWords, column_words, folded, marked_html
 
 State = Literal["idle", "waiting", "writing", "done", "stopped"]
 
@@ -26,7 +26,7 @@ def comparison_columns(
     specs: tuple[ColumnSpec, ...], comparison: Comparison, waiting: str, doubt: Doubt | None = None
 ) -> dict[str, str]:
     """Every column of a comparison in progress, by column id; ``waiting`` is the text before the first word."""
-    known = readings(comparison) if comparison.done else {}
+    known = column_words(comparison) if comparison.done else {}
     return {
         spec.id: _column_html(spec, index, _state(comparison, result), result, waiting, known.get(spec.id), doubt)
         for index, (spec, result) in enumerate(zip(specs, comparison.columns, strict=True))
@@ -47,7 +47,7 @@ def _column_html(
     state: State,
     result: ColumnResult | None,
     waiting: str = "",
-    reading: Reading | None = None,
+    words: ColumnWords | None = None,
     doubt: Doubt | None = None,
 ) -> str:
     hypothesis = spec.method == "hypothesis"
@@ -56,8 +56,8 @@ def _column_html(
     captions = result.captions if result else ()
     # One tag for both states, so that the page updates this region in place and screen readers follow it.
     single = hypothesis and len(captions) < 2
-    answers = _single(captions, reading) if single else _list(captions, reading)
-    language = reading.language_names if reading else ""
+    answers = _single(captions, words) if single else _list(captions, words)
+    language = words.language_names if words else ""
     busy = "true" if state in ("waiting", "writing") else "false"
     provisional = spec.revises and state == "writing"
     return (
@@ -67,8 +67,8 @@ def _column_html(
         f"<h3>{escape(spec.label)}</h3>"
         f'<p class="what">{escape(spec.description)}</p>'
         f'<div class="answers" aria-live="polite" aria-busy="{busy}">{answers}</div>'
-        f'<p class="figures">{_figures(single, result, _note(state, provisional, waiting), reading)}</p>'
-        f"{_doubt(doubt, result) if reading and doubt else ''}"
+        f'<p class="figures">{_figures(single, result, _note(state, provisional, waiting), words)}</p>'
+        f"{_doubt(doubt, result) if words and doubt else ''}"
         "</section>"
     )
 
@@ -84,40 +84,40 @@ def _by_score(captions: tuple[Caption, ...]) -> tuple[Caption, ...]:
     return tuple(sorted(captions, key=lambda caption: -caption.score))
 
 
-def _single(captions: tuple[Caption, ...], reading: Reading | None) -> str:
-    return _caption(captions[0], 0, reading) if captions else '<p class="caption"></p>'
+def _single(captions: tuple[Caption, ...], words: ColumnWords | None) -> str:
+    return _caption(captions[0], 0, words) if captions else '<p class="caption"></p>'
 
 
-def _list(captions: tuple[Caption, ...], reading: Reading | None) -> str:
+def _list(captions: tuple[Caption, ...], words: ColumnWords | None) -> str:
     """The captions, best first; once all are written, equal ones are one entry."""
     ranked = _by_score(captions)
-    entries = folded(ranked) if reading else [(caption, 1) for caption in ranked]
+    entries = folded(ranked) if words else [(caption, 1) for caption in ranked]
     items = "".join(
-        f"<li>{_caption(caption, captions.index(caption), reading)}<small>{_SPOKEN_COMMA}{_times(count)}"
-        f"{_score(caption)}{_log_prob(caption)}{_copy(reading)}</small></li>"
+        f"<li>{_caption(caption, captions.index(caption), words)}<small>{_SPOKEN_COMMA}{_times(count)}"
+        f"{_score(caption)}{_log_prob(caption)}{_copy(words)}</small></li>"
         for caption, count in entries
     )
     return f"<ol>{items}</ol>"
 
 
-def _caption(caption: Caption, index: int, reading: Reading | None) -> str:
-    code = reading.languages[index] if reading else None
+def _caption(caption: Caption, index: int, words: ColumnWords | None) -> str:
+    code = words.languages[index] if words else None
     language = f' lang="{code}"' if code else ""
-    return f'<p class="caption"{language}>{_text(caption, reading)}</p>'
+    return f'<p class="caption"{language}>{_text(caption, words)}</p>'
 
 
-def _text(caption: Caption, reading: Reading | None) -> str:
+def _text(caption: Caption, words: ColumnWords | None) -> str:
     if not caption.text:
         return '<span class="blank">(no words)</span>'
-    return marked_html(caption.text, reading.marks) if reading else escape(caption.text)
+    return marked_html(caption.text, words.marks) if words else escape(caption.text)
 
 
 def _times(count: int) -> str:
     return f'<b title="Candidates with this wording">{count} times</b> · ' if count > 1 else ""
 
 
-def _copy(reading: Reading | None) -> str:
-    return ' <button class="copy" type="button" title="Copy this caption">Copy</button>' if reading else ""
+def _copy(words: ColumnWords | None) -> str:
+    return ' <button class="copy" type="button" title="Copy this caption">Copy</button>' if words else ""
 
 
 def _note(state: State, provisional: bool, waiting: str) -> str:
@@ -128,20 +128,20 @@ def _note(state: State, provisional: bool, waiting: str) -> str:
     return waiting if state == "waiting" else ""
 
 
-def _figures(single: bool, result: ColumnResult | None, note: str, reading: Reading | None) -> str:
-    components = [note] if note else []
+def _figures(single: bool, result: ColumnResult | None, note: str, words: ColumnWords | None) -> str:
+    figures = [note] if note else []
     if result is None or not result.captions:
-        return " · ".join(components)
-    components.append(f"{result.seconds:.1f} s")
+        return " · ".join(figures)
+    figures.append(f"{result.seconds:.1f} s")
     if single:
         (caption,) = result.captions
-        return " · ".join([*components, f"{caption.tokens} tokens", _log_prob(caption)]) + _copy(reading)
-    wordings = len(folded(result.captions)) if reading else len(result.captions)
+        return " · ".join([*figures, f"{caption.tokens} tokens", _log_prob(caption)]) + _copy(words)
+    wordings = len(folded(result.captions)) if words else len(result.captions)
     if wordings < len(result.captions):
-        components.append(
+        figures.append(
             f'<b class="folded">{len(result.captions)} candidates, {wordings} wording{"s" if wordings > 1 else ""}</b>'
         )
-    return " · ".join(components)
+    return " · ".join(figures)
 
 
 def _doubt(doubt: Doubt, result: ColumnResult) -> str:

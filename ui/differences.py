@@ -1,4 +1,4 @@
-"""Which words of a comparison's columns are everybody's, and which are one column's alone.
+"""Words that all columns of a comparison share, and words of one column alone.
 
 Columns are compared with those in the same language: in another language every word differs, which says nothing.
 """
@@ -21,8 +21,8 @@ _PIECES = re.compile(r"([^\W_]+(?:['’][^\W_]+)*)")
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What is known of a column's captions once they are all written.
+class ColumnWords:
+    """Words and languages of a column's finished captions.
 
     Attributes:
         languages: ISO 639-1 code of each caption; ``None`` where it is not known.
@@ -40,7 +40,7 @@ class Reading:
         return " and ".join(LANGUAGES[code] for code in dict.fromkeys(self.languages))
 
 
-def readings(comparison: Comparison) -> dict[str, Reading]:
+def column_words(comparison: Comparison) -> dict[str, ColumnWords]:
     """The reading of each column, by its id."""
     texts = {column.id: [caption.text for caption in column.captions] for column in comparison.columns}
     codes = iter(languages_of([text for own in texts.values() for text in own]))
@@ -50,7 +50,7 @@ def readings(comparison: Comparison) -> dict[str, Reading]:
     for id, own in texts.items():
         for text, code in zip(own, languages[id], strict=True):
             used[id].setdefault(code, set()).update(words(text))
-    return {id: Reading(languages[id], _marks(id, used)) for id in texts}
+    return {id: ColumnWords(languages[id], _marks(id, used)) for id in texts}
 
 
 def _marks(id: str, used: Mapping[str, Mapping[str | None, set[str]]]) -> dict[str, Mark]:

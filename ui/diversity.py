@@ -24,7 +24,7 @@ _PAPER = (
 
 @dataclass(frozen=True)
 class _Answers:
-    """Some captions of one method: their name in the table, and their variety."""
+    """Captions of one method: their name in the table, and their variety."""
 
     name: str
     label: str

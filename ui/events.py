@@ -12,7 +12,7 @@ import gradio as gr
 from lora_mcl.errors import LoraMclError
 from lora_mcl.types import fitting_groups
 from ui.audio_view import AudioControls, audio_view_html, notice_html
-from ui.examples import Example
+from ui.examples import PageExample
 from ui.failures import APOLOGY, apologising
 from ui.sessions import Sessions, View
 from ui.settings import options_from
@@ -91,7 +91,7 @@ class Components:
         }
 
 
-def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], components: Components) -> None:
+def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ...], components: Components) -> None:
     """Wire a tab's components; to be called inside the page's ``gr.Blocks``."""
     # Counts chosen examples: its change starts the comparison once the media component holds it.
     chosen = gr.State(0)

@@ -18,7 +18,7 @@ _THUMBNAIL = (320, 213)
 
 
 @dataclass(frozen=True)
-class Example:
+class PageExample:
     """One example picture or sound.
 
     Attributes:
@@ -35,7 +35,7 @@ class Example:
     thumbnail: Path | None = None
 
 
-def load_examples(folder: Path) -> tuple[Example, ...]:
+def load_examples(folder: Path) -> tuple[PageExample, ...]:
     """The examples listed in ``folder/examples.json``, in its order; none where there is no such file.
 
     Raises:
@@ -52,11 +52,11 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
         for file in files.values():
             if file.resolve().parent != folder.resolve() or not file.is_file():
                 raise ValueError(f"{listing}: {file.name} is not a file of that folder")
-        examples.append(Example(title=entry["title"], alt=entry["alt"], credit=entry["credit"], **files))
+        examples.append(PageExample(title=entry["title"], alt=entry["alt"], credit=entry["credit"], **files))
     return tuple(examples)
 
 
-def gallery_html(examples: Sequence[Example], opening: bool = False) -> str:
+def gallery_html(examples: Sequence[PageExample], opening: bool = False) -> str:
     """A grid of buttons with thumbnails; the button's ``data-index`` is the example's place among them.
 
     Args:
@@ -71,7 +71,7 @@ def gallery_html(examples: Sequence[Example], opening: bool = False) -> str:
     return f'<h2>Or try one of these</h2><ul class="examples"{mark}>{buttons}</ul>'
 
 
-def _thumbnail(example: Example) -> str:
+def _thumbnail(example: PageExample) -> str:
     """A small copy of a picture, the log-mel picture of a sound, or nothing where neither can be had."""
     alt = html.escape(example.alt)
     if example.thumbnail is not None:

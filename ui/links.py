@@ -1,4 +1,4 @@
-"""Links that restore the settings, the model and, for examples, the comparison. What a link says is untrusted."""
+"""Links that restore the settings, the model and, for examples, the comparison. Their content is untrusted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from lora_mcl.errors import OptionsError
 from lora_mcl.types import CompareOptions
-from ui.examples import Example
+from ui.examples import PageExample
 from ui.settings import SETTINGS, options_from
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ element.addEventListener('click', async ({target}) => {
 
 @dataclass(frozen=True)
 class Link:
-    """What a link restores.
+    """Contents of a link.
 
     Attributes:
         tab: the tab, by its place.
@@ -51,7 +51,7 @@ class Link:
 
 
 def query_of(
-    modality: str, model: str, options: CompareOptions, defaults: CompareOptions, example: Example | None
+    modality: str, model: str, options: CompareOptions, defaults: CompareOptions, example: PageExample | None
 ) -> str:
     """The query of a link: the model, the settings that are not the model's own, and the example."""
     changed = {
@@ -64,7 +64,7 @@ def query_of(
 
 
 def read_link(query: str, tabs: Sequence[Tab]) -> Link | None:
-    """What the query of an address asks for; None if it is no link of ours.
+    """The link in an address's query; None if it holds none.
 
     Raises:
         OptionsError: it asks for what is not here.
@@ -116,7 +116,7 @@ def _notice(given: Mapping[str, str], tab: Tab) -> str:
     return f"This link was made with the model {model[:60]}; this page runs {tab.captioner.name}."
 
 
-def link_html(query: str, example: Example | None, noun: str) -> str:
+def link_html(query: str, example: PageExample | None, noun: str) -> str:
     """The link with a button that copies it."""
     what = "this comparison" if example else f"these settings (your {noun} is not in it)"
     return (

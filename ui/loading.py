@@ -31,7 +31,7 @@ class Waiting(Comparison):
 
 
 class LoadingCaptioner(BundleCaptioner):
-    """A bundle's captioner, from before its model is loaded: what the bundle alone determines is there at once.
+    """A captioner that can be used before its model is loaded: name, defaults and columns come from the bundle.
 
     Comparisons and audio views that come before the model wait for it.
     """

@@ -14,7 +14,7 @@ from ui.better import TO_RESULTS_JS, Better, better_html
 from ui.difference_switch import difference_switch
 from ui.endpoints import connect_endpoint
 from ui.events import MAX_COMPARISONS, Components, connect
-from ui.examples import Example, gallery_html
+from ui.examples import PageExample, gallery_html
 from ui.header import figures_note_html, guide_html
 from ui.html import html
 from ui.modality import IMAGE, ModalityText
@@ -87,7 +87,7 @@ class Tab:
 
     modality: ModalityText
     captioner: CaptionSource | AudioCaptionSource
-    examples: tuple[Example, ...]
+    examples: tuple[PageExample, ...]
     info: ModelInfo
     better: Better | None = None
     doubt: Doubt | None = None

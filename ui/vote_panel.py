@@ -16,7 +16,7 @@ from lora_mcl.languages import language_of
 from lora_mcl.types import Comparison
 from ui.html import html
 from ui.sessions import Finished, Sessions
-from ui.votes import Ballot, Candidate, VoteStore, WinRate, content_hash, rates_dict
+from ui.votes import Ballot, VoteOption, VoteStore, WinRate, content_hash, rates_dict
 
 _PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -49,7 +49,7 @@ class VotePanel:
     ballot: gr.State
 
 
-def candidates_of(comparison: Comparison) -> tuple[Candidate, ...]:
+def candidates_of(comparison: Comparison) -> tuple[VoteOption, ...]:
     """The best caption of every column, in the columns' order; those of equal words are one candidate."""
     columns: dict[str, list[tuple[str, str]]] = {}
     texts: dict[str, str] = {}
@@ -59,7 +59,7 @@ def candidates_of(comparison: Comparison) -> tuple[Candidate, ...]:
             key = text.lower().rstrip(".")
             texts.setdefault(key, text)
             columns.setdefault(key, []).append((column.id, column.label))
-    return tuple(Candidate(texts[key], tuple(found)) for key, found in columns.items())
+    return tuple(VoteOption(texts[key], tuple(found)) for key, found in columns.items())
 
 
 def ballot_of(finished: Finished, modality: str, draws: random.Random) -> Ballot | None:

@@ -28,7 +28,7 @@ MAX_REQUESTS = 64
 
 @dataclass(frozen=True)
 class ReplicaConfig:
-    """What a replica holds, as JSON in ``user_config``; a change is taken over without a restart.
+    """Configuration of a replica, JSON in ``user_config``; a change is applied without a restart.
 
     Attributes:
         bundle: folder or Hub id, with ``revision``.
@@ -168,7 +168,7 @@ class CaptionReplica:
 
 
 def check(captioner: Captioner) -> None:
-    """Caption a medium of nearly nothing.
+    """Caption a tiny image or sound, as a health check.
 
     Raises:
         RuntimeError: a column has no caption.

@@ -70,7 +70,7 @@ def push_bundle(
 
 
 def stage(bundle: Bundle, folder: Path) -> Bundle:
-    """Copy what a bundle is made of into ``folder``, complete by itself, and return the copy."""
+    """Copy a bundle into ``folder`` as a self-contained bundle, and return it."""
     for ref in bundle.hypotheses if bundle.baseline is None else (*bundle.hypotheses, bundle.baseline):
         _copy(bundle.folder / ref.path, folder / ref.path, ADAPTER_FILES)
     if bundle.gate is not None:

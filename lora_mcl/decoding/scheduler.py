@@ -115,7 +115,7 @@ class Scheduler:
             self._close(job)
 
     def run(self, work: Callable[[], Result]) -> Result:
-        """What ``work`` returns, called between two steps of the running requests: nothing else uses the model then."""
+        """Call ``work`` between two steps, while nothing else uses the model, and return its result."""
         with self._changed:
             while self._has_turn:
                 self._changed.wait()
@@ -156,7 +156,7 @@ class Scheduler:
             self._changed.notify_all()
 
     def _remove_over(self) -> None:
-        """Let the jobs that are over leave the queue and the batch; called under the lock."""
+        """Remove the jobs that are over from the queue and the batch; called under the lock."""
         self._waiting = deque(job for job in self._waiting if not job.is_over)
         for job in [job for job in self._running if job.is_over]:
             self._running.remove(job)
@@ -187,14 +187,14 @@ class Scheduler:
                 raise
 
     def _deliver(self) -> None:
-        """Let every running request choose its tokens, and give its job the event or the error."""
+        """Choose the next tokens of every running request, and deliver the event or error to its job."""
         results = self._batch.update()
         for job in self._running:
             job.deliver(results[job.request])
         self._running = [job for job in self._running if not job.is_over]
 
     def _admit(self) -> None:
-        """Encode the requests that there is room for, first in first out, and let them join together."""
+        """Encode the requests that there is room for, first in first out, and join them to the batch."""
         admitted: list[_Job] = []
         while self._waiting and self._can_admit(admitted):
             job = self._waiting[0]

@@ -22,7 +22,7 @@ from torch.nn import functional
 from transformers import AttentionInterface, Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from lora_mcl.decoding.prefill import Prefill, pad_left
+from lora_mcl.decoding.prefill import Prefill, pad_states
 from lora_mcl.decoding.prefix_groups import PrefixGroups
 
 ATTENTION = "shared_prompt"
@@ -115,8 +115,8 @@ class SharedPromptLayer(DynamicLayer):
     def add_prompts(self, prompt: DynamicLayer) -> None:
         """Take over more prompts from another prefill, after those that are here."""
         length = max(self.prompt_keys.shape[2], prompt.keys.shape[2])
-        self.prompt_keys = torch.cat([pad_left(self.prompt_keys, length), pad_left(prompt.keys, length)])
-        self.prompt_values = torch.cat([pad_left(self.prompt_values, length), pad_left(prompt.values, length)])
+        self.prompt_keys = torch.cat([pad_states(self.prompt_keys, length), pad_states(prompt.keys, length)])
+        self.prompt_values = torch.cat([pad_states(self.prompt_values, length), pad_states(prompt.values, length)])
         prompt.reset()
 
     def keep_prompts(self, index: Tensor, length: int) -> None:

@@ -6,15 +6,15 @@ from contextlib import ExitStack
 import pytest
 from gradio_client import Client
 
-from tests.support.browsing import Visit, visiting
+from tests.support.browsing import OpenPage, visiting
 from tests.support.fake_captioner import FakeCaptioner
 from tests.support.served_pages import image_tab, picture_examples, served
-from ui.examples import Example
+from ui.examples import PageExample
 from ui.tab import Tab
 
 
 @pytest.fixture
-def visit(browser) -> Iterator[Visit]:
+def visit(browser) -> Iterator[OpenPage]:
     """Open an address in a new browser page."""
     with visiting(browser) as open_page:
         yield open_page
@@ -49,7 +49,7 @@ def captioner() -> FakeCaptioner:
 
 
 @pytest.fixture(scope="module")
-def examples(tmp_path_factory) -> tuple[Example, ...]:
+def examples(tmp_path_factory) -> tuple[PageExample, ...]:
     """The examples of ``address``: "Only Sea" and "Only Sand"."""
     return picture_examples(tmp_path_factory.mktemp("examples"))
 

@@ -2,7 +2,7 @@
 
 from lora_mcl.types import Caption, ColumnResult, ColumnSpec, Comparison
 from ui.columns import comparison_columns
-from ui.differences import folded, marked_html, readings
+from ui.differences import column_words, folded, marked_html
 from ui.diversity import diversity_html
 
 SPECS = (
@@ -26,7 +26,7 @@ SAME = comparison(
 
 
 def test_words_are_compared_within_one_language():
-    found = readings(SAME)
+    found = column_words(SAME)
     assert [reading.language_names for reading in found.values()] == ["French", "English", "English"]
     assert found["hypothesis-0"].marks == {}  # the only column in French
     english = found["hypothesis-1"].marks

@@ -8,14 +8,14 @@ import pytest
 from lora_mcl.errors import OptionsError
 from lora_mcl.types import CompareOptions
 from tests.support.fake_captioner import FakeAudioCaptioner, FakeCaptioner
-from ui.examples import Example
+from ui.examples import PageExample
 from ui.links import Link, link_html, query_of, read_link
 from ui.modality import AUDIO, IMAGE
 from ui.model_info import ModelInfo
 from ui.settings import SETTINGS
 from ui.tab import Tab
 
-SEA, SAND = (Example(Path(f"{name}.png"), name, name, "Us") for name in ("sea", "sand & sun"))
+SEA, SAND = (PageExample(Path(f"{name}.png"), name, name, "Us") for name in ("sea", "sand & sun"))
 TABS = [
     Tab(IMAGE, FakeCaptioner(), (SEA, SAND), ModelInfo("", "")),
     Tab(AUDIO, FakeAudioCaptioner(), (), ModelInfo("", "")),

@@ -23,7 +23,7 @@ PATIENCE = 60_000
 # Where screenshots go; kept when the variable is set.
 SCREENSHOTS = os.environ.get("LORA_MCL_SCREENSHOTS")
 
-Visit = Callable[..., Page]
+OpenPage = Callable[..., Page]
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def start_browser(playwright: Playwright, chromium: str, *arguments: str) -> Bro
 
 
 @contextmanager
-def visiting(browser: Browser) -> Iterator[Visit]:
+def visiting(browser: Browser) -> Iterator[OpenPage]:
     """Open addresses; at the end no error but ``expected`` ones may be on the console, and no other host asked."""
     troubles: list[str] = []
     allowed: set[str] = set()

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lora_mcl.types import AudioCaptionSource, CaptionSource
 from tests.support.fake_captioner import FakeAudioCaptioner, FakeCaptioner
-from ui.examples import Example, load_examples
+from ui.examples import PageExample, load_examples
 from ui.modality import AUDIO, IMAGE
 from ui.model_info import ModelInfo
 from ui.page import build_page
@@ -23,12 +23,12 @@ from ui.tab import Tab
 INFO = ModelInfo(can="It counts.", cannot="It does not sing.")
 
 
-def image_tab(captioner: CaptionSource | None = None, examples: Sequence[Example] = (), **fields: Any) -> Tab:
+def image_tab(captioner: CaptionSource | None = None, examples: Sequence[PageExample] = (), **fields: Any) -> Tab:
     """The tab of an image captioner; a fake one if none is named."""
     return Tab(IMAGE, captioner or FakeCaptioner(), tuple(examples), **({"info": INFO} | fields))
 
 
-def audio_tab(captioner: AudioCaptionSource | None = None, examples: Sequence[Example] = (), **fields: Any) -> Tab:
+def audio_tab(captioner: AudioCaptionSource | None = None, examples: Sequence[PageExample] = (), **fields: Any) -> Tab:
     """The tab of an audio captioner; a fake one if none is named."""
     return Tab(AUDIO, captioner or FakeAudioCaptioner(), tuple(examples), **({"info": INFO} | fields))
 
@@ -44,7 +44,7 @@ def served(tabs: Sequence[Tab], server: ServerOptions | None = None, **options: 
         page.close(verbose=False)
 
 
-def picture_examples(folder: Path) -> tuple[Example, ...]:
+def picture_examples(folder: Path) -> tuple[PageExample, ...]:
     """Two pictures of one colour each, with the alternative texts "Only Sea" and "Only Sand"."""
     files = []
     for title, colour in (("Sea", "teal"), ("Sand", "goldenrod")):
@@ -53,7 +53,7 @@ def picture_examples(folder: Path) -> tuple[Example, ...]:
     return listed_examples(files, "Only {}")
 
 
-def listed_examples(files: Sequence[Path], alt: str) -> tuple[Example, ...]:
+def listed_examples(files: Sequence[Path], alt: str) -> tuple[PageExample, ...]:
     """Files of one folder as examples: the title is a file's stem, ``alt`` the alternative text of the title."""
     entries = [{"file": file.name, "title": file.stem, "alt": alt.format(file.stem), "credit": "Us"} for file in files]
     (files[0].parent / "examples.json").write_text(json.dumps(entries))

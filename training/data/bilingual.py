@@ -40,7 +40,7 @@ Translate = Callable[[Sequence[str]], list[str]]
 
 @dataclass(frozen=True)
 class BilingualOptions:
-    """What is translated, and how.
+    """Options of the translation.
 
     Attributes:
         model: folder or Hub id of a translating encoder-decoder; the paper took t5-small.

@@ -1,4 +1,4 @@
-"""How right and how different captions are, over many media: what the results files hold.
+"""Correctness and diversity of captions over many media, for the results files.
 
 A *score* is a frozen dataclass of fractions (or None where there is nothing to judge) with at least ``recall`` and
 ``precision`` of what a caption names; its other fields are judged on their own.

@@ -1,4 +1,4 @@
-"""What a recording holds, as data: the annotators' captions and the renderer both start from it."""
+"""A scene of sounds, from which both the annotators' captions and the recording are made."""
 
 from __future__ import annotations
 
