@@ -1,4 +1,4 @@
-"""Chance with its outcome given, to see what annotators write word by word."""
+"""Annotators word by word: chance with a given outcome, and expected sentences."""
 
 
 class Draw:
@@ -12,3 +12,8 @@ class Draw:
 
     def choice(self, some):
         return some[0]
+
+
+def sentences(text: str) -> tuple[str, ...]:
+    """The sentences of a text that has one on each line."""
+    return tuple(line.strip() for line in text.strip().splitlines())

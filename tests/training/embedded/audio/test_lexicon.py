@@ -1,10 +1,10 @@
 """The tables of sounds: hand-checked rules, and errors that name the row."""
 
-import csv
 from collections import Counter
 
 import pytest
 
+from tests.support.csv_tables import with_changed_row
 from training.embedded.audio.captions.parser import clause_forms, words
 from training.embedded.audio.world.lexicon import (
     FAMILIES_CSV,
@@ -101,16 +101,8 @@ def test_moods_and_settings_share_no_word():
     ],
 )
 def test_a_broken_row_is_named(tmp_path, change, message):
-    with LEXICON_CSV.open(encoding="utf-8", newline="") as opened:
-        rows = list(csv.DictReader(opened))
-    rows[0] |= change
-    broken = tmp_path / "lexicon.csv"
-    with broken.open("w", encoding="utf-8", newline="") as opened:
-        writer = csv.DictWriter(opened, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
     with pytest.raises(LexiconError, match=message):
-        read_lexicon(broken, FAMILIES_CSV, PLACES_CSV)
+        read_lexicon(with_changed_row(LEXICON_CSV, tmp_path, change), FAMILIES_CSV, PLACES_CSV)
 
 
 def test_a_clause_used_twice_is_refused(tmp_path):
