@@ -19,7 +19,7 @@ from lora_mcl.modality import Modality
 # How a visit ends: read to its end, ended by Cancel after the first words, or the visitor closes the connection then.
 End = Literal["done", "cancel", "vanish"]
 QUEUE_FULL = "queue full"
-# A visitor who gets nothing for so long gives up, which is an error; in seconds.
+# Time limit of a visit without any answer, in seconds; exceeding it is an error.
 PATIENCE = 120.0
 
 Texts = dict[str, list[str]]

@@ -56,7 +56,7 @@ def captions_key(photographs: Mapping[str, Any]) -> str:
 
 def load_doubt(doubt: Path, results: Path) -> Doubt | None:
     """The threshold in ``doubt.json``; ``None`` if there is none, if it was measured on other captions than those of
-    ``results`` (``image.json``: the model was trained anew since), or if it separates hardly better than chance.
+    ``results`` (``image.json``: the model was retrained since), or if it separates hardly better than chance.
 
     Raises:
         BundleError: a file does not hold what it should.

@@ -45,7 +45,7 @@ def build_after(
             return gr.Row(visible=False), ""
         try:
             example = hashes().get(content_hash(finished.media))
-        except OSError:  # the upload is gone meanwhile
+        except OSError:  # the upload no longer exists
             example = None
         captioner = sessions.captioner
         query = query_of(modality, captioner.name, finished.options, captioner.defaults, example)

@@ -35,7 +35,7 @@ watch('value', () => {{
 
 _INTRO = """<div class="demo-intro"><h2 class="sr-only">Two hidden recipes</h2><p class="lead">Two hidden recipes write
 strings of beads, ○ and ●. The computer sees the strings and never which recipe wrote which. <b>One model</b>
-can only learn the average of the recipes, which nobody uses. <b>Two hypotheses</b> come apart, because each string
+can only learn the average of the recipes, which none follows. <b>Two hypotheses</b> come apart, because each string
 teaches only the one that already explains it better: each finds a recipe. Captions are strings too, and their hidden
 recipes are the ways to describe a picture.</p></div>"""
 

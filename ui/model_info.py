@@ -63,7 +63,7 @@ def _audio_figures(results: Mapping[str, Any]) -> str:
     return (
         f"On {results['test']['captioned']:,} clips of recordings that are new to it, the best of its answers "
         f"named {new['recall']:.0%} of the sounds, and the kind (an animal, a machine …) of "
-        f"{new['family_recall']:.0%}; with recordings that it knows, mixed anew, {known['recall']:.0%} and "
+        f"{new['family_recall']:.0%}; with recordings that it knows, in new mixes, {known['recall']:.0%} and "
         f"{known['family_recall']:.0%}. Of all its answers, {found[0]['mean']['nothing_wrong']:.0%} held nothing "
         f"wrong of new recordings, and {found[1]['mean']['nothing_wrong']:.0%} of those that it knows."
     )

@@ -26,8 +26,8 @@ def results_html(found: ResultSet) -> str:
         _card(
             "Best, mean and worst caption",
             _table(found.systems),
-            f"The {escape(found.quality)}, from 0 to 100. The best of K is what somebody who may choose gets, the "
-            "worst what somebody unlucky gets. mBLEU-4: lower is more diverse.",
+            f"The {escape(found.quality)}, from 0 to 100. The best of K is what a user who may choose gets, the "
+            "worst what an unlucky user gets. mBLEU-4: lower is more diverse.",
         ),
         *(
             _card(

@@ -145,7 +145,7 @@ def vote_panel(sessions: Sessions, finished: gr.State, blind: gr.Checkbox, store
             return None, ""
         try:
             made = ballot_of(finished, modality, draws)
-        except OSError:  # the upload is gone meanwhile
+        except OSError:  # the upload no longer exists
             return None, ""
         return made, ballot_html(made) if made else same_html()
 

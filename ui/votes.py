@@ -210,5 +210,5 @@ def open_votes(choice: str | None, environment: Mapping[str, str]) -> VoteStore 
     data = environment.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     try:
         return VoteStore(Path(data) / "lora-mcl-studio" / "votes.sqlite")
-    except OptionsError:  # a home that cannot be written, which nobody chose: the page does without
+    except OptionsError:  # the default folder cannot be written: the page does without votes
         return None

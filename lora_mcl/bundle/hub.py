@@ -36,7 +36,7 @@ def push_bundle(
 ) -> str:
     """Upload a bundle in one commit and return its address.
 
-    The repository is made if there is none. A base in a neighbouring folder goes with it. A card that somebody wrote is
+    The repository is made if there is none. A base in a neighbouring folder goes with it. A card that a person wrote is
     kept; otherwise one is generated for ``repo_id``. Nothing but what a bundle is made of is uploaded.
 
     Args:

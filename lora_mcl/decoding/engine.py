@@ -172,7 +172,7 @@ class DecodeBatch:
 
     def forward(self) -> None:
         """One forward of the model for all live rows: tokens [R] -> logits [R, V]."""
-        # One gather moves beams, fans prefixes out and drops the rows that are in nobody's beam_idx any more.
+        # One gather moves beams, fans prefixes out and drops the rows that no beam_idx names.
         self._logits = self._state.step(self._chosen.tokens, self._chosen.beam_idx)
 
     def update(self) -> Mapping[DecodeRequest, StepEvent | Exception]:

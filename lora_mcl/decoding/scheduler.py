@@ -66,7 +66,7 @@ class Scheduler:
         self._waiting: deque[_Job] = deque()
         self._running: list[_Job] = []
         self._logged_turns = False
-        # Whoever holds the turn runs the step: it alone touches the model, the batch and the two lists' jobs.
+        # The thread that has the turn runs the step: it alone touches the model, the batch and the two lists' jobs.
         self._has_turn = False
         self._changed = threading.Condition()
 

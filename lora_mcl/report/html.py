@@ -104,7 +104,7 @@ def _number(value: float, decimals: int) -> str:
 
 
 def _media(entry: CaptionedFile) -> dict[str, str]:
-    """The embedded picture or sound; where the file is gone meanwhile, the sentence that says so."""
+    """The embedded picture or sound; where the file no longer exists, a sentence."""
     window = entry.comparison.window
     kind = "picture" if window is None else "sound"
     try:

@@ -161,5 +161,5 @@ def test_the_description_of_the_embedded_model_holds_the_measured_figures(tmp_pa
     results.write_text(json.dumps({"test": split(0.25, 0.5), "seen": split(0.75, 0.8)}))
     text = embedded_info(AUDIO, training, results).can
     assert "On 1,000 clips" in text and "named 25% of the sounds, and the kind (an animal, a machine …) of 50%" in text
-    assert "mixed anew, 75% and 80%." in text
+    assert "in new mixes, 75% and 80%." in text
     assert "60% held nothing wrong of new recordings, and 90% of those that it knows." in text

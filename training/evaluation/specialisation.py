@@ -58,7 +58,7 @@ def mode_report(pairs: Sequence[tuple[str, int]], hypotheses: int) -> dict[str, 
     """Agreement of modes and winners, from (mode, winning hypothesis) of every reference.
 
     ``share``: of each mode's references, the share won by each hypothesis, a matrix [modes][K]. Conditional entropies
-    in nats, with every mode weighed alike: ``winner_given_mode`` is 0 where every mode has one hypothesis,
+    in nats, with equal weight for every mode: ``winner_given_mode`` is 0 where every mode has one hypothesis,
     ``mode_given_winner`` where every hypothesis has one mode.
     """
     modes = sorted({mode for mode, _ in pairs})

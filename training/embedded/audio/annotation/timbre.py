@@ -1,6 +1,6 @@
 """The timbre of a sound, for captions of what cannot be recognised: short or long, low or high, a noise or a tone.
 
-Measured on the waveform itself, so it is true of any recording, whoever made it.
+Measured on the waveform itself, so it holds for any recording.
 """
 
 from __future__ import annotations
