@@ -1,12 +1,10 @@
 """The page with other captioners than the tests' usual one, in a headless Chromium: hostile text, and a real model."""
 
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 import app
-from tests.support.browsing import captions, column, screenshot
+from tests.support.browsing import captions, column, screenshot, upload_picture
 from tests.support.fake_captioner import HYPOTHESES, FakeCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.served_pages import image_tab
@@ -16,19 +14,12 @@ from ui.model_info import ModelInfo
 pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
 
 
-def upload(page: Page, picture: Path) -> None:
-    """Choose a file, and wait until the page has cleared away what belonged to the picture before."""
-    with page.expect_response("**/run/predict*"):
-        page.set_input_files("#image-media input[type=file]", str(picture))
-    expect(page.locator("#image-media img")).to_be_attached()
-
-
 def test_what_a_model_writes_is_text(visit, serve, picture):
     attack = "<img src=x onerror=alert(1)> ${1+1} {{this}} `&amp;"
     hostile = FakeCaptioner(hypotheses=((f"<b>{attack}", attack, attack), HYPOTHESES[0]))
     page = visit(serve(image_tab(hostile, info=ModelInfo(can="<i>x</i>", cannot=""))))
     expect(page.locator("h1")).to_have_text("One model, two ways of answering")
-    upload(page, picture)
+    upload_picture(page, picture)
     page.click("#image-compare")
     expect(column(page, "hypothesis-0")).to_have_attribute("data-state", "done")
     assert captions(page, "hypothesis-0") == [attack]
@@ -39,7 +30,7 @@ def test_what_a_model_writes_is_text(visit, serve, picture):
 def test_a_real_captioner_on_the_page(visit, serve, embedded_captioner, tmp_path):
     examples = load_examples(app.EXAMPLES / "image")
     page = visit(serve(image_tab(embedded_captioner, examples, info=app.model_info(embedded_captioner.bundle))))
-    upload(page, examples[0].file)
+    upload_picture(page, examples[0].file)
     page.click("#image-compare")
     for spec in embedded_captioner.columns():
         expect(column(page, spec.id)).to_have_attribute("data-state", "done")

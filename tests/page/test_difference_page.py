@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browsing import column, expect_state, screenshot, visiting
+from tests.support.browsing import column, expect_state, screenshot, upload_picture, visiting
 from tests.support.fake_captioner import BEAM, HYPOTHESES
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 
@@ -16,10 +16,7 @@ def compared(browser, address, picture):
     with visiting(browser) as visit:
         page = visit(address)
         expect(page.locator("#image-differences")).not_to_be_visible()
-        # Not before the page has cleared away what belonged to no picture.
-        with page.expect_response("**/run/predict*"):
-            page.set_input_files("#image-media input[type=file]", str(picture))
-        expect(page.locator("#image-media img")).to_be_attached()
+        upload_picture(page, picture)
         page.click("#image-compare")
         expect_state(page, "done")
         yield page

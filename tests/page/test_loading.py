@@ -17,7 +17,7 @@ import app
 from lora_mcl.bundle import load_bundle
 from lora_mcl.errors import BundleError
 from lora_mcl.types import CompareOptions
-from tests.support.browsing import captions, column, wait_until
+from tests.support.browsing import captions, column, upload_picture, wait_until
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.paths import ROOT
 from tests.support.served_pages import image_tab, served
@@ -97,8 +97,7 @@ def test_name_defaults_and_columns_need_no_model(loading, tiny_captioner):
 def test_a_comparison_that_comes_before_the_model_waits_and_runs(loading, address, visit, picture):
     captioner, gate = loading
     page = visit(address)
-    with page.expect_response("**/run/predict*"):
-        page.set_input_files("#image-media input[type=file]", str(picture))
+    upload_picture(page, picture)
     page.click("#image-compare")
     expect(page.locator("#image-status")).to_contain_text(LOADING)
     # Stop ends the waiting, and nothing is computed then.

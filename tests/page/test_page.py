@@ -1,10 +1,9 @@
 """The page as a visitor sees it, in a headless Chromium."""
 
 import time
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.support.browsing import (
     COLUMNS,
@@ -15,6 +14,7 @@ from tests.support.browsing import (
     screenshot,
     set_number,
     unnamed,
+    upload_picture,
     wait_until,
 )
 from tests.support.contrast import CONTRASTS
@@ -30,18 +30,11 @@ from tests.support.served_pages import image_tab, served
 pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
 
 
-def upload(page: Page, picture: Path) -> None:
-    """Choose a file, and wait until the page has cleared away what belonged to the picture before."""
-    with page.expect_response("**/run/predict*"):
-        page.set_input_files("#image-media input[type=file]", str(picture))
-    expect(page.locator("#image-media img")).to_be_attached()
-
-
 def test_an_upload_fills_every_column(visit, address, picture, tmp_path):
     page = visit(address)
     expect(page.locator("h1")).to_have_text("One model, three ways of answering")
     expect_state(page, "idle")
-    upload(page, picture)
+    upload_picture(page, picture)
     page.click("#image-compare")
     expect_state(page, "done")
     assert [captions(page, id) for id in COLUMNS] == [
@@ -63,7 +56,7 @@ def test_the_columns_stream_together(visit, address, picture, pace):
     # Slow until all has been looked at, also by a busy machine.
     pace(0.6)
     page = visit(address)
-    upload(page, picture)
+    upload_picture(page, picture)
     page.click("#image-compare")
     expect_state(page, "writing")
     expect(page.locator("#image-compare")).to_be_disabled()
@@ -81,7 +74,7 @@ def test_the_columns_stream_together(visit, address, picture, pace):
 def test_stop_stops_the_computation_and_the_page_goes_on(visit, address, captioner, picture, pace):
     pace(0.6)
     page = visit(address)
-    upload(page, picture)
+    upload_picture(page, picture)
     before, closed = captioner.steps, captioner.closed
     page.click("#image-compare")
     wait_until(lambda: captioner.steps >= before + 2)
@@ -110,7 +103,7 @@ def test_visitors_write_at_the_same_time(visit, address, picture, pace):
     pace(5.0)
     first, second = visit(address), visit(address)
     for page in (first, second):
-        upload(page, picture)
+        upload_picture(page, picture)
     for page in (first, second):
         page.click("#image-compare")
     expect_state(second, "writing")
@@ -125,7 +118,7 @@ def test_a_visitor_who_waits_for_a_turn_can_stop_waiting(visit, busy, captioner,
     pace(0.6)
     first, second = visit(busy.local_url), visit(busy.local_url)
     for page in (first, second):
-        upload(page, picture)
+        upload_picture(page, picture)
     closed = captioner.closed
     first.click("#image-compare")
     expect_state(first, "writing")
@@ -141,7 +134,7 @@ def test_a_visitor_who_waits_for_a_turn_can_stop_waiting(visit, busy, captioner,
 def test_leaving_the_page_stops_the_computation(visit, address, captioner, picture, pace):
     pace(0.3)
     page = visit(address)
-    upload(page, picture)
+    upload_picture(page, picture)
     before, closed = captioner.steps, captioner.closed
     page.click("#image-compare")
     wait_until(lambda: captioner.steps >= before + 2)
@@ -175,7 +168,7 @@ def test_errors_are_shown(visit, address, tmp_path):
     expect(page.locator(".toast-body")).to_contain_text("Choose a picture first")
     bad = tmp_path / "notes & <b>.png"
     bad.write_text("no picture")
-    upload(page, bad)
+    upload_picture(page, bad)
     # At once, and again where a comparison is wanted nevertheless.
     expect(page.locator("#image-status")).to_contain_text(".png is not an image")
     expect(page.locator("#image-compare")).to_be_enabled()
@@ -190,7 +183,7 @@ def test_a_full_queue_turns_visitors_away_and_the_next_try_works(visit, busy, pi
     busy._queue.max_size = 1
     pages = [visit(busy.local_url), visit(busy.local_url), visit(busy.local_url, expected="503")]
     for page in pages:
-        upload(page, picture)
+        upload_picture(page, picture)
     first, second, third = pages
     first.click("#image-compare")
     expect_state(first, "writing")
@@ -210,7 +203,7 @@ def test_a_full_queue_turns_visitors_away_and_the_next_try_works(visit, busy, pi
 
 def test_settings_reach_the_captioner(visit, address, picture):
     page = visit(address)
-    upload(page, picture)
+    upload_picture(page, picture)
     page.get_by_role("button", name="Settings").click()
     set_number(page, "#image-num_beams", 2)
     set_number(page, "#image-max_new_tokens", 4)
@@ -224,7 +217,7 @@ def test_settings_reach_the_captioner(visit, address, picture):
 
 def test_a_sampling_column_shows_where_samples_are_asked_for(visit, address, picture, tmp_path):
     page = visit(address)
-    upload(page, picture)
+    upload_picture(page, picture)
     expect(column(page, "sampling")).to_be_hidden()
     page.get_by_role("button", name="Settings").click()
     for count in (3, 0):

@@ -77,6 +77,13 @@ def visiting(browser: Browser) -> Iterator[OpenPage]:
     assert not unexpected, unexpected
 
 
+def upload_picture(page: Page, picture: Path) -> None:
+    """Choose a file, and wait until the page has cleared away what belonged to the picture before."""
+    with page.expect_response("**/run/predict*"):
+        page.set_input_files("#image-media input[type=file]", str(picture))
+    expect(page.locator("#image-media img")).to_be_attached()
+
+
 def column(page: Page, id: str):
     """A column of the tab that is open."""
     return page.locator(f'[data-column="{id}"]:visible')

@@ -1,5 +1,6 @@
 """Bundles of random adapters on a tiny base."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -7,7 +8,19 @@ from transformers import PreTrainedModel
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack
 from lora_mcl.bundle import AdapterRef, BaseRef, Bundle, save_bundle
+from lora_mcl.captioner import Captioner
 from lora_mcl.types import CompareOptions
+
+
+@dataclass(frozen=True)
+class TinyModel:
+    """The tiny model of one modality, and a file that it captions."""
+
+    modality: str
+    captioner: Captioner
+    bundle: Path
+    base: Path
+    media: Path
 
 
 def save_tiny_bundle(model: PreTrainedModel, folder: Path, modality: str) -> Path:

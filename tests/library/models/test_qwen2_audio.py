@@ -16,6 +16,7 @@ from lora_mcl.bundle.import_official import CHAT_TEMPLATES, PROMPTS
 from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.models import AudioLanguageModel
 from lora_mcl.models.qwen2_audio import embed_prompt, tower_features
+from lora_mcl.trainer.batch import pad_left
 from tests.support.encoded_prompts import assert_stock_generation
 from tests.support.tiny_audio import (
     MEL_BINS,
@@ -98,13 +99,7 @@ def test_cached_features_of_a_mixed_batch_give_the_stock_logits(language_model):
     features = [
         tower_features(model, example["input_features"], example["feature_attention_mask"])[0] for example in examples
     ]
-    longest = max(example["input_ids"].shape[1] for example in examples)
-    ids = torch.full((2, longest), pad)
-    mask = torch.zeros(2, longest, dtype=torch.long)
-    for row, example in enumerate(examples):
-        length = example["input_ids"].shape[1]
-        ids[row, longest - length :] = example["input_ids"][0]
-        mask[row, longest - length :] = 1
+    ids, mask = pad_left([example["input_ids"][0] for example in examples], value=pad)
     found = model(inputs_embeds=embed_prompt(model, ids, features), attention_mask=mask).logits[:, -1]
     for row, example in enumerate(examples):
         torch.testing.assert_close(found[row], model(**example).logits[0, -1], atol=1e-5, rtol=0)

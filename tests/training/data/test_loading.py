@@ -9,13 +9,8 @@ import soundfile
 from PIL import Image
 
 from lora_mcl.errors import OptionsError
+from tests.support.captioned_files import touch
 from training.data import DataError, DataOptions, Example, load_examples
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"never decoded here")
 
 
 @pytest.fixture
