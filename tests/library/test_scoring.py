@@ -115,20 +115,15 @@ def test_captions_of_the_embedded_models_score_what_decoding_gave_them(request, 
 
 def test_a_score_in_company_is_the_score_alone(tiny_model):
     """While comparisons run in other threads, which it must not disturb either."""
-    captioner = tiny_model.captioner
-    alone, captions = (
-        captioner.score(tiny_model.media, CAPTION),
-        last(captioner.compare(tiny_model.media)).captions("hypothesis"),
-    )
+    captioner, media = tiny_model.captioner, tiny_model.media
+    alone, captions = captioner.score(media, CAPTION), last(captioner.compare(media)).captions("hypothesis")
     found = []
-    threads = [
-        threading.Thread(target=lambda: found.append(last(captioner.compare(tiny_model.media)))) for _ in range(2)
-    ]
-    running = captioner.compare(tiny_model.media)
+    threads = [threading.Thread(target=lambda: found.append(last(captioner.compare(media)))) for _ in range(2)]
+    running = captioner.compare(media)
     next(running), next(running)
     for thread in threads:
         thread.start()
-    together = [captioner.score(tiny_model.media, CAPTION) for _ in range(3)]
+    together = [captioner.score(media, CAPTION) for _ in range(3)]
     for thread in threads:
         thread.join()
     assert last(running).captions("hypothesis") == captions
