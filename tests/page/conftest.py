@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from gradio_client import Client
 
 from tests.support.browsing import OpenPage, visiting
 from tests.support.fake_captioner import FakeCaptioner
 from tests.support.served_pages import image_tab, picture_examples, served
+from tests.support.tiny_audio import tone
 from ui.examples import PageExample
 from ui.tab import Tab
 
@@ -64,6 +68,14 @@ def address(serve, captioner, examples) -> str:
 def client(address) -> Client:
     """A client of the page's endpoints."""
     return Client(address, verbose=False)
+
+
+@pytest.fixture
+def long_clip(tmp_path) -> Path:
+    """300 Hz, then 900 Hz, 2 s each: the fake captioner takes 2 s."""
+    path = tmp_path / "long.flac"
+    soundfile.write(path, np.concatenate([tone(300, 2, 44_100), tone(900, 2, 44_100)]), 44_100)
+    return path
 
 
 @pytest.fixture

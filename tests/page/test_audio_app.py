@@ -13,7 +13,7 @@ from lora_mcl.errors import BundleError
 from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.served_pages import audio_tab, image_tab
-from tests.support.tiny_audio import tone
+from tests.support.tiny_audio import strongest, tone
 from ui.modality import AUDIO, IMAGE
 from ui.model_info import embedded_info
 from ui.server import ServerOptions
@@ -30,14 +30,6 @@ def captioner() -> FakeAudioCaptioner:
 def client(connect, captioner) -> Client:
     """Both tabs, as the page has them."""
     return connect(image_tab(), audio_tab(captioner))
-
-
-@pytest.fixture
-def long_clip(tmp_path):
-    """300 Hz, then 900 Hz, 2 s each: the fake captioner takes 2 s."""
-    path = tmp_path / "long.flac"
-    soundfile.write(path, np.concatenate([tone(300, 2, 44_100), tone(900, 2, 44_100)]), 44_100)
-    return path
 
 
 def test_both_comparisons_are_public(client):
@@ -69,10 +61,6 @@ def test_the_endpoint_answers_with_the_window(client, captioner, long_clip):
     later = client.predict(audio=audio, start=2, api_name="/compare_audio")
     assert later["window"] == {"start": 2, "end": 4, "duration": 4}
     assert strongest(captioner.samples) == pytest.approx(900, abs=1)
-
-
-def strongest(samples: np.ndarray) -> float:
-    return np.abs(np.fft.rfft(samples)).argmax() * 16_000 / len(samples)
 
 
 def test_the_real_captioner_answers(connect, clip, tiny_audio_captioner):

@@ -23,7 +23,7 @@ from tests.support.browsing import (
 from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.served_pages import audio_tab, image_tab, listed_examples
-from tests.support.tiny_audio import tone
+from tests.support.tiny_audio import strongest, tone
 
 pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
 
@@ -76,20 +76,8 @@ def address(serve, captioner, tmp_path_factory):
     return serve(image_tab(), audio_tab(captioner, listed_examples(files, "A {} tone")))
 
 
-@pytest.fixture
-def long_clip(tmp_path) -> Path:
-    """300 Hz, then 900 Hz, 2 s each: the fake captioner takes 2 s."""
-    path = tmp_path / "long.wav"
-    soundfile.write(path, np.concatenate([tone(300, 2, 44_100), tone(900, 2, 44_100)]), 44_100)
-    return path
-
-
 def upload(page: Page, sound: Path) -> None:
     page.set_input_files("#audio-media input[type=file]", str(sound))
-
-
-def strongest(samples: np.ndarray) -> float:
-    return np.abs(np.fft.rfft(samples * np.hanning(len(samples)))).argmax() * 16_000 / len(samples)
 
 
 def test_an_upload_is_shown_and_fills_every_column(visit, address, clip, tmp_path):
