@@ -17,6 +17,7 @@ from lora_mcl.decoding import (
     LogitsOptions,
     Sampling,
 )
+from lora_mcl.decoding.engine import DecodeBatch
 from lora_mcl.errors import OptionsError
 from tests.support.fixtures.make_diverse_beam import VOCAB_SIZE
 from tests.support.tiny_decoders import (
@@ -93,6 +94,22 @@ def test_one_forward_per_step_over_the_rows_that_are_live():
     assert batch_sizes[0] == 5  # four adapters and the base, each once
     assert max(batch_sizes) <= 2 + 2 + 3 + 3 + 4 + 1 + 2 + 3
     assert batch_sizes[-1] < max(batch_sizes[1:])  # rows of finished columns are gone
+
+
+def test_rows_of_the_example_in_the_modules_docstring():
+    """Three hypotheses and two searches on one baseline: four prefixes become nine rows."""
+    model = DECODERS["llama"](2)
+    engine = engine_of(model, random_stack(model, (2, 4, 3, 6)), ())
+    searches = (ColumnRequest("beam", 3, BeamSearch(3)), ColumnRequest("diverse", 3, DiverseBeamSearch(3, 3, 0.8)))
+    columns = [*(ColumnRequest(f"h{k}", k, Greedy()) for k in range(3)), *searches]
+    request = engine.request(prompt_of(model, 6), columns, max_new_tokens=5)
+    rows = counted(model)
+    batch = DecodeBatch(engine)
+    batch.join([request])
+    batch.update()
+    assert [column.first_row for column in request.columns] == [0, 1, 2, 3, 6]
+    batch.forward()
+    assert (len(request.prefixes), request.num_rows, rows) == (4, 9, [4, 9])
 
 
 @pytest.mark.parametrize("name", DECODERS)
