@@ -31,13 +31,13 @@ class BundleCaptioner:
         Args:
             options: the bundle's defaults if left out.
         """
-        options = options or self.defaults
+        bundle = self.bundle  # once: a remote captioner asks a replica for it
+        options = options or bundle.generation
         hypotheses = tuple(
             ColumnSpec(f"hypothesis-{k}", "hypothesis", ref.label, ref.description, options.hypothesis_beams > 1)
-            for k, ref in enumerate(self.bundle.hypotheses)
+            for k, ref in enumerate(bundle.hypotheses)
         )
-        baseline = self.bundle.baseline
-        used, mark = (baseline.label, "") if baseline else ("the base model alone", " (base)")
+        used, mark = (bundle.baseline.label, "") if bundle.baseline else ("the base model alone", " (base)")
         beams, groups, samples = options.num_beams, options.num_beam_groups, options.num_samples
         best = f"The best captions that {beams} beams find with {used}."
         beam = ColumnSpec("beam", "beam", f"Beam search{mark}", best, revises=True)
