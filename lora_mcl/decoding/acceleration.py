@@ -12,7 +12,7 @@ from lora_mcl.decoding.decode_state import DecodeState
 from lora_mcl.decoding.options import EngineOptions
 from lora_mcl.decoding.prefill import Prefill
 from lora_mcl.decoding.shared_layers import decoder_of
-from lora_mcl.decoding.shared_prompt import can_share_prompts
+from lora_mcl.decoding.shared_prompt_cache import can_share_prompts
 from lora_mcl.decoding.static import StaticDecodeState, StaticShape, StaticStep
 from lora_mcl.errors import first_line
 

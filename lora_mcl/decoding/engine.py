@@ -32,7 +32,7 @@ from lora_mcl.decoding.options import EngineOptions, check_token_ids, check_whol
 from lora_mcl.decoding.prefill import Prefix, pad_states, prefill
 from lora_mcl.decoding.request import ColumnRequest, Prompt, StepEvent, check_columns, check_length, check_tokens
 from lora_mcl.decoding.shared_layers import decoder_of
-from lora_mcl.decoding.shared_prompt import can_share_prompts
+from lora_mcl.decoding.shared_prompt_cache import can_share_prompts
 from lora_mcl.decoding.token_decoder import Candidate, DecodeContext, NextTokens, TokenDecoder
 
 

@@ -24,7 +24,7 @@ from lora_mcl.adapters.linear import FixedRouting
 from lora_mcl.decoding.prefill import Prefill
 from lora_mcl.decoding.prefix_groups import PrefixGroups
 from lora_mcl.decoding.shared_layers import decoder_of
-from lora_mcl.decoding.shared_prompt import SharedKV, attending_to_shared_prompts
+from lora_mcl.decoding.shared_prompt_cache import SharedKV, attending_to_shared_prompts
 
 # Capacities are rounded up to multiples of these, so that similar requests can use the same step.
 _PROMPT_UNIT, _WRITTEN_UNIT = 256, 32

@@ -15,7 +15,7 @@ from lora_mcl.decoding.logits_processor import DEFAULT_LOGITS_OPTIONS
 from lora_mcl.decoding.prefill import Prefix, prefill
 from lora_mcl.decoding.prefix_groups import EqualGroups, PrefixGroups
 from lora_mcl.decoding.shared_layers import decoder_layers, decoder_of, num_shared_layers
-from lora_mcl.decoding.shared_prompt import (
+from lora_mcl.decoding.shared_prompt_cache import (
     SharedKV,
     SharedPromptLayer,
     can_share_prompts,
