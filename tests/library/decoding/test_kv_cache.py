@@ -1,4 +1,4 @@
-"""KV caches with shared and copied prompts, and shared layers: ordinary attention, fewer states and rows, the same answers."""
+"""KV caches with shared and copied prompts, and shared layers: ordinary attention, fewer rows, the same answers."""
 
 from contextlib import contextmanager
 from dataclasses import replace
