@@ -84,35 +84,6 @@ def test_requests_of_many_threads_share_their_steps():
     assert together < len(forwards) - together
 
 
-def test_newcomers_join_at_the_next_step_with_one_prefill():
-    model, engine = adapted("llama")
-    scheduler = Scheduler(engine)
-    shapes = []
-    model.register_forward_pre_hook(
-        lambda module, args, kwargs: shapes.append((kwargs.get("input_ids", kwargs.get("inputs_embeds"))).shape[:2]),
-        with_kwargs=True,
-    )
-    columns = list(COLUMNS[0])
-    first, *others = (
-        Visitor(prompt_of(model, length, seed=length), columns, 12, LogitsOptions()).start(scheduler)
-        for length in (6, 9, 4)
-    )
-    first.advance()
-    assert shapes == [(2, 6)]  # two prefixes: adapters 0 and 2
-    waiting = [threading.Thread(target=other.advance) for other in others]
-    with scheduler._changed:
-        scheduler._has_turn = True
-    for thread in waiting:
-        thread.start()
-    while len(scheduler._waiting) < 2:
-        pass
-    scheduler._end_turn()
-    for thread in waiting:
-        thread.join(timeout=60)
-    # The live rows' forward, then one prefill of four prefixes, padded to the longer prompt.
-    assert shapes[1][1] == 1 and shapes[2] == (4, 9)
-
-
 def test_bounds_admit_first_in_first_out():
     model, engine = adapted("llama")
     rows = 1 + 3 + 4
@@ -342,7 +313,7 @@ def test_a_caller_that_does_not_come_back_holds_up_nobody():
     slow.assert_right(engine)
 
 
-def test_a_static_step_takes_turns_and_logs_the_reason(caplog):
+def test_a_static_step_takes_turns_and_says_why(caplog):
     model, engine = adapted("llama")
     scheduler = Scheduler(replace(engine, options=EngineOptions(acceleration="static")))
     visitors = [Visitor(prompt_of(model, n), list(COLUMNS[0]), 8, LogitsOptions()).start(scheduler) for n in (5, 7, 6)]

@@ -1,0 +1,96 @@
+"""Continuous batching: how callers join and leave while a step is computed."""
+
+import threading
+
+import pytest
+
+from lora_mcl.decoding import LogitsOptions, Scheduler, SchedulerOptions
+from tests.support.tiny_decoders import prompt_of
+from tests.support.visitors import COLUMNS, Visitor, adapted
+
+
+def test_newcomers_join_at_the_next_step_with_one_prefill():
+    model, engine = adapted("llama")
+    scheduler = Scheduler(engine)
+    shapes = []
+    model.register_forward_pre_hook(
+        lambda module, args, kwargs: shapes.append((kwargs.get("input_ids", kwargs.get("inputs_embeds"))).shape[:2]),
+        with_kwargs=True,
+    )
+    columns = list(COLUMNS[0])
+    first, *others = (
+        Visitor(prompt_of(model, length, seed=length), columns, 12, LogitsOptions()).start(scheduler)
+        for length in (6, 9, 4)
+    )
+    first.advance()
+    assert shapes == [(2, 6)]  # two prefixes: adapters 0 and 2
+    waiting = [threading.Thread(target=other.advance) for other in others]
+    with scheduler._changed:
+        scheduler._has_turn = True
+    for thread in waiting:
+        thread.start()
+    while len(scheduler._waiting) < 2:
+        pass
+    scheduler._end_turn()
+    for thread in waiting:
+        thread.join(timeout=60)
+    # The live rows' forward, then one prefill of four prefixes, padded to the longer prompt.
+    assert shapes[1][1] == 1 and shapes[2] == (4, 9)
+
+
+def test_a_few_newcomers_join_at_a_step():
+    """Of six who come at once, four are prefilled before the others' turn."""
+    model, engine = adapted("llama")
+    scheduler = Scheduler(engine)
+    columns = list(COLUMNS[0])
+    visitors = [Visitor(prompt_of(model, 6, seed=seed), columns, 12, LogitsOptions()) for seed in range(6)]
+    threads = [threading.Thread(target=one.start(scheduler).advance) for one in visitors]
+    rows = []
+    model.register_forward_pre_hook(
+        lambda module, args, kwargs: rows.append(len(kwargs["inputs_embeds"])) if "inputs_embeds" in kwargs else None,
+        with_kwargs=True,
+    )
+    with scheduler._changed:
+        scheduler._has_turn = True
+    for thread in threads:
+        thread.start()
+    while len(scheduler._waiting) < len(visitors):
+        pass
+    scheduler._end_turn()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert rows == [8, 4]  # two prefixes each: adapters 0 and 2
+    for one in visitors:
+        while one.advance():
+            pass
+        one.assert_right(engine)
+
+
+@pytest.mark.parametrize("max_rows", [1, 256])
+def test_a_caller_that_leaves_in_the_middle_of_a_step_frees_its_rows(max_rows):
+    """The step is another caller's, who joins it or, where there is room for one, comes next."""
+    model, engine = adapted("llama")
+    scheduler = Scheduler(engine, SchedulerOptions(max_rows=max_rows))
+    leave = Visitor(prompt_of(model, 6), list(COLUMNS[0]), 14, LogitsOptions()).start(scheduler)
+    leave.advance()
+    stay = Visitor(prompt_of(model, 9), list(COLUMNS[0]), 14, LogitsOptions()).start(scheduler)
+    in_step, has_left = threading.Event(), threading.Event()
+
+    def pause(*_) -> None:
+        in_step.set()
+        assert has_left.wait(60)
+
+    hook = model.register_forward_hook(pause)
+    thread = threading.Thread(target=stay.advance)
+    thread.start()
+    assert in_step.wait(60)
+    leave.events.close()
+    has_left.set()
+    thread.join(timeout=60)
+    hook.remove()
+    (job,) = scheduler._running
+    assert scheduler._batch.requests == (job.request,)
+    while stay.advance():
+        pass
+    stay.assert_right(engine)
+    assert scheduler._batch._state is None
