@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lora_mcl.bundle import Bundle
+from lora_mcl.columns import chosen_columns
 from lora_mcl.types import ColumnSpec, CompareOptions
 
 
@@ -30,6 +31,9 @@ class BundleCaptioner:
 
         Args:
             options: the bundle's defaults if left out.
+
+        Raises:
+            OptionsError: ``options.columns`` names one that there is not.
         """
         bundle = self.bundle  # once: a remote captioner asks a replica for it
         options = options or bundle.generation
@@ -49,4 +53,4 @@ class BundleCaptioner:
             revises=True,
         )
         drawn = ColumnSpec("sampling", "sampling", f"Sampling{mark}", f"Captions drawn at random with {used}.")
-        return (*hypotheses, beam, diverse, *([drawn] if samples else []))
+        return chosen_columns((*hypotheses, beam, diverse, *([drawn] if samples else [])), options)

@@ -10,7 +10,8 @@ import gradio as gr
 
 from ui.examples import PageExample
 from ui.html import html
-from ui.links import COPY_JS, link_html, query_of
+from ui.links import COPY_JS, link_html, no_link_html, query_of
+from ui.models import captioner_of
 from ui.sessions import Finished, Sessions
 from ui.slides import connect_slide_endpoint, slide_buttons
 from ui.vote_panel import connect_vote_endpoints, vote_panel
@@ -47,8 +48,11 @@ def build_after(
             example = hashes().get(content_hash(finished.media))
         except OSError:  # the upload no longer exists
             example = None
-        captioner = sessions.captioner
-        query = query_of(modality, captioner.name, finished.options, captioner.defaults, example)
+        if finished.redone:
+            return gr.Row(visible=True), no_link_html()
+        captioner = captioner_of(sessions.captioner, finished.options)
+        window = finished.comparison.window
+        query = query_of(modality, captioner.name, finished.options, captioner.defaults, example, window)
         return gr.Row(visible=True), link_html(query, example, sessions.modality.noun)
 
     finished.change(show, finished, [row, link], api_visibility="private", show_progress="hidden")

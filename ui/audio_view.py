@@ -18,10 +18,14 @@ from ui.html import html, webp_uri
 
 @dataclass(frozen=True)
 class AudioControls:
-    """The components that show which part of a sound the model gets, and choose its start."""
+    """The components that show which part of a sound the model gets, and choose its start.
+
+    ``wanted`` holds the content hash of a sound that is being restored, and its start in seconds.
+    """
 
     start: gr.Slider
     view: gr.HTML
+    wanted: gr.State
 
     def outputs(self) -> list[Any]:
         return [self.view, self.start]
@@ -33,6 +37,14 @@ class AudioControls:
     def refused(self, message: str) -> dict[Any, Any]:
         """Updates for a sound that cannot be used."""
         return {**self.idle(), self.view: notice_html(message)}
+
+    def restored(self, content: str, start: float) -> dict[Any, Any]:
+        """Updates for a sound that is being restored: its part from second ``start``, once the sound is there.
+
+        Args:
+            content: hash of the sound.
+        """
+        return {self.start: gr.Slider(value=start, maximum=max(1, start)), self.wanted: (content, start)}
 
     def loaded(self, view: AudioView) -> dict[Any, Any]:
         """Updates for a new sound: its picture and, if it is longer than the model's input, the choice of start."""
@@ -75,7 +87,7 @@ def audio_controls() -> AudioControls:
         buttons=[],
         elem_id="audio-start",
     )
-    return AudioControls(start, view)
+    return AudioControls(start, view, gr.State(None))
 
 
 def audio_view_html(view: AudioView) -> str:

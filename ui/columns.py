@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Literal
 
-from lora_mcl.doubt import Doubt
+from lora_mcl.doubt import AGREEMENT_OF_BEAMS, Doubt
 from lora_mcl.types import Caption, ColumnResult, ColumnSpec, Comparison
 from ui.differences import ColumnWords, column_words, folded, marked_html
 
@@ -13,13 +13,20 @@ State = Literal["idle", "waiting", "writing", "done", "stopped"]
 
 # Colours in style.css; a model with more hypotheses starts over, and their numbers still distinguish them.
 NUM_ACCENTS = 6
+# How a sign of doubt begins, and what it compares with, by what it was measured on.
+DOUBT_BEAMS = (
+    "Where the candidates of beam search agree as little as here, this hypothesis",
+    "where they agree more,",
+)
+DOUBT_LOG_PROB = ("So unlikely a caption", "a likelier one")
+_REDO = "Write this column alone again, with the settings as they are now"
 # Between a caption and its figures, which screen readers would otherwise read as one.
 _SPOKEN_COMMA = '<span class="sr-only">, </span>'
 
 
 def idle_columns(specs: tuple[ColumnSpec, ...]) -> dict[str, str]:
     """Every column before anything is chosen, by column id."""
-    return {spec.id: _column_html(spec, index, "idle", None) for index, spec in enumerate(specs)}
+    return {spec.id: _column_html(spec, "idle", None) for spec in specs}
 
 
 def comparison_columns(
@@ -27,10 +34,12 @@ def comparison_columns(
 ) -> dict[str, str]:
     """Every column of a comparison in progress, by column id; ``waiting`` is the text before the first word."""
     known = column_words(comparison) if comparison.done else {}
-    return {
-        spec.id: _column_html(spec, index, _state(comparison, result), result, waiting, known.get(spec.id), doubt)
-        for index, (spec, result) in enumerate(zip(specs, comparison.columns, strict=True))
-    }
+    doubted = doubt.column if doubt and comparison.done and doubt.doubts(comparison) else None
+    found = {}
+    for spec, result in zip(specs, comparison.columns, strict=True):
+        sign = doubt if spec.id == doubted else None
+        found[spec.id] = _column_html(spec, _state(comparison, result), result, waiting, known.get(spec.id), sign)
+    return found
 
 
 def _state(comparison: Comparison, result: ColumnResult) -> State:
@@ -43,16 +52,16 @@ def _state(comparison: Comparison, result: ColumnResult) -> State:
 
 def _column_html(
     spec: ColumnSpec,
-    index: int,
     state: State,
     result: ColumnResult | None,
     waiting: str = "",
     words: ColumnWords | None = None,
     doubt: Doubt | None = None,
 ) -> str:
-    hypothesis = spec.method == "hypothesis"
-    kind = f"hypothesis accent-{index % NUM_ACCENTS}" if hypothesis else "baseline"
-    badge = f'<span class="badge">{index + 1}</span>' if hypothesis else ""
+    number = spec.number
+    hypothesis = number is not None
+    kind = f"hypothesis accent-{number % NUM_ACCENTS}" if hypothesis else "baseline"
+    badge = f'<span class="badge">{number + 1}</span>' if hypothesis else ""
     captions = result.captions if result else ()
     # One tag for both states, so that the page updates this region in place and screen readers follow it.
     single = hypothesis and len(captions) < 2
@@ -68,7 +77,7 @@ def _column_html(
         f'<p class="what">{escape(spec.description)}</p>'
         f'<div class="answers" aria-live="polite" aria-busy="{busy}">{answers}</div>'
         f'<p class="figures">{_figures(single, result, _note(state, provisional, waiting), words)}</p>'
-        f"{_doubt(doubt, result) if words and doubt else ''}"
+        f"{_doubt(doubt) if doubt else ''}"
         "</section>"
     )
 
@@ -120,6 +129,10 @@ def _copy(words: ColumnWords | None) -> str:
     return ' <button class="copy" type="button" title="Copy this caption">Copy</button>' if words else ""
 
 
+def _redo(words: ColumnWords | None) -> str:
+    return f' <button class="copy redo" type="button" title="{_REDO}">Redo</button>' if words else ""
+
+
 def _note(state: State, provisional: bool, waiting: str) -> str:
     if state == "stopped":
         return "Stopped"
@@ -135,23 +148,21 @@ def _figures(single: bool, result: ColumnResult | None, note: str, words: Column
     figures.append(f"{result.seconds:.1f} s")
     if single:
         (caption,) = result.captions
-        return " · ".join([*figures, f"{caption.tokens} tokens", _log_prob(caption)]) + _copy(words)
+        return " · ".join([*figures, f"{caption.tokens} tokens", _log_prob(caption)]) + _copy(words) + _redo(words)
     wordings = len(folded(result.captions)) if words else len(result.captions)
     if wordings < len(result.captions):
         figures.append(
             f'<b class="folded">{len(result.captions)} candidates, {wordings} wording{"s" if wordings > 1 else ""}</b>'
         )
-    return " · ".join(figures)
+    return " · ".join(figures) + _redo(words)
 
 
-def _doubt(doubt: Doubt, result: ColumnResult) -> str:
-    if not doubt.doubts(result):
-        return ""
-    return (
-        '<p class="doubt"><b>Unsure.</b> So unlikely a caption named the main thing in '
-        f"{doubt.doubted_right} of {doubt.doubted} test photographs; a likelier one in {doubt.sure_right} of "
-        f"{doubt.sure}.</p>"
-    )
+def _doubt(doubt: Doubt) -> str:
+    little, more = DOUBT_BEAMS if doubt.signal == AGREEMENT_OF_BEAMS else DOUBT_LOG_PROB
+    named = "named the main thing in {right} of {all} test photographs"
+    doubted = named.format(right=doubt.doubted_right, all=doubt.doubted)
+    sure = f"in {doubt.sure_right} of {doubt.sure}"
+    return f'<p class="doubt"><b>Unsure.</b> {little} {doubted}; {more} {sure}.</p>'
 
 
 def _log_prob(caption: Caption) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import gradio as gr
 
 from lora_mcl.errors import LoraMclError
-from ui.events import Components
+from ui.events import Components, session_of
 from ui.links import read_link
 from ui.tab import Tab
+from ui.votes import content_hash
 
 _PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 # Opens the tab, and presses Compare there as soon as the tab is drawn.
@@ -41,9 +42,10 @@ def connect_links(page: gr.Blocks, specs: Sequence[Tab], parts: Sequence[Compone
     query, start = gr.Textbox(visible=False), gr.Textbox(visible=False)
     outputs = [start]
     for part in parts:
-        outputs += [part.media, *part.settings.values(), part.status]
+        outputs += [part.media, *part.switch.outputs(), *part.outputs()]
+        outputs += [part.audio_controls.start, part.audio_controls.wanted] if part.audio_controls else []
 
-    def restore(query: str) -> dict[Any, Any]:
+    def restore(query: str, request: gr.Request) -> dict[Any, Any]:
         try:
             link = read_link(query, specs)
         except LoraMclError as error:
@@ -51,16 +53,21 @@ def connect_links(page: gr.Blocks, specs: Sequence[Tab], parts: Sequence[Compone
         if link is None:
             return {start: ""}
         spec, part = specs[link.tab], parts[link.tab]
+        session = session_of(request)
         updates: dict[Any, Any] = {
+            **part.switch.updates(session, link.options),
+            **(part.changes(part.switch.idle(session), None) if part.switch.several else {}),
             start: spec.modality.tab,
             part.status: escape(link.notice),
-            **{slider: getattr(link.options, name) for name, slider in part.settings.items()},
         }
         if link.example is not None:
             updates |= {
                 part.media: str(spec.examples[link.example].file),
                 start: f"{spec.modality.tab} {spec.modality.name}-compare",
             }
+            if link.start is not None and part.audio_controls:
+                content = content_hash(spec.examples[link.example].file)
+                updates |= part.audio_controls.restored(content, link.start)
         return updates
 
     page.load(restore, query, outputs, js="() => location.search", **_PRIVATE).then(

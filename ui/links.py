@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from lora_mcl.errors import OptionsError
-from lora_mcl.types import CompareOptions
+from lora_mcl.types import CompareOptions, Window
 from ui.examples import PageExample
-from ui.settings import SETTINGS, options_from
+from ui.models import models_of
+from ui.settings import SETTINGS, options_for
 
 if TYPE_CHECKING:
     from ui.tab import Tab
@@ -42,24 +44,39 @@ class Link:
         options: its settings.
         example: the example, by its place; None where the link has none.
         notice: a sentence where the page differs from that of the link; may be empty.
+        start: of a sound, the second where the model's input begins; None for its first sound.
     """
 
     tab: int
     options: CompareOptions
     example: int | None = None
     notice: str = ""
+    start: float | None = None
 
 
 def query_of(
-    modality: str, model: str, options: CompareOptions, defaults: CompareOptions, example: PageExample | None
+    modality: str,
+    model: str,
+    options: CompareOptions,
+    defaults: CompareOptions,
+    example: PageExample | None,
+    window: Window | None = None,
 ) -> str:
-    """The query of a link: the model, the settings that are not the model's own, and the example."""
+    """The query of a link: the model, the settings that are not the model's own, and the example.
+
+    Args:
+        window: of a sound, the part that the model got; its start is in the link if that is not all of it.
+    """
     changed = {
         setting.name: f"{getattr(options, setting.name):g}"
         for setting in SETTINGS
         if getattr(options, setting.name) != getattr(defaults, setting.name)
     }
+    if options.columns:
+        changed["columns"] = ",".join(options.columns)
     named = {"example": example.file.stem} if example else {}
+    if example and window and window.cut:
+        named["start"] = f"{window.start:.1f}"
     return urlencode({"tab": modality, "model": model, **named, **changed})
 
 
@@ -78,16 +95,19 @@ def read_link(query: str, tabs: Sequence[Tab]) -> Link | None:
         raise OptionsError(f"This link is for a tab that is not here: {given['tab'][:40]!r}.")
     place = names.index(given["tab"])
     tab = tabs[place]
-    return Link(place, _options(given, tab), _example(given, tab), _notice(given, tab))
+    return Link(place, _options(given, tab), _example(given, tab), _notice(given, tab), _start(given))
 
 
 def _options(given: Mapping[str, str], tab: Tab) -> CompareOptions:
-    defaults = tab.captioner.defaults
+    model = next((one for one in models_of(tab.captioner) if one.name == given.get("model")), None)
+    defaults = (model or tab.captioner).defaults
     values: dict[str, Any] = {setting.name: getattr(defaults, setting.name) for setting in SETTINGS}
     if "num_beams" in given:
         values["num_beam_groups"] = None  # fitted to the beams
     asked = {setting.name: _number(given[setting.name]) for setting in SETTINGS if setting.name in given}
-    return options_from({**values, **asked}, defaults)
+    columns = given["columns"].split(",") if "columns" in given else None
+    chosen = {"columns": columns, "model": model.name if model else None}
+    return options_for({**values, **asked, **chosen}, tab.captioner)
 
 
 def _number(text: str) -> int | float | str:
@@ -109,11 +129,19 @@ def _example(given: Mapping[str, str], tab: Tab) -> int | None:
     return stems.index(given["example"])
 
 
+def _start(given: Mapping[str, str]) -> float | None:
+    if "start" not in given:
+        return None
+    start = _number(given["start"])
+    if isinstance(start, str) or not 0 <= start < math.inf:
+        raise OptionsError(f"start must be a second of the sound, not {given['start'][:40]!r}.")
+    return start
+
+
 def _notice(given: Mapping[str, str], tab: Tab) -> str:
-    model = given.get("model", tab.captioner.name)
-    if model == tab.captioner.name:
-        return ""
-    return f"This link was made with the model {model[:60]}; this page runs {tab.captioner.name}."
+    names = [captioner.name for captioner in models_of(tab.captioner)]
+    model = given.get("model", names[0])
+    return "" if model in names else f"This link was made with the model {model[:60]}; this page runs {names[0]}."
 
 
 def link_html(query: str, example: PageExample | None, noun: str) -> str:
@@ -123,3 +151,8 @@ def link_html(query: str, example: PageExample | None, noun: str) -> str:
         f'<p class="link"><a href="?{escape(query)}">Link to {what}</a> <button type="button">Copy link</button> '
         '<span role="status"></span></p>'
     )
+
+
+def no_link_html() -> str:
+    """In place of a link where one column was written with other settings than the rest."""
+    return '<p class="link">Columns written with different settings have no link.</p>'

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from uuid import uuid4
 
+from lora_mcl.columns import same_captions
 from lora_mcl.doubt import Doubt
 from lora_mcl.types import (
     AudioCaptionSource,
@@ -24,20 +25,43 @@ from ui.diversity import IDLE as NO_DIVERSITY
 from ui.diversity import diversity_html
 from ui.loading import Waiting
 from ui.modality import ModalityText
+from ui.models import with_model
 from ui.pacing import Pace
+from ui.repeated import Repeated
 
 # The same words at every token, so that a screen reader announces them once.
 WRITING = "Writing captions …"
 LOADING = "The models are loading …"
+REPEATED = "Shown at once: these captions were written before."
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A complete comparison, with what it was made from."""
+    """A complete comparison, with what it was made from.
+
+    Attributes:
+        specs: its columns, in their order.
+        redone: id and options of the columns that ``options`` does not describe: they were written anew with others.
+    """
 
     media: Path
     options: CompareOptions
     comparison: Comparison
+    specs: tuple[ColumnSpec, ...]
+    redone: tuple[tuple[str, CompareOptions], ...] = ()
+
+    def options_of(self, id: str) -> CompareOptions:
+        """The options with which that column was written."""
+        return dict(self.redone).get(id, self.options)
+
+    def with_column(self, id: str, comparison: Comparison, options: CompareOptions) -> Finished:
+        """The same after that column was written with ``options``; ``comparison`` holds all columns."""
+        options = replace(options, columns=self.options.columns)
+        others = {spec.id: spec.method for spec in self.specs if spec.id != id}
+        if all(same_captions(method, self.options_of(other), options) for other, method in others.items()):
+            return replace(self, comparison=comparison, options=options, redone=())
+        redone = dict(self.redone) | {id: options}
+        return replace(self, comparison=comparison, redone=tuple(redone.items()))
 
 
 @dataclass(frozen=True)
@@ -77,20 +101,39 @@ class Sessions:
         captioner: CaptionSource | AudioCaptionSource,
         modality: ModalityText,
         max_comparisons: int = 1,
-        doubt: Doubt | None = None,
+        doubts: Mapping[str, Doubt] | None = None,
     ) -> None:
+        """``doubts``: when a caption is to be doubted, by the model's name, where that was measured."""
         self.captioner = captioner
-        self._doubt = doubt
+        self._doubts = doubts or {}
         self.modality = modality
         self.max_comparisons = max_comparisons
         self._runs: dict[str, list[_Run]] = {}
         # Token of the latest request of each session, until the request is claimed or ended.
         self._requested: dict[str, str] = {}
+        # The model that each session chose among several.
+        self._models: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def idle(self) -> View:
-        """The page before a comparison."""
-        return View(idle_columns(self.captioner.columns()))
+    def idle(self, session: str = "") -> View:
+        """The session's page before a comparison."""
+        model = self._models.get(session)
+        options = with_model(self.captioner.named(model).defaults, model) if model else None
+        return View(idle_columns(self.captioner.columns(options)))
+
+    def choose_model(self, session: str, model: str) -> None:
+        """Show the columns of that one of several models until another is chosen.
+
+        Raises:
+            OptionsError: there is none of that name.
+        """
+        self.captioner.named(model)
+        self._models[session] = model
+
+    def forget(self, session: str) -> None:
+        """Stop the session's comparisons and forget it: the visitor has left."""
+        self.abandon(session)
+        self._models.pop(session, None)
 
     def audio_view(self, media: Path, start: float | None = None) -> AudioView:
         """The audio captioner's input for a sound from second ``start``, by default from the first sound.
@@ -132,6 +175,7 @@ class Sessions:
         start: float | None = None,
         *,
         stop_earlier: bool = True,
+        into: Finished | None = None,
     ) -> Iterator[Comparison]:
         """The captioner's snapshots, until one is ``done`` or ``stopped``; ``start`` is in seconds of a sound.
 
@@ -139,11 +183,13 @@ class Sessions:
 
         Args:
             stop_earlier: whether the session's earlier comparisons stop.
+            into: a complete comparison whose other columns each snapshot keeps.
 
         Raises:
             LoraMclError: the input or an option cannot be used.
         """
-        run, pace = _Run(self.captioner.columns(options)), Pace()
+        specs = _specs_into(into, self.captioner.columns(options))
+        run, pace = _Run(specs, latest=into.comparison if into else None), Pace()
         with self._lock:
             earlier = list(self._runs.setdefault(session, []))
             self._runs[session].append(run)
@@ -152,7 +198,8 @@ class Sessions:
                 other.stop.set()
         try:
             with closing(self.captioner.compare(media, options, start=start, should_stop=run.stop.is_set)) as snapshots:
-                for run.latest in snapshots:
+                for snapshot in snapshots:
+                    run.latest = _snapshot_into(into, snapshot)
                     if run.abandoned:
                         return
                     # A token that was on its way when the visitor stopped must not show the page as writing again.
@@ -173,7 +220,19 @@ class Sessions:
         with closing(self.comparisons(media, options, session, start)) as comparisons:
             for comparison in comparisons:
                 view = self._view(specs, comparison)
-                yield replace(view, finished=Finished(media, options, comparison)) if comparison.done else view
+                yield replace(view, finished=Finished(media, options, comparison, specs)) if comparison.done else view
+
+    def column_views(self, finished: Finished, id: str, options: CompareOptions, session: str) -> Iterator[View]:
+        """Like ``views``, while one column of a complete comparison is written anew and the others stay."""
+        window = finished.comparison.window
+        alone, start = replace(options, columns=(id,)), None if window is None else window.start
+        specs = _specs_into(finished, self.captioner.columns(alone))
+        finished = replace(finished, specs=specs)
+        with closing(self.comparisons(finished.media, alone, session, start, into=finished)) as comparisons:
+            for comparison in comparisons:
+                view = self._view(specs, comparison)
+                made = finished.with_column(id, comparison, options) if comparison.done else None
+                yield replace(view, finished=made)
 
     def stop(self, session: str) -> View | None:
         """Stop the session's comparisons; returns what the last had written, ``None`` if nothing was running."""
@@ -181,7 +240,7 @@ class Sessions:
         if not runs:
             return None
         run = runs[-1]
-        return self._view(run.specs, replace(run.latest, stopped=True)) if run.latest else self.idle()
+        return self._view(run.specs, replace(run.latest, stopped=True)) if run.latest else self.idle(session)
 
     def abandon(self, session: str) -> None:
         """Stop the session's comparisons, and show no more of them."""
@@ -201,14 +260,30 @@ class Sessions:
         return runs
 
     def _view(self, specs: tuple[ColumnSpec, ...], comparison: Comparison) -> View:
-        columns = comparison_columns(specs, comparison, self.modality.waiting, self._doubt)
+        doubt = self._doubts.get(comparison.model)
+        columns = comparison_columns(specs, comparison, self.modality.waiting, doubt)
         if comparison.done:
             sentences = [comparison.window.notice if comparison.window else "", *comparison.notices]
             part = "".join(f" {escape(notice)}" for notice in sentences if notice)
-            status = f"Done in {comparison.seconds:.1f} s.{part}".strip()
+            done = REPEATED if isinstance(comparison, Repeated) else f"Done in {comparison.seconds:.1f} s."
+            status = f"{done}{part}".strip()
             return View(columns, diversity_html(comparison), status)
         if comparison.stopped:
             written = any(column.captions for column in comparison.columns)
             kept = " What had been written stays." if written else ""
             return View(columns, status=f"Stopped after {comparison.seconds:.1f} s.{kept}")
         return View(columns, status=LOADING if isinstance(comparison, Waiting) else WRITING, running=True)
+
+
+def _specs_into(before: Finished | None, specs: tuple[ColumnSpec, ...]) -> tuple[ColumnSpec, ...]:
+    """The columns of ``before``, with those of ``specs`` in their places."""
+    own = {spec.id: spec for spec in specs}
+    return specs if before is None else tuple(own.get(spec.id, spec) for spec in before.specs)
+
+
+def _snapshot_into(before: Finished | None, snapshot: Comparison) -> Comparison:
+    """The snapshot, among the columns of ``before``."""
+    if before is None:
+        return snapshot
+    own = {column.id: column for column in snapshot.columns}
+    return replace(snapshot, columns=tuple(own.get(column.id, column) for column in before.comparison.columns))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import gradio as gr
 
@@ -10,30 +10,38 @@ from lora_mcl.doubt import Doubt
 from lora_mcl.types import AudioCaptionSource, CaptionSource
 from ui.after import build_after, connect_after_endpoints
 from ui.audio_view import audio_controls, recorder
-from ui.better import TO_RESULTS_JS, Better, better_html
+from ui.better import Better
 from ui.difference_switch import difference_switch
 from ui.endpoints import connect_endpoint
 from ui.events import MAX_COMPARISONS, Components, connect
+from ui.example_player import connect_player
 from ui.examples import PageExample, gallery_html
-from ui.header import figures_note_html, guide_html
-from ui.html import html
-from ui.modality import IMAGE, ModalityText
-from ui.model_info import ModelInfo, model_info_html
+from ui.header import figures_note_html
+from ui.history import connect_history, history_strip
+from ui.html import ARROWS_JS, html
+from ui.modality import AUDIO, IMAGE, ModalityText
+from ui.model_info import ModelInfo
+from ui.model_switch import ModelSwitch, ModelTexts, board_columns, model_choice, model_panels
+from ui.redo import connect_redo
 from ui.sessions import WRITING, Sessions
-from ui.sliders import setting_sliders
+from ui.sliders import column_choice, setting_sliders
 from ui.uploads import retype_js
 from ui.vote_panel import blind_checkbox
 from ui.votes import VoteStore
 from ui.your_caption import connect_your_caption, your_caption
 
-_EXAMPLES_JS = """
+_EXAMPLES_JS = (
+    ARROWS_JS
+    + """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button');
-  if (button) trigger('click', {index: Number(button.dataset.index)});
+  if (button?.dataset.play) trigger('play', {index: Number(button.dataset.play)});
+  else if (button) trigger('click', {index: Number(button.dataset.index)});
 });
 const isLink = new URLSearchParams(location.search).has('tab');
 if (!isLink && element.querySelector('.examples[data-opening]')) trigger('click', {index: 0});
 """
+)
 
 # A button that is disabled loses the focus to the page: Compare and Stop hand it to each other.
 _FOCUS_JS = """
@@ -83,6 +91,7 @@ class Tab:
         better: the hypotheses against the baselines, where that was measured.
         doubt: when one of its captions is to be doubted, where that was measured.
         max_comparisons: how many run at a time; the others wait in the queue. The least of all tabs counts.
+        others: of a captioner for several models, what is said of those after the first.
     """
 
     modality: ModalityText
@@ -92,6 +101,12 @@ class Tab:
     better: Better | None = None
     doubt: Doubt | None = None
     max_comparisons: int = MAX_COMPARISONS
+    others: tuple[ModelTexts, ...] = ()
+
+    @property
+    def texts(self) -> tuple[ModelTexts, ...]:
+        """What is said of each model."""
+        return (ModelTexts(self.captioner.name, self.info, self.better, self.doubt), *self.others)
 
 
 def build_tab(
@@ -104,13 +119,13 @@ def build_tab(
         votes: where votes are kept; without it none are asked for.
     """
     captioner, modality = tab.captioner, tab.modality
-    sessions = Sessions(captioner, modality, tab.max_comparisons, tab.doubt)
-    # With the sampling column, which is visible only if num_samples is above 0.
+    doubts = {texts.name: texts.doubt for texts in tab.texts if texts.doubt}
+    sessions = Sessions(captioner, modality, tab.max_comparisons, doubts)
     defaults = captioner.defaults
-    specs = captioner.columns(replace(defaults, num_samples=max(1, defaults.num_samples)))
     idle = sessions.idle()
     with gr.Row(elem_classes="workspace"):
         with gr.Column(min_width=260, elem_classes="source"):
+            model = model_choice(modality.name, captioner)
             media = _picture() if modality == IMAGE else recorder()
             controls = None if modality == IMAGE else audio_controls()
             with gr.Row(elem_classes="actions"):
@@ -127,7 +142,9 @@ def build_tab(
             )
             blind = blind_checkbox(modality.name) if votes is not None else None
             with gr.Accordion("Settings", open=False, elem_id=f"{modality.name}-settings"):
-                settings = setting_sliders(modality.name, defaults)
+                choice = column_choice(modality.name, captioner)
+                settings = {**setting_sliders(modality.name, defaults), "columns": choice}
+            settings |= {"model": model} if model else {}
         with gr.Column(min_width=260, elem_classes="results"):
             gallery = html(
                 gallery_html(tab.examples, opening=opening),
@@ -136,6 +153,8 @@ def build_tab(
                 elem_id=f"{modality.name}-examples",
                 elem_classes="gallery",
             )
+            if modality == AUDIO and tab.examples:
+                connect_player(gallery, tab.examples)
             html('<h2 class="sr-only">Captions</h2>')
             with gr.Row(elem_classes="board"):
                 columns = {
@@ -144,20 +163,24 @@ def build_tab(
                         visible=spec.id in idle.columns,
                         elem_classes=["cell", spec.method],
                     )
-                    for spec in specs
+                    for spec in board_columns(captioner)
                 }
             difference_switch(modality)
             finished = gr.State(None)
             build_after(sessions, tab.examples, finished, media.GRADIO_CACHE, blind, votes)
+            history = history_strip(modality.name)
     html(figures_note_html())
     diversity = html(idle.diversity)
     caption = your_caption(modality)
-    if tab.better:
-        html(better_html(tab.better), js_on_load=TO_RESULTS_JS, elem_id=f"{modality.name}-better")
-    html(model_info_html(tab.info))
-    html(guide_html(specs, modality))
-    components = Components(media, settings, compare, stop, status, gallery, columns, diversity, finished, controls)
+    panels = model_panels(captioner, tab.texts[0], modality)
+    chosen = gr.State(0)
+    switch = ModelSwitch(sessions, settings, panels, tab.texts)
+    components = Components(
+        media, settings, compare, stop, status, gallery, columns, diversity, finished, chosen, switch, controls
+    )
     connect(page, sessions, tab.examples, components)
+    connect_redo(sessions, components)
+    connect_history(sessions, components, history)
     connect_endpoint(sessions, components, fetch_urls)
     connect_your_caption(sessions, components, caption, fetch_urls)
     connect_after_endpoints(sessions, media.GRADIO_CACHE, fetch_urls, votes)

@@ -52,6 +52,9 @@ def test_only_comparison_and_score_are_public(client):
         ("hypothesis_beams", 1),
         ("num_samples", 0),
         ("max_new_tokens", 48),
+        ("temperature", 1),
+        ("seed", 0),
+        ("columns", ["hypothesis-0", "hypothesis-1", "hypothesis-2", "beam", "diverse-beam"]),
     ]
     assert parameters[0]["parameter_name"] == "image" and not parameters[0]["parameter_has_default"]
 
@@ -76,6 +79,16 @@ def test_the_endpoint_draws_samples_where_asked(client, picture):
     final = client.predict(image=image, num_samples=2, api_name="/compare_image")
     assert [caption["text"] for caption in final["columns"][-1]["captions"]] == list(SAMPLES[:2])
     assert final["columns"][-1]["method"] == "sampling"
+
+
+def test_the_endpoint_fills_the_chosen_columns(client, picture):
+    image = handle_file(str(picture))
+    final = client.predict(image=image, columns=["beam", "hypothesis-1"], api_name="/compare_image")
+    assert [column["id"] for column in final["columns"]] == ["hypothesis-1", "beam"]
+    with pytest.raises(AppError, match="There is no column 'guess'; there are hypothesis-0, "):
+        client.predict(image=image, columns=["guess"], api_name="/compare_image")
+    with pytest.raises(AppError, match="Choose at least one column"):
+        client.predict(image=image, columns=[], api_name="/compare_image")
 
 
 def test_the_real_captioner_answers(connect, picture, tiny_captioner):
@@ -222,7 +235,7 @@ def _handlers(page: gr.Blocks) -> dict[str, Callable]:
 def test_a_refusal_of_the_server_keeps_its_words_and_frees_the_page(upload):
     failing = FakeCaptioner(failure=gr.Error("Your quota is used up."))
     handlers, request = _handlers(build_page([image_tab(failing)])), SimpleNamespace(session_hash="visitor")
-    values = [getattr(failing.defaults, setting.name) for setting in SETTINGS]
+    values = [*(getattr(failing.defaults, setting.name) for setting in SETTINGS), None]  # of the columns, all
     (token,) = (value for part, value in handlers["wait"](request).items() if isinstance(part, gr.State))
     shown = []
     with pytest.raises(gr.Error, match="Your quota is used up"):

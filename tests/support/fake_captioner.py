@@ -87,9 +87,14 @@ class FakeCaptioner(BundleCaptioner):
     ) -> Iterator[Comparison]:
         options = options or self.defaults
         window, notices = self.read(media, start)
-        sentences = [(sentence,) for _, _, sentence in self.hypotheses]
-        sentences += [BEAM[: options.num_beams], DIVERSE[: options.num_beams]]
-        sentences += [SAMPLES[: options.num_samples]] if options.num_samples else []
+        known = {f"hypothesis-{k}": (sentence,) for k, (_, _, sentence) in enumerate(self.hypotheses)}
+        first = options.seed % len(SAMPLES)
+        known |= {
+            "beam": BEAM[: options.num_beams],
+            "diverse-beam": DIVERSE[: options.num_beams],
+            "sampling": (SAMPLES[first:] + SAMPLES[:first])[: options.num_samples],
+        }
+        sentences = [known[spec.id] for spec in self.columns(options)]
         return self._compare(input_name(media), window, notices, options, sentences, should_stop)
 
     def score(self, media: Media, caption: str, *, start: float | None = None) -> CaptionScore:
