@@ -161,11 +161,13 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
     def leave(request: gr.Request) -> None:
         sessions.forget(session_of(request))
 
-    def fit_groups(beams: Any, groups: Any) -> dict[Any, Any]:
+    def fit_groups(beams: Any, groups: Any, restored: tuple[int, int] | None) -> dict[Any, Any]:
         """Fit the groups to the beams, with a notice; a number out of bounds is refused at the comparison."""
         whole = isinstance(beams, int) and isinstance(groups, int)
         if not whole or not 1 <= beams <= largest_beams or groups < 1 or not beams % groups:
             return {status: gr.skip()}
+        if restored is not None and restored[0] == beams:
+            return {groups_slider: restored[1], components.switch.restored: None}
         fitted = fitting_groups(beams, groups)
         return {
             groups_slider: fitted,
@@ -191,8 +193,8 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
     gr.on(
         [beams_slider.change, groups_slider.change],
         fit_groups,
-        [beams_slider, groups_slider],
-        [groups_slider, status],
+        [beams_slider, groups_slider, components.switch.restored],
+        [groups_slider, status, components.switch.restored],
         preprocess=False,
         **at_once,
     )

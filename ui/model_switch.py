@@ -54,11 +54,13 @@ class ModelSwitch:
     ) -> None:
         self._sessions, self._settings, self._panels = sessions, settings, panels
         self._texts = {text.name: text for text in texts}
+        # Beams and groups that are being restored: the sliders change one after the other.
+        self.restored = gr.State(None)
         self.several = isinstance(sessions.captioner, SeveralCaptioners)
 
     def outputs(self) -> list[Any]:
         panels = [self._panels.info, self._panels.better, self._panels.guide] if self.several else []
-        return [*self._settings.values(), *panels]
+        return [*self._settings.values(), self.restored, *panels]
 
     def idle(self, session: str) -> View:
         """The session's page before a comparison."""
@@ -68,6 +70,7 @@ class ModelSwitch:
         """The updates that show these options and, of several models, theirs; the session's columns become its own."""
         captioner = captioner_of(self._sessions.captioner, options)
         values: dict[Any, Any] = {self._settings[setting.name]: getattr(options, setting.name) for setting in SETTINGS}
+        values[self.restored] = (options.num_beams, options.num_beam_groups)
         chosen = chosen_ids(options, self._sessions.captioner)
         if not self.several:
             return {**values, self._settings["columns"]: chosen}
@@ -83,6 +86,7 @@ class ModelSwitch:
         choices = [(spec.label, spec.id) for spec in columns_to_choose(captioner)]
         texts = self._texts[captioner.name]
         return {
+            **values,
             **bounds,
             self._settings["columns"]: gr.CheckboxGroup(choices, value=chosen),
             self._settings["model"]: captioner.name,

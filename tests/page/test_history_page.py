@@ -76,7 +76,8 @@ def test_a_thumbnail_restores_its_comparison(visit, address, tmp_path, width, sc
     expect(strip(page).nth(1)).to_have_attribute("aria-current", "true")
     expect_state(page, "done")
     assert captions(page, "beam") == list(BEAM)
-    expect(page.locator("#image-num_beams input[type=number]")).to_have_value("3")
+    for name in ("num_beams", "num_beam_groups"):
+        expect(page.locator(f"#image-{name} input[type=number]")).to_have_value("3")
     expect(page.locator("#image-link a")).to_have_attribute("href", "?tab=image&model=fake&example=Sea")
     # What is restored stays where it is.
     assert names(page) == ["Show Sand.png again", "Show Sea.png again"]
