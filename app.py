@@ -33,6 +33,7 @@ from ui.markov_runs import load_demos
 from ui.modality import AUDIO, IMAGE, ModalityText
 from ui.model_info import ModelInfo, info_of
 from ui.page import build_page
+from ui.repeated import RepeatedCaptioner
 from ui.results import load_results
 from ui.server import ServerOptions, launch, private_uploads, read_users
 from ui.tab import Tab
@@ -234,9 +235,9 @@ def _load_tab(modality: ModalityText, source: str, settings: Settings, gpu: Call
         raise BundleError(f"{bundle.name} is no bundle for --{modality.name}-model: its modality is {bundle.modality}.")
     examples, info, better = load_examples(EXAMPLES / modality.name), model_info(bundle), better_than(bundle)
     if gpu is None:
-        captioner = LoadingCaptioner(bundle, lambda: _load_captioner(bundle, settings))
+        captioner = LoadingCaptioner(bundle, lambda: RepeatedCaptioner(_load_captioner(bundle, settings)))
         return Tab(modality, captioner, examples, info, better, measured_doubt(bundle))
-    captioner = ZeroGpuCaptioner(_load_captioner(bundle, settings), modality, gpu, settings.lease)
+    captioner = RepeatedCaptioner(ZeroGpuCaptioner(_load_captioner(bundle, settings), modality, gpu, settings.lease))
     # A GPU is lent for one comparison.
     return Tab(modality, captioner, examples, info, better, measured_doubt(bundle), max_comparisons=1)
 

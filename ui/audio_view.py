@@ -18,10 +18,14 @@ from ui.html import html, webp_uri
 
 @dataclass(frozen=True)
 class AudioControls:
-    """The components that show which part of a sound the model gets, and choose its start."""
+    """The components that show which part of a sound the model gets, and choose its start.
+
+    ``wanted`` holds the content hash of a sound that is being restored, and its start in seconds.
+    """
 
     start: gr.Slider
     view: gr.HTML
+    wanted: gr.State
 
     def outputs(self) -> list[Any]:
         return [self.view, self.start]
@@ -75,7 +79,7 @@ def audio_controls() -> AudioControls:
         buttons=[],
         elem_id="audio-start",
     )
-    return AudioControls(start, view)
+    return AudioControls(start, view, gr.State(None))
 
 
 def audio_view_html(view: AudioView) -> str:

@@ -17,6 +17,7 @@ from ui.failures import APOLOGY, apologising
 from ui.sessions import Sessions, View
 from ui.settings import options_from
 from ui.uploads import browser_copy, uploaded_file
+from ui.votes import content_hash
 
 # Requests that may wait for their turn before visitors are asked to come back later.
 QUEUE_SIZE = 16
@@ -37,7 +38,8 @@ _PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 class Components:
     """The components that take part in events; ``settings`` by option name, ``columns`` by column id.
 
-    ``audio_controls`` is there for sounds only. ``finished`` holds the complete comparison that is shown.
+    ``audio_controls`` is there for sounds only. ``finished`` holds the complete comparison that is shown. ``chosen``
+    counts what was chosen by a click: its change starts the comparison once the media component holds it.
     """
 
     media: gr.Image | gr.Audio
@@ -49,6 +51,7 @@ class Components:
     columns: dict[str, gr.HTML]
     diversity: gr.HTML
     finished: gr.State
+    chosen: gr.State
     audio_controls: AudioControls | None = None
 
     @property
@@ -93,11 +96,10 @@ class Components:
 
 def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], components: Components) -> None:
     """Wire a tab's components; to be called inside the page's ``gr.Blocks``."""
-    # Counts chosen examples: its change starts the comparison once the media component holds it.
-    chosen = gr.State(0)
     # Token of the requested comparison.
     token = gr.State("")
 
+    media, chosen = components.media, components.chosen
     beams_slider, groups_slider = components.settings["num_beams"], components.settings["num_beam_groups"]
     largest_beams, status = beams_slider.maximum, components.status
 
@@ -197,7 +199,6 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
     )
     comparing.failure(refuse, token, outputs, **at_once)
     components.stop.click(stop, None, outputs, **at_once)
-    media = components.media
     gr.on([media.input, media.clear], start_over, None, outputs, **at_once).then(
         check, media, [media, components.status], **_READING, **_PRIVATE
     )
@@ -222,12 +223,13 @@ def _connect_audio_controls(sessions: Sessions, components: Components) -> None:
     """Show the model's input for each new sound, and each new start."""
     media, controls = components.media, components.audio_controls
 
-    def load(sound: Any) -> dict[Any, Any]:
+    def load(sound: Any, wanted: tuple[str, float] | None) -> dict[Any, Any]:
         if sound is None:
             return controls.idle()
         try:
             with apologising(), uploaded_file(sound, sessions.modality, components.folder) as file:
-                return controls.loaded(sessions.audio_view(file))
+                start = wanted[1] if wanted and wanted[0] == content_hash(file) else None
+                return {**controls.loaded(sessions.audio_view(file, start)), controls.wanted: None}
         except LoraMclError as error:
             return controls.refused(str(error))
 
@@ -238,7 +240,7 @@ def _connect_audio_controls(sessions: Sessions, components: Components) -> None:
         except LoraMclError as error:
             return notice_html(str(error))
 
-    media.change(load, media, controls.outputs(), **_READING, **_PRIVATE)
+    media.change(load, [media, controls.wanted], [*controls.outputs(), controls.wanted], **_READING, **_PRIVATE)
     part = [media, controls.start]
     controls.start.input(move, part, controls.view, trigger_mode="always_last", **_READING, **_PRIVATE)
 

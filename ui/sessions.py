@@ -25,10 +25,12 @@ from ui.diversity import diversity_html
 from ui.loading import Waiting
 from ui.modality import ModalityText
 from ui.pacing import Pace
+from ui.repeated import Repeated
 
 # The same words at every token, so that a screen reader announces them once.
 WRITING = "Writing captions …"
 LOADING = "The models are loading …"
+REPEATED = "Shown at once: these captions were written before."
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,8 @@ class Sessions:
         if comparison.done:
             sentences = [comparison.window.notice if comparison.window else "", *comparison.notices]
             part = "".join(f" {escape(notice)}" for notice in sentences if notice)
-            status = f"Done in {comparison.seconds:.1f} s.{part}".strip()
+            done = REPEATED if isinstance(comparison, Repeated) else f"Done in {comparison.seconds:.1f} s."
+            status = f"{done}{part}".strip()
             return View(columns, diversity_html(comparison), status)
         if comparison.stopped:
             written = any(column.captions for column in comparison.columns)

@@ -16,7 +16,8 @@ from ui.endpoints import connect_endpoint
 from ui.events import MAX_COMPARISONS, Components, connect
 from ui.examples import Example, gallery_html
 from ui.header import figures_note_html, guide_html
-from ui.html import html
+from ui.history import connect_history, history_strip
+from ui.html import ARROWS_JS, html
 from ui.modality import IMAGE, ModalityText
 from ui.model_info import ModelInfo, model_info_html
 from ui.sessions import WRITING, Sessions
@@ -26,7 +27,9 @@ from ui.vote_panel import blind_checkbox
 from ui.votes import VoteStore
 from ui.your_caption import connect_your_caption, your_caption
 
-_EXAMPLES_JS = """
+_EXAMPLES_JS = (
+    ARROWS_JS
+    + """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button');
   if (button) trigger('click', {index: Number(button.dataset.index)});
@@ -34,6 +37,7 @@ element.addEventListener('click', (event) => {
 const isLink = new URLSearchParams(location.search).has('tab');
 if (!isLink && element.querySelector('.examples[data-opening]')) trigger('click', {index: 0});
 """
+)
 
 # A button that is disabled loses the focus to the page: Compare and Stop hand it to each other.
 _FOCUS_JS = """
@@ -149,6 +153,7 @@ def build_tab(
             difference_switch(modality)
             finished = gr.State(None)
             build_after(sessions, tab.examples, finished, media.GRADIO_CACHE, blind, votes)
+            history = history_strip(modality.name)
     html(figures_note_html())
     diversity = html(idle.diversity)
     caption = your_caption(modality)
@@ -156,8 +161,12 @@ def build_tab(
         html(better_html(tab.better), js_on_load=TO_RESULTS_JS, elem_id=f"{modality.name}-better")
     html(model_info_html(tab.info))
     html(guide_html(specs, modality))
-    components = Components(media, settings, compare, stop, status, gallery, columns, diversity, finished, controls)
+    chosen = gr.State(0)
+    components = Components(
+        media, settings, compare, stop, status, gallery, columns, diversity, finished, chosen, controls
+    )
     connect(page, sessions, tab.examples, components)
+    connect_history(sessions, components, history)
     connect_endpoint(sessions, components, fetch_urls)
     connect_your_caption(sessions, components, caption, fetch_urls)
     connect_after_endpoints(sessions, media.GRADIO_CACHE, fetch_urls, votes)

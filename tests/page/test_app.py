@@ -98,7 +98,7 @@ def test_the_bounds_reach_the_scheduler(tiny_bundle, picture, argument, value):
     for comparisons in (first, first, second, second):
         comparison = next(comparisons)
     assert comparison.columns[0].captions
-    model, calls = tab.captioner._captioner.result()._model.model.get_decoder(), []
+    model, calls = tab.captioner._captioner.result()._captioner._model.model.get_decoder(), []
     with closing(second):
         handle = model.register_forward_pre_hook(lambda *_: calls.append(1))
         *_, last = first

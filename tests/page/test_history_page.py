@@ -1,0 +1,180 @@
+"""The strip of what was compared on a visit, in a headless Chromium."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+import app
+from tests.support.browsing import (
+    browsing,
+    captions,
+    column,
+    expect_state,
+    screenshot,
+    set_number,
+    start_browser,
+    unnamed,
+    visiting,
+)
+from tests.support.fake_captioner import BEAM, FakeAudioCaptioner, FakeCaptioner
+from tests.support.gradio_warnings import GRADIO_WARNINGS
+from tests.support.tiny_audio import tone
+from ui.examples import load_examples
+from ui.history import TITLE
+from ui.modality import AUDIO, IMAGE
+from ui.model_info import ModelInfo
+from ui.page import build_page
+from ui.tab import Tab
+
+pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
+
+INFO = ModelInfo(can="It counts.", cannot="It does not sing.")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    with browsing() as playwright:
+        browser = start_browser(playwright, chromium)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    with visiting(browser) as open_page:
+        yield open_page
+
+
+@pytest.fixture(scope="module")
+def listener() -> FakeAudioCaptioner:
+    return FakeAudioCaptioner()
+
+
+@pytest.fixture(scope="module")
+def address(listener, tmp_path_factory):
+    """The page of the fake captioners; three pictures to try."""
+    folder = tmp_path_factory.mktemp("examples")
+    entries = []
+    for title, colour in (("Sea", "teal"), ("Sand", "goldenrod"), ("Wood", "darkgreen")):
+        picture = Image.new("RGB", (90, 60), colour)
+        picture.paste("white", (10, 10, 40, 50))
+        picture.save(folder / f"{title}.png")
+        entries.append({"file": f"{title}.png", "title": title, "alt": f"Only {title}", "credit": "Us"})
+    (folder / "examples.json").write_text(json.dumps(entries))
+    tabs = [Tab(IMAGE, FakeCaptioner(), load_examples(folder), INFO), Tab(AUDIO, listener, (), INFO)]
+    page = build_page(tabs)
+    yield app.launch(page, tabs)
+    page.close(verbose=False)
+
+
+def compare(page: Page, title: str) -> None:
+    page.get_by_role("button", name=f"Only {title}").click()
+    expect_state(page, "done")
+    expect(page.locator("#image-link a")).to_have_attribute("href", f"?tab=image&model=fake&example={title}")
+
+
+def strip(page: Page):
+    return page.locator("#image-history li button")
+
+
+def names(page: Page) -> list[str]:
+    return [image.get_attribute("alt") for image in page.locator("#image-history img").all()]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
+def test_a_thumbnail_restores_its_comparison(visit, address, tmp_path, width, scheme):
+    page = visit(address, width=width)
+    if scheme == "dark":
+        page.evaluate("document.body.classList.add('dark')")
+    compare(page, "Sea")
+    expect(page.locator("#image-history section")).to_be_hidden()  # nothing to go back to
+    page.get_by_role("button", name="Settings").click()
+    set_number(page, "#image-num_beams", 2)
+    page.get_by_role("button", name="Only Sand").click()
+    expect(strip(page)).to_have_count(2)
+    expect(page.get_by_role("heading", name=TITLE)).to_be_visible()
+    assert names(page) == ["Show Sand.png again", "Show Sea.png again"]
+    assert captions(page, "beam") == list(BEAM[:2])
+    screenshot(page, f"history-{width}-{scheme}", tmp_path)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth") and unnamed(page) == []
+    strip(page).nth(1).click()
+    expect(strip(page).nth(1)).to_have_attribute("aria-current", "true")
+    expect_state(page, "done")
+    assert captions(page, "beam") == list(BEAM)
+    expect(page.locator("#image-num_beams input[type=number]")).to_have_value("3")
+    expect(page.locator("#image-link a")).to_have_attribute("href", "?tab=image&model=fake&example=Sea")
+    # What is restored stays where it is.
+    assert names(page) == ["Show Sand.png again", "Show Sea.png again"]
+
+
+def test_arrows_move_through_examples_and_history(visit, address):
+    page = visit(address)
+    for title in ("Sea", "Sand", "Wood"):
+        compare(page, title)
+    page.get_by_role("button", name="Only Sea").focus()
+    for key, focused in (("ArrowRight", "Sand"), ("End", "Wood"), ("ArrowRight", "Sea"), ("ArrowLeft", "Wood")):
+        page.keyboard.press(key)
+        expect(page.get_by_role("button", name=f"Only {focused}")).to_be_focused()
+    strip(page).first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("button", name="Show Sand.png again")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(strip(page).nth(1)).to_have_attribute("aria-current", "true")
+    expect(page.locator("#image-link a")).to_have_attribute("href", "?tab=image&model=fake&example=Sand")
+    # The focus stays where the visitor was.
+    expect(page.get_by_role("button", name="Show Sand.png again")).to_be_focused()
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ("none", "This comparison cannot be restored: choose the picture again."),
+        ('{"media": 3, "start": null}', "This comparison cannot be restored: choose the picture again."),
+        ('{"media": "/etc/passwd", "start": null, SETTINGS}', "passwd was not uploaded"),
+        ('{"media": "FOLDER/gone.png", "start": null, SETTINGS}', "This picture is deleted from the server"),
+        ('{"media": "/etc/passwd", "start": null}', "Beams (num_beams) must be a whole number"),
+    ],
+)
+def test_what_is_no_entry_is_refused(visit, address, entry, sentence):
+    page = visit(address)
+    compare(page, "Sea")
+    compare(page, "Sand")
+    expect(strip(page)).to_have_count(2)
+    own = json.loads(page.locator("#image-history li").first.get_attribute("data-entry"))
+    settings = json.dumps({name: value for name, value in own.items() if name not in ("media", "start")})[1:-1]
+    entry = entry.replace("SETTINGS", settings).replace("FOLDER", own["media"].rpartition("/")[0])
+    page.locator("#image-history li").last.evaluate("(li, entry) => { li.dataset.entry = entry; }", entry)
+    strip(page).last.click()
+    expect(page.locator("#image-status")).to_contain_text(sentence)
+    expect_state(page, "done")
+
+
+def test_a_sound_is_restored_from_its_start(visit, address, listener, tmp_path):
+    page = visit(address)
+    page.get_by_role("tab", name="Audio").click()
+    expect(column(page, "beam")).to_be_visible()
+    for hertz, name in ((300, "low"), (900, "high")):
+        soundfile.write(tmp_path / f"{name}.wav", tone(hertz, 5, 16_000), 16_000)
+    page.set_input_files("#audio-media input[type=file]", tmp_path / "low.wav")
+    expect(page.locator("#audio-start")).to_be_visible()
+    set_number(page, "#audio-start", 2.5)
+    expect(page.locator("#audio-view .seconds")).to_contain_text("2.5 s")
+    page.click("#audio-compare")
+    expect_state(page, "done")
+    expect(page.locator("#audio-history img")).to_be_attached()
+    first = listener.heard
+    page.get_by_role("button", name="Clear").click()
+    page.set_input_files("#audio-media input[type=file]", tmp_path / "high.wav")
+    expect(page.locator("#audio-view .seconds")).to_contain_text("0.0 s")
+    page.click("#audio-compare")
+    expect(page.locator("#audio-history img")).to_have_count(2)
+    assert not np.array_equal(listener.heard, first)
+    page.get_by_role("button", name="Show low.wav again").click()
+    expect(page.locator("#audio-history button").nth(1)).to_have_attribute("aria-current", "true")
+    assert np.array_equal(listener.heard, first)
+    expect(page.locator("#audio-start input[type=number]")).to_have_value("2.5")
+    expect(page.locator("#audio-view .seconds")).to_contain_text("2.5 s")
