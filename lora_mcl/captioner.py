@@ -178,7 +178,8 @@ class Captioner:
 
         Raises:
             MediaError: at once, if the image or sound cannot be used.
-            OptionsError: at once, if ``start`` is not within the sound, or given for an image.
+            OptionsError: at once, if ``start`` is not within the sound, or given for an image, or if there is no
+                column of an id in ``options.columns``.
         """
         options = options or self.defaults
         started = time.perf_counter()
@@ -358,13 +359,15 @@ class Captioner:
             baselines.append(("sampling", sampling))
         *hypotheses, baseline = self._adapters()
         own_prompt = len(hypotheses) if self._prompt_per_adapter else 0
-        return [
+        requests = [
             *(
                 ColumnRequest(f"hypothesis-{k}", adapter, hypothesis, prompt=k if self._prompt_per_adapter else 0)
                 for k, adapter in enumerate(hypotheses)
             ),
             *(ColumnRequest(id, baseline, strategy, prompt=own_prompt) for id, strategy in baselines),
         ]
+        wanted = {spec.id for spec in self.columns(options)}
+        return [request for request in requests if request.id in wanted]
 
     def _caption(self, candidate: Candidate, ranked: bool) -> Caption:
         # A byte-level token can end inside a character: the replacement mark it leaves would flicker.

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lora_mcl.bundle import Bundle
-from lora_mcl.types import ColumnSpec, CompareOptions
+from lora_mcl.errors import OptionsError
+from lora_mcl.types import ColumnSpec, CompareOptions, Method
+
+_EVERY = ("max_new_tokens", "min_new_tokens", "repetition_penalty")
+USED_OPTIONS: Mapping[Method, tuple[str, ...]] = {
+    "hypothesis": (*_EVERY, "hypothesis_beams", "length_penalty"),
+    "beam": (*_EVERY, "num_beams", "length_penalty"),
+    "diverse-beam": (*_EVERY, "num_beams", "num_beam_groups", "diversity_penalty", "length_penalty"),
+    "sampling": (*_EVERY, "num_samples", "temperature", "top_k", "top_p", "typical_p", "seed"),
+}
+"""The options that the captions of a column depend on, by its method."""
+
+
+def same_captions(method: Method, one: CompareOptions, two: CompareOptions) -> bool:
+    """Whether a column of that method gets the same captions with both."""
+    return all(getattr(one, name) == getattr(two, name) for name in USED_OPTIONS[method])
 
 
 def column_specs(bundle: Bundle, options: CompareOptions | None = None) -> tuple[ColumnSpec, ...]:
@@ -11,6 +28,9 @@ def column_specs(bundle: Bundle, options: CompareOptions | None = None) -> tuple
 
     Args:
         options: the bundle's defaults if left out.
+
+    Raises:
+        OptionsError: ``options.columns`` names one that there is not.
     """
     options = options or bundle.generation
     hypotheses = tuple(
@@ -30,4 +50,17 @@ def column_specs(bundle: Bundle, options: CompareOptions | None = None) -> tuple
         revises=True,
     )
     drawn = ColumnSpec("sampling", "sampling", f"Sampling{mark}", f"Captions drawn at random with {used}.")
-    return (*hypotheses, beam, diverse, *([drawn] if samples else []))
+    return chosen_columns((*hypotheses, beam, diverse, *([drawn] if samples else [])), options)
+
+
+def chosen_columns(specs: tuple[ColumnSpec, ...], options: CompareOptions) -> tuple[ColumnSpec, ...]:
+    """Those that ``options.columns`` names, in the order of ``specs``; all of them if it names none.
+
+    Raises:
+        OptionsError: it names one that there is not.
+    """
+    known = [spec.id for spec in specs]
+    for id in options.columns:
+        if id not in known:
+            raise OptionsError(f"columns: there is no column {id!r}; there are {', '.join(known)}.")
+    return tuple(spec for spec in specs if not options.columns or spec.id in options.columns)

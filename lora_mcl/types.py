@@ -72,6 +72,7 @@ class CompareOptions:
         length_penalty: exponent of the length by which finished beams are ranked; 1 ranks by the mean.
         num_samples: captions of the sampling column; 0 leaves the column out.
         temperature, top_k, top_p, typical_p, seed: of the sampling column; see ``decoding.Sampling``.
+        columns: ids of the columns to fill, in any order; empty for all. Of K hypotheses some are chosen by it.
 
     Raises:
         OptionsError: a value is out of range, or the groups do not divide the beams.
@@ -91,8 +92,11 @@ class CompareOptions:
     top_p: float = 0.95
     typical_p: float = 1.0
     seed: int = 0
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.columns, tuple) or not all(isinstance(id, str) for id in self.columns):
+            raise OptionsError(f"columns must be ids of columns, such as hypothesis-0 and beam, not {self.columns!r}.")
         for name, largest in _LARGEST.items():
             value, least = getattr(self, name), 0 if name in ("num_samples", "min_new_tokens") else 1
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= largest:
@@ -152,6 +156,12 @@ _LARGEST = {
 }
 
 
+def hypothesis_number(id: str) -> int | None:
+    """The k of ``hypothesis-<k>``; None for the id of another column."""
+    method, _, number = id.rpartition("-")
+    return int(number) if method == "hypothesis" else None
+
+
 @dataclass(frozen=True)
 class ColumnSpec:
     """One column of the comparison before anything is decoded.
@@ -172,6 +182,11 @@ class ColumnSpec:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {METHODS}, not {self.method!r}")
+
+    @property
+    def number(self) -> int | None:
+        """Place of a hypothesis among the bundle's, from 0; None of other columns."""
+        return hypothesis_number(self.id)
 
 
 @dataclass(frozen=True)
@@ -221,6 +236,11 @@ class ColumnResult:
     seconds: float
     captions: tuple[Caption, ...] = ()
     done: bool = False
+
+    @property
+    def number(self) -> int | None:
+        """Place of a hypothesis among the bundle's, from 0; None of other columns."""
+        return hypothesis_number(self.id)
 
     def to_dict(self) -> dict[str, Any]:
         return {

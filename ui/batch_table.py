@@ -56,7 +56,7 @@ def row_html(index: int, entry: CaptionedFile) -> str:
     best = tuple(c.captions[0].text for c in entry.comparison.columns if c.method == "hypothesis" and c.captions)
     figures = row_figures(best)
     measured = -1 if figures.disagreement is None else round(figures.disagreement, 4)
-    cells = "".join(_cell(number, column) for number, column in enumerate(entry.comparison.columns))
+    cells = "".join(_cell(column) for column in entry.comparison.columns)
     languages = ", ".join(LANGUAGES[code] for code in figures.languages) or "–"
     shown = "–" if figures.disagreement is None else f"{figures.disagreement:.0%}"
     return (
@@ -67,10 +67,10 @@ def row_html(index: int, entry: CaptionedFile) -> str:
     )
 
 
-def _cell(number: int, column: ColumnResult) -> str:
-    hypothesis = column.method == "hypothesis"
-    kind = f"hypothesis accent-{number % NUM_ACCENTS}" if hypothesis else "baseline"
-    badge = f'<span class="badge">{number + 1}</span>' if hypothesis else ""
+def _cell(column: ColumnResult) -> str:
+    number = column.number
+    kind = "baseline" if number is None else f"hypothesis accent-{number % NUM_ACCENTS}"
+    badge = "" if number is None else f'<span class="badge">{number + 1}</span>'
     text = escape(column.captions[0].text) if column.captions else ""
     more = len(column.captions) - 1
     rest = f"<small>best of {more + 1}</small>" if more > 0 and column.method != "sampling" else ""

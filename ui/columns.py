@@ -13,13 +13,14 @@ State = Literal["idle", "waiting", "writing", "done", "stopped"]
 
 # Colours in style.css; a model with more hypotheses starts over, and the numbers still tell them apart.
 NUM_ACCENTS = 6
+_REDO = "Write this column alone again, with the settings as they are now"
 # Between a caption and its figures, which screen readers would otherwise read as one.
 _SPOKEN_COMMA = '<span class="sr-only">, </span>'
 
 
 def idle_columns(specs: tuple[ColumnSpec, ...]) -> dict[str, str]:
     """Every column before anything is chosen, by column id."""
-    return {spec.id: _column_html(spec, index, "idle", None) for index, spec in enumerate(specs)}
+    return {spec.id: _column_html(spec, "idle", None) for spec in specs}
 
 
 def comparison_columns(
@@ -28,8 +29,8 @@ def comparison_columns(
     """Every column of a comparison in progress, by column id; ``waiting`` is the text before the first word."""
     known = readings(comparison) if comparison.done else {}
     return {
-        spec.id: _column_html(spec, index, _state(comparison, result), result, waiting, known.get(spec.id), doubt)
-        for index, (spec, result) in enumerate(zip(specs, comparison.columns, strict=True))
+        spec.id: _column_html(spec, _state(comparison, result), result, waiting, known.get(spec.id), doubt)
+        for spec, result in zip(specs, comparison.columns, strict=True)
     }
 
 
@@ -43,16 +44,16 @@ def _state(comparison: Comparison, result: ColumnResult) -> State:
 
 def _column_html(
     spec: ColumnSpec,
-    index: int,
     state: State,
     result: ColumnResult | None,
     waiting: str = "",
     reading: Reading | None = None,
     doubt: Doubt | None = None,
 ) -> str:
-    hypothesis = spec.method == "hypothesis"
-    kind = f"hypothesis accent-{index % NUM_ACCENTS}" if hypothesis else "baseline"
-    badge = f'<span class="badge">{index + 1}</span>' if hypothesis else ""
+    number = spec.number
+    hypothesis = number is not None
+    kind = f"hypothesis accent-{number % NUM_ACCENTS}" if hypothesis else "baseline"
+    badge = f'<span class="badge">{number + 1}</span>' if hypothesis else ""
     captions = result.captions if result else ()
     # One tag for both states, so that the page updates this region in place and screen readers follow it.
     single = hypothesis and len(captions) < 2
@@ -120,6 +121,10 @@ def _copy(reading: Reading | None) -> str:
     return ' <button class="copy" type="button" title="Copy this caption">Copy</button>' if reading else ""
 
 
+def _redo(reading: Reading | None) -> str:
+    return f' <button class="copy redo" type="button" title="{_REDO}">Redo</button>' if reading else ""
+
+
 def _note(state: State, provisional: bool, waiting: str) -> str:
     if state == "stopped":
         return "Stopped"
@@ -135,13 +140,14 @@ def _figures(single: bool, result: ColumnResult | None, note: str, reading: Read
     components.append(f"{result.seconds:.1f} s")
     if single:
         (caption,) = result.captions
-        return " · ".join([*components, f"{caption.tokens} tokens", _log_prob(caption)]) + _copy(reading)
+        figures = [*components, f"{caption.tokens} tokens", _log_prob(caption)]
+        return " · ".join(figures) + _copy(reading) + _redo(reading)
     wordings = len(folded(result.captions)) if reading else len(result.captions)
     if wordings < len(result.captions):
         components.append(
             f'<b class="folded">{len(result.captions)} candidates, {wordings} wording{"s" if wordings > 1 else ""}</b>'
         )
-    return " · ".join(components)
+    return " · ".join(components) + _redo(reading)
 
 
 def _doubt(doubt: Doubt, result: ColumnResult) -> str:

@@ -8,7 +8,7 @@ from ui.modality import ModalityText
 _JS = """
 const panel = element.closest('[role=tabpanel]');
 panel.addEventListener('click', async ({target}) => {
-  const button = target.closest('.copy');
+  const button = target.closest('.copy:not(.redo)');
   if (!button) return;
   const caption = button.closest('li, .caption-column').querySelector('.caption');
   try {

@@ -17,7 +17,7 @@ from ui.failures import apologising
 from ui.media_input import MediaInput
 from ui.modality import AUDIO, IMAGE
 from ui.sessions import Sessions
-from ui.settings import SETTINGS, options_from
+from ui.settings import COLUMNS_DOCUMENTATION, SETTINGS, options_for
 from ui.uploads import uploaded_file
 
 # First line of the documentation, and parameters besides the settings, by modality.
@@ -57,7 +57,8 @@ def connect_endpoint(sessions: Sessions, components: Components, fetch_urls: boo
 
 def _parameters(modality: str) -> dict[str, str]:
     """Documentation of each parameter, in their order."""
-    return {**_MEDIA_PARAMETERS[modality], **{setting.name: setting.documentation for setting in SETTINGS}}
+    settings = {setting.name: setting.documentation for setting in SETTINGS}
+    return {**_MEDIA_PARAMETERS[modality], **settings, "columns": COLUMNS_DOCUMENTATION}
 
 
 def _endpoint(sessions: Sessions, folder: str) -> Callable[..., Iterator[dict[str, Any]]]:
@@ -68,7 +69,7 @@ def _endpoint(sessions: Sessions, folder: str) -> Callable[..., Iterator[dict[st
     def compare(request: gr.Request, *values: Any) -> Iterator[dict[str, Any]]:
         given = dict(zip(parameters, values, strict=True))
         try:
-            options = options_from(given, sessions.captioner.defaults)
+            options = options_for(given, sessions.captioner)
             with apologising(), uploaded_file(given[modality], sessions.modality, folder) as file:
                 comparisons = sessions.comparisons(
                     file, options, session_of(request), given.get("start"), stop_earlier=False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from lora_mcl.errors import LoraMclError
 from lora_mcl.types import fitting_groups
@@ -15,7 +17,7 @@ from ui.audio_view import AudioControls, audio_view_html, notice_html
 from ui.examples import Example
 from ui.failures import APOLOGY, apologising
 from ui.sessions import Sessions, View
-from ui.settings import options_from
+from ui.settings import options_for
 from ui.uploads import browser_copy, uploaded_file
 from ui.votes import content_hash
 
@@ -31,7 +33,11 @@ COMPARISON = {"concurrency_limit": MAX_COMPARISONS, "concurrency_id": "captioner
 # Reading a file is quick, and must not wait for a comparison.
 _READING = {"concurrency_limit": 2, "concurrency_id": "reading", "preprocess": False}
 # Events of the page that no other program has a use for.
-_PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
+PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
+
+ONE_MOMENT = "One moment …"
+TOO_MANY = "Too many visitors just now: please try again in a minute."
+FAILED = "This could not be captioned now."
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Components:
     """
 
     media: gr.Image | gr.Audio
-    settings: dict[str, gr.Slider]
+    settings: dict[str, gr.Slider | gr.CheckboxGroup]
     compare: gr.Button
     stop: gr.Button
     status: gr.HTML
@@ -105,44 +111,17 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
 
     # Gradio's own ``cancels`` would miss a comparison that the server has not yet acknowledged to the browser.
     def wait(request: gr.Request) -> dict[Any, Any]:
-        return {
-            token: sessions.request(session_of(request)),
-            **components.controls(running=True, status="One moment …"),
-        }
+        return {token: sessions.request(session_of(request)), **components.controls(running=True, status=ONE_MOMENT)}
 
     def compare(request: gr.Request, token: str, media: Any, *chosen: Any) -> Iterator[dict[Any, Any]]:
-        # Gradio empties the outputs of a generator that yields nothing.
-        yield {components.status: gr.skip()}
-        if not sessions.claim(session_of(request), token):
-            return
-        shown = None
-        choices = dict(zip(components.choices(), chosen, strict=True))
-        try:
+        def views() -> Iterator[View]:
+            choices = dict(zip(components.choices(), chosen, strict=True))
             start = choices.pop("start", None)
-            options = options_from(choices, sessions.captioner.defaults)
-            with apologising(), uploaded_file(media, sessions.modality, components.folder) as file:
-                for view in sessions.views(file, options, session_of(request), start):
-                    yield components.changes(view, shown)
-                    shown = view
-            # Ended by the visitor in the middle: the browser gets a generator's last output once more when it ends.
-            if shown is not None and shown.running and sessions.is_quiet(session_of(request)):
-                yield components.changes(sessions.idle(), None)
-        except LoraMclError as error:
-            yield components.controls(running=False, status=escape(str(error)))
-            raise gr.Error(escape(str(error)), print_exception=False) from None
-        except gr.Error as error:
-            # Or the server's own, such as ZeroGPU's when a visitor's quota is used up: its message gives the reason.
-            status = APOLOGY if error.message == APOLOGY else "This could not be captioned now."
-            yield components.controls(running=False, status=status)
-            raise
+            options = options_for(choices, sessions.captioner)
+            with uploaded_file(media, sessions.modality, components.folder) as file:
+                yield from sessions.views(file, options, session_of(request), start)
 
-    def refuse(request: gr.Request, token: str) -> dict[Any, Any]:
-        """After a failure: a request that is still unclaimed was refused by the full queue."""
-        if sessions.claim(session_of(request), token):
-            return components.controls(
-                running=False, status="Too many visitors just now: please try again in a minute."
-            )
-        return {components.status: gr.skip()}
+        yield from show_views(sessions, components, session_of(request), token, views)
 
     def stop(request: gr.Request) -> dict[Any, Any]:
         view = sessions.stop(session_of(request))
@@ -183,28 +162,18 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
         }
 
     outputs = components.outputs()
-    at_once = {"queue": False, **_PRIVATE}
+    at_once = {"queue": False, **PRIVATE}
     requested = gr.on(
         [components.compare.click, chosen.change], wait, None, [token, *outputs], trigger_mode="multiple", **at_once
     )
-    comparing = requested.then(
-        compare,
-        [token, *components.inputs()],
-        outputs,
-        trigger_mode="multiple",
-        show_progress="minimal",
-        show_progress_on=components.status,
-        api_visibility="private",
-        **COMPARISON | {"concurrency_limit": sessions.max_comparisons},
-    )
-    comparing.failure(refuse, token, outputs, **at_once)
+    connect_views(sessions, components, requested, token, compare, components.inputs())
     components.stop.click(stop, None, outputs, **at_once)
     gr.on([media.input, media.clear], start_over, None, outputs, **at_once).then(
-        check, media, [media, components.status], **_READING, **_PRIVATE
+        check, media, [media, components.status], **_READING, **PRIVATE
     )
     start = [components.audio_controls.start] if components.audio_controls else []
     # Through the queue: only there does a change of state set off events.
-    components.gallery.click(choose, chosen, [media, chosen, *start, *outputs], **_PRIVATE)
+    components.gallery.click(choose, chosen, [media, chosen, *start, *outputs], **PRIVATE)
     if components.audio_controls:
         components.audio_controls.start.input(start_over, None, outputs, **at_once)
         _connect_audio_controls(sessions, components)
@@ -217,6 +186,61 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
         **at_once,
     )
     page.unload(leave)
+
+
+def show_views(
+    sessions: Sessions, components: Components, session: str, token: str, views: Callable[[], Iterator[View]]
+) -> Iterator[dict[Any, Any]]:
+    """The updates that show ``views``, if the request of that token is still wanted; errors become the status."""
+    # Gradio empties the outputs of a generator that yields nothing.
+    yield {components.status: gr.skip()}
+    if not sessions.claim(session, token):
+        return
+    shown = None
+    try:
+        with apologising(), closing(views()) as found:
+            for view in found:
+                yield components.changes(view, shown)
+                shown = view
+        # Ended by the visitor in the middle: the browser gets a generator's last output once more when it ends.
+        if shown is not None and shown.running and sessions.is_quiet(session):
+            yield components.changes(sessions.idle(), None)
+    except LoraMclError as error:
+        yield components.controls(running=False, status=escape(str(error)))
+        raise gr.Error(escape(str(error)), print_exception=False) from None
+    except gr.Error as error:
+        # Or the server's own, such as ZeroGPU's when a visitor's quota is used up: its message gives the reason.
+        yield components.controls(running=False, status=APOLOGY if error.message == APOLOGY else FAILED)
+        raise
+
+
+def connect_views(
+    sessions: Sessions,
+    components: Components,
+    requested: Dependency,
+    token: gr.State,
+    show: Callable[..., Iterator[dict[Any, Any]]],
+    inputs: list[Any],
+) -> None:
+    """After ``requested``, run ``show`` in the queue of the comparisons, with the token and the inputs."""
+
+    def refuse(request: gr.Request, token: str) -> dict[Any, Any]:
+        """After a failure: a request that is still unclaimed was refused by the full queue."""
+        if sessions.claim(session_of(request), token):
+            return components.controls(running=False, status=TOO_MANY)
+        return {components.status: gr.skip()}
+
+    showing = requested.then(
+        show,
+        [token, *inputs],
+        components.outputs(),
+        trigger_mode="multiple",
+        show_progress="minimal",
+        show_progress_on=components.status,
+        api_visibility="private",
+        **COMPARISON | {"concurrency_limit": sessions.max_comparisons},
+    )
+    showing.failure(refuse, token, components.outputs(), queue=False, **PRIVATE)
 
 
 def _connect_audio_controls(sessions: Sessions, components: Components) -> None:
@@ -240,9 +264,9 @@ def _connect_audio_controls(sessions: Sessions, components: Components) -> None:
         except LoraMclError as error:
             return notice_html(str(error))
 
-    media.change(load, [media, controls.wanted], [*controls.outputs(), controls.wanted], **_READING, **_PRIVATE)
+    media.change(load, [media, controls.wanted], [*controls.outputs(), controls.wanted], **_READING, **PRIVATE)
     part = [media, controls.start]
-    controls.start.input(move, part, controls.view, trigger_mode="always_last", **_READING, **_PRIVATE)
+    controls.start.input(move, part, controls.view, trigger_mode="always_last", **_READING, **PRIVATE)
 
 
 def session_of(request: gr.Request) -> str:

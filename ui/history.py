@@ -18,7 +18,7 @@ from lora_mcl.report.media import picture_uri
 from ui.events import Components, session_of
 from ui.html import ARROWS_JS, html, webp_uri
 from ui.sessions import Finished, Sessions
-from ui.settings import SETTINGS, options_from
+from ui.settings import SETTINGS, chosen_ids, options_for
 from ui.uploads import uploaded_file
 from ui.votes import content_hash
 
@@ -76,6 +76,7 @@ def entry_html(finished: Finished, content: str, thumbnail: str, start: float | 
         start: of a sound, in seconds.
     """
     options = {setting.name: getattr(finished.options, setting.name) for setting in SETTINGS}
+    options["columns"] = list(finished.options.columns) or None
     key = json.dumps([content, start, options])
     entry = json.dumps({"media": str(finished.media), "start": start, **options})
     first = next((column.captions[0].text for column in finished.comparison.columns if column.captions), "")
@@ -91,7 +92,7 @@ def connect_history(sessions: Sessions, components: Components, strip: gr.HTML) 
     choices, controls = components.choices(), components.audio_controls
 
     def add(finished: Finished | None) -> Any:
-        if finished is None:
+        if finished is None or finished.redone:  # no settings restore all of its columns
             return gr.skip()
         window = finished.comparison.window
         start = None if window is None else window.start
@@ -105,7 +106,7 @@ def connect_history(sessions: Sessions, components: Components, strip: gr.HTML) 
         noun = sessions.modality.noun
         try:
             media, start, values = _read(event.entry, noun)
-            options = options_from(values, sessions.captioner.defaults)
+            options = options_for(values, sessions.captioner)
             with uploaded_file({"path": media}, sessions.modality, components.folder) as file:
                 if not file.is_file():
                     raise OptionsError(GONE.format(noun=noun))
@@ -119,6 +120,7 @@ def connect_history(sessions: Sessions, components: Components, strip: gr.HTML) 
         return {
             **components.changes(sessions.idle(), None),
             **{choices[setting.name]: getattr(options, setting.name) for setting in SETTINGS},
+            choices["columns"]: chosen_ids(options, sessions.captioner),
             **heard,
             components.media: media,
             components.chosen: count + 1,

@@ -11,6 +11,7 @@ import gradio as gr
 from lora_mcl.errors import LoraMclError
 from ui.events import Components
 from ui.links import read_link
+from ui.settings import SETTINGS, chosen_ids
 from ui.tab import Tab
 
 _PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
@@ -54,7 +55,8 @@ def connect_links(page: gr.Blocks, specs: Sequence[Tab], parts: Sequence[Compone
         updates: dict[Any, Any] = {
             start: spec.modality.tab,
             part.status: escape(link.notice),
-            **{slider: getattr(link.options, name) for name, slider in part.settings.items()},
+            **{part.settings[setting.name]: getattr(link.options, setting.name) for setting in SETTINGS},
+            part.settings["columns"]: chosen_ids(link.options, spec.captioner),
         }
         if link.example is not None:
             updates |= {

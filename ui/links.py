@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 from lora_mcl.errors import OptionsError
 from lora_mcl.types import CompareOptions
 from ui.examples import Example
-from ui.settings import SETTINGS, options_from
+from ui.settings import SETTINGS, options_for
 
 if TYPE_CHECKING:
     from ui.tab import Tab
@@ -59,6 +59,8 @@ def query_of(
         for setting in SETTINGS
         if getattr(options, setting.name) != getattr(defaults, setting.name)
     }
+    if options.columns:
+        changed["columns"] = ",".join(options.columns)
     named = {"example": example.file.stem} if example else {}
     return urlencode({"tab": modality, "model": model, **named, **changed})
 
@@ -87,7 +89,8 @@ def _options(given: Mapping[str, str], tab: Tab) -> CompareOptions:
     if "num_beams" in given:
         values["num_beam_groups"] = None  # fitted to the beams
     asked = {setting.name: _number(given[setting.name]) for setting in SETTINGS if setting.name in given}
-    return options_from({**values, **asked}, defaults)
+    columns = given["columns"].split(",") if "columns" in given else None
+    return options_for({**values, **asked, "columns": columns}, tab.captioner)
 
 
 def _number(text: str) -> int | float | str:
@@ -123,3 +126,8 @@ def link_html(query: str, example: Example | None, noun: str) -> str:
         f'<p class="link"><a href="?{escape(query)}">Link to {what}</a> <button type="button">Copy link</button> '
         '<span role="status"></span></p>'
     )
+
+
+def no_link_html() -> str:
+    """In place of a link where one column was written with other settings than the rest."""
+    return '<p class="link">Columns written with different settings have no link.</p>'

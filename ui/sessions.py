@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from uuid import uuid4
 
+from lora_mcl.columns import same_captions
 from lora_mcl.doubt import Doubt
 from lora_mcl.types import (
     AudioCaptionSource,
@@ -35,11 +36,31 @@ REPEATED = "Shown at once: these captions were written before."
 
 @dataclass(frozen=True)
 class Finished:
-    """A complete comparison, with what it was made from."""
+    """A complete comparison, with what it was made from.
+
+    Attributes:
+        specs: its columns, in their order.
+        redone: id and options of the columns that ``options`` does not describe: they were written anew with others.
+    """
 
     media: Path
     options: CompareOptions
     comparison: Comparison
+    specs: tuple[ColumnSpec, ...]
+    redone: tuple[tuple[str, CompareOptions], ...] = ()
+
+    def options_of(self, id: str) -> CompareOptions:
+        """The options with which that column was written."""
+        return dict(self.redone).get(id, self.options)
+
+    def with_column(self, id: str, comparison: Comparison, options: CompareOptions) -> Finished:
+        """The same after that column was written with ``options``; ``comparison`` holds all columns."""
+        options = replace(options, columns=self.options.columns)
+        others = {spec.id: spec.method for spec in self.specs if spec.id != id}
+        if all(same_captions(method, self.options_of(other), options) for other, method in others.items()):
+            return replace(self, comparison=comparison, options=options, redone=())
+        redone = dict(self.redone) | {id: options}
+        return replace(self, comparison=comparison, redone=tuple(redone.items()))
 
 
 @dataclass(frozen=True)
@@ -134,6 +155,7 @@ class Sessions:
         start: float | None = None,
         *,
         stop_earlier: bool = True,
+        into: Finished | None = None,
     ) -> Iterator[Comparison]:
         """The captioner's snapshots, until one is ``done`` or ``stopped``; ``start`` is in seconds of a sound.
 
@@ -141,11 +163,13 @@ class Sessions:
 
         Args:
             stop_earlier: whether the session's earlier comparisons stop.
+            into: a complete comparison whose other columns each snapshot keeps.
 
         Raises:
             LoraMclError: the input or an option cannot be used.
         """
-        run, pace = _Run(self.captioner.columns(options)), Pace()
+        specs = _specs_into(into, self.captioner.columns(options))
+        run, pace = _Run(specs, latest=into.comparison if into else None), Pace()
         with self._lock:
             earlier = list(self._runs.setdefault(session, []))
             self._runs[session].append(run)
@@ -154,7 +178,8 @@ class Sessions:
                 other.stop.set()
         try:
             with closing(self.captioner.compare(media, options, start=start, should_stop=run.stop.is_set)) as snapshots:
-                for run.latest in snapshots:
+                for snapshot in snapshots:
+                    run.latest = _snapshot_into(into, snapshot)
                     if run.abandoned:
                         return
                     # A token that was on its way when the visitor stopped must not show the page as writing again.
@@ -175,7 +200,19 @@ class Sessions:
         with closing(self.comparisons(media, options, session, start)) as comparisons:
             for comparison in comparisons:
                 view = self._view(specs, comparison)
-                yield replace(view, finished=Finished(media, options, comparison)) if comparison.done else view
+                yield replace(view, finished=Finished(media, options, comparison, specs)) if comparison.done else view
+
+    def column_views(self, finished: Finished, id: str, options: CompareOptions, session: str) -> Iterator[View]:
+        """Like ``views``, while one column of a complete comparison is written anew and the others stay."""
+        window = finished.comparison.window
+        alone, start = replace(options, columns=(id,)), None if window is None else window.start
+        specs = _specs_into(finished, self.captioner.columns(alone))
+        finished = replace(finished, specs=specs)
+        with closing(self.comparisons(finished.media, alone, session, start, into=finished)) as comparisons:
+            for comparison in comparisons:
+                view = self._view(specs, comparison)
+                made = finished.with_column(id, comparison, options) if comparison.done else None
+                yield replace(view, finished=made)
 
     def stop(self, session: str) -> View | None:
         """Stop the session's comparisons; returns what the last had written, ``None`` if nothing was running."""
@@ -215,3 +252,17 @@ class Sessions:
             kept = " What had been written stays." if written else ""
             return View(columns, status=f"Stopped after {comparison.seconds:.1f} s.{kept}")
         return View(columns, status=LOADING if isinstance(comparison, Waiting) else WRITING, running=True)
+
+
+def _specs_into(before: Finished | None, specs: tuple[ColumnSpec, ...]) -> tuple[ColumnSpec, ...]:
+    """The columns of ``before``, with those of ``specs`` in their places."""
+    own = {spec.id: spec for spec in specs}
+    return specs if before is None else tuple(own.get(spec.id, spec) for spec in before.specs)
+
+
+def _snapshot_into(before: Finished | None, snapshot: Comparison) -> Comparison:
+    """The snapshot, among the columns of ``before``."""
+    if before is None:
+        return snapshot
+    own = {column.id: column for column in snapshot.columns}
+    return replace(snapshot, columns=tuple(own.get(column.id, column) for column in before.comparison.columns))

@@ -8,7 +8,7 @@ from reprlib import repr
 from typing import Any
 
 from lora_mcl.errors import OptionsError
-from lora_mcl.types import CompareOptions, fitting_groups
+from lora_mcl.types import CaptionSource, ColumnSpec, CompareOptions, fitting_groups
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Setting:
         name: a field of ``CompareOptions``.
         label, info: of the slider.
         documentation: of the parameter.
-        low, high: bounds; a bundle's recommended value may be above ``high``.
+        low, high: bounds; a bundle's recommended value may be outside of them.
     """
 
     name: str
@@ -86,6 +86,28 @@ SETTINGS = (
         128,
         1,
     ),
+    Setting(
+        "temperature",
+        "Temperature",
+        "Of the samples: higher draws unlikely words more often",
+        "of the samples: above 1 unlikely tokens are drawn more often, below 1 less.",
+        0.1,
+        2,
+        0.1,
+    ),
+    Setting(
+        "seed",
+        "Seed",
+        "Of the samples: with the same one the same captions are drawn",
+        "of the samples: the same one draws the same captions.",
+        0,
+        9999,
+        1,
+    ),
+)
+COLUMNS_DOCUMENTATION = (
+    "ids of the columns to fill, such as hypothesis-0 and beam; all by default. That of the samples is there if "
+    "num_samples is above 0."
 )
 
 
@@ -95,6 +117,45 @@ _BY_NAME = {setting.name: setting for setting in SETTINGS}
 def upper_bound(setting: Setting, defaults: CompareOptions) -> float:
     """Largest value allowed: the setting's own bound, or the bundle's recommendation if that is larger."""
     return max(setting.high, getattr(defaults, setting.name))
+
+
+def lower_bound(setting: Setting, defaults: CompareOptions) -> float:
+    """Smallest value allowed: the setting's own bound, or the bundle's recommendation if that is smaller."""
+    return min(setting.low, getattr(defaults, setting.name))
+
+
+def columns_to_choose(captioner: CaptionSource) -> tuple[ColumnSpec, ...]:
+    """The columns that a visitor may leave out: all but sampling, which its number of samples asks for."""
+    return captioner.columns(replace(captioner.defaults, num_samples=0, columns=()))
+
+
+def chosen_ids(options: CompareOptions, captioner: CaptionSource) -> list[str]:
+    """Those of ``columns_to_choose`` that the options ask for."""
+    ids = [spec.id for spec in columns_to_choose(captioner)]
+    return [id for id in ids if not options.columns or id in options.columns]
+
+
+def options_for(values: Mapping[str, Any], captioner: CaptionSource) -> CompareOptions:
+    """``options_from`` a visitor's values, and the columns of that captioner that they ask for.
+
+    Raises:
+        OptionsError: as ``options_from``, or a column is not there, or none is chosen.
+    """
+    options = options_from(values, captioner.defaults)
+    asked, known = values.get("columns"), [spec.id for spec in columns_to_choose(captioner)]
+    if asked is None:
+        return options
+    if not isinstance(asked, list) or not all(isinstance(id, str) for id in asked):
+        raise OptionsError(f"Columns (columns) must be a list such as {known}, not {repr(asked)}.")
+    if not asked:
+        raise OptionsError("Choose at least one column.")
+    for id in asked:
+        if id not in (*known, "sampling"):
+            raise OptionsError(f"There is no column {repr(id)}; there are {', '.join(known)}.")
+    if set(asked) >= set(known):
+        return replace(options, columns=())
+    drawn = ["sampling"] if options.num_samples else []
+    return replace(options, columns=tuple(id for id in (*known, *drawn) if id in (*asked, *drawn)))
 
 
 def options_from(values: Mapping[str, Any], defaults: CompareOptions) -> CompareOptions:
@@ -113,7 +174,7 @@ def options_from(values: Mapping[str, Any], defaults: CompareOptions) -> Compare
 
 
 def _checked(setting: Setting, value: Any, defaults: CompareOptions) -> int | float:
-    low, high = setting.low, upper_bound(setting, defaults)
+    low, high = lower_bound(setting, defaults), upper_bound(setting, defaults)
     whole = isinstance(setting.step, int)
     number = not isinstance(value, bool) and isinstance(value, int | float) and low <= value <= high
     if not number or (whole and value != int(value)):

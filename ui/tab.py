@@ -20,8 +20,9 @@ from ui.history import connect_history, history_strip
 from ui.html import ARROWS_JS, html
 from ui.modality import IMAGE, ModalityText
 from ui.model_info import ModelInfo, model_info_html
+from ui.redo import connect_redo
 from ui.sessions import WRITING, Sessions
-from ui.sliders import setting_sliders
+from ui.sliders import column_choice, setting_sliders
 from ui.uploads import retype_js
 from ui.vote_panel import blind_checkbox
 from ui.votes import VoteStore
@@ -111,7 +112,7 @@ def build_tab(
     sessions = Sessions(captioner, modality, tab.max_comparisons, tab.doubt)
     # With the sampling column, which is visible only if num_samples is above 0.
     defaults = captioner.defaults
-    specs = captioner.columns(replace(defaults, num_samples=max(1, defaults.num_samples)))
+    specs = captioner.columns(replace(defaults, num_samples=max(1, defaults.num_samples), columns=()))
     idle = sessions.idle()
     with gr.Row(elem_classes="workspace"):
         with gr.Column(min_width=260, elem_classes="source"):
@@ -131,7 +132,8 @@ def build_tab(
             )
             blind = blind_checkbox(modality.name) if votes is not None else None
             with gr.Accordion("Settings", open=False, elem_id=f"{modality.name}-settings"):
-                settings = setting_sliders(modality.name, defaults)
+                choice = column_choice(modality.name, captioner)
+                settings = {**setting_sliders(modality.name, defaults), "columns": choice}
         with gr.Column(min_width=260, elem_classes="results"):
             gallery = html(
                 gallery_html(tab.examples, opening=opening),
@@ -166,6 +168,7 @@ def build_tab(
         media, settings, compare, stop, status, gallery, columns, diversity, finished, chosen, controls
     )
     connect(page, sessions, tab.examples, components)
+    connect_redo(sessions, components)
     connect_history(sessions, components, history)
     connect_endpoint(sessions, components, fetch_urls)
     connect_your_caption(sessions, components, caption, fetch_urls)

@@ -18,6 +18,9 @@ from ui.html import html
 from ui.sessions import Finished, Sessions
 from ui.votes import Ballot, Candidate, VoteStore, WinRate, content_hash, rates_dict
 
+SAME = "All columns wrote the same: there is nothing to choose."
+MIXED = "Columns written with different settings are not voted on."
+
 _PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 
 # While a vote is open, the columns with their names are hidden. Keys 1 to 9 choose.
@@ -114,12 +117,9 @@ def rates_html(rates: tuple[WinRate, ...], votes: int) -> str:
     )
 
 
-def same_html() -> str:
-    """In place of a ballot where there is nothing to choose."""
-    return (
-        '<section class="ballot" data-revealed aria-label="Vote"><p role="status">All columns wrote the same: '
-        "there is nothing to choose.</p></section>"
-    )
+def no_vote_html(reason: str) -> str:
+    """In place of a ballot where there is none."""
+    return f'<section class="ballot" data-revealed aria-label="Vote"><p role="status">{reason}</p></section>'
 
 
 def blind_checkbox(modality: str) -> gr.Checkbox:
@@ -143,11 +143,13 @@ def vote_panel(sessions: Sessions, finished: gr.State, blind: gr.Checkbox, store
     def open_vote(finished: Finished | None, blind: bool) -> tuple[Any, str]:
         if finished is None or not blind:
             return None, ""
+        if finished.redone:
+            return None, no_vote_html(MIXED)
         try:
             made = ballot_of(finished, modality, draws)
         except OSError:  # the upload is gone meanwhile
             return None, ""
-        return made, ballot_html(made) if made else same_html()
+        return made, ballot_html(made) if made else no_vote_html(SAME)
 
     def vote(ballot: Ballot | None, event: gr.EventData) -> tuple[Any, Any]:
         if ballot is None:

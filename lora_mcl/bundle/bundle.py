@@ -301,8 +301,10 @@ def _parse_generation(table: dict[str, Any]) -> CompareOptions:
     for name in table:
         if name not in known:
             raise _bad(f"generation.{name}", f"unknown option; known are {', '.join(sorted(known))}")
+    # JSON has lists only.
+    columns = table.get("columns")
     try:
-        return CompareOptions(**table)
+        return CompareOptions(**table | ({"columns": tuple(columns)} if isinstance(columns, list) else {}))
     except OptionsError as error:
         # The option's name opens the message.
         raise BundleError(f"{BUNDLE_FILE}: generation.{error}") from None

@@ -71,10 +71,7 @@ class HtmlReport:
         run = _run(entry.comparison, entry.options, entry.source)
         if run not in self._runs:
             self._runs.append(run)
-        columns = [
-            _column(spec, index, result)
-            for index, (spec, result) in enumerate(zip(entry.specs, entry.comparison.columns, strict=True))
-        ]
+        columns = [_column(spec, result) for spec, result in zip(entry.specs, entry.comparison.columns, strict=True)]
         self._write(
             self._parts.entry(self._number, name, _media(entry), _facts(entry.comparison), _notices(entry), columns)
         )
@@ -136,12 +133,12 @@ def _run(comparison: Comparison, options: CompareOptions, source: str) -> dict[s
     return {"model": comparison.model, "source": printable(source), "settings": settings}
 
 
-def _column(spec: ColumnSpec, index: int, result: ColumnResult) -> dict[str, Any]:
-    hypothesis = spec.method == "hypothesis"
+def _column(spec: ColumnSpec, result: ColumnResult) -> dict[str, Any]:
+    number = spec.number
     return {
-        "kind": f"hypothesis accent-{index % _NUM_ACCENTS}" if hypothesis else "baseline",
-        "hypothesis": hypothesis,
-        "number": index + 1 if hypothesis else None,
+        "kind": "baseline" if number is None else f"hypothesis accent-{number % _NUM_ACCENTS}",
+        "hypothesis": number is not None,
+        "number": None if number is None else number + 1,
         "label": spec.label,
         "description": spec.description,
         "captions": [_caption(caption) for caption in result.captions],

@@ -176,13 +176,14 @@ class _Text:
         """Set the hypotheses below one another, then the baselines next to one another."""
         hypotheses = [column for column in comparison.columns if column.method == "hypothesis"]
         baselines = [column for column in comparison.columns if column.method != "hypothesis"]
-        for number, column in enumerate(hypotheses):
-            self._hypothesis(number, column)
+        for column in hypotheses:
+            self._hypothesis(column)
         if baselines:
             self._rule()
             self._baselines(baselines)
 
-    def _hypothesis(self, number: int, column: ColumnResult) -> None:
+    def _hypothesis(self, column: ColumnResult) -> None:
+        number = column.number
         scale, colour, top = self.scale, ACCENTS[number % len(ACCENTS)], self.bottom
         inset = self.left + 30 * scale
         self._paragraph(f"{number + 1}  {column.label}", "bold", 22, colour, inset, self.right)

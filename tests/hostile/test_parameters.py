@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from lora_mcl.cli import main
 from lora_mcl.errors import OptionsError
 from lora_mcl.types import CompareOptions
+from tests.support.browsing import COLUMNS
+from tests.support.fake_captioner import FakeCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
-from ui.settings import SETTINGS, options_from
+from ui.settings import SETTINGS, options_for
 
 pytestmark = [pytest.mark.usefixtures("quiet"), *GRADIO_WARNINGS]
 
@@ -61,15 +63,20 @@ JSON = st.recursive(
 NUMBERS = st.integers(-3, 70) | st.floats()
 
 
-@given(st.fixed_dictionaries({setting.name: JSON | NUMBERS for setting in SETTINGS}))
+CAPTIONER = FakeCaptioner()
+VALUES = {setting.name: JSON | NUMBERS for setting in SETTINGS}
+
+
+@given(st.fixed_dictionaries(VALUES, optional={"columns": JSON | st.lists(st.sampled_from(COLUMNS), max_size=3)}))
 def test_any_values_make_options_or_a_message(values):
     try:
-        options = options_from(values, CompareOptions())
+        options = options_for(values, CAPTIONER)
     except OptionsError as error:
         assert str(error)
     else:
         # The server chooses what is left out.
-        given_values = {name: value for name, value in values.items() if value is not None}
+        given_values = {name: value for name, value in values.items() if value is not None and name != "columns"}
+        assert set(options.columns) <= {*COLUMNS, "sampling"}
         assert {name: getattr(options, name) for name in given_values} == given_values
         assert all(s.low <= given_values.get(s.name, s.low) <= s.high for s in SETTINGS)
 

@@ -74,6 +74,9 @@ def test_both_comparisons_are_public(client):
         ("hypothesis_beams", 1),
         ("num_samples", 0),
         ("max_new_tokens", 48),
+        ("temperature", 1),
+        ("seed", 0),
+        ("columns", ["hypothesis-0", "hypothesis-1", "hypothesis-2", "beam", "diverse-beam"]),
     ]
     assert parameters[0]["parameter_name"] == "audio" and not parameters[0]["parameter_has_default"]
 

@@ -83,6 +83,9 @@ def test_only_comparison_and_score_are_public(client):
         ("hypothesis_beams", 1),
         ("num_samples", 0),
         ("max_new_tokens", 48),
+        ("temperature", 1),
+        ("seed", 0),
+        ("columns", ["hypothesis-0", "hypothesis-1", "hypothesis-2", "beam", "diverse-beam"]),
     ]
     assert parameters[0]["parameter_name"] == "image" and not parameters[0]["parameter_has_default"]
 
@@ -107,6 +110,16 @@ def test_the_endpoint_draws_samples_where_asked(client, picture):
     final = client.predict(image=image, num_samples=2, api_name="/compare_image")
     assert [caption["text"] for caption in final["columns"][-1]["captions"]] == list(SAMPLES[:2])
     assert final["columns"][-1]["method"] == "sampling"
+
+
+def test_the_endpoint_fills_the_chosen_columns(client, picture):
+    image = handle_file(str(picture))
+    final = client.predict(image=image, columns=["beam", "hypothesis-1"], api_name="/compare_image")
+    assert [column["id"] for column in final["columns"]] == ["hypothesis-1", "beam"]
+    with pytest.raises(AppError, match="There is no column 'guess'; there are hypothesis-0, "):
+        client.predict(image=image, columns=["guess"], api_name="/compare_image")
+    with pytest.raises(AppError, match="Choose at least one column"):
+        client.predict(image=image, columns=[], api_name="/compare_image")
 
 
 def test_the_real_captioner_answers(serve, picture, tiny_captioner):

@@ -30,6 +30,7 @@ DEFAULTS = CompareOptions()
         ({}, 1),
         ({"num_beams": 6, "num_beam_groups": 2, "diversity_penalty": 0.3, "max_new_tokens": 20}, 0),
         ({"hypothesis_beams": 2, "num_samples": 4}, None),
+        ({"columns": ("hypothesis-1", "beam"), "seed": 7, "temperature": 0.5}, 0),
     ],
 )
 def test_a_link_restores_what_it_was_made_from(changes, example):

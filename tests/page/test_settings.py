@@ -4,7 +4,8 @@ import pytest
 
 from lora_mcl.errors import OptionsError
 from lora_mcl.types import CompareOptions, fitting_groups
-from ui.settings import SETTINGS, options_from
+from tests.support.fake_captioner import FakeCaptioner
+from ui.settings import SETTINGS, chosen_ids, options_for, options_from
 
 DEFAULTS = CompareOptions(num_beams=6, num_beam_groups=3, length_penalty=0.5, min_new_tokens=2, top_p=0.7)
 VALUES = {setting.name: getattr(DEFAULTS, setting.name) for setting in SETTINGS}
@@ -28,7 +29,7 @@ def test_bounds_hold_at_equality_and_are_the_ones_in_the_message(setting):
     alone |= {"num_beams": 12} if setting.name == "num_beam_groups" else {}
     for value in (setting.low, setting.high):
         assert getattr(options_from({**alone, setting.name: value}, DEFAULTS), setting.name) == value
-    whole = "whole number" if setting.name != "diversity_penalty" else "number"
+    whole = "number" if setting.name in ("diversity_penalty", "temperature") else "whole number"
     message = rf"\({setting.name}\) must be a {whole} from {setting.low} to {setting.high}, not "
     bad = [setting.low - 1, setting.high + 1, float("nan"), float("inf"), "3", True, [3], {"a": 1}, "x" * 10_000]
     bad += [setting.low + 0.5] if whole == "whole number" else []
@@ -49,3 +50,44 @@ def test_a_bundle_that_recommends_more_is_followed():
     assert options_from({**VALUES, "num_beams": 20, "num_beam_groups": 1}, generous).num_beams == 20
     with pytest.raises(OptionsError, match="from 1 to 20, not 21"):
         options_from({**VALUES, "num_beams": 21, "num_beam_groups": 1}, generous)
+
+
+def test_a_bundle_that_recommends_less_is_followed():
+    cold = CompareOptions(temperature=0.05)
+    assert options_from({**VALUES, "temperature": 0.05}, cold).temperature == 0.05
+    with pytest.raises(OptionsError, match="from 0.05 to 2, not 0.01"):
+        options_from({**VALUES, "temperature": 0.01}, cold)
+
+
+@pytest.mark.parametrize(
+    ("asked", "samples", "columns"),
+    [
+        (None, 0, ()),
+        (["hypothesis-0", "hypothesis-1", "hypothesis-2", "beam", "diverse-beam"], 0, ()),
+        (["beam", "hypothesis-2"], 0, ("hypothesis-2", "beam")),
+        (["beam"], 2, ("beam", "sampling")),
+        (["sampling"], 2, ("sampling",)),
+    ],
+)
+def test_columns_are_chosen_in_their_order(asked, samples, columns):
+    captioner = FakeCaptioner()
+    options = options_for({**VALUES, "num_samples": samples, "columns": asked}, captioner)
+    assert options.columns == columns
+    if asked and "sampling" not in asked:
+        assert set(chosen_ids(options, captioner)) == set(asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ([], "Choose at least one column."),
+        (["guess"], "There is no column 'guess'; there are hypothesis-0, hypothesis-1, hypothesis-2, beam, div"),
+        ("beam", "must be a list such as .'hypothesis-0'.*, not 'beam'"),
+        ([1], "must be a list"),
+        ({"beam": True}, "must be a list"),
+    ],
+)
+def test_columns_that_cannot_be_chosen_get_a_message(asked, message):
+    with pytest.raises(OptionsError, match=message) as raised:
+        options_for({**VALUES, "columns": asked}, FakeCaptioner())
+    assert len(str(raised.value)) < 250

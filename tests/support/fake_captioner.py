@@ -10,6 +10,7 @@ import numpy as np
 from transformers import WhisperFeatureExtractor
 
 from lora_mcl.audio import load_window
+from lora_mcl.columns import chosen_columns
 from lora_mcl.errors import OptionsError
 from lora_mcl.images import input_name, read_image
 from lora_mcl.scores import CaptionScore, SystemScore
@@ -71,7 +72,7 @@ class FakeCaptioner:
         options = options or self.defaults
         beams = options.num_beams
         samples = ColumnSpec("sampling", "sampling", "Sampling", "Drawn at random.")
-        return (
+        specs = (
             *(
                 ColumnSpec(f"hypothesis-{k}", "hypothesis", label, description)
                 for k, (label, description, _) in enumerate(self.hypotheses)
@@ -80,6 +81,7 @@ class FakeCaptioner:
             ColumnSpec("diverse-beam", "diverse-beam", "Diverse beam search", "As many, kept apart.", revises=True),
             *([samples] if options.num_samples else []),
         )
+        return chosen_columns(specs, options)
 
     def compare(
         self,
@@ -91,9 +93,14 @@ class FakeCaptioner:
     ) -> Iterator[Comparison]:
         options = options or self.defaults
         window, notices = self.read(media, start)
-        sentences = [(sentence,) for _, _, sentence in self.hypotheses]
-        sentences += [BEAM[: options.num_beams], DIVERSE[: options.num_beams]]
-        sentences += [SAMPLES[: options.num_samples]] if options.num_samples else []
+        known = {f"hypothesis-{k}": (sentence,) for k, (_, _, sentence) in enumerate(self.hypotheses)}
+        first = options.seed % len(SAMPLES)
+        known |= {
+            "beam": BEAM[: options.num_beams],
+            "diverse-beam": DIVERSE[: options.num_beams],
+            "sampling": (SAMPLES[first:] + SAMPLES[:first])[: options.num_samples],
+        }
+        sentences = [known[spec.id] for spec in self.columns(options)]
         return self._compare(input_name(media), window, notices, options, sentences, should_stop)
 
     def score(self, media: Media, caption: str, *, start: float | None = None) -> CaptionScore:
