@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Literal
 
-from lora_mcl.doubt import Doubt
+from lora_mcl.doubt import AGREEMENT_OF_BEAMS, Doubt
 from lora_mcl.types import Caption, ColumnResult, ColumnSpec, Comparison
 from ui.differences import Reading, folded, marked_html, readings
 
@@ -13,6 +13,12 @@ State = Literal["idle", "waiting", "writing", "done", "stopped"]
 
 # Colours in style.css; a model with more hypotheses starts over, and the numbers still tell them apart.
 NUM_ACCENTS = 6
+# How a sign of doubt begins, and what it compares with, by what it was measured on.
+DOUBT_BEAMS = (
+    "Where the candidates of beam search agree as little as here, this hypothesis",
+    "where they agree more,",
+)
+DOUBT_LOG_PROB = ("So unlikely a caption", "a likelier one")
 _REDO = "Write this column alone again, with the settings as they are now"
 # Between a caption and its figures, which screen readers would otherwise read as one.
 _SPOKEN_COMMA = '<span class="sr-only">, </span>'
@@ -28,10 +34,12 @@ def comparison_columns(
 ) -> dict[str, str]:
     """Every column of a comparison in progress, by column id; ``waiting`` is the text before the first word."""
     known = readings(comparison) if comparison.done else {}
-    return {
-        spec.id: _column_html(spec, _state(comparison, result), result, waiting, known.get(spec.id), doubt)
-        for spec, result in zip(specs, comparison.columns, strict=True)
-    }
+    doubted = doubt.column if doubt and comparison.done and doubt.doubts(comparison) else None
+    found = {}
+    for spec, result in zip(specs, comparison.columns, strict=True):
+        sign = doubt if spec.id == doubted else None
+        found[spec.id] = _column_html(spec, _state(comparison, result), result, waiting, known.get(spec.id), sign)
+    return found
 
 
 def _state(comparison: Comparison, result: ColumnResult) -> State:
@@ -69,7 +77,7 @@ def _column_html(
         f'<p class="what">{escape(spec.description)}</p>'
         f'<div class="answers" aria-live="polite" aria-busy="{busy}">{answers}</div>'
         f'<p class="figures">{_figures(single, result, _note(state, provisional, waiting), reading)}</p>'
-        f"{_doubt(doubt, result) if reading and doubt else ''}"
+        f"{_doubt(doubt) if doubt else ''}"
         "</section>"
     )
 
@@ -150,14 +158,12 @@ def _figures(single: bool, result: ColumnResult | None, note: str, reading: Read
     return " · ".join(components) + _redo(reading)
 
 
-def _doubt(doubt: Doubt, result: ColumnResult) -> str:
-    if not doubt.doubts(result):
-        return ""
-    return (
-        '<p class="doubt"><b>Unsure.</b> So unlikely a caption named the main thing in '
-        f"{doubt.doubted_right} of {doubt.doubted} test photographs; a likelier one in {doubt.sure_right} of "
-        f"{doubt.sure}.</p>"
-    )
+def _doubt(doubt: Doubt) -> str:
+    little, more = DOUBT_BEAMS if doubt.signal == AGREEMENT_OF_BEAMS else DOUBT_LOG_PROB
+    named = "named the main thing in {right} of {all} test photographs"
+    doubted = named.format(right=doubt.doubted_right, all=doubt.doubted)
+    sure = f"in {doubt.sure_right} of {doubt.sure}"
+    return f'<p class="doubt"><b>Unsure.</b> {little} {doubted}; {more} {sure}.</p>'
 
 
 def _log_prob(caption: Caption) -> str:

@@ -28,44 +28,36 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class _EmbeddedText:
-    """Wording for the embedded model of one modality.
+    """Wording for the embedded model of one modality: a sentence on what it can do and one on what it cannot.
 
     Attributes:
         vocabulary: what it knows, where the bundle gives no counts.
         counted: the same with the counts, whose names in the bundle's training summary are in braces.
         counts: those names.
-        learned_from: the training data.
-        figures: the sentence with the figures, from the results file.
+        figures: the rest of the sentence with the figures, from the results file.
     """
 
     vocabulary: str
     counted: str
     counts: tuple[str, ...]
-    learned_from: str
     figures: Callable[[Mapping[str, Any]], str]
     cannot: str
 
 
 def _image_figures(results: Mapping[str, Any]) -> str:
-    photographs, best = results["photographs"], results["test"]["generation"]["caption-gate"]["best"]
+    photographs = results["photographs"]
     return (
-        f"On {photographs['photographs']} photographs kept aside for testing, one of its answers names the main thing "
-        f"in {photographs['main_named_by_some']:.0%} ({photographs['main_named_by_some_coco']:.0%} of people, pets, "
-        f"vehicles and other everyday things that its detector knows), and {photographs['nothing_wrong']:.0%} of all "
-        f"answers are right in everything they name; on composed scenes, one of them has the place right in "
-        f"{best['place_right']:.0%}."
+        f", and one of its answers named the main thing in {photographs['main_named_by_some']:.0%} of "
+        f"{photographs['photographs']} photographs kept aside for testing"
     )
 
 
 def _audio_figures(results: Mapping[str, Any]) -> str:
-    found = [results[split]["generation"]["caption-gate"] for split in ("test", "seen")]
-    new, known = (one["best"] for one in found)
+    best = results["test"]["generation"]["caption-gate"]["best"]
     return (
-        f"On {results['test']['captioned']:,} clips of recordings that it never heard, the best of its answers "
-        f"named {new['recall']:.0%} of the sounds, and the kind (an animal, a machine …) of "
-        f"{new['family_recall']:.0%}; with recordings that it knows, mixed anew, {known['recall']:.0%} and "
-        f"{known['family_recall']:.0%}. Of all its answers, {found[0]['mean']['nothing_wrong']:.0%} said nothing "
-        f"wrong of new recordings, and {found[1]['mean']['nothing_wrong']:.0%} of those that it knows."
+        f", and in {results['test']['captioned']:,} clips of recordings kept aside for testing the best of its answers "
+        f"named the kind (an animal, a machine …) of {best['family_recall']:.0%} of the sounds, and "
+        f"{best['recall']:.0%} by name"
     )
 
 
@@ -74,37 +66,28 @@ _EMBEDDED = {
         vocabulary="everyday things and places",
         counted="{concepts} everyday things and {places} places",
         counts=("concepts", "places"),
-        learned_from=(
-            "composed scenes (drawings and cut-out photographs of animals, food, vehicles, clothes, furniture … set "
-            "into photographs), simulated photographs and a few real ones."
-        ),
         figures=_image_figures,
         cannot=(
-            "It does not read writing, and it does not know who people are, what they do, or brands. Where it is not "
-            "sure it should say less (“an animal”, “an object”), but it still takes some things for others, just as "
-            "confidently. Most examples on this page were chosen because it describes them well; expect less of your "
-            "own."
+            "It does not read writing or know people, brands and actions, and it is wrong as confidently as it is "
+            "right: expect less of your own pictures than of most examples, which it describes well."
         ),
     ),
     AUDIO.name: _EmbeddedText(
         vocabulary="everyday sounds",
         counted="{sounds} everyday sounds and {backgrounds} backgrounds",
         counts=("sounds", "backgrounds"),
-        learned_from="mixed clips: animals, vehicles, tools, weather, people, musical instruments …",
         figures=_audio_figures,
         cannot=(
-            "It does not understand what is said, and knows no songs, voices or languages by name but English and "
-            "French. Of a sound unlike the recordings it learned from, it tells only the kind (“an animal makes a "
-            "noise”) or how it sounds (“something makes a short low noise”), or takes it for another one; of several "
-            "at once, it often tells only some, or makes one up. The examples on this page were chosen "
-            "because it describes them well; expect less of your own."
+            "It does not understand speech or know songs and voices, and it takes sounds that it does not know for "
+            "others, or names their kind only: expect less of your own recordings than of the "
+            "examples, which it describes well."
         ),
     ),
 }
 
 
 def embedded_info(modality: ModalityText, training: Mapping[str, Any], results: Path) -> ModelInfo:
-    """Description of the small model that comes with the repository.
+    """Description of the small model that comes with the repository, in two sentences.
 
     Args:
         training: the bundle's training summary, with the counts of its vocabulary.
@@ -113,10 +96,8 @@ def embedded_info(modality: ModalityText, training: Mapping[str, Any], results: 
     text = _EMBEDDED[modality.name]
     has_counts = all(name in training for name in text.counts)
     vocabulary = text.counted.format_map(training) if has_counts else text.vocabulary
-    can = f"It is tiny and runs on any computer. It learned {vocabulary} from {text.learned_from}"
-    if results.is_file():
-        can += " " + text.figures(json.loads(results.read_text(encoding="utf-8")))
-    return ModelInfo(can, text.cannot)
+    figures = text.figures(json.loads(results.read_text(encoding="utf-8"))) if results.is_file() else ""
+    return ModelInfo(f"It knows {vocabulary}{figures}.", text.cannot)
 
 
 def bundle_info(name: str) -> ModelInfo:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lora_mcl.doubt import PAGE_SIGNALS, Doubt, captions_key, load_doubt
+from lora_mcl.doubt import AGREEMENT_OF_BEAMS, PAGE_SIGNALS, Doubt, agreement, captions_key, load_doubt
 from lora_mcl.errors import BundleError
-from lora_mcl.types import Caption, ColumnResult
+from lora_mcl.types import Caption, ColumnResult, Comparison
 from tests.support.paths import ROOT
 
 RESULTS = ROOT / "assets" / "results"
@@ -46,17 +46,46 @@ def test_another_file_is_refused(tmp_path, bad):
         load_doubt(*files(tmp_path, bad))
 
 
-def result(mean: float, **changes) -> ColumnResult:
-    captions = (Caption("A cat.", 4 * mean, mean, 4),)
-    return replace(ColumnResult("hypothesis-1", "hypothesis", "Two", 0.1, captions, True), **changes)
+def comparison(mean: float, least: float | None = None, beams: tuple[str, ...] = (), captions: int = 1) -> Comparison:
+    """The doubted column with captions of that mean log-probability, and a beam column."""
+    own = (Caption("A cat.", 4 * mean, mean, 4, least_log_prob=least),) * captions
+    found = tuple(Caption(text, -1.0, -0.5, 2) for text in beams)
+    columns = (
+        ColumnResult("hypothesis-0", "hypothesis", "One", 0.1, (Caption("A dog.", -9.0, -9.0, 1),), True),
+        ColumnResult("hypothesis-1", "hypothesis", "Two", 0.1, own, True),
+        *([ColumnResult("beam", "beam", "Beam search", 0.1, found, True)] if beams else []),
+    )
+    return Comparison("a.png", "fake", 0.1, columns, done=True)
 
 
 def test_an_unlikely_caption_of_that_column_is_doubted():
-    assert DOUBT.doubts(result(-0.51)) and not DOUBT.doubts(result(-0.5))
+    assert DOUBT.doubts(comparison(-0.51)) and not DOUBT.doubts(comparison(-0.5))
     least = replace(DOUBT, signal="least_log_prob")
-    assert not least.doubts(result(-0.9))  # beams do not keep it
-    assert least.doubts(result(-0.1, captions=(Caption("A cat.", -1.0, -0.1, 4, least_log_prob=-0.6),)))
-    assert not DOUBT.doubts(result(-0.9, id="hypothesis-0")) and not DOUBT.doubts(result(-0.9, captions=()))
+    assert not least.doubts(comparison(-0.9))  # beams do not keep it
+    assert least.doubts(comparison(-0.1, least=-0.6))
+    assert not DOUBT.doubts(comparison(-0.9, captions=0)) and not DOUBT.doubts(comparison(-0.9, captions=2))
+    assert not replace(DOUBT, column="hypothesis-7").doubts(comparison(-0.9))
+
+
+def test_beams_that_agree_little_are_doubted():
+    doubt = replace(DOUBT, signal=AGREEMENT_OF_BEAMS, threshold=0.5, beams=2)
+    assert doubt.doubts(comparison(-0.1, beams=("A cat.", "A dog.")))
+    assert not doubt.doubts(comparison(-9.0, beams=("A cat.", "A black cat.")))  # half of the words
+    # Of another number of candidates nothing was measured, nor without the column.
+    assert not doubt.doubts(comparison(-0.1, beams=("A cat.", "A dog.", "A bus.")))
+    assert not doubt.doubts(comparison(-0.1))
+
+
+def test_agreement_counts_within_a_language():
+    assert agreement(["A cat.", "Un chat.", "I see a cat."]) == pytest.approx(0.5)  # {cat} and {see, cat}
+    assert agreement(["A cat.", "Un chat."]) == 0.0
+
+
+def test_the_file_holds_the_number_of_beams(tmp_path):
+    found = FOUND | {"signal": AGREEMENT_OF_BEAMS, "auc": {AGREEMENT_OF_BEAMS: 0.7}, "beams": 3}
+    assert load_doubt(*files(tmp_path, found)) == replace(DOUBT, signal=AGREEMENT_OF_BEAMS, beams=3)
+    with pytest.raises(BundleError, match="beams"):
+        load_doubt(*files(tmp_path, {name: value for name, value in found.items() if name != "beams"}))
 
 
 def test_the_committed_figures_say_what_the_sign_is_worth():

@@ -69,3 +69,21 @@ def test_a_sign_of_doubt_stands_in_its_column_once_that_is_written():
     writing = replace(done, done=False)
     for comparison, other in ((done, None), (done, replace(doubt, threshold=-0.5)), (writing, doubt)):
         assert "Unsure" not in comparison_columns(SPECS, comparison, "", other)["hypothesis-0"]
+
+
+def test_a_sign_of_doubt_by_the_agreement_of_beams():
+    doubt = Doubt("hypothesis-0", "agreement_of_beams", 0.8, 0.7, 50, 30, 27, 6, beams=2)
+    texts = {"hypothesis-0": ("A cat.",), "beam": ("A cat.", "A dog."), "sampling": ("A cat.",)}
+
+    def shown(texts):
+        results = tuple(
+            ColumnResult(s.id, s.method, s.label, 0.1, tuple(Caption(t, -1.0, -0.5, 2) for t in texts[s.id]), True)
+            for s in SPECS
+        )
+        return comparison_columns(SPECS, Comparison("a.png", "fake", 0.1, results, done=True), "", doubt)
+
+    columns = shown(texts)
+    assert "agree as little as here, this hypothesis named the main thing in 6 of 27 test" in columns["hypothesis-0"]
+    assert "where they agree more, in 30 of 50" in columns["hypothesis-0"] and "Unsure" not in columns["beam"]
+    for agreeing in (("A cat.", "A cat."), ("A cat.",)):  # of one candidate nothing is known
+        assert "Unsure" not in shown(texts | {"beam": agreeing})["hypothesis-0"]

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable, Sequence
-from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from lora_mcl.bundle.bundle import EMBEDDED_BUNDLE
 from lora_mcl.captioner import Captioner
-from lora_mcl.doubt import PAGE_SIGNALS, captions_key
-from lora_mcl.languages import languages_of
+from lora_mcl.doubt import AGREEMENT_OF_BEAMS, PAGE_SIGNALS, agreement, captions_key
 from lora_mcl.scores import CaptionScore
-from lora_mcl.variety import overlap
 from training.embedded.image.material.assets import PACK_DIR
 from training.embedded.image.real_photos import test_photographs
 from training.paths import BUILD, RESULTS
@@ -44,17 +42,6 @@ def auc(values: Sequence[float], right: Sequence[bool]) -> float:
     return wins / (len(above) * len(below))
 
 
-def agreement(texts: Sequence[str]) -> float:
-    """Mean share of content words that two captions of one language have in common; 0 without such a pair."""
-    languages = languages_of(texts)
-    shared = [
-        overlap(texts[i], texts[j], languages[i])
-        for i, j in combinations(range(len(texts)), 2)
-        if languages[i] == languages[j]
-    ]
-    return fmean(shared) if shared else 0.0
-
-
 def signals(entry: Entry, objects: str, score: CaptionScore) -> dict[str, float]:
     """Every candidate signal of one photograph; higher is meant to be surer.
 
@@ -73,7 +60,7 @@ def signals(entry: Entry, objects: str, score: CaptionScore) -> dict[str, float]
         "baseline_mean_log_prob": -score.baseline.mean_nll,
         "mean_log_prob_of_all": -fmean(system.mean_nll for system in (own, *others)),
         "agreement_of_hypotheses": agreement(hypotheses),
-        "agreement_of_beams": agreement(captions["beam"]),
+        AGREEMENT_OF_BEAMS: agreement(captions["beam"]),
     }
 
 
@@ -104,7 +91,8 @@ def report(measured: Sequence[tuple[dict[str, float], bool]]) -> dict[str, Any]:
         "right": sum(right),
         "auc": aucs,
         "signal": chosen,
-        "threshold": round(threshold, 4),
+        # Down, so that the photograph it was taken from stays at or above it.
+        "threshold": math.floor(threshold * 1e4) / 1e4,
         "held_out": {
             "sure": len(sure),
             "sure_right": sum(sure),
@@ -137,7 +125,8 @@ def main() -> None:
     photographs = json.loads((RESULTS / "image.json").read_text(encoding="utf-8"))["photographs"]
     root = args.photographs or (BUILD if (BUILD / "real").is_dir() else PACK_DIR)
     found = report(measure(Captioner.load(EMBEDDED_BUNDLE), photographs, root))
-    found |= {"column": photographs["objects_column"], "captions": captions_key(photographs)}
+    (beams,) = {len(entry["captions"]["beam"]) for entry in photographs["entries"]}
+    found |= {"column": photographs["objects_column"], "captions": captions_key(photographs), "beams": beams}
     (RESULTS / "doubt.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
 

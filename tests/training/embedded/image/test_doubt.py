@@ -3,7 +3,7 @@
 import pytest
 
 from lora_mcl.scores import CaptionScore, SystemScore
-from training.embedded.image.doubt import agreement, auc, best_threshold, report, signals
+from training.embedded.image.doubt import auc, best_threshold, report, signals
 
 
 def test_auc_by_hand():
@@ -21,11 +21,6 @@ def test_a_threshold_keeps_right_ones_and_catches_wrong_ones():
     assert best_threshold([1.0, 2.0, 3.0], [True, False, True]) in (1.0, 3.0)
 
 
-def test_agreement_counts_within_a_language():
-    assert agreement(["A cat.", "Un chat.", "I see a cat."]) == pytest.approx(0.5)  # {cat} and {see, cat}
-    assert agreement(["A cat.", "Un chat."]) == 0.0
-
-
 def test_signals_of_one_photograph():
     systems = tuple(SystemScore(f"hypothesis-{k}", str(k), (-1.0 - k, -2.0, -0.5)) for k in range(2))
     score = CaptionScore("a.jpg", "m", "A cat", ("A", " cat", ""), systems, SystemScore("baseline", "b", (-3.0,) * 3))
@@ -38,11 +33,10 @@ def test_signals_of_one_photograph():
 
 def test_the_threshold_is_measured_on_photographs_that_did_not_choose_it():
     right = [True, True, False, False] * 3
-    measured = [
-        ({"log_prob": 0.0, "least_log_prob": 0.0, "mean_log_prob": 1.0 if is_right else -1.0}, is_right)
-        for is_right in right
-    ]
+    flat = {"log_prob": 0.0, "least_log_prob": 0.0, "agreement_of_beams": 0.5}
+    measured = [(flat | {"mean_log_prob": 1 / 3 if is_right else -1.0}, is_right) for is_right in right]
     found = report(measured)
-    assert found["auc"] == {"log_prob": 0.5, "least_log_prob": 0.5, "mean_log_prob": 1.0}
-    assert (found["signal"], found["threshold"]) == ("mean_log_prob", 1.0)
+    assert found["auc"] == {"log_prob": 0.5, "least_log_prob": 0.5, "agreement_of_beams": 0.5, "mean_log_prob": 1.0}
+    # Rounded down, so that 1/3 itself is not below it.
+    assert (found["signal"], found["threshold"]) == ("mean_log_prob", 0.3333)
     assert found["held_out"] == {"sure": 3, "sure_right": 3, "doubted": 3, "doubted_right": 0}
