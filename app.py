@@ -1,6 +1,6 @@
 """Serve the page::
 
-    python app.py [--image-model BUNDLE] [--audio-model BUNDLE] [--host HOST] [--port PORT]
+    python app.py [--image-model BUNDLE] [--audio-model BUNDLE] [--more-models BUNDLE,...] [--host HOST] [--port PORT]
 
 The same by environment, for hosted Spaces: LORA_MCL_IMAGE_MODEL, LORA_MCL_AUDIO_MODEL, LORA_MCL_HOST (or
 GRADIO_SERVER_NAME), LORA_MCL_PORT (or PORT, or GRADIO_SERVER_PORT), and LORA_MCL_ with any other option's name, such
@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
@@ -26,12 +27,16 @@ from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_
 from lora_mcl.decoding.options import Acceleration, SchedulerOptions
 from lora_mcl.doubt import Doubt, load_doubt
 from lora_mcl.errors import BundleError, LoraMclError, OptionsError
+from lora_mcl.types import AudioCaptionSource, CaptionSource
 from ui.better import Better, load_better
+from ui.events import MAX_COMPARISONS
 from ui.examples import load_examples
 from ui.loading import LoadingCaptioner
 from ui.markov_runs import load_demos
 from ui.modality import AUDIO, IMAGE, ModalityText
-from ui.model_info import ModelInfo, info_of
+from ui.model_info import ModelInfo, info_of, side_by_side_info
+from ui.model_switch import ModelTexts
+from ui.models import SeveralCaptioners, SideBySide, models_of
 from ui.page import build_page
 from ui.repeated import RepeatedCaptioner
 from ui.results import load_results
@@ -52,7 +57,7 @@ USER_ERROR = 2
 
 # Options of which the command line's form is all there is; in the environment they are LORA_MCL_<NAME>.
 _BY_NAME = (
-    *("root-path", "auth-file", "mcp", "fetch-urls", "votes"),
+    *("more-models", "root-path", "auth-file", "mcp", "fetch-urls", "votes"),
     *("dtype", "device-map", "load-in-4bit", "acceleration", "max-rows", "max-cache", "lease-start", "lease-per-token"),
 )
 _ON_OR_OFF = ("load-in-4bit", "mcp", "fetch-urls")
@@ -70,7 +75,8 @@ class Settings:
     ``dtype``, ``device_map``, ``load_in_4bit``, ``acceleration`` are for bundles that do not come with the repository;
     ``scheduler`` bounds what each model computes at a time; ``lease`` is for ZeroGPU. ``fetch_urls``: whether API
     clients may give addresses of pictures and sounds. ``votes``: the file of the blind votes,
-    "none" for none, or None for the default (``ui.votes.open_votes``).
+    "none" for none, or None for the default (``ui.votes.open_votes``). ``more_models``: further bundles, each a choice
+    in the tab of its modality, after that tab's own.
     """
 
     image_model: str | None
@@ -84,6 +90,7 @@ class Settings:
     scheduler: SchedulerOptions = field(default_factory=SchedulerOptions)
     lease: Lease = field(default_factory=Lease)
     votes: str | None = None
+    more_models: tuple[str, ...] = ()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -112,6 +119,14 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
         default=first("LORA_MCL_AUDIO_MODEL")
         or (str(EMBEDDED_AUDIO_BUNDLE) if (EMBEDDED_AUDIO_BUNDLE / BUNDLE_FILE).is_file() else NO_MODEL),
         help=f"bundle folder or Hub id, or {NO_MODEL}; the embedded audio bundle by default, where there is one",
+    )
+    parser.add_argument(
+        "--more-models",
+        type=_listed,
+        default=(),
+        metavar="BUNDLE,...",
+        help="further bundles, between commas: each is a choice in the tab of its modality, and any two are compared "
+        "side by side there",
     )
     parser.add_argument(
         "--host",
@@ -182,6 +197,11 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
     return Settings(**args)
 
 
+def _listed(text: str) -> tuple[str, ...]:
+    """What stands between commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def _scheduler_options(max_rows: int, max_cache: float | None) -> SchedulerOptions:
     """The bounds of ``--max-rows`` and ``--max-cache``; raises OptionsError with the option's name."""
     if max_rows < 1:
@@ -223,23 +243,57 @@ def load_tabs(settings: Settings, gpu: Callable[..., Any] | None = None) -> list
             processes that have the GPU are forked from this one.
 
     Raises:
-        BundleError: a bundle cannot be used, or is one for the other modality.
+        BundleError: a bundle cannot be used, is one for the other modality, or has the name of another.
     """
-    sources = ((IMAGE, settings.image_model), (AUDIO, settings.audio_model))
-    return [_load_tab(modality, source, settings, gpu) for modality, source in sources if source is not None]
+    tabs, more = [], [load_bundle(source) for source in settings.more_models]
+    for modality, source in ((IMAGE, settings.image_model), (AUDIO, settings.audio_model)):
+        others = [bundle for bundle in more if bundle.modality == modality.name]
+        if source is not None:
+            tabs.append(_load_tab(modality, source, others, settings, gpu))
+        elif others:
+            raise BundleError(f"--more-models names {others[0].name}, but --{modality.name}-model is {NO_MODEL}.")
+    return tabs
 
 
-def _load_tab(modality: ModalityText, source: str, settings: Settings, gpu: Callable[..., Any] | None) -> Tab:
+def _load_tab(
+    modality: ModalityText,
+    source: str,
+    others: Sequence[Bundle],
+    settings: Settings,
+    gpu: Callable[..., Any] | None,
+) -> Tab:
     bundle = load_bundle(source)
     if bundle.modality != modality.name:
         raise BundleError(f"{bundle.name} is no bundle for --{modality.name}-model: its modality is {bundle.modality}.")
-    examples, info, better = load_examples(EXAMPLES / modality.name), model_info(bundle), better_than(bundle)
+    captioners = [_page_captioner(one, modality, settings, gpu) for one in (bundle, *others)]
+    texts = [ModelTexts(one.name, model_info(one), better_than(one), measured_doubt(one)) for one in (bundle, *others)]
+    if others:
+        pairs = [SideBySide(*pair) for pair in combinations(captioners, 2)]
+        captioner = SeveralCaptioners([*captioners, *pairs])
+        texts += [ModelTexts(pair.name, side_by_side_info()) for pair in pairs]
+    else:
+        (captioner,) = captioners
+    first = texts[0]
+    return Tab(
+        modality,
+        captioner,
+        load_examples(EXAMPLES / modality.name),
+        first.info,
+        first.better,
+        first.doubt,
+        # A GPU is lent for one comparison.
+        max_comparisons=MAX_COMPARISONS if gpu is None else 1,
+        others=tuple(texts[1:]),
+    )
+
+
+def _page_captioner(
+    bundle: Bundle, modality: ModalityText, settings: Settings, gpu: Callable[..., Any] | None
+) -> CaptionSource | AudioCaptionSource:
+    """One bundle's captioner: repeated comparisons come from memory."""
     if gpu is None:
-        captioner = LoadingCaptioner(bundle, lambda: RepeatedCaptioner(_load_captioner(bundle, settings)))
-        return Tab(modality, captioner, examples, info, better, measured_doubt(bundle))
-    captioner = RepeatedCaptioner(ZeroGpuCaptioner(_load_captioner(bundle, settings), modality, gpu, settings.lease))
-    # A GPU is lent for one comparison.
-    return Tab(modality, captioner, examples, info, better, measured_doubt(bundle), max_comparisons=1)
+        return LoadingCaptioner(bundle, lambda: RepeatedCaptioner(_load_captioner(bundle, settings)))
+    return RepeatedCaptioner(ZeroGpuCaptioner(_load_captioner(bundle, settings), modality, gpu, settings.lease))
 
 
 def _load_captioner(bundle: Bundle, settings: Settings) -> Captioner:
@@ -321,9 +375,9 @@ def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
         return USER_ERROR
     print(f"LoRA-MCL Studio is at {address}", flush=True)
     try:
-        for tab in tabs:
-            if isinstance(tab.captioner, LoadingCaptioner):
-                tab.captioner.load()
+        for captioner in (one for tab in tabs for one in models_of(tab.captioner)):
+            if isinstance(captioner, LoadingCaptioner):
+                captioner.load()
     except LoraMclError as error:
         print(f"app.py: {error}", file=sys.stderr)
         page.close(verbose=False)

@@ -11,6 +11,7 @@ import gradio as gr
 from ui.examples import Example
 from ui.html import html
 from ui.links import COPY_JS, link_html, no_link_html, query_of
+from ui.models import captioner_of
 from ui.sessions import Finished, Sessions
 from ui.slides import connect_slide_endpoint, slide_buttons
 from ui.vote_panel import connect_vote_endpoints, vote_panel
@@ -49,7 +50,7 @@ def build_after(
             example = None
         if finished.redone:
             return gr.Row(visible=True), no_link_html()
-        captioner = sessions.captioner
+        captioner = captioner_of(sessions.captioner, finished.options)
         query = query_of(modality, captioner.name, finished.options, captioner.defaults, example)
         return gr.Row(visible=True), link_html(query, example, sessions.modality.noun)
 

@@ -26,7 +26,6 @@ from ui.media_input import FilesInput
 from ui.settings import options_from
 from ui.sliders import setting_sliders
 from ui.tab import Tab
-from ui.zero_gpu import ZeroGpuCaptioner
 
 # Batches wait for each other, and not for single comparisons, whose token steps they share.
 _BATCH = {"concurrency_limit": 1, "concurrency_id": "batch", "preprocess": False}
@@ -168,9 +167,9 @@ def _progress(
         tab.modality.name: BatchCaptioner(tab.captioner, options_from(values, tab.captioner.defaults)) for tab in tabs
     }
     # A GPU that is lent for one comparison has no steps to share.
-    leased = any(isinstance(tab.captioner, ZeroGpuCaptioner) for tab in tabs)
+    at_once = min(AT_ONCE, *(tab.max_comparisons for tab in tabs))
     with batch_files(uploads, folder) as files:
-        yield from progress_of(files, captioners, at_once=1 if leased else AT_ONCE, **options)
+        yield from progress_of(files, captioners, at_once=at_once, **options)
 
 
 def _connect(page: gr.Blocks, tabs: Sequence[Tab], components: _Components) -> None:

@@ -16,8 +16,9 @@ from ui.events import COMPARISON, Components, session_of
 from ui.failures import apologising
 from ui.media_input import MediaInput
 from ui.modality import AUDIO, IMAGE
+from ui.models import SeveralCaptioners
 from ui.sessions import Sessions
-from ui.settings import COLUMNS_DOCUMENTATION, SETTINGS, options_for
+from ui.settings import COLUMNS_DOCUMENTATION, MODEL_DOCUMENTATION, SETTINGS, options_for
 from ui.uploads import uploaded_file
 
 # First line of the documentation, and parameters besides the settings, by modality.
@@ -44,27 +45,29 @@ def connect_endpoint(sessions: Sessions, components: Components, fetch_urls: boo
     inputs = {
         modality: MediaInput(sessions.modality, fetch_urls),
         **{name: gr.Number(None, label=label, visible=False) for name, label in _CHOSEN.items()},
-        **{name: slider for name, slider in components.settings.items() if name not in _CHOSEN},
+        **{name: setting for name, setting in components.settings.items() if name not in _CHOSEN},
     }
+    parameters = _parameters(sessions)
     gr.Button(visible=False).click(
         _endpoint(sessions, components.folder),
-        [inputs[name] for name in _parameters(modality)],
+        [inputs[name] for name in parameters],
         gr.JSON(visible=False),
         api_name=f"compare_{modality}",
         **COMPARISON | {"concurrency_limit": sessions.max_comparisons},
     )
 
 
-def _parameters(modality: str) -> dict[str, str]:
+def _parameters(sessions: Sessions) -> dict[str, str]:
     """Documentation of each parameter, in their order."""
-    settings = {setting.name: setting.documentation for setting in SETTINGS}
-    return {**_MEDIA_PARAMETERS[modality], **settings, "columns": COLUMNS_DOCUMENTATION}
+    settings = {setting.name: setting.documentation for setting in SETTINGS} | {"columns": COLUMNS_DOCUMENTATION}
+    model = {"model": MODEL_DOCUMENTATION} if isinstance(sessions.captioner, SeveralCaptioners) else {}
+    return {**_MEDIA_PARAMETERS[sessions.modality.name], **settings, **model}
 
 
 def _endpoint(sessions: Sessions, folder: str) -> Callable[..., Iterator[dict[str, Any]]]:
     """The function behind the endpoint, whose parameters and documentation Gradio publishes."""
     modality = sessions.modality.name
-    parameters = _parameters(modality)
+    parameters = _parameters(sessions)
 
     def compare(request: gr.Request, *values: Any) -> Iterator[dict[str, Any]]:
         given = dict(zip(parameters, values, strict=True))

@@ -16,6 +16,7 @@ from lora_mcl.types import fitting_groups
 from ui.audio_view import AudioControls, audio_view_html, notice_html
 from ui.examples import Example
 from ui.failures import APOLOGY, apologising
+from ui.model_switch import ModelSwitch
 from ui.sessions import Sessions, View
 from ui.settings import options_for
 from ui.uploads import browser_copy, uploaded_file
@@ -45,11 +46,12 @@ class Components:
     """The components that take part in events; ``settings`` by option name, ``columns`` by column id.
 
     ``audio_controls`` is there for sounds only. ``finished`` holds the complete comparison that is shown. ``chosen``
-    counts what was chosen by a click: its change starts the comparison once the media component holds it.
+    counts what was chosen by a click: its change starts the comparison once the media component holds it. ``switch``
+    shows settings and, of several models, the chosen one.
     """
 
     media: gr.Image | gr.Audio
-    settings: dict[str, gr.Slider | gr.CheckboxGroup]
+    settings: dict[str, gr.Slider | gr.CheckboxGroup | gr.Radio]
     compare: gr.Button
     stop: gr.Button
     status: gr.HTML
@@ -58,6 +60,7 @@ class Components:
     diversity: gr.HTML
     finished: gr.State
     chosen: gr.State
+    switch: ModelSwitch
     audio_controls: AudioControls | None = None
 
     @property
@@ -128,8 +131,9 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
         return components.changes(view, None) if view else components.controls(running=False, status="")
 
     def start_over(request: gr.Request) -> dict[Any, Any]:
-        sessions.abandon(session_of(request))
-        return components.changes(sessions.idle(), None)
+        session = session_of(request)
+        sessions.abandon(session)
+        return components.changes(sessions.idle(session), None)
 
     def check(media: Any) -> dict[Any, Any]:
         """Show an upload as a copy if browsers cannot show it; refuse it at once if it cannot be used."""
@@ -147,8 +151,15 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
         rewind = {components.audio_controls.start: 0} if components.audio_controls else {}
         return {components.media: str(example.file), chosen: count + 1, **rewind, **start_over(request)}
 
+    def switch(model: Any, request: gr.Request) -> dict[Any, Any]:
+        try:
+            options = components.switch.defaults(model)
+        except LoraMclError as error:
+            return {status: escape(str(error))}
+        return {**components.switch.updates(session_of(request), options), **start_over(request)}
+
     def leave(request: gr.Request) -> None:
-        sessions.abandon(session_of(request))
+        sessions.forget(session_of(request))
 
     def fit_groups(beams: Any, groups: Any) -> dict[Any, Any]:
         """Change groups that do not divide the beams, and tell; a number out of bounds is refused at the comparison."""
@@ -185,6 +196,9 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
         preprocess=False,
         **at_once,
     )
+    if components.switch.several:
+        choice = components.settings["model"]
+        choice.input(switch, choice, [*components.switch.outputs(), *outputs], **at_once)
     page.unload(leave)
 
 
@@ -204,7 +218,7 @@ def show_views(
                 shown = view
         # Ended by the visitor in the middle: the browser gets a generator's last output once more when it ends.
         if shown is not None and shown.running and sessions.is_quiet(session):
-            yield components.changes(sessions.idle(), None)
+            yield components.changes(sessions.idle(session), None)
     except LoraMclError as error:
         yield components.controls(running=False, status=escape(str(error)))
         raise gr.Error(escape(str(error)), print_exception=False) from None

@@ -17,8 +17,9 @@ from lora_mcl.log_mel_picture import log_mel_webp
 from lora_mcl.report.media import picture_uri
 from ui.events import Components, session_of
 from ui.html import ARROWS_JS, html, webp_uri
+from ui.models import ModelOptions
 from ui.sessions import Finished, Sessions
-from ui.settings import SETTINGS, chosen_ids, options_for
+from ui.settings import SETTINGS, options_for
 from ui.uploads import uploaded_file
 from ui.votes import content_hash
 
@@ -77,6 +78,8 @@ def entry_html(finished: Finished, content: str, thumbnail: str, start: float | 
     """
     options = {setting.name: getattr(finished.options, setting.name) for setting in SETTINGS}
     options["columns"] = list(finished.options.columns) or None
+    if isinstance(finished.options, ModelOptions):
+        options["model"] = finished.options.model
     key = json.dumps([content, start, options])
     entry = json.dumps({"media": str(finished.media), "start": start, **options})
     first = next((column.captions[0].text for column in finished.comparison.columns if column.captions), "")
@@ -89,7 +92,7 @@ def entry_html(finished: Finished, content: str, thumbnail: str, start: float | 
 
 def connect_history(sessions: Sessions, components: Components, strip: gr.HTML) -> None:
     """Add finished comparisons to ``strip`` and restore those that are clicked; inside the tab."""
-    choices, controls = components.choices(), components.audio_controls
+    controls = components.audio_controls
 
     def add(finished: Finished | None) -> Any:
         if finished is None or finished.redone:  # no settings restore all of its columns
@@ -116,21 +119,20 @@ def connect_history(sessions: Sessions, components: Components, strip: gr.HTML) 
                     heard |= {controls.wanted: (content_hash(file), start)}
         except LoraMclError as error:
             return {components.status: escape(str(error))}
-        sessions.abandon(session_of(request))
+        session = session_of(request)
+        sessions.abandon(session)
         return {
-            **components.changes(sessions.idle(), None),
-            **{choices[setting.name]: getattr(options, setting.name) for setting in SETTINGS},
-            choices["columns"]: chosen_ids(options, sessions.captioner),
+            **components.switch.updates(session, options),
+            **components.changes(sessions.idle(session), None),
             **heard,
             components.media: media,
             components.chosen: count + 1,
         }
 
     components.finished.change(add, components.finished, strip, **_PRIVATE)
-    wanted = [controls.wanted] if controls is not None else []
-    outputs = [components.media, components.chosen, *choices.values(), *components.outputs(), *wanted]
+    outputs = [components.media, components.chosen, *components.outputs(), *components.switch.outputs()]
     if controls is not None:
-        outputs.append(controls.view)
+        outputs += [*controls.outputs(), controls.wanted]
     # Through the queue: only there does a change of state set off events.
     strip.click(restore, components.chosen, outputs, **_PRIVATE)
 

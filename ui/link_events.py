@@ -9,9 +9,8 @@ from typing import Any
 import gradio as gr
 
 from lora_mcl.errors import LoraMclError
-from ui.events import Components
+from ui.events import Components, session_of
 from ui.links import read_link
-from ui.settings import SETTINGS, chosen_ids
 from ui.tab import Tab
 
 _PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
@@ -42,9 +41,9 @@ def connect_links(page: gr.Blocks, specs: Sequence[Tab], parts: Sequence[Compone
     query, start = gr.Textbox(visible=False), gr.Textbox(visible=False)
     outputs = [start]
     for part in parts:
-        outputs += [part.media, *part.settings.values(), part.status]
+        outputs += [part.media, *part.switch.outputs(), *part.outputs()]
 
-    def restore(query: str) -> dict[Any, Any]:
+    def restore(query: str, request: gr.Request) -> dict[Any, Any]:
         try:
             link = read_link(query, specs)
         except LoraMclError as error:
@@ -52,11 +51,12 @@ def connect_links(page: gr.Blocks, specs: Sequence[Tab], parts: Sequence[Compone
         if link is None:
             return {start: ""}
         spec, part = specs[link.tab], parts[link.tab]
+        session = session_of(request)
         updates: dict[Any, Any] = {
+            **part.switch.updates(session, link.options),
+            **(part.changes(part.switch.idle(session), None) if part.switch.several else {}),
             start: spec.modality.tab,
             part.status: escape(link.notice),
-            **{part.settings[setting.name]: getattr(link.options, setting.name) for setting in SETTINGS},
-            part.settings["columns"]: chosen_ids(link.options, spec.captioner),
         }
         if link.example is not None:
             updates |= {

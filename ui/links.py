@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 from lora_mcl.errors import OptionsError
 from lora_mcl.types import CompareOptions
 from ui.examples import Example
+from ui.models import models_of
 from ui.settings import SETTINGS, options_for
 
 if TYPE_CHECKING:
@@ -84,13 +85,15 @@ def read_link(query: str, tabs: Sequence[Tab]) -> Link | None:
 
 
 def _options(given: Mapping[str, str], tab: Tab) -> CompareOptions:
-    defaults = tab.captioner.defaults
+    model = next((one for one in models_of(tab.captioner) if one.name == given.get("model")), None)
+    defaults = (model or tab.captioner).defaults
     values: dict[str, Any] = {setting.name: getattr(defaults, setting.name) for setting in SETTINGS}
     if "num_beams" in given:
         values["num_beam_groups"] = None  # fitted to the beams
     asked = {setting.name: _number(given[setting.name]) for setting in SETTINGS if setting.name in given}
     columns = given["columns"].split(",") if "columns" in given else None
-    return options_for({**values, **asked, "columns": columns}, tab.captioner)
+    chosen = {"columns": columns, "model": model.name if model else None}
+    return options_for({**values, **asked, **chosen}, tab.captioner)
 
 
 def _number(text: str) -> int | float | str:
@@ -113,10 +116,9 @@ def _example(given: Mapping[str, str], tab: Tab) -> int | None:
 
 
 def _notice(given: Mapping[str, str], tab: Tab) -> str:
-    model = given.get("model", tab.captioner.name)
-    if model == tab.captioner.name:
-        return ""
-    return f"This link was made with the model {model[:60]}; this page runs {tab.captioner.name}."
+    names = [captioner.name for captioner in models_of(tab.captioner)]
+    model = given.get("model", names[0])
+    return "" if model in names else f"This link was made with the model {model[:60]}; this page runs {names[0]}."
 
 
 def link_html(query: str, example: Example | None, noun: str) -> str:

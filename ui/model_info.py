@@ -108,6 +108,14 @@ def bundle_info(name: str) -> ModelInfo:
     )
 
 
+def side_by_side_info() -> ModelInfo:
+    """Description of two models in one comparison."""
+    return ModelInfo(
+        can="It compares what the hypotheses of both models answer, such as before and after training.",
+        cannot="Their log-probabilities are those of different models: they cannot be compared with each other.",
+    )
+
+
 def info_of(bundle: Bundle, results: Path) -> ModelInfo:
     """Description of a bundle's model; ``results`` is the folder of the measured figures of the embedded ones."""
     for modality, folder in ((IMAGE, EMBEDDED_BUNDLE), (AUDIO, EMBEDDED_AUDIO_BUNDLE)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -25,6 +25,7 @@ from ui.diversity import IDLE as NO_DIVERSITY
 from ui.diversity import diversity_html
 from ui.loading import Waiting
 from ui.modality import ModalityText
+from ui.models import with_model
 from ui.pacing import Pace
 from ui.repeated import Repeated
 
@@ -100,20 +101,39 @@ class Sessions:
         captioner: CaptionSource | AudioCaptionSource,
         modality: ModalityText,
         max_comparisons: int = 1,
-        doubt: Doubt | None = None,
+        doubts: Mapping[str, Doubt] | None = None,
     ) -> None:
+        """``doubts``: when a caption is to be doubted, by the model's name, where that was measured."""
         self.captioner = captioner
-        self._doubt = doubt
+        self._doubts = doubts or {}
         self.modality = modality
         self.max_comparisons = max_comparisons
         self._runs: dict[str, list[_Run]] = {}
         # Token of the latest request of each session, until the request is claimed or ended.
         self._requested: dict[str, str] = {}
+        # The model that each session chose among several.
+        self._models: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def idle(self) -> View:
-        """The page before a comparison."""
-        return View(idle_columns(self.captioner.columns()))
+    def idle(self, session: str = "") -> View:
+        """The session's page before a comparison."""
+        model = self._models.get(session)
+        options = with_model(self.captioner.named(model).defaults, model) if model else None
+        return View(idle_columns(self.captioner.columns(options)))
+
+    def choose_model(self, session: str, model: str) -> None:
+        """Show the columns of that one of several models until another is chosen.
+
+        Raises:
+            OptionsError: there is none of that name.
+        """
+        self.captioner.named(model)
+        self._models[session] = model
+
+    def forget(self, session: str) -> None:
+        """Stop the session's comparisons and forget it: the visitor has left."""
+        self.abandon(session)
+        self._models.pop(session, None)
 
     def audio_view(self, media: Path, start: float | None = None) -> AudioView:
         """The audio captioner's input for a sound from second ``start``, by default from the first sound.
@@ -220,7 +240,7 @@ class Sessions:
         if not runs:
             return None
         run = runs[-1]
-        return self._view(run.specs, replace(run.latest, stopped=True)) if run.latest else self.idle()
+        return self._view(run.specs, replace(run.latest, stopped=True)) if run.latest else self.idle(session)
 
     def abandon(self, session: str) -> None:
         """Stop the session's comparisons, and show no more of them."""
@@ -240,7 +260,8 @@ class Sessions:
         return runs
 
     def _view(self, specs: tuple[ColumnSpec, ...], comparison: Comparison) -> View:
-        columns = comparison_columns(specs, comparison, self.modality.waiting, self._doubt)
+        doubt = self._doubts.get(comparison.model)
+        columns = comparison_columns(specs, comparison, self.modality.waiting, doubt)
         if comparison.done:
             sentences = [comparison.window.notice if comparison.window else "", *comparison.notices]
             part = "".join(f" {escape(notice)}" for notice in sentences if notice)

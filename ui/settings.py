@@ -9,6 +9,7 @@ from typing import Any
 
 from lora_mcl.errors import OptionsError
 from lora_mcl.types import CaptionSource, ColumnSpec, CompareOptions, fitting_groups
+from ui.models import SeveralCaptioners, captioner_of, with_model
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ SETTINGS = (
         1,
     ),
 )
+MODEL_DOCUMENTATION = "name of the model, by default the first one."
 COLUMNS_DOCUMENTATION = (
     "ids of the columns to fill, such as hypothesis-0 and beam; all by default. That of the samples is there if "
     "num_samples is above 0."
@@ -131,7 +133,7 @@ def columns_to_choose(captioner: CaptionSource) -> tuple[ColumnSpec, ...]:
 
 def chosen_ids(options: CompareOptions, captioner: CaptionSource) -> list[str]:
     """Those of ``columns_to_choose`` that the options ask for."""
-    ids = [spec.id for spec in columns_to_choose(captioner)]
+    ids = [spec.id for spec in columns_to_choose(captioner_of(captioner, options))]
     return [id for id in ids if not options.columns or id in options.columns]
 
 
@@ -139,8 +141,13 @@ def options_for(values: Mapping[str, Any], captioner: CaptionSource) -> CompareO
     """``options_from`` a visitor's values, and the columns of that captioner that they ask for.
 
     Raises:
-        OptionsError: as ``options_from``, or a column is not there, or none is chosen.
+        OptionsError: as ``options_from``, or a column or a model is not there, or no column is chosen.
     """
+    if isinstance(captioner, SeveralCaptioners):
+        model = captioner.name if values.get("model") is None else values["model"]
+        if not isinstance(model, str):
+            raise OptionsError(f"Model (model) must be one of {', '.join(captioner.names)}, not {repr(model)}.")
+        return with_model(options_for(values, captioner.named(model)), model)
     options = options_from(values, captioner.defaults)
     asked, known = values.get("columns"), [spec.id for spec in columns_to_choose(captioner)]
     if asked is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import gradio as gr
 
@@ -10,16 +10,17 @@ from lora_mcl.doubt import Doubt
 from lora_mcl.types import AudioCaptionSource, CaptionSource
 from ui.after import build_after, connect_after_endpoints
 from ui.audio_view import audio_controls, recorder
-from ui.better import TO_RESULTS_JS, Better, better_html
+from ui.better import Better
 from ui.difference_switch import difference_switch
 from ui.endpoints import connect_endpoint
 from ui.events import MAX_COMPARISONS, Components, connect
 from ui.examples import Example, gallery_html
-from ui.header import figures_note_html, guide_html
+from ui.header import figures_note_html
 from ui.history import connect_history, history_strip
 from ui.html import ARROWS_JS, html
 from ui.modality import IMAGE, ModalityText
-from ui.model_info import ModelInfo, model_info_html
+from ui.model_info import ModelInfo
+from ui.model_switch import ModelSwitch, ModelTexts, board_columns, model_choice, model_panels
 from ui.redo import connect_redo
 from ui.sessions import WRITING, Sessions
 from ui.sliders import column_choice, setting_sliders
@@ -88,6 +89,7 @@ class Tab:
         better: the hypotheses against the baselines, where that was measured.
         doubt: when one of its captions is to be doubted, where that was measured.
         max_comparisons: how many run at a time; the others wait in the queue. The least of all tabs counts.
+        others: of a captioner for several models, what is said of those after the first.
     """
 
     modality: ModalityText
@@ -97,6 +99,12 @@ class Tab:
     better: Better | None = None
     doubt: Doubt | None = None
     max_comparisons: int = MAX_COMPARISONS
+    others: tuple[ModelTexts, ...] = ()
+
+    @property
+    def texts(self) -> tuple[ModelTexts, ...]:
+        """What is said of each model."""
+        return (ModelTexts(self.captioner.name, self.info, self.better, self.doubt), *self.others)
 
 
 def build_tab(
@@ -109,13 +117,13 @@ def build_tab(
         votes: where votes are kept; without it none are asked for.
     """
     captioner, modality = tab.captioner, tab.modality
-    sessions = Sessions(captioner, modality, tab.max_comparisons, tab.doubt)
-    # With the sampling column, which is visible only if num_samples is above 0.
+    doubts = {texts.name: texts.doubt for texts in tab.texts if texts.doubt}
+    sessions = Sessions(captioner, modality, tab.max_comparisons, doubts)
     defaults = captioner.defaults
-    specs = captioner.columns(replace(defaults, num_samples=max(1, defaults.num_samples), columns=()))
     idle = sessions.idle()
     with gr.Row(elem_classes="workspace"):
         with gr.Column(min_width=260, elem_classes="source"):
+            model = model_choice(modality.name, captioner)
             media = _picture() if modality == IMAGE else recorder()
             controls = None if modality == IMAGE else audio_controls()
             with gr.Row(elem_classes="actions"):
@@ -134,6 +142,7 @@ def build_tab(
             with gr.Accordion("Settings", open=False, elem_id=f"{modality.name}-settings"):
                 choice = column_choice(modality.name, captioner)
                 settings = {**setting_sliders(modality.name, defaults), "columns": choice}
+            settings |= {"model": model} if model else {}
         with gr.Column(min_width=260, elem_classes="results"):
             gallery = html(
                 gallery_html(tab.examples, opening=opening),
@@ -150,7 +159,7 @@ def build_tab(
                         visible=spec.id in idle.columns,
                         elem_classes=["cell", spec.method],
                     )
-                    for spec in specs
+                    for spec in board_columns(captioner)
                 }
             difference_switch(modality)
             finished = gr.State(None)
@@ -159,13 +168,11 @@ def build_tab(
     html(figures_note_html())
     diversity = html(idle.diversity)
     caption = your_caption(modality)
-    if tab.better:
-        html(better_html(tab.better), js_on_load=TO_RESULTS_JS, elem_id=f"{modality.name}-better")
-    html(model_info_html(tab.info))
-    html(guide_html(specs, modality))
+    panels = model_panels(captioner, tab.texts[0], modality)
     chosen = gr.State(0)
+    switch = ModelSwitch(sessions, settings, panels, tab.texts)
     components = Components(
-        media, settings, compare, stop, status, gallery, columns, diversity, finished, chosen, controls
+        media, settings, compare, stop, status, gallery, columns, diversity, finished, chosen, switch, controls
     )
     connect(page, sessions, tab.examples, components)
     connect_redo(sessions, components)

@@ -10,13 +10,16 @@ from typing import Any
 import gradio as gr
 
 from lora_mcl.errors import LoraMclError
+from lora_mcl.scores import CaptionScore
 from ui.events import Components
 from ui.failures import apologising
 from ui.html import html
 from ui.media_input import MediaInput
 from ui.modality import AUDIO, ModalityText
+from ui.models import SeveralCaptioners
 from ui.score_view import refusal_html, score_html
 from ui.sessions import Sessions
+from ui.settings import MODEL_DOCUMENTATION
 from ui.uploads import uploaded_file
 
 # A score is one forward: it does not wait for the comparisons' turns.
@@ -29,6 +32,7 @@ _PARAMETERS = {
     "image": "the picture; JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF.",
     "audio": "the sound, or a video's; WAV, FLAC, OGG, MP3, M4A, WebM, MP4 or similar, up to 10 minutes.",
     "caption": "the caption to score, in any language; at most 255 tokens.",
+    "model": MODEL_DOCUMENTATION,
     "start": "second at which the model's input begins, by default at the first sound.",
 }
 _RETURNS = (
@@ -70,57 +74,66 @@ def connect_your_caption(sessions: Sessions, components: Components, panel: Your
     modality, folder = sessions.modality, components.folder
     starts = [components.audio_controls.start] if components.audio_controls else []
 
-    def show(media: Any, caption: Any, start: Any = None) -> str:
+    models = [components.settings["model"]] if components.switch.several else []
+    names = ["media", "caption", *(["start"] if starts else []), *(["model"] if models else [])]
+
+    def show(*values: Any) -> str:
         try:
-            return score_html(_score(sessions, folder, media, caption, start))
+            return score_html(_score(sessions, folder, **dict(zip(names, values, strict=True))))
         except LoraMclError as error:
             return refusal_html(str(error))
 
     gr.on(
         [panel.button.click, panel.text.submit],
         show,
-        [components.media, panel.text, *starts],
+        [components.media, panel.text, *starts, *models],
         panel.result,
         show_progress_on=panel.result,
         trigger_mode="once",
         **_SCORING,
         **_PRIVATE,
     )
-    # Of another picture or sound, or another part of it, the score shown is not.
-    changes = [components.media.change, *(start.change for start in starts)]
+    # Of another picture or sound, another part of it, or another model, the score shown is not.
+    changes = [components.media.change, *(part.change for part in (*starts, *models))]
     gr.on(changes, lambda: "", None, panel.result, queue=False, show_progress="hidden", **_PRIVATE)
 
     start_input = [gr.Number(None, label="Start in seconds", visible=False)] if modality == AUDIO else []
     gr.Button(visible=False).click(
         _endpoint(sessions, folder),
-        [MediaInput(modality, fetch_urls), gr.Textbox(visible=False, label="Caption"), *start_input],
+        [MediaInput(modality, fetch_urls), gr.Textbox(visible=False, label="Caption"), *start_input, *models],
         gr.JSON(visible=False),
         api_name=f"score_{modality.name}",
         **_SCORING,
     )
 
 
-def _score(sessions: Sessions, folder: str, media: Any, caption: Any, start: Any) -> Any:
+def _score(
+    sessions: Sessions, folder: str, media: Any, caption: Any, start: Any = None, model: str | None = None
+) -> CaptionScore:
+    captioner = sessions.captioner
+    if model is not None and isinstance(captioner, SeveralCaptioners):
+        captioner = captioner.named(model)
     with apologising(), uploaded_file(media, sessions.modality, folder) as file:
-        return sessions.captioner.score(file, caption, start=start)
+        return captioner.score(file, caption, start=start)
 
 
 def _endpoint(sessions: Sessions, folder: str) -> Callable[..., dict[str, Any]]:
     """The function behind the endpoint, whose parameters and documentation Gradio publishes."""
     modality = sessions.modality
     names = [modality.name, "caption", *(["start"] if modality == AUDIO else [])]
+    names += ["model"] if isinstance(sessions.captioner, SeveralCaptioners) else []
 
     def score(*values: Any) -> dict[str, Any]:
         given = dict(zip(names, values, strict=True))
         try:
-            return _score(sessions, folder, given[modality.name], given["caption"], given.get("start")).to_dict()
+            return _score(sessions, folder, given.pop(modality.name), **given).to_dict()
         except LoraMclError as error:
             raise gr.Error(str(error), print_exception=False) from None
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     score.__name__ = f"score_{modality.name}"
     score.__signature__ = inspect.Signature(
-        [inspect.Parameter(name, kind, **({"default": None} if name == "start" else {})) for name in names]
+        [inspect.Parameter(name, kind, **({"default": None} if name in ("start", "model") else {})) for name in names]
     )
     documented = "\n".join(f"    {name}: {_PARAMETERS[name]}" for name in names)
     score.__doc__ = (
