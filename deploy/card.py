@@ -92,6 +92,7 @@ def attributes() -> str:
 _VARIABLES = (
     ("IMAGE_MODEL", "Hub id of a bundle of an image model, or `none` for no such tab", tuple(HARDWARE)),
     ("AUDIO_MODEL", "Hub id of a bundle of an audio model, or `none` for no such tab", tuple(HARDWARE)),
+    ("MORE_MODELS", "further bundles, between commas: choices in their tabs", tuple(HARDWARE)),
     ("DTYPE", "`bfloat16`, `float16` or `float32`, of the base model's weights", tuple(HARDWARE)),
     ("DEVICE_MAP", "`auto` spreads a model over several GPUs", ("gpu",)),
     ("LOAD_IN_4BIT", "`1` holds the language model in 4 bits; add `bitsandbytes` to the requirements", ("gpu",)),

@@ -51,7 +51,8 @@ def build_after(
         if finished.redone:
             return gr.Row(visible=True), no_link_html()
         captioner = captioner_of(sessions.captioner, finished.options)
-        query = query_of(modality, captioner.name, finished.options, captioner.defaults, example)
+        window = finished.comparison.window
+        query = query_of(modality, captioner.name, finished.options, captioner.defaults, example, window)
         return gr.Row(visible=True), link_html(query, example, sessions.modality.noun)
 
     finished.change(show, finished, [row, link], api_visibility="private", show_progress="hidden")

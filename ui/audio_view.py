@@ -38,6 +38,14 @@ class AudioControls:
         """Updates for a sound that cannot be used."""
         return {**self.idle(), self.view: notice_html(message)}
 
+    def restored(self, content: str, start: float) -> dict[Any, Any]:
+        """Updates for a sound that is being restored: its part from second ``start``, once the sound is there.
+
+        Args:
+            content: hash of the sound.
+        """
+        return {self.start: gr.Slider(value=start, maximum=max(1, start)), self.wanted: (content, start)}
+
     def loaded(self, view: AudioView) -> dict[Any, Any]:
         """Updates for a new sound: its picture and, if it is longer than the model's input, the choice of start."""
         window = view.window

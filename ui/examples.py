@@ -64,11 +64,19 @@ def gallery_html(examples: Sequence[Example], opening: bool = False) -> str:
     """
     buttons = "".join(
         f'<li><button type="button" data-index="{index}" title="{html.escape(example.credit)}">'
-        f"{_thumbnail(example)}<span>{html.escape(example.title)}</span></button></li>"
+        f"{_thumbnail(example)}<span>{html.escape(example.title)}</span></button>{_play(example, index)}</li>"
         for index, example in enumerate(examples)
     )
     mark = " data-opening" if opening else ""
     return f'<h2>Or try one of these</h2><ul class="examples"{mark}>{buttons}</ul>'
+
+
+def _play(example: Example, index: int) -> str:
+    """A button that plays a sound, which has a thumbnail of its own."""
+    if example.thumbnail is None:
+        return ""
+    label = f"Play {html.escape(example.title)}"
+    return f'<button class="play" type="button" data-play="{index}" aria-label="{label}" title="{label}">▶</button>'
 
 
 def _thumbnail(example: Example) -> str:

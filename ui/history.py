@@ -113,10 +113,7 @@ def connect_history(sessions: Sessions, components: Components, strip: gr.HTML) 
             with uploaded_file({"path": media}, sessions.modality, components.folder) as file:
                 if not file.is_file():
                     raise OptionsError(GONE.format(noun=noun))
-                heard = {}
-                if controls is not None:
-                    heard = controls.loaded(sessions.audio_view(file, start))
-                    heard |= {controls.wanted: (content_hash(file), start)}
+                heard = controls.restored(content_hash(file), start or 0.0) if controls is not None else {}
         except LoraMclError as error:
             return {components.status: escape(str(error))}
         session = session_of(request)

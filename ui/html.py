@@ -10,7 +10,7 @@ import gradio as gr
 # Left and Right move the focus within a list of buttons, Home and End to its ends.
 ARROWS_JS = """
 element.addEventListener('keydown', (event) => {
-  const buttons = [...(event.target.closest('ul')?.querySelectorAll('button') ?? [])];
+  const buttons = [...(event.target.closest('ul')?.querySelectorAll('button:not(.play)') ?? [])];
   const place = buttons.indexOf(event.target);
   const next = {ArrowLeft: place - 1, ArrowRight: place + 1, Home: 0, End: buttons.length - 1}[event.key];
   if (place < 0 || next === undefined || event.ctrlKey || event.metaKey || event.altKey) return;

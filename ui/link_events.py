@@ -12,6 +12,7 @@ from lora_mcl.errors import LoraMclError
 from ui.events import Components, session_of
 from ui.links import read_link
 from ui.tab import Tab
+from ui.votes import content_hash
 
 _PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 # Opens the tab, and presses Compare there as soon as the tab is drawn.
@@ -42,6 +43,7 @@ def connect_links(page: gr.Blocks, specs: Sequence[Tab], parts: Sequence[Compone
     outputs = [start]
     for part in parts:
         outputs += [part.media, *part.switch.outputs(), *part.outputs()]
+        outputs += [part.audio_controls.start, part.audio_controls.wanted] if part.audio_controls else []
 
     def restore(query: str, request: gr.Request) -> dict[Any, Any]:
         try:
@@ -63,6 +65,9 @@ def connect_links(page: gr.Blocks, specs: Sequence[Tab], parts: Sequence[Compone
                 part.media: str(spec.examples[link.example].file),
                 start: f"{spec.modality.tab} {spec.modality.name}-compare",
             }
+            if link.start is not None and part.audio_controls:
+                content = content_hash(spec.examples[link.example].file)
+                updates |= part.audio_controls.restored(content, link.start)
         return updates
 
     page.load(restore, query, outputs, js="() => location.search", **_PRIVATE).then(

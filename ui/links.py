@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from lora_mcl.errors import OptionsError
-from lora_mcl.types import CompareOptions
+from lora_mcl.types import CompareOptions, Window
 from ui.examples import Example
 from ui.models import models_of
 from ui.settings import SETTINGS, options_for
@@ -42,19 +43,30 @@ class Link:
         tab: the tab, by its place.
         options: its settings.
         example: the example, by its place; None where the link has none.
+        start: of a sound, the second where the model's input begins; None for its first sound.
         notice: a sentence where the page differs from that of the link; may be empty.
     """
 
     tab: int
     options: CompareOptions
     example: int | None = None
+    start: float | None = None
     notice: str = ""
 
 
 def query_of(
-    modality: str, model: str, options: CompareOptions, defaults: CompareOptions, example: Example | None
+    modality: str,
+    model: str,
+    options: CompareOptions,
+    defaults: CompareOptions,
+    example: Example | None,
+    window: Window | None = None,
 ) -> str:
-    """The query of a link: the model, the settings that are not the model's own, and the example."""
+    """The query of a link: the model, the settings that are not the model's own, and the example.
+
+    Args:
+        window: of a sound, the part that the model got; its start is in the link if that is not all of it.
+    """
     changed = {
         setting.name: f"{getattr(options, setting.name):g}"
         for setting in SETTINGS
@@ -63,6 +75,8 @@ def query_of(
     if options.columns:
         changed["columns"] = ",".join(options.columns)
     named = {"example": example.file.stem} if example else {}
+    if example and window and window.cut:
+        named["start"] = f"{window.start:.1f}"
     return urlencode({"tab": modality, "model": model, **named, **changed})
 
 
@@ -81,7 +95,7 @@ def read_link(query: str, tabs: Sequence[Tab]) -> Link | None:
         raise OptionsError(f"This link is for a tab that is not here: {given['tab'][:40]!r}.")
     place = names.index(given["tab"])
     tab = tabs[place]
-    return Link(place, _options(given, tab), _example(given, tab), _notice(given, tab))
+    return Link(place, _options(given, tab), _example(given, tab), _start(given), _notice(given, tab))
 
 
 def _options(given: Mapping[str, str], tab: Tab) -> CompareOptions:
@@ -113,6 +127,15 @@ def _example(given: Mapping[str, str], tab: Tab) -> int | None:
     if given["example"] not in stems:
         raise OptionsError(f"There is no example {given['example'][:40]!r} here any more: choose another.")
     return stems.index(given["example"])
+
+
+def _start(given: Mapping[str, str]) -> float | None:
+    if "start" not in given:
+        return None
+    start = _number(given["start"])
+    if isinstance(start, str) or not 0 <= start < math.inf:
+        raise OptionsError(f"start must be a second of the sound, not {given['start'][:40]!r}.")
+    return start
 
 
 def _notice(given: Mapping[str, str], tab: Tab) -> str:

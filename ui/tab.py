@@ -14,11 +14,12 @@ from ui.better import Better
 from ui.difference_switch import difference_switch
 from ui.endpoints import connect_endpoint
 from ui.events import MAX_COMPARISONS, Components, connect
+from ui.example_player import connect_player
 from ui.examples import Example, gallery_html
 from ui.header import figures_note_html
 from ui.history import connect_history, history_strip
 from ui.html import ARROWS_JS, html
-from ui.modality import IMAGE, ModalityText
+from ui.modality import AUDIO, IMAGE, ModalityText
 from ui.model_info import ModelInfo
 from ui.model_switch import ModelSwitch, ModelTexts, board_columns, model_choice, model_panels
 from ui.redo import connect_redo
@@ -34,7 +35,8 @@ _EXAMPLES_JS = (
     + """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button');
-  if (button) trigger('click', {index: Number(button.dataset.index)});
+  if (button?.dataset.play) trigger('play', {index: Number(button.dataset.play)});
+  else if (button) trigger('click', {index: Number(button.dataset.index)});
 });
 const isLink = new URLSearchParams(location.search).has('tab');
 if (!isLink && element.querySelector('.examples[data-opening]')) trigger('click', {index: 0});
@@ -151,6 +153,8 @@ def build_tab(
                 elem_id=f"{modality.name}-examples",
                 elem_classes="gallery",
             )
+            if modality == AUDIO and tab.examples:
+                connect_player(gallery, tab.examples)
             html('<h2 class="sr-only">Captions</h2>')
             with gr.Row(elem_classes="board"):
                 columns = {

@@ -79,7 +79,7 @@ def test_the_chosen_columns_are_compared(visit, address, captioner, tmp_path, wi
         page.evaluate("document.body.classList.add('dark')")
     page.get_by_role("button", name="Settings").click()
     for label in ("English, objects", "Diverse beam search"):
-        page.get_by_label(label, exact=True).uncheck()
+        page.get_by_role("checkbox", name=label, exact=True).uncheck()
     page.get_by_role("button", name="Only Sea").click()
     expect(column(page, "beam")).to_have_attribute("data-state", "done")
     assert shown(page) == ["hypothesis-1", "hypothesis-2", "beam"]
@@ -95,7 +95,7 @@ def test_the_chosen_columns_are_compared(visit, address, captioner, tmp_path, wi
     expect(column(again, "beam")).to_have_attribute("data-state", "done")
     assert shown(again) == ["hypothesis-1", "hypothesis-2", "beam"]
     again.get_by_role("button", name="Settings").click()
-    expect(again.get_by_label("English, objects", exact=True)).not_to_be_checked()
+    expect(again.get_by_role("checkbox", name="English, objects", exact=True)).not_to_be_checked()
 
 
 def test_at_least_one_column_is_chosen(visit, address):

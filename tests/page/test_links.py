@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lora_mcl.errors import OptionsError
-from lora_mcl.types import CompareOptions
+from lora_mcl.types import CompareOptions, Window
 from tests.support.fake_captioner import FakeAudioCaptioner, FakeCaptioner
 from ui.examples import Example
 from ui.links import Link, link_html, query_of, read_link
@@ -87,3 +87,11 @@ def test_the_links_text():
         '<p class="link"><a href="?a=1&amp;b=2">Link to this comparison'
     )
     assert "your picture is not in it" in link_html("a=1", None, "picture")
+
+
+def test_the_start_of_a_sound_is_in_its_link_if_the_model_got_a_part():
+    part, whole = Window(2.5, 4.5, 5.0), Window(0.0, 2.0, 2.0)
+    assert "&start=2.5" in query_of("audio", "fake", DEFAULTS, DEFAULTS, SEA, part)
+    assert "start" not in query_of("audio", "fake", DEFAULTS, DEFAULTS, SEA, whole)
+    assert "start" not in query_of("audio", "fake", DEFAULTS, DEFAULTS, None, part)
+    assert read_link("?tab=audio&start=2.5", TABS).start == 2.5 and read_link("?tab=audio", TABS).start is None

@@ -70,13 +70,13 @@ def test_another_model_is_chosen(visit, address):
     page = visit(address)
     page.get_by_role("button", name="Only Sea").click()
     expect(column(page, "beam")).to_have_attribute("data-state", "done")
-    page.get_by_label("after", exact=True).check()
+    page.get_by_role("radio", name="after", exact=True).check()
     expect(column(page, "hypothesis-1").locator("h3")).to_have_text("Places")
     assert shown(page) == ["hypothesis-0", "hypothesis-1", "beam", "diverse-beam"]
     expect(page.locator("#image-about")).to_contain_text("It sings.")
     page.get_by_role("button", name="Settings").click()
     expect(page.locator("#image-num_beams input[type=number]")).to_have_value("2")
-    expect(page.get_by_label("Places", exact=True)).to_be_checked()
+    expect(page.get_by_role("checkbox", name="Places", exact=True)).to_be_checked()
     page.get_by_role("button", name="Compare captions").click()
     expect(column(page, "beam")).to_have_attribute("data-state", "done")
     assert captions(page, "hypothesis-0") == [AFTER[0][2]] and len(captions(page, "beam")) == 2
@@ -85,11 +85,11 @@ def test_another_model_is_chosen(visit, address):
     # A thumbnail brings its model back, and so does a link.
     page.locator("#image-history li button").nth(1).click()
     expect(link).to_have_attribute("href", "?tab=image&model=before&example=Sea")
-    expect(page.get_by_label("before", exact=True)).to_be_checked()
+    expect(page.get_by_role("radio", name="before", exact=True)).to_be_checked()
     expect(column(page, "hypothesis-2")).to_be_visible()
     again = visit(address + "?tab=image&model=after&example=Sand")
     expect(column(again, "beam")).to_have_attribute("data-state", "done")
-    expect(again.get_by_label("after", exact=True)).to_be_checked()
+    expect(again.get_by_role("radio", name="after", exact=True)).to_be_checked()
     assert captions(again, "hypothesis-1") == [AFTER[1][2]]
 
 
@@ -98,7 +98,7 @@ def test_two_models_side_by_side(visit, address, tmp_path, width, scheme):
     page = visit(address, width=width)
     if scheme == "dark":
         page.evaluate("document.body.classList.add('dark')")
-    page.get_by_label("before and after").check()
+    page.get_by_role("radio", name="before and after").check()
     expect(column(page, "hypothesis-4")).to_be_visible()
     page.get_by_role("button", name="Only Sea").click()
     expect(column(page, "hypothesis-4")).to_have_attribute("data-state", "done")

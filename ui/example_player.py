@@ -1,0 +1,42 @@
+"""Examples of sounds can be heard without comparing them: a button on each thumbnail, and a player below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from html import escape
+
+import gradio as gr
+
+from lora_mcl.audio import load_window
+from lora_mcl.report.media import SOUND_SECONDS, sound_uri
+from ui.examples import Example
+from ui.html import html
+
+_RATE = 16_000  # Hz; only the sound's length is read at this rate
+
+
+def connect_player(gallery: gr.HTML, examples: Sequence[Example]) -> gr.HTML:
+    """The player, below the gallery; the gallery's event ``play`` names the example by its place."""
+    player = html("", elem_id="audio-example-player")
+
+    @cache
+    def sound(index: int) -> str:
+        example = examples[index]
+        _, window = load_window(example.file, 0, sampling_rate=_RATE, max_seconds=SOUND_SECONDS)
+        return player_html(example, sound_uri(example.file, window))
+
+    def play(event: gr.EventData) -> str:
+        return sound(int(event.index))
+
+    gallery.play(play, None, player, api_visibility="private", show_progress="hidden", trigger_mode="always_last")
+    return player
+
+
+def player_html(example: Example, uri: str) -> str:
+    """A player that begins at once."""
+    title = escape(example.title)
+    return (
+        f'<figure class="example-player"><figcaption>{title}</figcaption>'
+        f'<audio controls autoplay src="{uri}" aria-label="{title}"></audio></figure>'
+    )
