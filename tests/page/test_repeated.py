@@ -14,11 +14,12 @@ from lora_mcl.errors import MediaError
 from lora_mcl.types import CompareOptions
 from tests.support.fake_captioner import FakeAudioCaptioner, FakeCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
+from tests.support.paths import ROOT
 from tests.support.tiny_audio import chirp
 from ui.modality import IMAGE
 from ui.model_info import ModelInfo
 from ui.page import build_page
-from ui.repeated import Repeated, RepeatedCaptioner
+from ui.repeated import REMEMBERED, Repeated, RepeatedCaptioner
 from ui.sessions import REPEATED, Sessions
 from ui.tab import Tab
 
@@ -150,3 +151,7 @@ def test_served_models_remember(monkeypatch):
     monkeypatch.setattr(app, "_load_captioner", lambda *_: FakeCaptioner())
     tab.captioner.load()
     assert isinstance(tab.captioner._captioner.result(), RepeatedCaptioner)
+
+
+def test_the_docs_say_how_many_are_remembered():
+    assert f"The captions of a model's last {REMEMBERED} comparisons" in (ROOT / "docs" / "serving.md").read_text()
