@@ -94,9 +94,7 @@ class RepeatedCaptioner:
             if found is not None:
                 self._finished.move_to_end(key)
         if found is not None:
-            known = {field.name: getattr(found, field.name) for field in fields(Comparison)}
-            seconds = time.perf_counter() - began
-            return iter([Repeated(**known | {"media": input_name(media), "seconds": seconds})])
+            return _again(found, input_name(media), time.perf_counter() - began)
         snapshots = self._captioner.compare(media, options, start=start, should_stop=should_stop)
         return snapshots if key is None else self._remembered(key, snapshots)
 
@@ -110,6 +108,12 @@ class RepeatedCaptioner:
                         while len(self._finished) > self._size:
                             self._finished.popitem(last=False)
                 yield comparison
+
+
+def _again(found: Comparison, media: str, seconds: float) -> Iterator[Comparison]:
+    # A generator, because whoever takes snapshots may close them.
+    known = {field.name: getattr(found, field.name) for field in fields(Comparison)}
+    yield Repeated(**known | {"media": media, "seconds": seconds})
 
 
 def _key(media: Media, options: CompareOptions, start: float | None) -> _Key | None:
