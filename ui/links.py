@@ -43,15 +43,15 @@ class Link:
         tab: the tab, by its place.
         options: its settings.
         example: the example, by its place; None where the link has none.
-        start: of a sound, the second where the model's input begins; None for its first sound.
         notice: a sentence where the page differs from that of the link; may be empty.
+        start: of a sound, the second where the model's input begins; None for its first sound.
     """
 
     tab: int
     options: CompareOptions
     example: int | None = None
-    start: float | None = None
     notice: str = ""
+    start: float | None = None
 
 
 def query_of(
@@ -95,7 +95,7 @@ def read_link(query: str, tabs: Sequence[Tab]) -> Link | None:
         raise OptionsError(f"This link is for a tab that is not here: {given['tab'][:40]!r}.")
     place = names.index(given["tab"])
     tab = tabs[place]
-    return Link(place, _options(given, tab), _example(given, tab), _start(given), _notice(given, tab))
+    return Link(place, _options(given, tab), _example(given, tab), _notice(given, tab), _start(given))
 
 
 def _options(given: Mapping[str, str], tab: Tab) -> CompareOptions:
