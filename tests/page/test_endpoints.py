@@ -266,7 +266,7 @@ def _handlers(page: gr.Blocks) -> dict[str, Callable]:
 def test_a_refusal_of_the_server_keeps_its_words_and_frees_the_page(upload):
     failing = FakeCaptioner(failure=gr.Error("Your quota is used up."))
     handlers, request = _handlers(build_page([Tab(IMAGE, failing, (), INFO)])), SimpleNamespace(session_hash="visitor")
-    values = [getattr(failing.defaults, setting.name) for setting in SETTINGS]
+    values = [*(getattr(failing.defaults, setting.name) for setting in SETTINGS), None]  # of the columns, all
     (token,) = (value for part, value in handlers["wait"](request).items() if isinstance(part, gr.State))
     shown = []
     with pytest.raises(gr.Error, match="Your quota is used up"):
