@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from lora_mcl.bundle import Bundle
 from lora_mcl.errors import OptionsError
+from lora_mcl.phrases import Phrase
 from lora_mcl.types import ColumnSpec, CompareOptions, Method
 
 _EVERY = ("max_new_tokens", "min_new_tokens", "repetition_penalty")
@@ -38,18 +39,22 @@ def column_specs(bundle: Bundle, options: CompareOptions | None = None) -> tuple
         for k, ref in enumerate(bundle.hypotheses)
     )
     baseline = bundle.baseline
-    used, mark = (baseline.label, "") if baseline else ("the base model alone", " (base)")
+    used, mark = (Phrase(baseline.label), "") if baseline else (Phrase("the base model alone"), " (base)")
     beams, groups, samples = options.num_beams, options.num_beam_groups, options.num_samples
-    best = f"The best captions that {beams} beams find with {used}."
+    best = Phrase("The best captions that {beams} beams find with {used}.", beams=beams, used=used)
+    kept_apart = Phrase(
+        "As many, in {groups} groups that a penalty keeps apart, with {used}.", groups=groups, used=used
+    )
+    at_random = Phrase("Captions drawn at random with {used}.", used=used)
     beam = ColumnSpec("beam", "beam", f"Beam search{mark}", best, revises=True)
     diverse = ColumnSpec(
         "diverse-beam",
         "diverse-beam",
         f"Diverse beam search{mark}",
-        f"As many, in {groups} groups that a penalty keeps apart, with {used}.",
+        kept_apart,
         revises=True,
     )
-    drawn = ColumnSpec("sampling", "sampling", f"Sampling{mark}", f"Captions drawn at random with {used}.")
+    drawn = ColumnSpec("sampling", "sampling", f"Sampling{mark}", at_random)
     return chosen_columns((*hypotheses, beam, diverse, *([drawn] if samples else [])), options)
 
 

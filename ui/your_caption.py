@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from lora_mcl.errors import LoraMclError
+from lora_mcl.phrases import Phrase
 from lora_mcl.scores import CaptionScore
 from ui.events import Components
 from ui.failures import apologising
@@ -20,6 +21,7 @@ from ui.models import SeveralCaptioners
 from ui.score_view import refusal_html, score_html
 from ui.sessions import Sessions
 from ui.settings import MODEL_DOCUMENTATION
+from ui.texts.texts import texts_for
 from ui.uploads import uploaded_file
 
 # A score is one forward: it does not wait for the comparisons' turns.
@@ -59,7 +61,7 @@ def your_caption(modality: ModalityText) -> YourCaption:
         with gr.Row(elem_classes="actions your-caption"):
             text = gr.Textbox(
                 label="Your caption",
-                info=f"Type or paste a caption of your {modality.noun}, in any language",
+                info=Phrase("Type or paste a caption of your {noun}, in any language", noun=Phrase(modality.noun)),
                 max_lines=4,
                 max_length=_MAX_CHARACTERS,
                 elem_id=f"{name}-caption",
@@ -77,11 +79,12 @@ def connect_your_caption(sessions: Sessions, components: Components, panel: Your
     models = [components.settings["model"]] if components.switch.several else []
     names = ["media", "caption", *(["start"] if starts else []), *(["model"] if models else [])]
 
-    def show(*values: Any) -> str:
+    def show(request: gr.Request, *values: Any) -> str:
+        texts = texts_for(request)
         try:
-            return score_html(_score(sessions, folder, **dict(zip(names, values, strict=True))))
+            return score_html(_score(sessions, folder, **dict(zip(names, values, strict=True))), texts)
         except LoraMclError as error:
-            return refusal_html(str(error))
+            return refusal_html(texts.error(error))
 
     gr.on(
         [panel.button.click, panel.text.submit],
