@@ -108,7 +108,7 @@ def compare(ways: dict[str, Callable[[], Answer]], rounds: int, warm_up: int = 1
 
 
 def breakdown(subject: Subject, warm_up: int = 1) -> dict[str, Any]:
-    """Where the time of one lockstep decode goes: seconds by part, first in the prefill, then in all steps."""
+    """Seconds of one lockstep decode by part, first in the prefill, then in all steps."""
     way = EngineWay(subject)
     for _ in range(warm_up):
         way.lockstep()

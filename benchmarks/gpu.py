@@ -1,4 +1,4 @@
-"""Every check of the library on a GPU, in one sitting.
+"""Every check of the library on a GPU, in one run.
 
     python -m benchmarks.gpu --minutes 12                             # random weights, assets/results/gpu.json
     python -m benchmarks.gpu --base llava-hf/llava-v1.6-vicuna-7b-hf  # published weights where they are given
@@ -33,7 +33,7 @@ import torch
 import transformers
 
 from benchmarks.gpu_models import PUBLISHED, TINY
-from benchmarks.gpu_parts import Part, Report, Sitting, Skipped, collect, modality_of
+from benchmarks.gpu_parts import GpuRun, Part, Report, Skipped, collect, modality_of_base
 from lora_mcl.errors import BundleError
 from training.embedded.common.tables import table
 from training.paths import ASSETS
@@ -129,7 +129,7 @@ def _outcome(found: Report) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the sitting; 2 where there is no GPU for it or a base cannot be used, 1 where a part failed."""
+    """Run the checks; 2 where there is no GPU for it or a base cannot be used, 1 where a part failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=12.0, help="in all; parts that need more are skipped")
     parser.add_argument("--base", action="append", default=[], metavar="HUB_ID", help="published weights; repeatable")
@@ -144,15 +144,15 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     device, shapes = (torch.device("cpu"), TINY) if args.tiny else (torch.device("cuda"), PUBLISHED)
     try:
-        bases = {modality_of(base): base for base in args.base}
+        bases = {modality_of_base(base): base for base in args.base}
     except BundleError as error:
         print(f"benchmarks.gpu: {error}")
         return 2
     started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        sitting = Sitting(device, dict(shapes), Path(folder), bases, args.tiny)
-        parts = run_parts(sitting.parts(), 60 * args.minutes, device, args.tiny)
-        sitting.close()
+        gpu_run = GpuRun(device, dict(shapes), Path(folder), bases, args.tiny)
+        parts = run_parts(gpu_run.parts(), 60 * args.minutes, device, args.tiny)
+        gpu_run.close()
     results = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "memory_gib": round(torch.cuda.get_device_properties(device).total_memory / 2**30)
@@ -166,7 +166,7 @@ def main(argv: list[str] | None = None) -> int:
         "parts": parts,
     }
     print(report(results))
-    # A tiny run says nothing about a GPU: it is kept only where that is asked for.
+    # A tiny run measures no GPU: it is kept only where that is asked for.
     out = args.out or (None if args.tiny else RESULTS)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)

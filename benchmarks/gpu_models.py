@@ -213,7 +213,7 @@ def write_bundle(model: PreTrainedModel, base: str | Path, folder: Path, shape: 
 
 
 def media_of(shape: ModelShape, count: int) -> list[Media]:
-    """So many different media of noise: pictures that are cut into most tiles, or 30 s of sound."""
+    """Different media of noise: pictures that are cut into most tiles, or 30 s of sound."""
     draws = np.random.default_rng(0)
     if shape.modality == "image":
         size = (2 * shape.tile, 2 * shape.tile, 3)

@@ -1,4 +1,4 @@
-"""What ``benchmarks.gpu`` measures, part by part, on the model that is loaded at the time."""
+"""The parts of ``benchmarks.gpu``, each measured on the model that is loaded at the time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Skipped(Exception):
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the sitting.
+    """One part of the run.
 
     Attributes:
         seconds, gib: what it needs at 7B shape; it is skipped where there is less time or memory.
@@ -72,7 +72,7 @@ class _Loaded:
 
 
 @dataclass
-class Sitting:
+class GpuRun:
     """The models and the place of one run.
 
     Attributes:
@@ -233,7 +233,7 @@ TRAINING = {
 }
 
 
-def modality_of(base: str) -> Modality:
+def modality_of_base(base: str) -> Modality:
     """What a published model captions.
 
     Raises:

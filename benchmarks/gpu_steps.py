@@ -89,7 +89,7 @@ def num_bytes(*tensors: Tensor) -> int:
 
 
 @dataclass(frozen=True)
-class Reading:
+class BytesRead:
     """Bytes that one step reads at least: weights; and adapters, prompts, what the rows wrote (half of it)."""
 
     weights: int
@@ -149,7 +149,7 @@ def measure(
             adapters = max(r.adapter for r in requests) + 1
             specs = [AdapterSpec(f"adapter-{k}", RANK, 2.0 * RANK) for k in range(adapters)]
             stack = AdapterStack.attach(model, specs, dtype=dtype)
-            reading = Reading.of(model, stack, requests, positions, new_tokens)
+            read = BytesRead.of(model, stack, requests, positions, new_tokens)
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
             engine = Engine(model, stack, (), 0, options)
@@ -158,8 +158,8 @@ def measure(
             cases[name][kind] = {
                 "prefill_ms": round(1000 * prefill, 2),
                 "ms_per_step": round(1000 * step, 3),
-                "of_weight_bound": round(reading.weights / speed / step, 5),
-                "of_memory_bound": round((reading.weights + reading.other) / speed / step, 5),
+                "of_weight_bound": round(read.weights / speed / step, 5),
+                "of_memory_bound": round((read.weights + read.other) / speed / step, 5),
                 "plain_ms_per_step": round(1000 * plain_step, 3),
                 "times_plain": round(step / plain_step, 3),
                 "peak_gib": peak and round(peak, 2),

@@ -39,7 +39,7 @@ from typing import Any
 import torch
 import transformers
 
-from benchmarks.serve_clients import QUEUE_FULL, Load, Medium, Visit
+from benchmarks.serve_clients import QUEUE_FULL, Load, MediaFile, Visit
 from benchmarks.serve_ways import WAYS, Server, serving
 from lora_mcl import Captioner
 from lora_mcl.bundle.bundle import EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE
@@ -54,8 +54,8 @@ CLIENTS = (1, 2, 4, 8, 16, 32)
 TIMES_TURNS, TIMES_ONE, MEMORY_GROWTH = 3.0, 2.5, 1.05
 
 
-def media_of(image_bundle: str, audio_bundle: str, each: int) -> list[Medium]:
-    """So many example pictures and as many sounds, with the library's captions."""
+def media_of(image_bundle: str, audio_bundle: str, each: int) -> list[MediaFile]:
+    """Example pictures and as many sounds, with the library's captions."""
     found = []
     for modality, source in (("image", image_bundle), ("audio", audio_bundle)):
         captioner = Captioner.load(source, device="cpu")
@@ -64,7 +64,7 @@ def media_of(image_bundle: str, audio_bundle: str, each: int) -> list[Medium]:
             file = ASSETS / "examples" / modality / entry["file"]
             *_, last = captioner.compare(file)
             texts = {column.id: [caption.text for caption in column.captions] for column in last.columns}
-            found.append(Medium(file, modality, texts))
+            found.append(MediaFile(file, modality, texts))
     return found
 
 
@@ -104,7 +104,7 @@ def summary(visits: Sequence[Visit], seconds: float, cpu_seconds: float, memory:
 
 @contextmanager
 def sampled(read: Callable[[], float], every: float = 1.0) -> Iterator[list[float]]:
-    """Values of a reading, taken again and again while the block runs."""
+    """Values of a function, sampled while the block runs."""
     values, over = [read()], threading.Event()
 
     def sample() -> None:
@@ -120,8 +120,8 @@ def sampled(read: Callable[[], float], every: float = 1.0) -> Iterator[list[floa
         thread.join()
 
 
-def measure(server: Server, media: Sequence[Medium], clients: int, seconds: float) -> dict[str, Any]:
-    """So many visitors at one server."""
+def measure(server: Server, media: Sequence[MediaFile], clients: int, seconds: float) -> dict[str, Any]:
+    """Measurements with a number of visitors at one server."""
     load = Load(server.api(), media)
     load_before, before = round(os.getloadavg()[0], 1), server.cpu_seconds()
     with sampled(server.memory_mib) as memory:

@@ -19,7 +19,7 @@ from lora_mcl.modality import Modality
 # How a visit ends: read to its end, ended by Cancel after the first words, or the visitor closes the connection then.
 End = Literal["done", "cancel", "vanish"]
 QUEUE_FULL = "queue full"
-# A visitor who gets nothing for so long gives up, which is an error; in seconds.
+# Time limit of a visit without any answer, in seconds; exceeding it is an error.
 PATIENCE = 120.0
 
 Texts = dict[str, list[str]]
@@ -27,7 +27,7 @@ Texts = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
-class Medium:
+class MediaFile:
     """A file to caption, and the library's own captions of it."""
 
     file: Path
@@ -63,7 +63,7 @@ class Mix:
 class Api(Protocol):
     """A server's interface as a visitor uses it."""
 
-    def visit(self, http: httpx.AsyncClient, medium: Medium) -> AsyncIterator[Texts | None]:
+    def visit(self, http: httpx.AsyncClient, medium: MediaFile) -> AsyncIterator[Texts | None]:
         """Ask for a comparison: its columns with words as they come, then None at the end. Raises ServerError."""
 
     async def cancel(self, http: httpx.AsyncClient) -> None:
@@ -93,7 +93,7 @@ class PageApi:
         config = httpx.get(f"{address}/config", timeout=PATIENCE).json()
         return cls(address, {entry["api_name"]: entry["id"] for entry in config["dependencies"]})
 
-    async def visit(self, http: httpx.AsyncClient, medium: Medium) -> AsyncIterator[Texts | None]:
+    async def visit(self, http: httpx.AsyncClient, medium: MediaFile) -> AsyncIterator[Texts | None]:
         """Upload the file, call the endpoint, read its events."""
         endpoint, api = f"compare_{medium.modality}", f"{self.address}/gradio_api"
         files = {"files": (medium.file.name, medium.file.read_bytes())}
@@ -135,7 +135,7 @@ class LinesApi:
 
     address: str
 
-    async def visit(self, http: httpx.AsyncClient, medium: Medium) -> AsyncIterator[Texts | None]:
+    async def visit(self, http: httpx.AsyncClient, medium: MediaFile) -> AsyncIterator[Texts | None]:
         """Post the file, read the lines."""
         texts: Texts = {}
         url = f"{self.address}/{medium.modality}"
@@ -161,7 +161,7 @@ def _checked(response: httpx.Response) -> Any:
     return response.json()
 
 
-async def visit(api: Api, http: httpx.AsyncClient, medium: Medium, end: End) -> Visit:
+async def visit(api: Api, http: httpx.AsyncClient, medium: MediaFile, end: End) -> Visit:
     """One visit from its first request to its end."""
     started, first, texts = time.perf_counter(), None, None
     try:
@@ -194,12 +194,12 @@ class Load:
     """
 
     api: Any
-    media: Sequence[Medium]
+    media: Sequence[MediaFile]
     mix: Mix = field(default_factory=Mix)
     seed: int = 0
 
     async def run(self, clients: int, seconds: float) -> list[Visit]:
-        """The visits of so many visitors at a time that ended in time, or one; all are read to their end."""
+        """The visits that ended in time, or one, of a number of visitors at a time; all are read to their end."""
         until = time.perf_counter() + seconds
         found: list[Visit] = []
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from huggingface_hub import SpaceCardData
 
-# That a folder was assembled here, and may be assembled anew.
+# That a folder was assembled here, and may be replaced.
 MARK = "<!-- Assembled by: python -m deploy.space -->"
 PAPER = "2507.10419"
 PYTHON_VERSION = "3.12"
@@ -102,7 +102,7 @@ _VARIABLES = (
     ("LEASE_START", "seconds asked of ZeroGPU before any token", ("zero-gpu",)),
     ("LEASE_PER_TOKEN", "seconds asked of ZeroGPU for each token", ("zero-gpu",)),
     ("FETCH_URLS", "`1` lets API clients give addresses of pictures and sounds", tuple(HARDWARE)),
-    ("VOTES", "file of the blind votes; without it nobody is asked to vote", tuple(HARDWARE)),
+    ("VOTES", "file of the blind votes; without it there is no vote", tuple(HARDWARE)),
     ("MCP", "`1` offers the endpoints as tools for language models", tuple(HARDWARE)),
     ("AUTH_FILE", "a file in the Space with a line `name:password` for each user", tuple(HARDWARE)),
 )

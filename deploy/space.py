@@ -52,7 +52,7 @@ def embedded_modalities(root: Path) -> tuple[str, ...]:
 
 
 def space_files(root: Path, modalities: Sequence[str], app_file: str) -> tuple[Path, ...]:
-    """What the page is made of, as paths below ``root``; sources, and of each modality its model and examples.
+    """Files of the page, as paths below ``root``: sources, and each modality's model and examples.
 
     Raises:
         SpaceError: something is missing.
@@ -126,7 +126,7 @@ def assemble(out: Path, hardware: str = "cpu-basic", models: Sequence[str] = (),
 
 
 def _entries(out: Path) -> list[Path]:
-    """What is to be replaced in ``out``, once it is sure that it was assembled here."""
+    """Entries of ``out`` to replace, if an earlier run assembled it."""
     if not out.exists():
         return []
     if not out.is_dir():

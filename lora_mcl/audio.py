@@ -112,7 +112,7 @@ def warm_up() -> None:
 
 
 def _load(media: AudioClip | str | Path, sampling_rate: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Samples of a whole sound, and what the user should know about their reading."""
+    """Samples of a whole sound, with notices for the user."""
     if isinstance(media, AudioClip):
         columns = media.samples if media.samples.ndim == 2 else media.samples[:, None]
         name, notices = Phrase("The clip"), ()

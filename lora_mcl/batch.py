@@ -1,4 +1,4 @@
-"""Many files captioned in one pass: some at a time, whose token steps the captioner's scheduler shares."""
+"""Captions of many files: several at a time, in token steps that the captioner's scheduler shares."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AT_ONCE = 4
 
 @dataclass(frozen=True)
 class BatchFile:
-    """A file to be captioned: what it is called, where it is, and why it cannot be used, if that is known already."""
+    """A file to caption: its name, its path, and the reason if it is already known to be unusable."""
 
     name: str
     file: Path
@@ -40,7 +40,7 @@ class BatchCaptioner:
 
 @dataclass
 class _Running:
-    """One file's comparison, as far as it is."""
+    """The comparison of one file in progress."""
 
     item: BatchFile
     used: BatchCaptioner

@@ -16,7 +16,7 @@ from PIL import Image
 from lora_mcl.adapters import BASE_ROW, AdapterStack
 from lora_mcl.audio import load_window
 from lora_mcl.bundle import Bundle, load_bundle
-from lora_mcl.columns import column_specs
+from lora_mcl.bundle_captioner import BundleCaptioner
 from lora_mcl.decoding import (
     BeamSearch,
     Candidate,
@@ -42,7 +42,6 @@ from lora_mcl.types import (
     AudioView,
     Caption,
     ColumnResult,
-    ColumnSpec,
     CompareOptions,
     Comparison,
     Media,
@@ -57,7 +56,7 @@ _RANKED: tuple[Method, ...] = ("beam", "diverse-beam")
 _LANGUAGE_MODEL = ("model.language_model.", "lm_head")
 
 
-class Captioner:
+class Captioner(BundleCaptioner):
     """A base model with the adapters of one bundle, ready to compare ways of decoding images or sounds.
 
     May be shared between threads: their requests share the steps of the model, each with the captions that it would
@@ -138,20 +137,6 @@ class Captioner:
         # In the base's dtype, to which they would be cast for every product anyway.
         stack = AdapterStack.from_peft(model.model, bundle.adapter_folders(), dtype=dtype)
         return cls(bundle, model, stack, engine_options, scheduler_options)
-
-    @property
-    def name(self) -> str:
-        """Name of the bundle."""
-        return self.bundle.name
-
-    @property
-    def defaults(self) -> CompareOptions:
-        """The options the bundle recommends."""
-        return self.bundle.generation
-
-    def columns(self, options: CompareOptions | None = None) -> tuple[ColumnSpec, ...]:
-        """The columns that ``compare`` fills with these options: hypotheses, beam, diverse beam, sampling if asked."""
-        return column_specs(self.bundle, options)
 
     def compare(
         self,

@@ -20,7 +20,7 @@ AGREEMENT_OF_BEAMS = "agreement_of_beams"
 """How much the candidates of beam search agree: ``agreement`` of their texts."""
 PAGE_SIGNALS = (AGREEMENT_OF_BEAMS, "least_log_prob", "mean_log_prob", "log_prob")
 """Signals that a comparison has: that one, and fields of a hypothesis' greedy ``Caption``."""
-# Below this AUC a sign would say little: 0.5 is chance.
+# Below this AUC a signal is hardly better than chance (0.5).
 _LEAST_AUC = 0.6
 
 
@@ -81,7 +81,7 @@ def captions_key(photographs: Mapping[str, Any]) -> str:
 
 def load_doubt(doubt: Path, results: Path) -> Doubt | None:
     """The threshold in ``doubt.json``; ``None`` if there is none, if it was measured on other captions than those of
-    ``results`` (``image.json``: the model was trained anew since), or if it separates hardly better than chance.
+    ``results`` (``image.json``: the model was retrained since), or if it separates hardly better than chance.
 
     Raises:
         BundleError: a file does not hold what it should.

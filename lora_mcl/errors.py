@@ -1,4 +1,4 @@
-"""Errors meant for users: each message names the fault and what to do about it. What may be logged of the others."""
+"""Errors for users, whose messages name the fault and the remedy; and log lines for unexpected errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Input files: what is checked before any decoder sees them."""
+"""Checks of input files before they are decoded."""
 
 import re
 from pathlib import Path

@@ -29,7 +29,7 @@ CONFIDENCE = 4.0
 
 @dataclass(frozen=True)
 class Mixture:
-    """K components over the F features that occur, and the others, which are all alike.
+    """K components over the F features that occur, and one probability for each of the others.
 
     Attributes:
         log_features: [K, F], log-probability of each feature that occurs in the captions.

@@ -40,7 +40,7 @@ _LANGUAGES_OF = {
 }
 # What is less likely, among the languages that are left, is a guess.
 _LEAST = 0.6
-# Captions of so many words show their language by themselves.
+# Number of words from which a caption is identified without the others.
 _LONG = 4
 
 

@@ -82,7 +82,7 @@ def annotations_of(kind: type) -> dict[str, Any]:
 
 
 def nearest(name: str, known: Iterable[Any]) -> str | None:
-    """The known name that is most like a misspelt one, if one is like it."""
+    """The known name closest to a misspelt one, or None."""
     return next(iter(difflib.get_close_matches(str(name), list(map(str, known)), 1, 0.5)), None)
 
 

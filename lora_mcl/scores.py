@@ -95,7 +95,7 @@ class CaptionScore:
         if not self.unknown:
             return ""
         signs = " ".join(self.unknown)
-        return Phrase("The model's vocabulary has no {signs}: what it says of words with it means little.", signs=signs)
+        return Phrase("The model's vocabulary has no {signs}: its scores of words with it mean little.", signs=signs)
 
     def words(self) -> Iterator[slice]:
         """The tokens of each word: a word begins where a token's text begins with a space; the end mark is alone."""

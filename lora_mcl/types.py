@@ -20,7 +20,8 @@ from lora_mcl.decoding.options import (
 from lora_mcl.errors import MediaError, OptionsError
 from lora_mcl.phrases import Phrase
 
-if TYPE_CHECKING:  # results of scoring hold a Window
+if TYPE_CHECKING:  # both import from here
+    from lora_mcl.bundle import Bundle
     from lora_mcl.scores import CaptionScore
 
 Method = Literal["hypothesis", "beam", "diverse-beam", "sampling"]
@@ -170,7 +171,7 @@ class ColumnSpec:
     Attributes:
         id: ``hypothesis-<k>``, ``beam``, ``diverse-beam`` or ``sampling``.
         label: its heading.
-        description: one line saying what it is.
+        description: one line about it.
         revises: until the column is done, what it shows is provisional: it may be replaced, not only continued.
     """
 
@@ -279,7 +280,7 @@ class Window:
         if not self.cut:
             return ""
         return Phrase(
-            "The model hears second {start:.1f} to {end:.1f} of this sound's {duration:.1f}.", **self.to_dict()
+            "The model takes second {start:.1f} to {end:.1f} of this sound's {duration:.1f}.", **self.to_dict()
         )
 
     def to_dict(self) -> dict[str, float]:
@@ -352,7 +353,14 @@ class Comparison:
 
 
 class CaptionSource(Protocol):
-    """Interface of a captioner that the page needs: ``lora_mcl.Captioner``, or a fake in tests."""
+    """Interface of a captioner that the page needs: ``lora_mcl.Captioner``, or one that computes elsewhere.
+
+    ``BundleCaptioner`` implements all but ``compare`` and ``score``.
+    """
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle."""
 
     @property
     def name(self) -> str:

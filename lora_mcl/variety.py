@@ -16,7 +16,7 @@ import snowballstemmer
 
 from lora_mcl.metrics import words
 
-# Words that say nothing of what is seen or heard. Of other languages all words count.
+# Function words. In other languages all words count.
 _ENGLISH = (
     "a an the this that these those is are was were be been being am do does has have there it its he she they i you "
     "we one of in on at to from by with and or as into onto for while then can some"

@@ -1,6 +1,6 @@
 """Shared fixtures: tiny bases with random weights, bundles on them, a picture, a clip, a browser.
 
-Nothing tiny is trained: tests that use it check plumbing and arithmetic, never what a caption says.
+Nothing tiny is trained: tests that use it check plumbing and arithmetic, never the content of a caption.
 """
 
 import os
@@ -26,6 +26,7 @@ from transformers import LlavaNextForConditionalGeneration, Qwen2AudioForConditi
 
 from lora_mcl.bundle.bundle import EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE
 from lora_mcl.captioner import Captioner
+from tests.support.browsing import browsing, start_browser
 from tests.support.tiny_audio import chirp, save_tiny_audio_base
 from tests.support.tiny_bundle import save_tiny_bundle
 from tests.support.tiny_image import save_tiny_image_base
@@ -61,7 +62,7 @@ def tiny_bundle(tiny_base) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_audio_base(tmp_path_factory) -> Path:
-    """Folder of a tiny audio base, which hears 1 s."""
+    """Folder of a tiny audio base, whose input is 1 s."""
     folder = tmp_path_factory.mktemp("tiny-audio") / "base"
     save_tiny_audio_base(folder)
     return folder
@@ -127,3 +128,18 @@ def chromium() -> str:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser_arguments() -> tuple[str, ...]:
+    """More arguments for Chromium."""
+    return ()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium, browser_arguments):
+    """A headless Chromium."""
+    with browsing() as playwright:
+        browser = start_browser(playwright, chromium, *browser_arguments)
+        yield browser
+        browser.close()

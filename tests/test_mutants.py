@@ -8,6 +8,7 @@ from tests.support import mutants
 def test_each_kind_of_expression_is_changed_once(tmp_path):
     file = tmp_path / "code.py"
     file.write_text(
+        "@cache(7)\n"
         "def f(x: int = 3, *, flag=True) -> 'a < b':\n"
         "    if not x or x <= 2 and x is not None:\n"
         "        return max(x, 1) if flag else x + 0.5\n"
@@ -26,7 +27,7 @@ def test_each_kind_of_expression_is_changed_once(tmp_path):
         "0.5 -> (1.5)",
         "max(x, 1) if flag else x + 0.5 -> (x + 0.5 if flag else max(x, 1))",
     } <= changes
-    assert not any("a < b" in change or change.startswith("x + 1") for change in changes)
+    assert not any("a < b" in change or change == "7 -> (8)" or change.startswith("x + 1") for change in changes)
     assert len({mutant.source for mutant in found}) == len(found)
     for mutant in found:
         ast.parse(mutant.source)
@@ -37,6 +38,54 @@ def test_areas_name_files_that_are_there():
         assert all(list(mutants.ROOT.glob(pattern)) for pattern in (*area.sources, *area.tests)), area
         assert len(mutants.drawn(area, 5, 0)) == 5
     assert mutants.drawn(area, 5, 0) == mutants.drawn(area, 5, 0)
+
+
+def test_the_skipped_mutants_are_the_first_of_a_draw():
+    area = mutants.AREAS["options"]
+    assert mutants.drawn(area, 6, 3)[4:] == mutants.drawn(area, 2, 3, skipped=4)
+
+
+def test_tests_are_noted_by_the_lines_they_execute(tmp_path):
+    code, tests = tmp_path / "code_of_two.py", tmp_path / "test_two.py"
+    code.write_text(
+        "LIMIT = 3\n"
+        "def one():\n"
+        "    return 1\n"
+        "def two(x):\n"
+        "    if x:\n"
+        "        return 2\n"
+        "    return 3\n"
+        "def four():\n"
+        "    return 4\n"
+    )
+    tests.write_text(
+        "import pytest\n"
+        "from code_of_two import four, one, two\n"
+        "@pytest.fixture(scope='module')\n"
+        "def shared():\n"
+        "    return four()\n"
+        "@pytest.fixture\n"
+        "def own():\n"
+        "    return two(False)\n"
+        "def test_a(shared):\n"
+        "    assert one() == 1\n"
+        "def test_b(own):\n"
+        "    assert two(own) == 2\n"
+        "def test_c(shared):\n"
+        "    pass\n"
+    )
+    lines = tmp_path / "lines.json"
+    assert mutants.tests_pass(tmp_path, ("test_two.py",), mutants.NoteLines([code], lines))
+    noted = mutants.LineTests.load(lines)
+    a, b, c = (f"test_two.py::test_{name}" for name in "abc")
+    assert set(noted.of(code, [3])) == {a}
+    assert set(noted.of(code, [6])) == set(noted.of(code, [7])) == {b}
+    assert set(noted.of(code, [3, 6])) == {a, b}
+    # Of an import, of a fixture that tests share, of no test at all: every test.
+    assert set(noted.of(code, [1])) == set(noted.of(code, [9])) == set(noted.of(code, [99])) == {a, b, c}
+    code.write_text(code.read_text().replace("return 1", "return 0"))
+    assert not mutants.tests_pass(tmp_path, ("test_two.py",), mutants.OnlyTests([b, a]))
+    assert mutants.tests_pass(tmp_path, ("test_two.py",), mutants.OnlyTests([b]))
 
 
 def test_only_a_failing_test_kills(tmp_path):

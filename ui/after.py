@@ -1,4 +1,4 @@
-"""What a tab offers once its comparison is complete: slides, a link, the blind vote."""
+"""Actions of a tab after its comparison: slides, a link, the blind vote."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from ui.examples import Example
+from ui.examples import PageExample
 from ui.html import html
 from ui.links import COPY_JS, link_html, no_link_html, query_of
 from ui.models import captioner_of
@@ -21,7 +21,7 @@ from ui.votes import VoteStore, content_hash
 
 def build_after(
     sessions: Sessions,
-    examples: Sequence[Example],
+    examples: Sequence[PageExample],
     finished: gr.State,
     folder: str,
     blind: gr.Checkbox | None,
@@ -39,7 +39,7 @@ def build_after(
         link = html("", js_on_load=COPY_JS, elem_id=f"{modality}-link")
 
     @cache
-    def hashes() -> dict[str, Example]:
+    def hashes() -> dict[str, PageExample]:
         return {content_hash(example.file): example for example in examples}
 
     def show(finished: Finished | None, request: gr.Request) -> tuple[Any, str]:
@@ -47,7 +47,7 @@ def build_after(
             return gr.Row(visible=False), ""
         try:
             example = hashes().get(content_hash(finished.media))
-        except OSError:  # the upload is gone meanwhile
+        except OSError:  # the upload no longer exists
             example = None
         texts = texts_for(request)
         if finished.redone:

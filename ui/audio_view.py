@@ -82,7 +82,7 @@ def audio_controls() -> AudioControls:
         value=0,
         step=0.1,
         label="Listen from second",
-        info="Your sound is longer than the model hears at once",
+        info="Your sound is longer than the model's input",
         visible=False,
         # Putting it back by a button would not be known as a choice.
         buttons=[],
@@ -110,8 +110,9 @@ def audio_view_html(view: AudioView, texts: Texts = ENGLISH) -> str:
     axes = texts(
         "time to the right, pitch upwards ({lowest} to {highest}), louder is stronger", lowest=lowest, highest=highest
     )
+    title = texts("The model's input")
     return (
-        f'<figure class="audio-view"><figcaption><b>{texts("What the model hears")}</b> '
+        f'<figure class="audio-view"><figcaption><b>{title}</b> '
         f"<span>{axes}</span></figcaption>"
         f'<img class="log-mel" src="{log_mel_uri(view.log_mel)}" alt="{alt}">'
         f'<div class="seconds"><span>{start} s</span><span>{end} s</span></div>'

@@ -150,7 +150,7 @@ def build_batch_tab(page: gr.Blocks, tabs: Sequence[Tab], fetch_urls: bool = Fal
 
 
 def _arrangement() -> list[Any]:
-    """What the rows are sorted and filtered by."""
+    """The order and filter of the rows."""
     return [
         gr.Dropdown(_sorts(), value="index", label="Sort", elem_id="batch-sort"),
         gr.Dropdown(_languages(), value="", label="Language", elem_id="batch-language"),

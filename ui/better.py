@@ -1,4 +1,4 @@
-"""Is it better? The hypotheses against beam search and diverse beam search, in plain words, from the results file."""
+"""The panel "Is it better?": the hypotheses against beam and diverse beam search, from the results file."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Duel:
 
 @dataclass(frozen=True)
 class Better:
-    """What the panel shows.
+    """Contents of the panel.
 
     Attributes:
         about: what was measured on how many, in a sentence.

@@ -8,14 +8,13 @@ from typing import Literal
 from lora_mcl.doubt import AGREEMENT_OF_BEAMS, Doubt
 from lora_mcl.phrasebook import Phrasebook
 from lora_mcl.types import Caption, ColumnResult, ColumnSpec, Comparison
-from ui.differences import Reading, folded, marked_html, readings
+from ui.differences import ColumnWords, column_words, folded, marked_html
 from ui.texts.texts import ENGLISH, Texts
 
 State = Literal["idle", "waiting", "writing", "done", "stopped"]
 
-# Colours in style.css; a model with more hypotheses starts over, and the numbers still tell them apart.
+# Colours in style.css; a model with more hypotheses starts over, and their numbers still distinguish them.
 NUM_ACCENTS = 6
-# How a sign of doubt begins, and what it compares with, by what it was measured on.
 # Between a caption and its figures, which screen readers would otherwise read as one.
 _SPOKEN_COMMA = '<span class="sr-only">, </span>'
 
@@ -39,13 +38,13 @@ def comparison_columns(
         phrasebook: of the model's captions in another language; used where it translates into the page's.
     """
     used = phrasebook if phrasebook and phrasebook.target == texts.language else None
-    known = readings(comparison, used) if comparison.done else {}
+    known = column_words(comparison, used) if comparison.done else {}
     doubted = doubt.column if doubt and comparison.done and doubt.doubts(comparison) else None
     found = {}
     for spec, result in zip(specs, comparison.columns, strict=True):
         sign = doubt if spec.id == doubted else None
-        state, reading = _state(comparison, result), known.get(spec.id)
-        found[spec.id] = _column_html(spec, state, result, texts, waiting, reading, sign)
+        state, words = _state(comparison, result), known.get(spec.id)
+        found[spec.id] = _column_html(spec, state, result, texts, waiting, words, sign)
     return found
 
 
@@ -63,7 +62,7 @@ def _column_html(
     result: ColumnResult | None,
     texts: Texts,
     waiting: str = "",
-    reading: Reading | None = None,
+    words: ColumnWords | None = None,
     doubt: Doubt | None = None,
 ) -> str:
     number = spec.number
@@ -73,8 +72,8 @@ def _column_html(
     captions = result.captions if result else ()
     # One tag for both states, so that the page updates this region in place and screen readers follow it.
     single = hypothesis and len(captions) < 2
-    answers = _single(captions, reading, texts) if single else _list(captions, reading, texts)
-    language = reading.language_names(texts) if reading else ""
+    answers = _single(captions, words, texts) if single else _list(captions, words, texts)
+    language = words.language_names(texts) if words else ""
     kind_name = f"{texts('Hypothesis')} {badge}" if hypothesis else texts("For comparison")
     label, description = escape(texts(spec.label)), escape(texts(spec.description))
     busy = "true" if state in ("waiting", "writing") else "false"
@@ -85,7 +84,7 @@ def _column_html(
         f'data-column="{escape(spec.id)}" data-state="{state}" aria-label="{label}">'
         f'<p class="kind">{kind_name}{_badge(language)}</p><h3>{label}</h3><p class="what">{description}</p>'
         f'<div class="answers" aria-live="polite" aria-busy="{busy}">{answers}</div>'
-        f'<p class="figures">{_figures(single, result, note, reading, texts)}</p>'
+        f'<p class="figures">{_figures(single, result, note, words, texts)}</p>'
         f"{_doubt(doubt, texts) if doubt else ''}"
         "</section>"
     )
@@ -102,41 +101,41 @@ def _by_score(captions: tuple[Caption, ...]) -> tuple[Caption, ...]:
     return tuple(sorted(captions, key=lambda caption: -caption.score))
 
 
-def _single(captions: tuple[Caption, ...], reading: Reading | None, texts: Texts) -> str:
-    return _caption(captions[0], 0, reading, texts) if captions else '<p class="caption"></p>'
+def _single(captions: tuple[Caption, ...], words: ColumnWords | None, texts: Texts) -> str:
+    return _caption(captions[0], 0, words, texts) if captions else '<p class="caption"></p>'
 
 
-def _list(captions: tuple[Caption, ...], reading: Reading | None, texts: Texts) -> str:
+def _list(captions: tuple[Caption, ...], words: ColumnWords | None, texts: Texts) -> str:
     """The captions, best first; once all are written, equal ones are one entry."""
     ranked = _by_score(captions)
-    entries = folded(ranked) if reading else [(caption, 1) for caption in ranked]
+    entries = folded(ranked) if words else [(caption, 1) for caption in ranked]
     items = "".join(
-        f"<li>{_caption(caption, captions.index(caption), reading, texts)}<small>{_SPOKEN_COMMA}{_times(count, texts)}"
-        f"{_score(caption, texts)}{_log_prob(caption, texts)}{_copy(reading, texts)}</small></li>"
+        f"<li>{_caption(caption, captions.index(caption), words, texts)}<small>{_SPOKEN_COMMA}{_times(count, texts)}"
+        f"{_score(caption, texts)}{_log_prob(caption, texts)}{_copy(words, texts)}</small></li>"
         for caption, count in entries
     )
     return f"<ol>{items}</ol>"
 
 
-def _caption(caption: Caption, index: int, reading: Reading | None, texts: Texts) -> str:
-    code = reading.languages[index] if reading else None
+def _caption(caption: Caption, index: int, words: ColumnWords | None, texts: Texts) -> str:
+    code = words.languages[index] if words else None
     language = f' lang="{code}"' if code else ""
-    return f'<p class="caption"{language}>{_text(caption, reading, texts)}</p>{_translation(index, reading, texts)}'
+    return f'<p class="caption"{language}>{_text(caption, words, texts)}</p>{_translation(index, words, texts)}'
 
 
-def _translation(index: int, reading: Reading | None, texts: Texts) -> str:
+def _translation(index: int, words: ColumnWords | None, texts: Texts) -> str:
     """A line under a caption in another language than the page's."""
-    translated = reading.translations[index] if reading and reading.translations else None
+    translated = words.translations[index] if words and words.translations else None
     if translated is None:
         return ""
     name = f'<span class="sr-only">{texts("Translation:")} </span>'
     return f'<p class="translation" lang="{texts.language}">{name}{escape(translated)}</p>'
 
 
-def _text(caption: Caption, reading: Reading | None, texts: Texts) -> str:
+def _text(caption: Caption, words: ColumnWords | None, texts: Texts) -> str:
     if not caption.text:
         return f'<span class="blank" lang="{texts.language}">{texts("(no words)")}</span>'
-    return marked_html(caption.text, reading.marks) if reading else escape(caption.text)
+    return marked_html(caption.text, words.marks) if words else escape(caption.text)
 
 
 def _times(count: int, texts: Texts) -> str:
@@ -146,14 +145,14 @@ def _times(count: int, texts: Texts) -> str:
     return f'<b title="{texts("Candidates with this wording")}">{times}</b> · '
 
 
-def _copy(reading: Reading | None, texts: Texts) -> str:
-    if not reading:
+def _copy(words: ColumnWords | None, texts: Texts) -> str:
+    if not words:
         return ""
     return f' <button class="copy" type="button" title="{texts("Copy this caption")}">{texts("Copy")}</button>'
 
 
-def _redo(reading: Reading | None, texts: Texts) -> str:
-    if not reading:
+def _redo(words: ColumnWords | None, texts: Texts) -> str:
+    if not words:
         return ""
     title = texts("Write this column alone again, with the settings as they are now")
     return f' <button class="copy redo" type="button" title="{title}">{texts("Redo")}</button>'
@@ -168,7 +167,7 @@ def _note(state: State, provisional: bool, waiting: str, texts: Texts) -> str:
     return waiting if state == "waiting" else ""
 
 
-def _figures(single: bool, result: ColumnResult | None, note: str, reading: Reading | None, texts: Texts) -> str:
+def _figures(single: bool, result: ColumnResult | None, note: str, words: ColumnWords | None, texts: Texts) -> str:
     components = [note] if note else []
     if result is None or not result.captions:
         return " · ".join(components)
@@ -177,8 +176,8 @@ def _figures(single: bool, result: ColumnResult | None, note: str, reading: Read
         (caption,) = result.captions
         tokens = texts("{count} tokens", count=caption.tokens)
         figures = [*components, tokens, _log_prob(caption, texts)]
-        return " · ".join(figures) + _copy(reading, texts) + _redo(reading, texts)
-    wordings = len(folded(result.captions)) if reading else len(result.captions)
+        return " · ".join(figures) + _copy(words, texts) + _redo(words, texts)
+    wordings = len(folded(result.captions)) if words else len(result.captions)
     if wordings < len(result.captions):
         folded_text = (
             texts("{count} candidates, 1 wording", count=len(result.captions))
@@ -186,7 +185,7 @@ def _figures(single: bool, result: ColumnResult | None, note: str, reading: Read
             else texts("{count} candidates, {wordings} wordings", count=len(result.captions), wordings=wordings)
         )
         components.append(f'<b class="folded">{folded_text}</b>')
-    return " · ".join(components) + _redo(reading, texts)
+    return " · ".join(components) + _redo(words, texts)
 
 
 def _doubt(doubt: Doubt, texts: Texts) -> str:

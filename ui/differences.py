@@ -1,4 +1,4 @@
-"""Which words of a comparison's columns are everybody's, and which are one column's alone.
+"""Words that all columns of a comparison share, and words of one column alone.
 
 Columns are compared with those in the same language: in another language every word differs, which says nothing.
 """
@@ -23,8 +23,8 @@ _PIECES = re.compile(r"([^\W_]+(?:['’][^\W_]+)*)")
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What is known of a column's captions once they are all written.
+class ColumnWords:
+    """Words and languages of a column's finished captions.
 
     Attributes:
         languages: ISO 639-1 code of each caption; ``None`` where it is not known.
@@ -43,7 +43,7 @@ class Reading:
         return texts(" and ").join(texts(LANGUAGES[code]) for code in dict.fromkeys(self.languages))
 
 
-def readings(comparison: Comparison, phrasebook: Phrasebook | None = None) -> dict[str, Reading]:
+def column_words(comparison: Comparison, phrasebook: Phrasebook | None = None) -> dict[str, ColumnWords]:
     """The reading of each column, by its id; captions are translated by ``phrasebook``, which knows one language."""
     texts = {column.id: [caption.text for caption in column.captions] for column in comparison.columns}
     codes = iter(languages_of([text for own in texts.values() for text in own]))
@@ -54,7 +54,7 @@ def readings(comparison: Comparison, phrasebook: Phrasebook | None = None) -> di
         for text, code in zip(own, languages[id], strict=True):
             used[id].setdefault(code, set()).update(words(text))
     return {
-        id: Reading(
+        id: ColumnWords(
             languages[id],
             _marks(id, used),
             tuple(_translation(text, code, phrasebook) for text, code in zip(own, languages[id], strict=True)),

@@ -25,7 +25,7 @@ _PAPER = (
 
 @dataclass(frozen=True)
 class _Answers:
-    """Some captions of one method: their name in the table, and their variety."""
+    """Captions of one method: their name in the table, and their variety."""
 
     name: str
     label: str
@@ -153,8 +153,7 @@ def _language_note(ours: Variety | None, texts: Texts) -> str:
         )
     )
     why = texts(
-        ", and a translation has other words without saying anything else: shared words are counted within one "
-        "language only."
+        ", and a translation has other words with the same meaning: shared words are counted within one language only."
     )
     return who + why
 
@@ -171,7 +170,7 @@ def _paper_html(rows: tuple[_Answers, ...], texts: Texts) -> str:
         )
         body += f'<tr><th scope="row">{escape(answers.name)}</th>{cells}</tr>'
     note = texts(
-        "Counted over all captions, whatever their language; of captions under four words, mBLEU-4 compares the "
+        "Counted over all captions, in any language; of captions under four words, mBLEU-4 compares the "
         "longest word groups there are."
     )
     return (

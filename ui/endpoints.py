@@ -21,7 +21,7 @@ from ui.sessions import Sessions
 from ui.settings import COLUMNS_DOCUMENTATION, MODEL_DOCUMENTATION, SETTINGS, options_for
 from ui.uploads import uploaded_file
 
-# First line of the documentation, and parameters besides the settings, by modality.
+# First line of the documentation, and the parameters other than settings, by modality.
 _SUMMARY = {
     IMAGE.name: "Caption a picture with every hypothesis, with beam search and with diverse beam search.",
     AUDIO.name: "Caption a sound with every hypothesis, with beam search and with diverse beam search.",

@@ -14,7 +14,7 @@ from gradio.events import Dependency
 from lora_mcl.errors import LoraMclError
 from lora_mcl.types import fitting_groups
 from ui.audio_view import AudioControls, audio_view_html, notice_html
-from ui.examples import Example
+from ui.examples import PageExample
 from ui.failures import APOLOGY, apologising
 from ui.model_switch import ModelSwitch
 from ui.sessions import Sessions, View
@@ -104,7 +104,7 @@ class Components:
         }
 
 
-def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], components: Components) -> None:
+def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ...], components: Components) -> None:
     """Wire a tab's components; to be called inside the page's ``gr.Blocks``."""
     # Token of the requested comparison.
     token = gr.State("")
@@ -167,7 +167,7 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[Example, ...], 
         sessions.forget(session_of(request))
 
     def fit_groups(beams: Any, groups: Any, request: gr.Request) -> dict[Any, Any]:
-        """Change groups that do not divide the beams, and tell; a number out of bounds is refused at the comparison."""
+        """Fit the groups to the beams, with a notice; a number out of bounds is refused at the comparison."""
         whole = isinstance(beams, int) and isinstance(groups, int)
         if not whole or not 1 <= beams <= largest_beams or groups < 1 or not beams % groups:
             return {status: gr.skip()}

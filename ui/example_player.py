@@ -10,14 +10,14 @@ import gradio as gr
 
 from lora_mcl.audio import load_window
 from lora_mcl.report.media import SOUND_SECONDS, sound_uri
-from ui.examples import Example
+from ui.examples import PageExample
 from ui.html import html
 from ui.texts.texts import Texts, texts_for
 
 _RATE = 16_000  # Hz; only the sound's length is read at this rate
 
 
-def connect_player(gallery: gr.HTML, examples: Sequence[Example]) -> gr.HTML:
+def connect_player(gallery: gr.HTML, examples: Sequence[PageExample]) -> gr.HTML:
     """The player, below the gallery; the gallery's event ``play`` names the example by its place."""
     player = html("", elem_id="audio-example-player")
 

@@ -19,7 +19,7 @@ _THUMBNAIL = (320, 213)
 
 
 @dataclass(frozen=True)
-class Example:
+class PageExample:
     """One example picture or sound.
 
     Attributes:
@@ -36,7 +36,7 @@ class Example:
     thumbnail: Path | None = None
 
 
-def load_examples(folder: Path) -> tuple[Example, ...]:
+def load_examples(folder: Path) -> tuple[PageExample, ...]:
     """The examples listed in ``folder/examples.json``, in its order; none where there is no such file.
 
     Raises:
@@ -53,11 +53,11 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
         for file in files.values():
             if file.resolve().parent != folder.resolve() or not file.is_file():
                 raise ValueError(f"{listing}: {file.name} is not a file of that folder")
-        examples.append(Example(title=entry["title"], alt=entry["alt"], credit=entry["credit"], **files))
+        examples.append(PageExample(title=entry["title"], alt=entry["alt"], credit=entry["credit"], **files))
     return tuple(examples)
 
 
-def gallery_texts(examples: Sequence[Example], texts: Texts = ENGLISH) -> str:
+def gallery_texts(examples: Sequence[PageExample], texts: Texts = ENGLISH) -> str:
     """The texts of the gallery, a line each: its heading, the title and the description of every example, "Play"."""
     lines = [texts("Or try one of these")]
     for example in examples:
@@ -66,7 +66,7 @@ def gallery_texts(examples: Sequence[Example], texts: Texts = ENGLISH) -> str:
     return "\n".join(html.escape(line) for line in lines)
 
 
-def gallery_template(examples: Sequence[Example], opening: bool = False) -> str:
+def gallery_template(examples: Sequence[PageExample], opening: bool = False) -> str:
     """A grid of buttons with thumbnails; the button's ``data-index`` is the example's place among them.
 
     A template for ``gr.HTML`` with ``gallery_texts`` as its value: the thumbnails are sent once for all languages.
@@ -88,7 +88,7 @@ def _line(number: int) -> str:
     return f'${{value.split("\\n").at({number})}}'
 
 
-def _play(example: Example, index: int) -> str:
+def _play(example: PageExample, index: int) -> str:
     """A button that plays a sound, which has a thumbnail of its own."""
     if example.thumbnail is None:
         return ""
@@ -97,7 +97,7 @@ def _play(example: Example, index: int) -> str:
     return f'<button class="play" type="button" data-play="{index}" aria-label="{label}" title="{label}">▶</button>'
 
 
-def _thumbnail(example: Example, alt: str) -> str:
+def _thumbnail(example: PageExample, alt: str) -> str:
     """A small copy of a picture, the log-mel picture of a sound, or nothing where neither can be had."""
     if example.thumbnail is not None:
         return f'<img class="log-mel" src="{webp_uri(example.thumbnail.read_bytes())}" alt="{alt}">'

@@ -1,4 +1,4 @@
-"""Errors that nobody foresaw: a line in the log without anything of a visitor's, and a sentence for the visitor."""
+"""Unexpected errors: a line in the log without the visitor's data, and a sentence for the visitor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _logger = logging.getLogger(__name__)
 
 @contextmanager
 def apologising() -> Iterator[None]:
-    """Turn an error that nobody foresaw into a ``gr.Error`` with ``APOLOGY``, and log its type and place.
+    """Turn an unexpected error into a ``gr.Error`` with ``APOLOGY``, and log its type and place.
 
     Gradio would print the traceback, whose message may quote a caption, a file's name or what is in a file.
     """

@@ -136,7 +136,7 @@ _ICONS = {
 
 
 def _drawing(modality: ModalityText, num_hypotheses: int) -> str:
-    """One line that components into K, in the colours of the columns."""
+    """One line that splits into K, in the colours of the columns."""
     height, right = 150, 330
     gap = height / (num_hypotheses + 1)
     lines = []

@@ -1,4 +1,4 @@
-"""Links that restore the settings, the model and, for examples, the comparison. What a link says is untrusted."""
+"""Links that restore the settings, the model and, for examples, the comparison. Their content is untrusted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 from lora_mcl.errors import OptionsError
 from lora_mcl.phrases import Phrase
 from lora_mcl.types import CompareOptions, Window
-from ui.examples import Example
+from ui.examples import PageExample
 from ui.models import models_of
 from ui.settings import SETTINGS, options_for
 from ui.texts.texts import ENGLISH, Texts
@@ -39,7 +39,7 @@ element.addEventListener('click', async ({target}) => {
 
 @dataclass(frozen=True)
 class Link:
-    """What a link restores.
+    """Contents of a link.
 
     Attributes:
         tab: the tab, by its place.
@@ -61,7 +61,7 @@ def query_of(
     model: str,
     options: CompareOptions,
     defaults: CompareOptions,
-    example: Example | None,
+    example: PageExample | None,
     window: Window | None = None,
 ) -> str:
     """The query of a link: the model, the settings that are not the model's own, and the example.
@@ -83,7 +83,7 @@ def query_of(
 
 
 def read_link(query: str, tabs: Sequence[Tab]) -> Link | None:
-    """What the query of an address asks for; None if it is no link of ours.
+    """The link in an address's query; None if it holds none.
 
     Raises:
         OptionsError: it asks for what is not here.
@@ -149,7 +149,7 @@ def _notice(given: Mapping[str, str], tab: Tab) -> str:
     return Phrase("This link was made with the model {model}; this page runs {here}.", model=model[:60], here=names[0])
 
 
-def link_html(query: str, example: Example | None, noun: str, texts: Texts = ENGLISH) -> str:
+def link_html(query: str, example: PageExample | None, noun: str, texts: Texts = ENGLISH) -> str:
     """The link with a button that copies it."""
     link = (
         texts("Link to this comparison")

@@ -7,7 +7,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 
 from lora_mcl.bundle import Bundle
-from lora_mcl.columns import column_specs
+from lora_mcl.bundle_captioner import BundleCaptioner
 from lora_mcl.images import input_name
 from lora_mcl.scores import CaptionScore
 from lora_mcl.types import (
@@ -15,7 +15,6 @@ from lora_mcl.types import (
     AudioView,
     CaptionSource,
     ColumnResult,
-    ColumnSpec,
     CompareOptions,
     Comparison,
     Media,
@@ -31,8 +30,8 @@ class Waiting(Comparison):
     """A comparison that begins when the model is loaded."""
 
 
-class LoadingCaptioner:
-    """A bundle's captioner, from before its model is loaded: what the bundle alone determines is there at once.
+class LoadingCaptioner(BundleCaptioner):
+    """A captioner that can be used before its model is loaded: name, defaults and columns come from the bundle.
 
     Comparisons and audio views that come before the model wait for it.
     """
@@ -54,20 +53,6 @@ class LoadingCaptioner:
         except BaseException as error:
             self._captioner.set_exception(error)
             raise
-
-    @property
-    def name(self) -> str:
-        """Name of the bundle."""
-        return self.bundle.name
-
-    @property
-    def defaults(self) -> CompareOptions:
-        """The options the bundle recommends."""
-        return self.bundle.generation
-
-    def columns(self, options: CompareOptions | None = None) -> tuple[ColumnSpec, ...]:
-        """The columns that ``compare`` fills."""
-        return column_specs(self.bundle, options)
 
     def audio_view(self, media: Media, start: float | None = None) -> AudioView:
         """The audio captioner's input for a sound, once there is one."""

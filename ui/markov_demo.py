@@ -39,8 +39,8 @@ watch('value', () => {{
 
 def _intro_html(texts: Texts) -> str:
     intro = texts(
-        "Two hidden recipes write strings of beads, ○ and ●. The computer sees the strings and is never told which "
-        "recipe wrote which. <b>One model</b> can only learn the average of the recipes, which nobody uses. <b>Two "
+        "Two hidden recipes write strings of beads, ○ and ●. The computer sees the strings and never which recipe "
+        "wrote which. <b>One model</b> can only learn the average of the recipes, which none follows. <b>Two "
         "hypotheses</b> come apart, because each string teaches only the one that already explains it better: each "
         "finds a recipe. Captions are strings too, and their hidden recipes are the ways to describe a picture."
     )

@@ -1,4 +1,4 @@
-"""Training on the spot for the "How it works" tab."""
+"""Live training for the "How it works" tab."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIVE = LearningOptions(
 
 
 def live_runs(demo: MarkovDemo, seed: int) -> Iterator[Run]:
-    """The run so far, again and again, of a training from a fresh start."""
+    """Yield the run so far, at each snapshot of a new training."""
     mixture, model = MarkovMixture(demo.name, demo.matrices), demo.live_model or LIVE_MODEL
     objective = ObjectiveOptions(demo.objective, epsilon=demo.epsilon)
     options = replace(demo.live_options or LIVE, objective=objective, seed=seed)

@@ -1,4 +1,4 @@
-"""What the "How it works" tab shows: recorded runs of the Markov experiment, and new ones trained on the spot."""
+"""Runs of the Markov experiment for the "How it works" tab: recorded ones, and new ones trained live."""
 
 from __future__ import annotations
 

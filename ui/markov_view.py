@@ -58,8 +58,7 @@ def figures_html(demo: MarkovDemo, texts: Texts = ENGLISH) -> str:
         (
             texts("Winner"),
             texts(
-                "The hypothesis that explains a string best is the one that speaks for its recipe in {share:.1%} of "
-                "them.",
+                "The hypothesis that explains a string best is the one that models its recipe in {share:.1%} of them.",
                 share=demo.measured["2"]["accuracy"]["mean"],
             ),
         ),

@@ -1,4 +1,4 @@
-"""How often those who watch a comparison get a snapshot of it."""
+"""Rate at which the viewers of a comparison get its snapshots."""
 
 from __future__ import annotations
 

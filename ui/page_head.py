@@ -1,4 +1,4 @@
-"""What the page's HTML says of itself before anything is drawn: language, title, description, link preview, icon."""
+"""Head of the page's HTML: language, title, description, link preview, icon."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Specialisation:
 
 @dataclass(frozen=True)
 class ResultSet:
-    """What one file says of one kind of data.
+    """Results of one file, on one kind of data.
 
     Attributes:
         quality: what "quality" is here, as a noun phrase.

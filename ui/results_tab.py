@@ -1,4 +1,4 @@
-"""The "Results" tab: what was measured, from committed files."""
+"""The "Results" tab: measured results from committed files."""
 
 from __future__ import annotations
 

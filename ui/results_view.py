@@ -24,7 +24,7 @@ def results_html(found: ResultSet, texts: Texts = ENGLISH) -> str:
             texts(
                 "Up is better: the {quality}; the dot is the best of K captions, the tail goes down to their mean. "
                 "Right is more diverse: captions of one medium share fewer word sequences (1 − mBLEU-4). Best of K "
-                "flatters whatever is diverse, so look at the tails too.",
+                "favours diverse captions, so look at the tails too.",
                 quality=quality,
             ),
         ),
@@ -32,8 +32,8 @@ def results_html(found: ResultSet, texts: Texts = ENGLISH) -> str:
             texts("Best, mean and worst caption"),
             _table(found.systems, texts),
             texts(
-                "The {quality}, from 0 to 100. The best of K is what somebody who may choose gets, the worst what "
-                "somebody unlucky gets. mBLEU-4: lower is more diverse.",
+                "The {quality}, from 0 to 100. The best of K is what a user who may choose gets, the worst what "
+                "an unlucky user gets. mBLEU-4: lower is more diverse.",
                 quality=quality,
             ),
         ),
@@ -143,7 +143,7 @@ def _plane(found: ResultSet, texts: Texts) -> str:
             f'<circle class="dot" cx="{x}" cy="{y}" r="9"/>'
             f'<text class="on" x="{x}" y="{y + 3.5}" text-anchor="middle">{number + 1}</text></g>'
         )
-    said = texts("; ").join(
+    label = texts("; ").join(
         texts(
             "{number} {name}: best {best:.1f}, mean {mean:.1f}, diversity {diversity:.2f}",
             number=number + 1,
@@ -154,7 +154,7 @@ def _plane(found: ResultSet, texts: Texts) -> str:
         )
         for number, one in enumerate(found.systems)
     )
-    return f'<svg role="img" aria-label="{escape(said)}" viewBox="0 0 {_WIDE} {_HIGH}">{"".join(shapes)}</svg>'
+    return f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {_WIDE} {_HIGH}">{"".join(shapes)}</svg>'
 
 
 def _bounds(values: list[float]) -> tuple[float, float]:

@@ -53,7 +53,7 @@ class ServerOptions:
         host: address to listen on.
         port: None takes the first free one from 7860.
         root_path: path below which a proxy serves the page, such as "/studio", or the whole address in front of it.
-        users: name and password of everybody who may use the page; empty for all.
+        users: name and password of each user of the page; empty for no login.
         mcp: whether the endpoints are also tools of an MCP server, at ``/gradio_api/mcp``.
 
     Raises:
@@ -117,9 +117,10 @@ class SafeHeaders:
 
 @contextmanager
 def private_uploads(environment: MutableMapping[str, str] = os.environ) -> Iterator[Path]:
-    """A folder for uploads that nobody else on the machine can read, deleted at the end; to be entered before the page
-    is built. It is made in the folder that ``GRADIO_TEMP_DIR`` names; where that cannot be used, elsewhere, with a line
-    on standard error.
+    """A folder for uploads that no other user can read, deleted at the end; to be entered before the page is built.
+
+    It is made in the folder that ``GRADIO_TEMP_DIR`` names, or, if that cannot be used, elsewhere, with a line on
+    standard error.
 
     Raises:
         OSError: no folder can be made.
@@ -212,7 +213,7 @@ def _shared(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions) -> dic
         "allowed_paths": sorted({str(example.file.parent) for tab in tabs for example in tab.examples}),
         "footer_links": ["api"],
         "i18n": translations(page),
-        # Visitors' pictures and recordings are nobody's history, and there is nothing to watch for strangers.
+        # No history of visitors' pictures and recordings, and no monitoring page.
         "run_history": False,
         "enable_monitoring": False,
         "ssr_mode": False,

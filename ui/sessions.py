@@ -1,4 +1,4 @@
-"""Comparisons of many browser sessions, without Gradio: start, stop, and what the page shows of each."""
+"""Comparisons of many browser sessions, without Gradio: start, stop, and the page's view of each."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ class Sessions:
         start: float | None = None,
         texts: Texts = ENGLISH,
     ) -> Iterator[View]:
-        """What the page shows while ``comparisons`` runs; the last one is not ``running``."""
+        """Views of the page while ``comparisons`` runs; the last one is not ``running``."""
         specs = self.captioner.columns(options)
         with closing(self.comparisons(media, options, session, start)) as comparisons:
             for comparison in comparisons:

@@ -80,7 +80,7 @@ def slide_file(sessions: Sessions, media: Path, comparison: Comparison, kind: st
 
 
 def _shown(sessions: Sessions, media: Path, comparison: Comparison) -> Image.Image:
-    """The picture, or of a sound what the model hears."""
+    """The picture, or the log-mel spectrogram of the model's input."""
     if comparison.window is None:
         return load_image(media)
     return spectrogram(sessions.audio_view(media, comparison.window.start).log_mel)

@@ -16,7 +16,7 @@ from ui.difference_switch import difference_switch
 from ui.endpoints import connect_endpoint
 from ui.events import MAX_COMPARISONS, Components, connect
 from ui.example_player import connect_player
-from ui.examples import Example, gallery_template, gallery_texts
+from ui.examples import PageExample, gallery_template, gallery_texts
 from ui.header import figures_note_html
 from ui.history import connect_history, history_strip
 from ui.html import ARROWS_JS, html
@@ -104,7 +104,7 @@ class Tab:
 
     modality: ModalityText
     captioner: CaptionSource | AudioCaptionSource
-    examples: tuple[Example, ...]
+    examples: tuple[PageExample, ...]
     info: ModelInfo
     better: Better | None = None
     doubt: Doubt | None = None

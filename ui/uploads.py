@@ -33,7 +33,7 @@ _COPY_RATE = 48_000
 # The server decides what a file is, by its content. Gradio's components would refuse by the MIME type that the browser
 # derives from the file's extension, so files get a type that they accept.
 _RETYPE_JS = """
-// On the tab, because the media component may be drawn later, and is drawn anew for each file.
+// On the tab, because the media component may be drawn later, and again for each file.
 const tab = element.closest('[role=tabpanel]');
 const inMedia = (target) => target.closest('.media-input');
 const isChooser = (target) => target.matches('input[type=file]') && inMedia(target);

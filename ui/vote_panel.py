@@ -18,7 +18,7 @@ from lora_mcl.types import Comparison
 from ui.html import html
 from ui.sessions import Finished, Sessions
 from ui.texts.texts import ENGLISH, Texts, texts_for
-from ui.votes import Ballot, Candidate, VoteStore, WinRate, content_hash, rates_dict
+from ui.votes import Ballot, VoteOption, VoteStore, WinRate, content_hash, rates_dict
 
 SAME = Phrase("All columns wrote the same: there is nothing to choose.")
 MIXED = Phrase("Columns written with different settings are not voted on.")
@@ -54,7 +54,7 @@ class VotePanel:
     ballot: gr.State
 
 
-def candidates_of(comparison: Comparison) -> tuple[Candidate, ...]:
+def candidates_of(comparison: Comparison) -> tuple[VoteOption, ...]:
     """The best caption of every column, in the columns' order; those of equal words are one candidate."""
     columns: dict[str, list[tuple[str, str]]] = {}
     texts: dict[str, str] = {}
@@ -64,7 +64,7 @@ def candidates_of(comparison: Comparison) -> tuple[Candidate, ...]:
             key = text.lower().rstrip(".")
             texts.setdefault(key, text)
             columns.setdefault(key, []).append((column.id, column.label))
-    return tuple(Candidate(texts[key], tuple(found)) for key, found in columns.items())
+    return tuple(VoteOption(texts[key], tuple(found)) for key, found in columns.items())
 
 
 def ballot_of(finished: Finished, modality: str, draws: random.Random) -> Ballot | None:
@@ -158,7 +158,7 @@ def vote_panel(sessions: Sessions, finished: gr.State, blind: gr.Checkbox, store
             return None, no_vote_html(MIXED, texts)
         try:
             made = ballot_of(finished, modality, draws)
-        except OSError:  # the upload is gone meanwhile
+        except OSError:  # the upload no longer exists
             return None, ""
         return made, ballot_html(made, texts) if made else no_vote_html(SAME, texts)
 

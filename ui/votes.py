@@ -1,4 +1,4 @@
-"""Votes on captions, in a local SQLite file, and what they say: win rates with Wilson confidence intervals."""
+"""Votes on captions, in a local SQLite file; win rates with Wilson confidence intervals."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS shown (
 
 
 @dataclass(frozen=True)
-class Candidate:
+class VoteOption:
     """A caption that can be voted for, and the columns that wrote it, as (id, label)."""
 
     caption: str
@@ -52,7 +52,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Ballot:
-    """What a visitor chooses among.
+    """The candidates of one vote.
 
     Attributes:
         candidates: in the order in which they are shown; captions of equal words are one candidate.
@@ -63,7 +63,7 @@ class Ballot:
     model: str
     media_sha256: str
     options: CompareOptions
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[VoteOption, ...]
 
 
 @dataclass(frozen=True)
@@ -210,5 +210,5 @@ def open_votes(choice: str | None, environment: Mapping[str, str]) -> VoteStore 
     data = environment.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     try:
         return VoteStore(Path(data) / "lora-mcl-studio" / "votes.sqlite")
-    except OptionsError:  # a home that cannot be written, which nobody chose: the page does without
+    except OptionsError:  # the default folder cannot be written: the page does without votes
         return None

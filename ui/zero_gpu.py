@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lora_mcl.bundle_captioner import BundleCaptioner
 from lora_mcl.errors import LoraMclError, OptionsError
 from lora_mcl.images import load_image
 from lora_mcl.scores import CaptionScore
@@ -19,7 +20,6 @@ from lora_mcl.types import (
     AudioCaptionSource,
     AudioView,
     CaptionSource,
-    ColumnSpec,
     CompareOptions,
     Comparison,
     Media,
@@ -53,7 +53,7 @@ class Lease:
         return math.ceil(self.start + self.per_token * options.max_new_tokens)
 
 
-class ZeroGpuCaptioner:
+class ZeroGpuCaptioner(BundleCaptioner):
     """Another captioner's answers, computed on a GPU that is lent for one comparison.
 
     A comparison whose caller stops it ends with the next token, and so does its lease. While it waits for a GPU it
@@ -69,6 +69,7 @@ class ZeroGpuCaptioner:
     ) -> None:
         """Wrap ``captioner``, which takes ``modality``; ``gpu`` is ``spaces.GPU``, to be called before the launch."""
         lease = lease or Lease()
+        self.bundle = captioner.bundle
         self._captioner = captioner
         self._modality = modality
 
@@ -97,20 +98,6 @@ class ZeroGpuCaptioner:
                 return error
 
         self._compare_on_gpu, self._score_on_gpu = compare_on_gpu, score_on_gpu
-
-    @property
-    def name(self) -> str:
-        """Name of the bundle."""
-        return self._captioner.name
-
-    @property
-    def defaults(self) -> CompareOptions:
-        """The options the bundle recommends."""
-        return self._captioner.defaults
-
-    def columns(self, options: CompareOptions | None = None) -> tuple[ColumnSpec, ...]:
-        """The columns that ``compare`` fills."""
-        return self._captioner.columns(options)
 
     def audio_view(self, media: Media, start: float | None = None) -> AudioView:
         """The audio captioner's input for a sound; needs no GPU."""

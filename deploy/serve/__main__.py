@@ -84,7 +84,7 @@ def start(args: argparse.Namespace) -> None:
 
     Raises:
         OptionsError: an option is out of range.
-        RuntimeError: a model cannot be loaded; Ray's message says why.
+        RuntimeError: a model cannot be loaded; Ray's message gives the reason.
     """
     from ray import serve
 

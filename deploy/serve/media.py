@@ -21,7 +21,7 @@ class SentFile:
 
 
 def to_send(media: Media) -> Media | SentFile:
-    """What another machine can read: the content of a file, anything else as it is.
+    """Media that another machine can read: the content of a file, any other input unchanged.
 
     Raises:
         MediaError: the file cannot be read.
@@ -36,7 +36,7 @@ def to_send(media: Media) -> Media | SentFile:
 
 @contextmanager
 def received(media: Media | SentFile) -> Iterator[Media]:
-    """What was sent, a file as one of that name that is there inside the block."""
+    """The media that was sent; a file exists under its name inside the block."""
     if not isinstance(media, SentFile):
         yield media
         return

@@ -14,8 +14,9 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
 from deploy.serve.media import to_send
 from lora_mcl.bundle import Bundle
+from lora_mcl.bundle_captioner import BundleCaptioner
 from lora_mcl.errors import LoraMclError
-from lora_mcl.types import AudioView, ColumnSpec, CompareOptions, Comparison, Media, never_stop
+from lora_mcl.types import AudioView, CompareOptions, Comparison, Media, never_stop
 
 # A question that needs no decoding is answered in less, or not at all; in seconds.
 _PATIENCE = 60.0
@@ -27,7 +28,7 @@ class ReplicaError(LoraMclError):
     """The machine that computes a comparison is gone, or none is there."""
 
 
-class RemoteCaptioner:
+class RemoteCaptioner(BundleCaptioner):
     """A ``CaptionSource`` whose requests go to the replica with the fewest of them."""
 
     def __init__(self, handle: DeploymentHandle) -> None:
@@ -38,20 +39,6 @@ class RemoteCaptioner:
     def bundle(self) -> Bundle:
         """The bundle that the replicas hold."""
         return self._call("bundle")
-
-    @property
-    def name(self) -> str:
-        """Name of the bundle."""
-        return self.bundle.name
-
-    @property
-    def defaults(self) -> CompareOptions:
-        """The options the bundle recommends."""
-        return self.bundle.generation
-
-    def columns(self, options: CompareOptions | None = None) -> tuple[ColumnSpec, ...]:
-        """The columns that ``compare`` fills."""
-        return self._call("columns", options)
 
     def audio_view(self, media: Media, start: float | None = None) -> AudioView:
         """The audio captioner's input for a sound; as ``Captioner.audio_view``."""

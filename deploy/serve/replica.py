@@ -20,7 +20,7 @@ from lora_mcl.bundle import Bundle
 from lora_mcl.captioner import Captioner
 from lora_mcl.decoding import SchedulerOptions
 from lora_mcl.errors import LoraMclError, OptionsError
-from lora_mcl.types import AudioClip, ColumnSpec, CompareOptions, Comparison, Media
+from lora_mcl.types import AudioClip, CompareOptions, Comparison, Media
 
 # Requests of a replica that may be open at a time; its scheduler decides which of them compute.
 MAX_REQUESTS = 64
@@ -28,7 +28,7 @@ MAX_REQUESTS = 64
 
 @dataclass(frozen=True)
 class ReplicaConfig:
-    """What a replica holds, as JSON in ``user_config``; a change is taken over without a restart.
+    """Configuration of a replica, JSON in ``user_config``; a change is applied without a restart.
 
     Attributes:
         bundle: folder or Hub id, with ``revision``.
@@ -111,10 +111,6 @@ class CaptionReplica:
         """The bundle."""
         return self._captioner.bundle
 
-    async def columns(self, options: CompareOptions | None) -> tuple[ColumnSpec, ...]:
-        """The columns that ``compare`` fills."""
-        return self._captioner.columns(options)
-
     async def call(self, method: str, media: Media | SentFile, *args: Any, **kwargs: Any) -> Any:
         """The answer of one of the captioner's methods about a medium, such as ``audio_view``."""
         captioner = self._captioner
@@ -172,7 +168,7 @@ class CaptionReplica:
 
 
 def check(captioner: Captioner) -> None:
-    """Caption a medium of nearly nothing.
+    """Caption a tiny image or sound, as a health check.
 
     Raises:
         RuntimeError: a column has no caption.

@@ -43,7 +43,7 @@ def check_pattern(pattern: str, name: str) -> None:
 
 
 def _ways(sequence: Iterable[tuple[Any, Any]]) -> float:
-    """At most so many ways to match a name; infinite where the number grows with every letter."""
+    """Upper bound on the number of ways to match a name; infinite where it grows with every letter."""
     return math.prod(_ways_of(code, arguments) for code, arguments in sequence)
 
 

@@ -1,10 +1,7 @@
 """Standard PEFT folders: adapter_config.json + adapter_model.safetensors, one folder per adapter."""
 
 import json
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from peft import LoraConfig
 from safetensors import SafetensorError
@@ -61,24 +58,11 @@ def read_config(name: str, folder: Path) -> AdapterSpec:
             raise BundleError(f"{path}: {field} must be {meaning}; got {fields[field]!r}")
     if not fields.get("target_modules"):
         raise BundleError(f"{path}: target_modules is missing")
-    _check_patterns(fields, path)
     honoured = {key: value for key, value in fields.items() if key in HONOURED_FIELDS and value is not None}
     try:
         return AdapterSpec.from_lora_config(name, LoraConfig(**honoured))
     except (OptionsError, ValueError) as error:
         raise BundleError(f"{path}: {error}") from error
-
-
-def _check_patterns(fields: Mapping[str, Any], path: Path) -> None:
-    """Refuse module names that PEFT takes for regular expressions and that are none."""
-    targets = fields["target_modules"]
-    patterns = [("target_modules", targets)] if isinstance(targets, str) else []
-    patterns += [(field, name) for field in ("rank_pattern", "alpha_pattern") for name in fields.get(field) or ()]
-    for field, pattern in patterns:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise BundleError(f"{path}: {field}: {pattern!r} is no regular expression: {error}") from None
 
 
 def read_tensors(folder: Path) -> AdapterTensors:

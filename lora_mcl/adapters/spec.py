@@ -45,7 +45,7 @@ HONOURED_FIELDS = (
     "alpha_pattern",
     "use_rslora",
 )
-# None of these changes what a trained adapter computes: they tell where it comes from, or tune a feature that
+# None of these changes what a trained adapter computes: they record where it comes from, or tune a feature that
 # has its own field to switch it on.
 _INERT_FIELDS = (
     "peft_type",
@@ -220,7 +220,7 @@ class AdapterSpec:
         return dataclasses.replace(self, target_modules=tuple(names) or ALL_LINEAR)
 
     def check_every_target(self, model: nn.Module) -> None:
-        """Refuse a name among several `target_modules` that matches nothing: a slip of the pen would train less.
+        """Refuse a name in `target_modules` that matches no layer: a typo would silently train less.
 
         Raises:
             OptionsError: there is such a name.

@@ -14,7 +14,7 @@ from lora_mcl.adapters import AdapterStack
 from lora_mcl.bundle.bundle import Bundle
 from lora_mcl.errors import BundleError, OptionsError, first_line
 from lora_mcl.models import LANGUAGE_MODELS
-from lora_mcl.models.base import load_config
+from lora_mcl.models.base import load_model_config
 
 MODEL_CLASSES = {modality: kind.model_class for modality, kind in LANGUAGE_MODELS.items()} | {
     "text": AutoModelForCausalLM
@@ -26,7 +26,7 @@ _OWN = ("config.json", "generation_config.json", "*.index.json", "training.json"
 
 
 def export_merged(bundle: Bundle, hypothesis: int, out: Path) -> None:
-    """Write the base with adapter ``hypothesis`` (counted from 0) added to its weights, and all that goes with it.
+    """Write the base with adapter ``hypothesis`` (counted from 0) added to its weights, and its processor.
 
     The weights keep the dtype they are stored in; the sum is computed in float32 and rounded once.
 
@@ -54,7 +54,7 @@ def load_base(bundle: Bundle) -> PreTrainedModel:
         BundleError: it is missing or incomplete.
     """
     location = bundle.base_location()
-    config = load_config(location, bundle.base.revision)
+    config = load_model_config(location, bundle.base.revision)
     try:
         model, loading = MODEL_CLASSES[bundle.modality].from_pretrained(
             location,

@@ -36,7 +36,7 @@ def push_bundle(
 ) -> str:
     """Upload a bundle in one commit and return its address.
 
-    The repository is made if there is none. A base in a neighbouring folder goes with it. A card that somebody wrote is
+    The repository is made if there is none. A base in a neighbouring folder goes with it. A card that a person wrote is
     kept; otherwise one is generated for ``repo_id``. Nothing but what a bundle is made of is uploaded.
 
     Args:
@@ -70,7 +70,7 @@ def push_bundle(
 
 
 def stage(bundle: Bundle, folder: Path) -> Bundle:
-    """Copy what a bundle is made of into ``folder``, complete by itself, and return the copy."""
+    """Copy a bundle into ``folder`` as a self-contained bundle, and return it."""
     for ref in bundle.hypotheses if bundle.baseline is None else (*bundle.hypotheses, bundle.baseline):
         _copy(bundle.folder / ref.path, folder / ref.path, ADAPTER_FILES)
     if bundle.gate is not None:

@@ -34,7 +34,7 @@ from lora_mcl.bundle.bundle import AdapterRef, BaseRef, Bundle, save_bundle
 from lora_mcl.bundle.export import MODEL_CLASSES
 from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.json_file import read_json
-from lora_mcl.models.base import load_config
+from lora_mcl.models.base import load_model_config
 
 PROMPTS = {
     "image": "Provide a one-sentence caption for the provided image.",
@@ -292,7 +292,7 @@ def _check_layers(modules: set[str], model: nn.Module, folder: Path) -> None:
 
 
 def _kind(module: str) -> str:
-    """A module path with its layer numbers blotted out."""
+    """A module path without its layer numbers."""
     return re.sub(r"(?<=\.)\d+(?=\.)", "\0", module)
 
 
@@ -323,7 +323,7 @@ def _pairs(tensors: Mapping[str, Tensor], folder: Path) -> AdapterTensors:
 
 def _skeleton(base: str | Path, modality: str, revision: str | None) -> PreTrainedModel:
     """The base on the meta device: names and shapes without weights."""
-    config = load_config(base, revision)
+    config = load_model_config(base, revision)
     model_class = MODEL_CLASSES[modality]
     with torch.device("meta"):
         if modality == "text":

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """What a command line says; ``run`` of the result runs its command. Exits with 2 where it cannot be understood."""
+    """Parsed arguments of a command line; their ``run`` runs the command. Exits with 2 if they are not valid."""
     parser = argparse.ArgumentParser(prog="python -m lora_mcl", description="LoRA-MCL from the command line.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in (caption, score, export, push, import_official):

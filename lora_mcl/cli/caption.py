@@ -21,7 +21,7 @@ from pathlib import Path
 
 from lora_mcl.captioner import Captioner
 from lora_mcl.cli.loading import add_loading_options, bundle_for, load_captioner
-from lora_mcl.cli.outputs import json_line, opened, table
+from lora_mcl.cli.outputs import comparison_table, json_line, opened
 from lora_mcl.errors import MediaError, OptionsError, printable
 from lora_mcl.files import is_folder
 from lora_mcl.images import load_image, modality_of
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         comparison = _caption(paths[0], args, loaded)
         _write_slide(paths[0], comparison, args, loaded)
         text = json.dumps(comparison.to_dict(), ensure_ascii=False, indent=2, allow_nan=False)
-        print(text if args.json else table(comparison))
+        print(text if args.json else comparison_table(comparison))
         return 0
     files = list(_files(paths))
     if not files:
@@ -111,7 +111,7 @@ def _captioned(
 def _write_slide(
     path: Path, comparison: Comparison, args: argparse.Namespace, captioners: dict[Modality, Captioner]
 ) -> None:
-    """Write the slide, where one was asked for, with the picture, or of a sound what the model heard."""
+    """Write the slide of ``--slide``, with the image, or with the log-mel spectrogram of the model's input."""
     if args.slide is None:
         return
     if comparison.window is None:
@@ -147,7 +147,7 @@ def _files(paths: list[Path]) -> Iterator[Path]:
 
 
 def _print_table(path: Path, comparison: Comparison) -> None:
-    print(table(comparison), end="\n\n", flush=True)
+    print(comparison_table(comparison), end="\n\n", flush=True)
 
 
 def _print_json(path: Path, comparison: Comparison) -> None:
@@ -159,7 +159,7 @@ def _say(message: str) -> None:
 
 
 def _options(defaults: CompareOptions, args: argparse.Namespace) -> CompareOptions:
-    """The bundle's defaults, changed where the user asked for something."""
+    """The bundle's defaults with the options of the command line."""
     asked = {
         "num_beams": args.beams,
         "num_beam_groups": args.groups,

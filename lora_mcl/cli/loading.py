@@ -1,4 +1,4 @@
-"""Which bundle a command uses, and how it is loaded."""
+"""Bundle of a command, and the options for loading its model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def bundle_for(file: Path, modality: Modality, args: argparse.Namespace) -> Bund
 
 
 def _embedded(modality: Modality) -> Path:
-    """The bundle that is used where none is named."""
+    """The embedded bundle, for commands without ``--model``."""
     folder = EMBEDDED_BUNDLE if modality == "image" else EMBEDDED_AUDIO_BUNDLE
     if not (folder / BUNDLE_FILE).is_file():
         raise BundleError(
@@ -41,7 +41,7 @@ def _embedded(modality: Modality) -> Path:
 
 
 def load_captioner(bundle: Bundle, args: argparse.Namespace) -> Captioner:
-    """The bundle's captioner, as the options of ``add_loading_options`` say."""
+    """The bundle's captioner, loaded with the options of ``add_loading_options``."""
     return Captioner.load(
         bundle,
         device=args.device,
@@ -53,7 +53,7 @@ def load_captioner(bundle: Bundle, args: argparse.Namespace) -> Captioner:
 
 
 def add_loading_options(command: argparse.ArgumentParser) -> None:
-    """Options that name the bundle and say how its model is loaded."""
+    """Add the options for the bundle and for loading its model."""
     command.add_argument(
         "--model",
         metavar="BUNDLE",

@@ -18,7 +18,7 @@ Write = Callable[[Path, Comparison], None]
 _CSV_FIELDS = ("file", "column", "rank", "caption", "tokens", "log_prob", "mean_log_prob", "score")
 
 
-def table(comparison: Comparison) -> str:
+def comparison_table(comparison: Comparison) -> str:
     """The comparison as aligned text: one line per caption, best first by its score, log-probabilities in nats."""
     rows = [("column", "seconds", "tokens", "log p/token", "score", "caption")]
     for column in comparison.columns:

@@ -1,4 +1,4 @@
-"""The choice between live rows and a static step; where the latter is not possible, the reason is logged."""
+"""Choice of the decode state: a static step where acceleration is on and possible, otherwise live rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lora_mcl.decoding.decode_state import DecodeState
 from lora_mcl.decoding.options import EngineOptions
 from lora_mcl.decoding.prefill import Prefill
 from lora_mcl.decoding.shared_layers import decoder_of
-from lora_mcl.decoding.shared_prompt import can_share_prompts
+from lora_mcl.decoding.shared_prompt_cache import can_share_prompts
 from lora_mcl.decoding.static import StaticDecodeState, StaticShape, StaticStep
 from lora_mcl.errors import first_line
 
@@ -31,7 +31,7 @@ class Accelerator:
 
     @property
     def is_on(self) -> bool:
-        """Whether requests may get a static step: wanted, and not given up."""
+        """Whether acceleration is requested and has not failed."""
         return not self._off
 
     def start(self, prefill: Prefill, max_rows: Sequence[int], max_new_tokens: int) -> DecodeState | StaticDecodeState:

@@ -112,7 +112,7 @@ class BestCandidates:
 
     @property
     def is_full(self) -> bool:
-        """Whether there are as many as are wanted."""
+        """Whether it holds ``size`` candidates."""
         return len(self.items) == self._size
 
     @property
@@ -121,7 +121,7 @@ class BestCandidates:
         return self.items[-1].score
 
     def add(self, candidate: Candidate) -> None:
-        """Take the candidate in if it is among the best."""
+        """Keep the candidate if it is among the best."""
         self.items = by_score([*self.items, candidate])[: self._size]
 
 
@@ -131,7 +131,7 @@ def by_score(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def num_continuations(num_beams: int, eos_token_ids: tuple[int, ...]) -> int:
-    """How many continuations to look at: ``num_beams`` stay open though every beam may end in every way."""
+    """Number of continuations of which ``num_beams`` do not end, even if each beam may end with each EOS token."""
     return max(2, 1 + len(eos_token_ids)) * num_beams
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
 from lora_mcl.adapters import AdapterStack
-from lora_mcl.decoding.copied_prompt import CopiedPromptCache
+from lora_mcl.decoding.copied_prompt_cache import CopiedPromptCache
 from lora_mcl.decoding.prefill import Prefill
 from lora_mcl.decoding.shared_layers import decoder_of
-from lora_mcl.decoding.shared_prompt import SharedPromptCache, can_share_prompts
+from lora_mcl.decoding.shared_prompt_cache import SharedPromptCache, can_share_prompts
 
 
 class KVCache(Protocol):

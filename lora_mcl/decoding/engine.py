@@ -2,11 +2,18 @@
 
 ``Engine.decode`` is the loop for one request, ``DecodeBatch`` its three parts, which a Scheduler calls for many:
 
-    join      prefill the prompts of new requests [S, T, D], one row per prefix (a prompt as one adapter reads it);
+    join      prefill the prompts of new requests [S, T, D], one row per prefix (a prompt under one adapter);
               S rows join the R live ones                                           prefill.py, decode_state.py
     update    every column's token decoder chooses from the logits of its own rows  token_decoder.py
     forward   reorder the rows (beams move, a prefix fans out into beams, finished
               rows disappear), then one token per row [R] -> logits [R, V]          decode_state.py
+
+One image [1, T, D] with K = 3 greedy hypotheses, and beam and diverse beam search of 3 beams on a baseline adapter:
+
+    column          h0  h1  h2  beam       diverse
+    prefix           0   1   2   3          3           S = 4: both searches continue one prefill row
+    first beam_idx  [0,  1,  2,  3, 3, 3,   3, 3, 3]    after the prefill, S rows become R = 9
+    later beam_idx  [0,  1,  2,  4, 3, 3,   6, 7, 8]    the best beam continues row 4, the two others row 3
 """
 
 from __future__ import annotations
@@ -22,10 +29,10 @@ from lora_mcl.adapters import AdapterStack
 from lora_mcl.decoding.acceleration import Accelerator
 from lora_mcl.decoding.logits_processor import DEFAULT_LOGITS_OPTIONS, LogitsOptions, LogitsProcessor
 from lora_mcl.decoding.options import EngineOptions, check_token_ids, check_whole
-from lora_mcl.decoding.prefill import Prefix, pad_left, prefill
+from lora_mcl.decoding.prefill import Prefix, pad_states, prefill
 from lora_mcl.decoding.request import ColumnRequest, Prompt, StepEvent, check_columns, check_length, check_tokens
 from lora_mcl.decoding.shared_layers import decoder_of
-from lora_mcl.decoding.shared_prompt import can_share_prompts
+from lora_mcl.decoding.shared_prompt_cache import can_share_prompts
 from lora_mcl.decoding.token_decoder import Candidate, DecodeContext, NextTokens, TokenDecoder
 
 
@@ -74,7 +81,7 @@ class DecodeRequest:
         return sum(self.max_rows)
 
     def update(self, logits: Tensor, log_probs: Tensor, chosen: NextTokens) -> StepEvent:
-        """Let every column choose from the logits of its rows; what they choose is appended to ``chosen``.
+        """Choose each column's next tokens from the logits of its rows, and append them to ``chosen``.
 
         Args:
             logits: fp32 [R, V] of the whole batch, and ``log_probs`` their log-softmax. Columns of a new request may
@@ -83,9 +90,10 @@ class DecodeRequest:
         changed: dict[str, tuple[Candidate, ...]] = {}
         for column in self.columns:
             rows = slice(column.first_row, column.first_row + column.num_rows)
+            # [R, V] -> [rows of the column, V]; the decoder counts its rows from 0.
             own = column.decoder.update(logits[rows], log_probs[rows])
             column.num_rows = len(own.tokens)
-            # From rows of the column to rows of the batch.
+            # From the column's rows to the batch's former rows; its new rows follow those of the columns before.
             beam_idx = [column.first_row + row for row in own.beam_idx]
             column.first_row = len(chosen.tokens)
             chosen.tokens.extend(own.tokens)
@@ -118,12 +126,12 @@ class DecodeBatch:
 
     @property
     def requests(self) -> tuple[DecodeRequest, ...]:
-        """Those that are not done, in the order in which they joined."""
+        """Unfinished requests, in the order in which they joined."""
         return tuple(self._requests)
 
     @property
     def can_join(self) -> bool:
-        """Whether there is room for more requests than those that are here: not in a static step's fixed rows."""
+        """Whether other requests can join: not the fixed rows of a static step."""
         return self._state is None or self._state.can_join
 
     @torch.no_grad()
@@ -135,8 +143,10 @@ class DecodeBatch:
         engine = self._engine
         # Prompts of all requests one after the other, [sum of B, longest T, D]; padded at their left.
         longest = max(request.prompt_length for request in requests)
-        embeds = torch.cat([pad_left(request.prompt.inputs_embeds, longest) for request in requests])
-        mask = torch.cat([pad_left(request.prompt.attention_mask[..., None], longest) for request in requests])[..., 0]
+        embeds = torch.cat([pad_states(request.prompt.inputs_embeds, longest) for request in requests])
+        mask = torch.cat([pad_states(request.prompt.attention_mask[..., None], longest) for request in requests])[
+            ..., 0
+        ]
         prefixes, max_rows, offset = [], [], 0
         for request in requests:
             prefixes += [Prefix(offset + prefix.prompt, prefix.adapter) for prefix in request.prefixes]
@@ -162,11 +172,11 @@ class DecodeBatch:
 
     def forward(self) -> None:
         """One forward of the model for all live rows: tokens [R] -> logits [R, V]."""
-        # One gather moves beams, fans prefixes out and drops the rows that are in nobody's beam_idx any more.
+        # One gather moves beams, fans prefixes out and drops the rows that no beam_idx names.
         self._logits = self._state.step(self._chosen.tokens, self._chosen.beam_idx)
 
     def update(self) -> Mapping[DecodeRequest, StepEvent | Exception]:
-        """Let every column choose its next tokens; requests that are done leave.
+        """Choose the next tokens of every column, and remove finished requests.
 
         Returns:
             For each request what changed, or the error of one of its token decoders: it leaves too.
@@ -190,7 +200,7 @@ class DecodeBatch:
         return results
 
     def remove(self, request: DecodeRequest) -> None:
-        """Let a request leave before it is done; its rows go at the next forward, at once if it is the last."""
+        """Remove an unfinished request: its rows are dropped at the next forward, or at once if it is the last."""
         self._requests.remove(request)
         kept = NextTokens([], [])
         for column in (column for request in self._requests for column in request.columns):

@@ -1,4 +1,4 @@
-"""Prefill: every prefix (a prompt as one adapter reads it) goes through the model once."""
+"""Prefill: every prefix (a prompt under one adapter) goes through the model once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lora_mcl.loss import last_logits
 
 @dataclass(frozen=True)
 class Prefix:
-    """What rows continue: a prompt as one adapter reads it.
+    """A prompt under one adapter, which rows continue.
 
     Attributes:
         prompt: index of the prompt.
@@ -121,6 +121,6 @@ def prefix_logits(
     return logits, prompt_of, shared, mask
 
 
-def pad_left(states: Tensor, length: int) -> Tensor:
+def pad_states(states: Tensor, length: int) -> Tensor:
     """[..., T, E] to [..., length, E] with zeros: what is masked is still multiplied, so must be finite."""
     return functional.pad(states, (0, 0, length - states.shape[-2], 0))

@@ -1,4 +1,4 @@
-"""What a caller passes to the engine and what it gets back, and the checks of both."""
+"""Inputs and outputs of the engine, with their checks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ColumnRequest:
 
 @dataclass(frozen=True)
 class StepEvent:
-    """What one step changed.
+    """The changes of one step.
 
     Attributes:
         step: 0 for the first token of every column.

@@ -81,7 +81,7 @@ def warpers(options: Sampling) -> list[LogitsProcessor]:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampledSequence:
     """A sequence being drawn; ``log_prob`` (nats) is the model's own."""
 
     tokens: tuple[int, ...] = ()
@@ -98,7 +98,7 @@ class SamplingDecoder:
         # On the CPU, not on the model's device, so that the draws are the same everywhere.
         seeds = sample_seeds(options.seed, options.num_samples)
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self._samples = [Sample()] * options.num_samples
+        self._samples = [SampledSequence()] * options.num_samples
         # The samples that have a row, and that row: at first all have the prompt's.
         self._rows = dict.fromkeys(range(options.num_samples), 0)
 
@@ -124,7 +124,7 @@ class SamplingDecoder:
             before = self._samples[index]
             written = (*before.tokens, token)
             ended = token in context.eos_token_ids or len(written) == context.max_new_tokens
-            self._samples[index] = Sample(written, before.log_prob + gain, ended)
+            self._samples[index] = SampledSequence(written, before.log_prob + gain, ended)
             if not ended:
                 going_on[index] = len(tokens)
                 tokens.append(token)

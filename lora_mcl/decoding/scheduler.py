@@ -4,8 +4,8 @@ A request waits, first in first out, until there is room; then its prompt is enc
 those of the running requests at the next step. There is one forward a step for all of them. It leaves when its columns
 are done, when its ``should_stop`` is true or when its iterator is closed.
 
-There is no thread of its own: of the callers that wait for an event, one runs the next step for all, and then each
-continues. So a single caller computes in its own thread, and nothing runs when nobody waits.
+The scheduler has no thread of its own: of the callers that wait for an event, one runs the next step for all, and then
+each continues. So a single caller computes in its own thread, and nothing runs when no caller waits.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Job:
     make_request: Callable[[Prompt], DecodeRequest]
     should_stop: Callable[[], bool] | None
     request: DecodeRequest | None = None
-    # Events that its caller has not taken yet, and whether the last one is among them, or nobody waits for it.
+    # Events that its caller has not taken yet, and whether the last one is among them, or no caller waits for it.
     events: deque[StepEvent | BaseException] = field(default_factory=deque)
     is_over: bool = False
 
@@ -65,8 +65,8 @@ class Scheduler:
         self._batch = DecodeBatch(engine)
         self._waiting: deque[_Job] = deque()
         self._running: list[_Job] = []
-        self._said_turns = False
-        # Whoever holds the turn runs the step: it alone touches the model, the batch and the two lists' jobs.
+        self._logged_turns = False
+        # The thread that has the turn runs the step: it alone touches the model, the batch and the two lists' jobs.
         self._has_turn = False
         self._changed = threading.Condition()
 
@@ -115,7 +115,7 @@ class Scheduler:
             self._close(job)
 
     def run(self, work: Callable[[], Result]) -> Result:
-        """What ``work`` returns, called between two steps of the running requests: nothing else uses the model then."""
+        """Call ``work`` between two steps, while nothing else uses the model, and return its result."""
         with self._changed:
             while self._has_turn:
                 self._changed.wait()
@@ -126,7 +126,7 @@ class Scheduler:
             self._end_turn()
 
     def _next_event(self, job: _Job) -> StepEvent | BaseException:
-        """The job's next event; if there is none and nobody runs a step, this thread runs it."""
+        """The job's next event; if there is none and no thread runs a step, this thread runs it."""
         while True:
             with self._changed:
                 while not job.events and self._has_turn:
@@ -156,7 +156,7 @@ class Scheduler:
             self._changed.notify_all()
 
     def _remove_over(self) -> None:
-        """Let the jobs that are over leave the queue and the batch; called under the lock."""
+        """Remove the jobs that are over from the queue and the batch; called under the lock."""
         self._waiting = deque(job for job in self._waiting if not job.is_over)
         for job in [job for job in self._running if job.is_over]:
             self._running.remove(job)
@@ -178,7 +178,7 @@ class Scheduler:
             if self._running:
                 self._deliver()
         except BaseException as error:
-            # The model itself failed, and the cache may be half written: nobody can go on.
+            # The model itself failed, and the cache may be half written: no request can go on.
             for job in self._running:
                 job.deliver(error)
             self._batch.free()
@@ -187,14 +187,14 @@ class Scheduler:
                 raise
 
     def _deliver(self) -> None:
-        """Let every running request choose its tokens, and give its job the event or the error."""
+        """Choose the next tokens of every running request, and deliver the event or error to its job."""
         results = self._batch.update()
         for job in self._running:
             job.deliver(results[job.request])
         self._running = [job for job in self._running if not job.is_over]
 
     def _admit(self) -> None:
-        """Encode the requests that there is room for, first in first out, and let them join together."""
+        """Encode the requests that there is room for, first in first out, and join them to the batch."""
         admitted: list[_Job] = []
         while self._waiting and self._can_admit(admitted):
             job = self._waiting[0]
@@ -230,12 +230,12 @@ class Scheduler:
             return True
         if self._batch.can_join and not self._engine.accelerator.is_on:
             return True
-        if not self._said_turns:
+        if not self._logged_turns:
             reason = "a step of fixed shapes has no rows for others"
             if not self._engine.accelerator.is_on:
                 reason = "the model's cache has layers whose rows cannot be joined"
             logger.warning("Requests take turns: %s.", reason)
-            self._said_turns = True
+            self._logged_turns = True
         return False
 
     def _has_room(self, job: _Job, admitted: Sequence[_Job]) -> bool:

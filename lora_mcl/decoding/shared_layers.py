@@ -52,9 +52,9 @@ def expanding_rows_at(layers: nn.ModuleList, depth: int, prompt_of: Tensor) -> I
     num_prompts = int(prompt_of.max()) + 1
 
     def expand(value: Any) -> Any:
-        if isinstance(value, tuple):  # cosines and sines of rotary embeddings, say
+        if isinstance(value, tuple):  # such as cosines and sines of rotary embeddings
             return tuple(map(expand, value))
-        # One row serves all by broadcasting; a vector (positions of the cache, say) has no rows.
+        # One row serves all by broadcasting; a vector (such as positions of the cache) has no rows.
         is_batch = isinstance(value, Tensor) and value.ndim > 1 and value.shape[0] == num_prompts > 1
         return value.index_select(0, prompt_of) if is_batch else value
 

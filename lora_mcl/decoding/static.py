@@ -2,7 +2,7 @@
 
 At one token a row, a GPU computes faster than Python can launch its kernels. A step whose shapes never change is
 recorded as a CUDA graph and replayed with one call, compiled before that if wanted. So here every prefix keeps the
-most rows that its strategies may need; a row that has ended goes on computing, and nobody reads it.
+most rows that its strategies may need; a row that has ended goes on computing, and its logits are not used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lora_mcl.adapters.linear import FixedRouting
 from lora_mcl.decoding.prefill import Prefill
 from lora_mcl.decoding.prefix_groups import PrefixGroups
 from lora_mcl.decoding.shared_layers import decoder_of
-from lora_mcl.decoding.shared_prompt import SharedKV, attending_to_shared_prompts
+from lora_mcl.decoding.shared_prompt_cache import SharedKV, attending_to_shared_prompts
 
 # Capacities are rounded up to multiples of these, so that similar requests can use the same step.
 _PROMPT_UNIT, _WRITTEN_UNIT = 256, 32
@@ -209,13 +209,14 @@ class StaticStep:
 
     def _forward(self) -> Tensor:
         """The step that is compiled and recorded, inputs to logits: no control flow depends on their values."""
-        tokens, beam_idx = self._inputs
+        tokens, beam_idx = self._inputs  # [2, R] -> [R], [R]
         for layer in self._layers:
             layer.reorder_cache(beam_idx)
+        # Unmask the written slot in [R, 1, 1, prompt capacity + written capacity].
         self._bias.index_fill_(3, self._slot + self.shape.prompt_capacity, 0.0)
         output = self._model(
             input_ids=tokens[:, None],
-            position_ids=self._start + self._slot,
+            position_ids=self._start + self._slot,  # [R, 1] prompt lengths plus the tokens before
             past_key_values=self._cache,
             use_cache=True,
         )

@@ -55,7 +55,7 @@ class NextTokens:
 
 @dataclass(frozen=True)
 class DecodeContext:
-    """What a decoder needs to know of the model and of the request.
+    """Properties of the model and the request that a decoder needs.
 
     Attributes:
         logits_processor: applied to the scores before tokens are chosen.

@@ -1,4 +1,4 @@
-"""The small frozen model of the Markov experiments: a GPT-Neo with random weights and short-sighted attention.
+"""The small frozen model of the Markov experiments: a GPT-Neo with random weights and local attention.
 
 Nothing but the adapters is ever trained. What such a frozen random model can express has a limit that the
 adapters cannot lift: the output layer is the token embedding, and the last layer norm hands it vectors of a

@@ -82,7 +82,7 @@ def win_shares(nll: Tensor, chains: Tensor, num_chains: int) -> Tensor:
 
 class Matching(NamedTuple):
     """`chain_of` [K]: the chain that each hypothesis wins most of. `accuracy`: share of sequences whose winner
-    speaks for the chain that wrote them. `covered`: whether every chain has a hypothesis."""
+    models the chain that wrote them. `covered`: whether every chain has a hypothesis."""
 
     chain_of: tuple[int, ...]
     accuracy: float

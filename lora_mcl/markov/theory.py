@@ -152,7 +152,7 @@ def true_matrices_nll(mixture: MarkovMixture, tokens: Tensor) -> Tensor:
 
 
 def stationary_laws(matrices: Tensor) -> Tensor:
-    """[Z, S, S] -> [Z, S], the law that each chain keeps; the chains must have only one."""
+    """[Z, S, S] -> [Z, S], the stationary distribution of each chain, which must be unique."""
     states = matrices.shape[-1]
     # pi (P - I) = 0 with one equation, which is redundant, replaced by sum(pi) = 1.
     equations = (matrices - torch.eye(states, dtype=matrices.dtype)).mT.clone()

@@ -126,7 +126,7 @@ class MediaLanguageModel(ABC):
 
     @classmethod
     def _load_config(cls, base: str | Path, revision: str | None) -> PreTrainedConfig:
-        config = load_config(base, revision)
+        config = load_model_config(base, revision)
         if not isinstance(config, cls.config_class):
             wanted = cls.config_class.model_type
             raise BundleError(f"{base!s} holds a {config.model_type!r} model; a {wanted!r} model is needed here.")
@@ -209,7 +209,7 @@ class MediaLanguageModel(ABC):
             )
 
 
-def load_config(base: str | Path, revision: str | None = None) -> PreTrainedConfig:
+def load_model_config(base: str | Path, revision: str | None = None) -> PreTrainedConfig:
     """Configuration of a base model, a folder or Hub id.
 
     Raises:

@@ -116,7 +116,7 @@ class AudioLanguageModel(MediaLanguageModel):
         """Run tower and projector once and return the embedded prompt.
 
         Args:
-            copies: how many rows to encode alike, for adapters that change the tower or the projector: call it
+            copies: number of equal rows to encode, for adapters that change the tower or the projector: call it
                 with one adapter routed per row. Where they do not, one row is enough for all of them.
 
         Raises:

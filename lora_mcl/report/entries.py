@@ -1,4 +1,4 @@
-"""One captioned file: what the reports of many files are made of."""
+"""One captioned file, the unit of every report."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class HtmlReport:
         )
 
     def finish(self) -> None:
-        """Write what the captions were made by, and end the file."""
+        """Write the models and settings, and end the file."""
         self._write(self._parts.foot(self._runs))
 
     def _write(self, text: str) -> None:
@@ -101,7 +101,7 @@ def _number(value: float, decimals: int) -> str:
 
 
 def _media(entry: CaptionedFile) -> dict[str, str]:
-    """The embedded picture or sound; where the file is gone meanwhile, the sentence that says so."""
+    """The embedded picture or sound; where the file no longer exists, a sentence."""
     window = entry.comparison.window
     kind = "picture" if window is None else "sound"
     try:
@@ -123,7 +123,7 @@ def _notices(entry: CaptionedFile) -> list[str]:
 
 
 def _run(comparison: Comparison, options: CompareOptions, source: str) -> dict[str, Any]:
-    """What a caption was made by: the model, and every setting by its name on the command line."""
+    """The model and every setting of a caption, by its name on the command line."""
     sampling = ("temperature", "top_k", "top_p", "typical_p", "seed")
     settings = {
         field.name: getattr(options, field.name)

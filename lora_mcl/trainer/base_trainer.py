@@ -56,7 +56,7 @@ class TrainableModule(nn.Module):
     def replace_shards(self) -> None:
         """Replace sharded weights by full ones in every process, after training, so that one process can save them.
 
-        Not called ``unshard``, as FSDP's own method is, which a sharded module has besides.
+        Not called ``unshard``, as FSDP's own method is, which a sharded module also has.
         """
         for name, weight in list(self.trainable_parameters()):
             if is_sharded(weight):

@@ -1,6 +1,6 @@
 """Atomic checkpoints, and finding the last complete one.
 
-A checkpoint is written in a folder that nobody looks into, flushed to the disk, and then renamed, which is atomic: a
+A checkpoint is written in a folder that no reader opens, flushed to the disk, and then renamed, which is atomic: a
 run killed at any moment, also while it saves, finds its last complete checkpoint when it is started again.
 """
 

@@ -13,7 +13,7 @@ from lora_mcl.errors import OptionsError
 from lora_mcl.trainer.step import MultipleChoiceLearner
 
 WORDS = 12
-"""How many telling words of each hypothesis a bundle lists."""
+"""Number of distinctive words of each hypothesis that a bundle lists."""
 
 
 def save_bundle_of(
@@ -36,7 +36,7 @@ def save_bundle_of(
         revision: of a Hub id.
         modality, prompt, chat_template: see ``lora_mcl.bundle.bundle``.
         labels: a heading for each hypothesis; "Hypothesis 1", ... by default.
-        tokenizer: spells the words that the gate finds telling; without it none are saved.
+        tokenizer: spells the gate's distinctive words; without it none are saved.
         training: free summary of how the adapters were made.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The sitting on a GPU runs on tiny models on the CPU; its budget, its bounds and the large models' sizes by hand."""
+"""The GPU checks run on tiny models on the CPU; its budget, its bounds and the large models' sizes by hand."""
 
 import json
 import math
@@ -104,7 +104,7 @@ def test_bad_arguments_are_one_sentence(tmp_path, capsys):
     assert "neither a folder nor a Hub id" in capsys.readouterr().out
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     with pytest.raises(BundleError, match="is a gpt2: it must be one of llava_next, qwen2_audio"):
-        gpu_parts.modality_of(str(tmp_path))
+        gpu_parts.modality_of_base(str(tmp_path))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -122,7 +122,7 @@ def test_what_is_written_is_laid_out_like_the_published_model(modality, tmp_path
     assert {tensor.dtype for tensor in model.model.parameters()} == {torch.bfloat16}
     assert len(model.tokenizer) == 512 and all(model.tokenizer.decode([token]) for token in range(512))
     assert model.eos_token_ids == (0, 2) and shape.media_token in model.forbidden_token_ids
-    assert gpu_parts.modality_of(str(tmp_path / "base")) == modality
+    assert gpu_parts.modality_of_base(str(tmp_path / "base")) == modality
     gpu_models.write_bundle(model.model, tmp_path / "base", tmp_path / "bundle", shape)
     captioner = Captioner.load(load_bundle(tmp_path / "bundle"), device="cpu", dtype=torch.bfloat16)
     (medium,) = gpu_models.media_of(shape, 1)
@@ -163,7 +163,7 @@ def test_what_a_step_reads_by_hand(modality):
     specs = [AdapterSpec(f"a{k}", 2, 4.0, exclude_modules=r".*(vision_tower|audio_tower).*") for k in range(4)]
     stack = AdapterStack.attach(model, specs)
     requests = [ColumnRequest(str(k), k % 2, Greedy()) for k in range(3)]
-    reading = gpu_steps.Reading.of(model, stack, requests, length=10, new=6)
+    reading = gpu_steps.BytesRead.of(model, stack, requests, length=10, new=6)
     biases = 0 if modality == "image" else 3 * 64
     layer = 4 * 64 * 64 + 3 * 64 * 128 + 2 * 64 + biases
     assert reading.weights == 4 * (2 * layer + 512 * 64)

@@ -37,7 +37,7 @@ def test_operations_are_those_of_a_forward_pass():
     assert counter.get_total_flops() == pytest.approx(shape.forward() + masked, rel=5e-3)
 
 
-def test_what_the_ways_cost_beside_one_adapter():
+def test_costs_relative_to_one_adapter():
     def seconds(hypotheses, way, checkpointing):
         return step(SHAPES[0], Gpu(), hypotheses, way, 2, checkpointing)["tera_operations"]
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from benchmarks import serve
-from benchmarks.serve_clients import QUEUE_FULL, LinesApi, Load, Medium, Mix, ServerError, Visit, visit
+from benchmarks.serve_clients import QUEUE_FULL, LinesApi, Load, MediaFile, Mix, ServerError, Visit, visit
 from benchmarks.serve_ways import PeftColumns, peft_server, serving
 from tests.support.comparisons import last, texts
 from training.embedded.common.tables import filled
@@ -35,7 +35,7 @@ class Answers:
         self.cancelled += 1
 
 
-MEDIUM = Medium(Path("a.png"), "image", {"beam": ["a dog", "a cat"], "hypothesis-0": ["one dog"]})
+MEDIUM = MediaFile(Path("a.png"), "image", {"beam": ["a dog", "a cat"], "hypothesis-0": ["one dog"]})
 FINAL = {"beam": ["a dog", "a cat"], "hypothesis-0": ["one dog"]}
 
 
@@ -126,7 +126,7 @@ def test_the_threaded_server_writes_what_the_library_writes(
     try:
         api = LinesApi(f"http://127.0.0.1:{server.server_port}")
         media = [
-            Medium(file, captioner.bundle.modality, texts(last(captioner.compare(file))))
+            MediaFile(file, captioner.bundle.modality, texts(last(captioner.compare(file))))
             for file, captioner in ((picture, tiny_captioner), (clip, tiny_audio_captioner))
         ]
         for medium in media:
@@ -154,7 +154,7 @@ def test_a_quick_run_of_the_page(tiny_bundle, tiny_audio_bundle, tmp_path):
             assert one["cpu_per_comparison"] > 0 and one["memory_mib"]["least"] > 50
 
 
-def test_a_server_that_does_not_start_says_why(tmp_path):
+def test_a_server_that_does_not_start_gives_the_reason(tmp_path):
     with (
         pytest.raises(RuntimeError, match="no-such-bundle"),
         serving("page", "no-such-bundle", "none", 1, tmp_path / "log"),

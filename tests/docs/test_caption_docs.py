@@ -6,15 +6,11 @@ import shlex
 import pytest
 from PIL import Image
 
-import app
 from lora_mcl.cli import main
-from tests.support.fake_captioner import HYPOTHESES, FakeCaptioner
+from tests.support.fake_captioner import HYPOTHESES
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.paths import ROOT
-from ui.modality import IMAGE
-from ui.model_info import ModelInfo
-from ui.page import build_page
-from ui.tab import Tab
+from tests.support.served_pages import image_tab, served
 
 pytestmark = GRADIO_WARNINGS
 
@@ -51,12 +47,7 @@ def test_many_files_through_the_api(capsys, monkeypatch):
     """The README's snippet, on a page of the fake captioner in place of the default address."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (snippet,) = re.findall(r"```python\n(from gradio_client.*?)```", readme, re.S)
-    tabs = [Tab(IMAGE, FakeCaptioner(), (), ModelInfo("It counts.", "It does not sing."))]
-    page = build_page(tabs)
-    address = app.launch(page, tabs)
     monkeypatch.chdir(ROOT)
-    try:
-        exec(snippet.replace("http://127.0.0.1:7860", address), {})
-    finally:
-        page.close(verbose=False)
+    with served([image_tab()]) as page:
+        exec(snippet.replace("http://127.0.0.1:7860", page.local_url), {})
     assert f"cat.jpg ['{HYPOTHESES[0][2]}', " in capsys.readouterr().out

@@ -51,8 +51,8 @@ def test_the_walk_through(tmp_path, tiny_base, monkeypatch, capsys):
     assert len(load_bundle(given.model).hypotheses) == 3
     capsys.readouterr()
     given.run(given)
-    said = capsys.readouterr().out
-    assert all(f"Hypothesis {k}" in said for k in (1, 2, 3))
+    output = capsys.readouterr().out
+    assert all(f"Hypothesis {k}" in output for k in (1, 2, 3))
     (page,) = re.findall(r"python app\.py --image-model (.*)", GUIDE)
     assert page == given.model
 

@@ -1,4 +1,4 @@
-"""The committed experiments: the document says what the results files say, and what it concludes holds in them."""
+"""The committed experiments: the document agrees with the results files, and its conclusions hold in them."""
 
 import json
 

@@ -150,7 +150,7 @@ def test_gates_on_tokens_and_on_transitions_are_compared(tmp_path):
         assert figures["loss"]["mean"] == pytest.approx(sum(figures["loss"]["runs"]) / 2, abs=1e-4)
 
 
-def test_a_gate_of_transitions_tells_apart_what_tokens_do_not():
+def test_a_gate_of_transitions_separates_what_tokens_do_not():
     """Both chains have every token equally often: fitted to the true chains, one gate knows and the other guesses."""
     mixture = gate.MIXTURES[-1]
     tokens, chains = mixture.sample(600, 32, torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""The committed Markov results: they reach what theory allows, and the document says what they say."""
+"""The committed Markov results: they reach the theory's bounds, and the document agrees with them."""
 
 from dataclasses import asdict
 from statistics import fmean
@@ -79,7 +79,7 @@ def test_the_files_were_made_by_the_recipes_as_they_are(name):
     assert (learning["learning_rate"], learning["steps"]) == (recipe.learning_rate, recipe.steps)
 
 
-def test_the_papers_weights_cannot_say_what_transition1_needs():
+def test_the_papers_weights_cannot_express_transition1():
     """Its largest probability is 0.9; what the frozen output layer allows is as theory has it for each seed."""
     models = [RECIPES[name].model for name in ("paper", "tuned")]
     for seed in (1235, 1236, 1237):
@@ -113,15 +113,15 @@ def test_a_gate_needs_the_right_feature():
     assert variants["gate on transitions"]["loss"]["mean"] < variants["gate on tokens"]["loss"]["mean"]
 
 
-def test_the_document_says_what_the_results_say():
+def test_the_document_agrees_with_the_results():
     text = CARD.read_text(encoding="utf-8")
     assert text.count("<!-- /") == len(passages())
     assert filled(text, passages()) == text, "run `python -m training.experiments.markov.card`"
 
 
 def test_the_page_can_show_them():
-    lessons = load_demos(ROOT / "assets" / "results" / "markov")
-    assert [lesson.name for lesson in lessons] == ["transition1", "transition2"]
-    for lesson in lessons:
-        assert lesson.recorded.frames[0].step == 0 and lesson.recorded.frames[-1].step == lesson.recorded.steps
-        assert len(lesson.recorded.frames) > 40
+    demos = load_demos(ROOT / "assets" / "results" / "markov")
+    assert [demo.name for demo in demos] == ["transition1", "transition2"]
+    for demo in demos:
+        assert demo.recorded.frames[0].step == 0 and demo.recorded.frames[-1].step == demo.recorded.steps
+        assert len(demo.recorded.frames) > 40

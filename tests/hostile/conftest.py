@@ -7,13 +7,9 @@ from lora_mcl.audio import load_window
 from lora_mcl.errors import MediaError
 from lora_mcl.images import load_image
 from tests.support.hostile_page import HostilePage
-from ui.modality import AUDIO, IMAGE
-from ui.model_info import ModelInfo
-from ui.page import build_page
-from ui.server import launch
-from ui.tab import Tab
+from tests.support.served_pages import audio_tab, image_tab, served
 
-# The same examples every time, whatever the machine's speed, and no folder of earlier ones.
+# The same examples every time, at any speed of the machine, and no folder of earlier ones.
 settings.register_profile(
     "repository", database=None, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -23,13 +19,10 @@ settings.load_profile("repository")
 @pytest.fixture(scope="session")
 def page(tiny_captioner, tiny_audio_captioner, picture, clip, tmp_path_factory):
     """A client of the page with both captioners."""
-    about = ModelInfo(can="It answers.", cannot="It does not know.")
-    tabs = [Tab(IMAGE, tiny_captioner, (), about), Tab(AUDIO, tiny_audio_captioner, (), about)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        blocks = build_page(tabs)
-        yield HostilePage(launch(blocks, tabs), {"image": picture, "audio": clip})
-        blocks.close(verbose=False)
+        with served([image_tab(tiny_captioner), audio_tab(tiny_audio_captioner)]) as page:
+            yield HostilePage(page.local_url, {"image": picture, "audio": clip})
 
 
 @pytest.fixture

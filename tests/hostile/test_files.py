@@ -35,7 +35,7 @@ def test_odd_but_good_files_are_captioned(upload, modality, name):
 
 
 @pytest.mark.parametrize(("modality", "name"), each("REFUSED") + each("BOMBS"))
-def test_what_cannot_be_captioned_gets_a_message_that_says_why(upload, modality, name):
+def test_what_cannot_be_captioned_gets_a_message_with_the_reason(upload, modality, name):
     build, message = (FILES[modality].REFUSED | FILES[modality].BOMBS)[name]
     answer = upload(modality, name, build())
     assert not answer.captioned

@@ -1,4 +1,4 @@
-"""Requests by hand that no client makes: refused, whatever is wrong with them, and no file of the machine is served.
+"""Raw requests that no client makes: each is refused, and no file of the machine is served.
 
 Gradio itself logs requests with too few values, or of files that were not uploaded, as errors; what counts here is the
 answer.
@@ -37,7 +37,7 @@ REQUESTS = {
 
 @pytest.mark.parametrize("body", REQUESTS.values(), ids=REQUESTS)
 def test_requests_by_hand_are_refused(page, body):
-    """Whatever the server answers, it answers, and says nothing of its inside."""
+    """The server answers, without internal details."""
     for modality in ("image", "audio"):
         answer = page.post(modality, body)
         assert not any(word in answer for word in ("Traceback", "site-packages", "event: complete"))
@@ -95,7 +95,7 @@ NOT_UPLOADS = (
 @pytest.mark.parametrize("modality", ["image", "audio"])
 @pytest.mark.parametrize("media", NOT_UPLOADS, ids=lambda media: ascii(media)[:60])
 def test_what_is_no_upload_is_refused(page, modality, media):
-    """As a request by hand: a client of Gradio's would upload the files that some of these name."""
+    """As a raw request: a client of Gradio's would upload the files that some of these name."""
     chosen = [getattr(CompareOptions(), setting.name) for setting in SETTINGS]
     body = json.dumps({"data": [media, *([None] if modality == "audio" else []), *chosen]})
     answer = page.post(modality, body.encode())

@@ -1,4 +1,4 @@
-"""What is accepted as a sound, that resampling keeps its pitch, which part is heard, what is said about the rest."""
+"""Which sounds are accepted, pitch after resampling, the window that is read, and error messages."""
 
 import subprocess
 import sys
@@ -46,7 +46,7 @@ def test_a_tone_keeps_pitch_length_and_strength(tmp_path, rate, hertz):
 
 
 def test_what_is_too_high_for_the_new_rate_does_not_fold_back():
-    """10 kHz cannot be heard at 16 kHz: without a filter it would sound as 6 kHz."""
+    """10 kHz is above half of 16 kHz: without a filter it would sound as 6 kHz."""
     clip = AudioClip(tone(300, 1.0, 44_100) + tone(10_000, 1.0, 44_100), 44_100)
     samples = load_audio(clip, RATE)[2_000:-2_000]
     assert pitch(samples) == pytest.approx(300, abs=0.3)
@@ -85,10 +85,10 @@ def test_what_libsndfile_reads(tmp_path, name, subtype, channels):
     samples = np.stack([tone(440, 0.6, rate)] * channels, axis=1)
     form = {"flac": "FLAC", "ogg": "OGG", "mp3": "MP3", "aiff": "AIFF", "caf": "CAF"}.get(name.split(".")[-1], "WAV")
     soundfile.write(path, samples, rate, subtype=subtype, format=form)
-    heard = load_audio(path, RATE)
+    samples = load_audio(path, RATE)
     # Lossy formats add up to a few hundredths of a second of silence.
-    assert 0.6 * RATE - 1 <= len(heard) <= 0.75 * RATE
-    assert pitch(heard[3_000:8_000]) == pytest.approx(440, abs=1.0)
+    assert 0.6 * RATE - 1 <= len(samples) <= 0.75 * RATE
+    assert pitch(samples[3_000:8_000]) == pytest.approx(440, abs=1.0)
     assert modality_of(path) == "audio"
 
 
@@ -109,9 +109,9 @@ def test_what_ffmpeg_reads(tmp_path, name, codec, layout):
         layout = "stereo"
     path = tmp_path / name
     encode(path, tone(440, 0.6, 48_000), 48_000, codec, layout)
-    heard = load_audio(path, RATE)
-    assert 0.5 * RATE <= len(heard) <= 0.75 * RATE
-    assert pitch(heard[2_000:7_000]) == pytest.approx(440, abs=1.0)
+    samples = load_audio(path, RATE)
+    assert 0.5 * RATE <= len(samples) <= 0.75 * RATE
+    assert pitch(samples[2_000:7_000]) == pytest.approx(440, abs=1.0)
     assert modality_of(path) == "audio"
 
 
@@ -126,26 +126,26 @@ def test_at_the_models_rate_nothing_is_changed():
     assert np.array_equal(load_audio(AudioClip(samples, RATE), RATE), samples)
 
 
-def hear(media, start=0.0, seconds=1.0):
+def read_window(media, start=0.0, seconds=1.0):
     return load_window(media, start, sampling_rate=RATE, max_seconds=seconds)
 
 
 @pytest.mark.parametrize("start", [0, 2.0, 3.0])
-def test_a_long_clip_is_heard_from_where_one_likes(start):
-    samples, window = hear(rising(4), start)
+def test_a_long_clip_is_read_from_start(start):
+    samples, window = read_window(rising(4), start)
     assert len(samples) == RATE
     assert (window.start, window.end, window.duration) == (start, start + 1, 4)
     assert window.cut and f"second {start:.1f} to {start + 1:.1f} of this sound's 4.0" in window.notice
     assert pitch(samples) == pytest.approx(100 * (start + 1), abs=0.5)
 
 
-def test_a_clip_that_fits_is_heard_whole():
-    samples, window = hear(rising(1))
+def test_a_clip_that_fits_is_read_whole():
+    samples, window = read_window(rising(1))
     assert len(samples) == RATE and not window.cut and window.notice == ""
 
 
-def test_the_end_of_a_clip_may_be_shorter_than_what_the_model_hears():
-    samples, window = hear(rising(3), 2.5)
+def test_the_end_of_a_clip_may_be_shorter_than_the_window():
+    samples, window = read_window(rising(3), 2.5)
     assert len(samples) == RATE // 2 and window.end == 3 and window.cut
 
 
@@ -163,7 +163,7 @@ def test_the_end_of_a_clip_may_be_shorter_than_what_the_model_hears():
 @pytest.mark.parametrize("offset", [0, 0.1])
 def test_a_long_clip_begins_at_its_first_sound(silence, sound, start, offset):
     samples = np.concatenate([np.zeros(round(silence * RATE)), tone(440, sound)]).astype(np.float32) * 0.8 + offset
-    _, window = hear(AudioClip(samples.astype(np.float32), RATE), None)
+    _, window = read_window(AudioClip(samples.astype(np.float32), RATE), None)
     assert window.start == start
     assert window.cut == (silence + sound > 1.05)
 
@@ -171,7 +171,7 @@ def test_a_long_clip_begins_at_its_first_sound(silence, sound, start, offset):
 @pytest.mark.parametrize("start", [-1, 2.9, 30, float("nan"), "2", True])
 def test_a_start_that_is_not_in_the_clip(start):
     with pytest.raises(OptionsError, match="start must be a number of seconds from 0 to 2.8"):
-        hear(rising(3), start)
+        read_window(rising(3), start)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_refused_files(tmp_path, make, message):
     path = tmp_path / "upload.bin"
     make(path)
     with pytest.raises(MediaError, match=message) as caught:
-        hear(path)
+        read_window(path)
     assert "upload.bin" in str(caught.value) and str(tmp_path) not in str(caught.value)
 
 
@@ -212,9 +212,9 @@ def test_no_such_file(tmp_path, monkeypatch, path, message):
 
 def test_a_silent_part_of_a_long_clip_is_named():
     clip = AudioClip(np.concatenate([tone(440, 1.0), np.zeros(2 * RATE, np.float32)]), RATE)
-    hear(clip)
+    read_window(clip)
     with pytest.raises(MediaError, match="The clip is silent from second 1.5 to 2.5: .*another part"):
-        hear(clip, 1.5)
+        read_window(clip, 1.5)
 
 
 @pytest.mark.parametrize("samples", [np.zeros(RATE, np.int16), np.zeros((1, 2, 3), np.float32)])
@@ -223,7 +223,7 @@ def test_a_clip_in_memory_has_floats(samples):
         AudioClip(samples, RATE)
 
 
-def test_files_are_told_apart(tmp_path):
+def test_files_are_recognised_by_content(tmp_path):
     picture(tmp_path / "wrong-ending.wav")
     assert modality_of(tmp_path / "wrong-ending.wav") == "image"
     for make, message in ((text, "neither an image nor a sound"), (nothing, "is empty")):
@@ -282,7 +282,7 @@ def test_a_wav_that_was_never_closed(tmp_path):
     assert len(load_audio(path, RATE)) == 2 * RATE
 
 
-def test_a_file_that_ends_early_says_so(tmp_path):
+def test_a_file_that_ends_early_gives_a_notice(tmp_path):
     content = encoded(tone(440, 4.0), RATE, "WAV")
     path = tmp_path / "part.wav"
     path.write_bytes(content[: len(content) // 4])

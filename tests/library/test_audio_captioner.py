@@ -64,7 +64,7 @@ def test_columns_together_are_columns_one_by_one(tiny_audio_captioner, clip):
     assert answers(requests) == one_by_one
 
 
-def test_the_part_that_is_heard(tiny_audio_captioner):
+def test_the_part_that_is_captioned(tiny_audio_captioner):
     """From second 1.5 on, a clip is captioned as if it began there."""
     samples = np.concatenate([tone(300, 1.5), chirp(1.2)])
     whole = AudioClip(samples, SAMPLING_RATE)
@@ -73,12 +73,12 @@ def test_the_part_that_is_heard(tiny_audio_captioner):
     assert (final.window.start, final.window.end) == (1.5, 2.5) and final.window.cut
     assert texts(final) == texts(last(tiny_audio_captioner.compare(part)))
     assert texts(final) != texts(last(tiny_audio_captioner.compare(whole)))
-    heard = tiny_audio_captioner.audio_view(whole, 1.5)
-    assert heard.window == final.window
-    assert np.array_equal(heard.log_mel, tiny_audio_captioner.audio_view(part).log_mel)
+    view = tiny_audio_captioner.audio_view(whole, 1.5)
+    assert view.window == final.window
+    assert np.array_equal(view.log_mel, tiny_audio_captioner.audio_view(part).log_mel)
 
 
-def test_what_cannot_be_heard_is_refused_at_once(tiny_audio_captioner, tiny_captioner, picture, clip):
+def test_bad_sounds_are_refused_at_once(tiny_audio_captioner, tiny_captioner, picture, clip):
     with pytest.raises(MediaError, match="picture.png is not a sound"):
         tiny_audio_captioner.compare(picture)
     with pytest.raises(MediaError, match="captions sounds, not images"):
@@ -116,7 +116,7 @@ def reach_the_tower(model, folder, seed, targets):
 
 
 @pytest.mark.parametrize("targets", [["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"], ["linear", "v_proj"]])
-def test_adapters_on_the_tower_or_projector_hear_apart(tiny_audio_bundle, tiny_audio_base, clip, tmp_path, targets):
+def test_adapters_on_tower_or_projector_encode_separately(tiny_audio_bundle, tiny_audio_base, clip, tmp_path, targets):
     """The paper's targets (section 3.1): each hypothesis then has its own reading of the sound."""
     bundle = replace(load_bundle(tiny_audio_bundle), folder=tmp_path, base=BaseRef(path=str(tiny_audio_base)))
     for seed, ref in enumerate([*bundle.hypotheses, bundle.baseline]):

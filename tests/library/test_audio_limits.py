@@ -13,31 +13,31 @@ from tests.support.odd_sounds import RATE
 from tests.support.tiny_audio import tone
 
 
-def hear(media, start=0.0, seconds=1.0):
+def read_window(media, start=0.0, seconds=1.0):
     return load_window(media, start, sampling_rate=RATE, max_seconds=seconds)
 
 
 def test_the_last_start_of_a_sound_of_little_more_than_the_least_length():
     with pytest.raises(OptionsError, match=r"from 0 to 0\.0, not 1"):
-        hear(AudioClip(tone(440, 0.25), RATE), 1)
+        read_window(AudioClip(tone(440, 0.25), RATE), 1)
 
 
 def test_silence_ends_where_its_limit_is_reached(monkeypatch):
     monkeypatch.setattr(audio, "SILENCE", 2.0**-13)
     swing = np.tile(np.array([1, -1], np.float32), RATE // 2) * 2.0**-13
-    assert len(hear(AudioClip(swing, RATE))[0]) == RATE
+    assert len(read_window(AudioClip(swing, RATE))[0]) == RATE
     quiet_then_loud = np.concatenate([0.99 * swing, swing, swing]).astype(np.float32)
-    assert hear(AudioClip(quiet_then_loud, RATE), None)[1].start == 1.0
+    assert read_window(AudioClip(quiet_then_loud, RATE), None)[1].start == 1.0
     with pytest.raises(MediaError, match="is silent"):
-        hear(AudioClip(0.99 * swing, RATE))
+        read_window(AudioClip(0.99 * swing, RATE))
 
 
-@pytest.mark.parametrize(("kept", "said"), [(0.96, False), (0.94, True)])
-def test_what_is_missing_is_said_from_a_twentieth_on(tmp_path, kept, said):
+@pytest.mark.parametrize(("kept", "noted"), [(0.96, False), (0.94, True)])
+def test_a_twentieth_that_is_missing_gives_a_notice(tmp_path, kept, noted):
     content = encoded(tone(440, 20.0, 8_000), 8_000, "WAV")
     (tmp_path / "part.wav").write_bytes(content[: round(len(content) * kept)])
     _, window = load_window(tmp_path / "part.wav", sampling_rate=RATE, max_seconds=30)
-    assert bool(window.notices) == said
+    assert bool(window.notices) == noted
 
 
 def test_limits_are_inclusive():

@@ -79,7 +79,7 @@ def test_a_single_hypothesis(snapshots, tiny_bundle, picture):
     assert texts(final)["hypothesis-0"] == texts(snapshots[-1])["hypothesis-1"]
 
 
-def test_columns_say_what_they_are(tiny_captioner, snapshots):
+def test_columns_describe_themselves(tiny_captioner, snapshots):
     columns = tiny_captioner.columns(CompareOptions(num_beams=6, num_beam_groups=3))
     assert [column.id for column in columns] == IDS
     assert columns[0].label == "Hypothesis 0" and columns[0].description == "Random."

@@ -88,7 +88,7 @@ def test_the_file_holds_the_number_of_beams(tmp_path):
         load_doubt(*files(tmp_path, {name: value for name, value in found.items() if name != "beams"}))
 
 
-def test_the_committed_figures_say_what_the_sign_is_worth():
+def test_the_committed_figures_measure_the_signal():
     found = json.loads((RESULTS / "doubt.json").read_text())
     assert found["auc"][found["signal"]] == max(found["auc"][signal] for signal in PAGE_SIGNALS)
     parts = found["held_out"]

@@ -66,22 +66,22 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole(balance):
     whole = gates[0]
     loss = whole.loss(whole(labels), q, valid)
     loss.backward()
-    told = [[] for _ in parts]  # first what every process says, then, with all of it, what each makes of it
-    for said in (None, told):
+    gathered = [[] for _ in parts]  # first every process' tensors; then, with all of them, each one's results
+    for all_tensors in (None, gathered):
         mean, copies = 0.0, gates[1:]
         for number, (gate, part) in enumerate(zip(copies, parts, strict=True)):
             state = {name: tensor.clone() for name, tensor in gate.state_dict().items()}
             calls = iter(range(2))
 
-            def gather(tensor, number=number, said=said, calls=calls):
+            def gather(tensor, number=number, all_tensors=all_tensors, calls=calls):
                 call = next(calls)
-                if said is None:
-                    told[number].append(tensor)
+                if all_tensors is None:
+                    gathered[number].append(tensor)
                     return tensor[None]
-                return torch.stack([of_one[call] for of_one in told])
+                return torch.stack([of_one[call] for of_one in gathered])
 
             own = gate.loss(gate(labels[part], gather), q[:, part], valid[part], gather)
-            if said is None:
+            if all_tensors is None:
                 gate.load_state_dict(state)
             else:
                 weight = valid[part].sum() / valid.sum()
@@ -116,7 +116,7 @@ def test_gate_breaks_the_initial_tie_of_identical_hypotheses():
     assert min(winner_counts(q).tolist()) > 20
 
 
-def test_gate_learns_two_vocabularies_and_tells_their_words():
+def test_gate_learns_two_vocabularies_and_lists_their_words():
     torch.manual_seed(0)
     gate = CaptionGate(21, 2, excluded_token_ids=(20,))
     optimizer = torch.optim.AdamW(gate.parameters(), lr=3e-2)
@@ -174,7 +174,7 @@ def test_pairs_are_counted_within_captions_and_not_across_excluded_tokens():
     assert pairs == [{(0, 1): 2, (1, 0): 1}, {(2, 2): 1}, {(1, 2): 1}]
 
 
-def test_pairs_tell_what_single_tokens_cannot():
+def test_pairs_separate_what_single_tokens_cannot():
     """Two modes with the same words in another order: only the gate of order 2 learns to part them."""
     torch.manual_seed(0)
     mode = torch.arange(64) % 2
@@ -214,7 +214,7 @@ def test_estimated_balance_lets_shares_be_unequal_and_never_forgets_a_hypothesis
     assert gate.target().tolist() == pytest.approx([0.95, 0.05])
 
 
-def test_telling_words_are_whole_and_different():
+def test_distinctive_words_are_whole_and_different():
     gate = gate_with([[9.0, 8.0, 7.0, 6.0, 0.0], [0.0, 0.0, 0.0, 0.0, 5.0]])
     gate.occurrences.fill_(1.0)
     spelled = {0: " red", 1: ".", 2: "red ", 3: " apple", 4: "pomme"}
@@ -336,7 +336,7 @@ def test_the_most_distinctive_come_first_and_no_more_than_asked():
     assert gate.distinctive_tokens(1) == [[(1,)], []]
 
 
-def test_words_are_told_apart_and_need_a_letter():
+def test_distinctive_words_differ_and_need_a_letter():
     """Four times as many tokens are looked at as words are wanted, because several give one word."""
     texts = ["the", " the", "the ", "--", "it's", "snow", "rain"]
     gate = gate_with([[7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], [0.0] * 7])
@@ -348,6 +348,14 @@ def test_words_are_told_apart_and_need_a_letter():
     assert gate.distinctive_words(1, text) == [["the"], []]
     assert gate.distinctive_words(2, text) == [["the", "it's"], []]
     assert gate.distinctive_words(5, text) == [["the", "it's", "snow", "rain"], []]
+
+
+def test_only_four_times_as_many_tokens_are_looked_at():
+    texts = ["--", "...", "!", "?", "snow"]
+    gate = gate_with([[5.0, 4.0, 3.0, 2.0, 1.0], [0.0] * 5])
+    gate(torch.arange(5)[None])
+    assert gate.distinctive_words(1, lambda tokens: texts[tokens[0]]) == [[], []]
+    assert gate.distinctive_words(2, lambda tokens: texts[tokens[0]]) == [["snow"], []]
 
 
 def test_words_are_written_as_they_are(tmp_path):

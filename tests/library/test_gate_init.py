@@ -1,4 +1,4 @@
-"""The gate's start: annealed EM finds modes that differ in words, whatever the seed, and the gate speaks for them."""
+"""The gate's start: annealed EM finds modes that differ in words for every seed, and the gate predicts them."""
 
 import math
 
@@ -170,7 +170,7 @@ def test_tokens_that_do_not_occur_cost_nothing_and_change_nothing(order):
 
 
 def test_the_bias_follows_modes_of_unequal_frequency():
-    """Log shares of .7, .2, .1, whatever their order, scaled like the weights."""
+    """Log shares of .7, .2, .1, in any order, scaled like the weights."""
     labels, modes = captions(3)
     often = torch.cat([labels[modes == mode][:count] for mode, count in enumerate((70, 20, 10))])
     gate = CaptionGate(40 + 5 * MODES, MODES)

@@ -1,4 +1,4 @@
-"""What is accepted as an image, how it is turned, and what is said about the rest."""
+"""Which images are accepted, how they are turned, and the messages about the others."""
 
 import struct
 import zlib
@@ -218,7 +218,7 @@ def test_a_black_picture_is_captioned_with_a_word(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, RuntimeError, SyntaxError, KeyError, struct.error, MemoryError])
-def test_whatever_pillow_raises_names_the_file(tmp_path, monkeypatch, error):
+def test_any_error_of_pillow_names_the_file(tmp_path, monkeypatch, error):
     two_colours().save(tmp_path / "a.png")
 
     def broken(*args, **kwargs):
@@ -283,7 +283,7 @@ def test_the_range_of_float_values(highest, taken):
 
 
 def test_whole_numbers_of_0_and_1_are_no_floats():
-    """Nearly black, as stored: nothing says that 1 is white."""
+    """Nearly black, as stored: the file does not state that 1 is white."""
     values = np.tile(np.array([0, 1], np.int32), (20, 10))
     assert "0 to 255 was taken" in read_image(Image.fromarray(values))[1][0]
 

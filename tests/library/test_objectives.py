@@ -153,7 +153,7 @@ def test_cold_caption_gate_decides_ties():
 @pytest.mark.parametrize("temperature", [0.0, 1e-320, 1e-38, 1e-12, 1.0, 1e6, 1e300])
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("case", EXTREME)
-def test_weights_are_a_distribution_whatever_the_losses(case, rule, temperature):
+def test_weights_are_a_distribution_for_any_losses(case, rule, temperature):
     for nll in (EXTREME[case], EXTREME[case].double(), EXTREME[case].bfloat16()):
         q = RULES[rule](nll, temperature)
         assert q.isfinite().all()
@@ -194,6 +194,12 @@ def test_examples_without_targets_are_left_out_of_the_mean():
     assert assignment_entropy(relaxed(NLL, 0.0), valid).item() == 0
 
 
+def test_one_example_that_counts_is_its_own_mean():
+    q, valid = torch.tensor([[0.5, 1.0], [0.5, 0.0]]), torch.tensor([True, False])
+    assert weighted_loss(torch.tensor([[1.0, 5.0], [3.0, 7.0]]), q, valid).item() == 2
+    assert assignment_entropy(q, valid).item() == pytest.approx(math.log(2))
+
+
 def test_diagnostics_by_hand():
     assert winner_counts(winner_takes_all(NLL)).tolist() == [2, 1, 1]
     assert winner_counts(torch.eye(3)[:, :1]).tolist() == [1, 0, 0]
@@ -226,6 +232,28 @@ def test_schedules_by_hand(shape, middle):
     assert Anneal(0.3, 0.05, 1.0, shape).at(0, 1) == 0.05
 
 
+@pytest.mark.parametrize(
+    ("shape", "end", "second"),
+    [
+        ("exponential", 0.025, 0.2),
+        ("linear", 0.02, 0.305),
+        ("cosine", 0.02, 0.4 - 0.38 * (1 - math.cos(math.pi / 4)) / 2),
+    ],
+)
+def test_schedules_move_from_the_first_step_on(shape, end, second):
+    assert Anneal(0.4, end, shape=shape).at(1, 5) == pytest.approx(second)
+
+
+def test_defaults():
+    assert ObjectiveOptions() == ObjectiveOptions(
+        "caption-gate",
+        epsilon=0.1,
+        temperature=Anneal(0.3, 0.05, 0.7, "exponential"),
+        beta=1.0,
+        temperature_scale="token",
+    )
+
+
 @pytest.mark.parametrize("total", [2, 100, 13_815, 20_000])
 def test_the_papers_schedule_multiplies_by_the_same_number_each_step(total):
     anneal = Anneal(1.0, ratio=0.999)
@@ -238,6 +266,7 @@ def test_the_papers_schedule_multiplies_by_the_same_number_each_step(total):
     [
         (lambda: Anneal(1.0, ratio=1.0), r"ratio must be in \(0, 1\); got 1.0"),
         (lambda: Anneal(1.0, ratio=math.nan), "ratio must be"),
+        (lambda: Anneal(1.0, ratio=0.0), "ratio must be"),
         (lambda: Anneal(1.0, fraction=0.5, ratio=0.9), "fraction and shape do not go with it"),
         (lambda: Anneal(1.0, shape="cosine", end=0.1, ratio=0.9), "fraction and shape do not go with it"),
         (lambda: Anneal(0.1, 0.1, ratio=0.9), "end must be below start; got 0.1 and 0.1"),
@@ -253,6 +282,7 @@ def test_the_papers_schedule_multiplies_by_the_same_number_each_step(total):
         (lambda: relaxed(NLL, -0.1), "epsilon"),
         (lambda: annealed(NLL, -1.0), "temperature"),
         (lambda: annealed(NLL, math.nan), "temperature"),
+        (lambda: annealed(NLL, math.inf), "temperature"),
         (lambda: caption_gate(NLL, NLL, 1.0, math.inf), "beta"),
         (lambda: ObjectiveOptions("caption-gate").weights(NLL, 0, 10), "needs log_gate"),
         (lambda: ObjectiveOptions(temperature_scale="word"), "temperature_scale must be token or sequence"),

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from peft import PeftModel
 from PIL import Image
 from transformers import AutoProcessor
 
+from lora_mcl import scoring
 from lora_mcl.audio import load_audio
 from lora_mcl.bundle import load_bundle
 from lora_mcl.captioner import Captioner
@@ -20,46 +21,29 @@ from lora_mcl.scores import CaptionScore, SystemScore
 from lora_mcl.scoring import MAX_CAPTION_TOKENS, caption_ids, caption_log_probs, token_texts
 from tests.support.comparisons import MODEL_CLASSES, last
 from tests.support.tiny_audio import SAMPLING_RATE
+from tests.support.tiny_bundle import TinyModel
 
 CAPTION = "Two cats on a table."
 # What ends an answer in the tiny bases' chat templates.
 ENDS = {"image": "</s>", "audio": "<|im_end|>"}
 
 
-@dataclass(frozen=True)
-class Case:
-    modality: str
-    captioner: Captioner
-    bundle: Path
-    base: Path
-    media: Path
-
-
-@pytest.fixture(scope="module", params=["image", "audio"])
-def case(request) -> Case:
-    names = {
-        "image": ("tiny_captioner", "tiny_bundle", "tiny_base", "picture"),
-        "audio": ("tiny_audio_captioner", "tiny_audio_bundle", "tiny_audio_base", "clip"),
-    }
-    return Case(request.param, *(request.getfixturevalue(name) for name in names[request.param]))
-
-
 @torch.no_grad()
-def stock_log_probs(case: Case, folder: Path | None, caption: str) -> list[float]:
+def stock_log_probs(tiny_model: TinyModel, folder: Path | None, caption: str) -> list[float]:
     """What transformers and PEFT give each token of the caption, the end mark last."""
-    model = MODEL_CLASSES[case.modality].from_pretrained(case.base).eval()
+    model = MODEL_CLASSES[tiny_model.modality].from_pretrained(tiny_model.base).eval()
     if folder is not None:
         model = PeftModel.from_pretrained(model, folder)
-    processor = AutoProcessor.from_pretrained(case.base)
-    message = {"role": "user", "content": [{"type": case.modality}, {"type": "text", "text": "Describe."}]}
+    processor = AutoProcessor.from_pretrained(tiny_model.base)
+    message = {"role": "user", "content": [{"type": tiny_model.modality}, {"type": "text", "text": "Describe."}]}
     prompt = processor.apply_chat_template([message], add_generation_prompt=True)
-    if case.modality == "image":
-        with Image.open(case.media) as image:
+    if tiny_model.modality == "image":
+        with Image.open(tiny_model.media) as image:
             inputs = processor(images=image, text=prompt, return_tensors="pt")
     else:
-        samples = load_audio(case.media, SAMPLING_RATE)[:SAMPLING_RATE]
+        samples = load_audio(tiny_model.media, SAMPLING_RATE)[:SAMPLING_RATE]
         inputs = processor(audio=[samples], sampling_rate=SAMPLING_RATE, text=prompt, return_tensors="pt")
-    end = processor.tokenizer.convert_tokens_to_ids(ENDS[case.modality])
+    end = processor.tokenizer.convert_tokens_to_ids(ENDS[tiny_model.modality])
     ids = [*processor.tokenizer(caption, add_special_tokens=False)["input_ids"], end]
     before = inputs["input_ids"].shape[1]
     inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([ids])], dim=1)
@@ -69,39 +53,39 @@ def stock_log_probs(case: Case, folder: Path | None, caption: str) -> list[float
 
 
 @pytest.mark.parametrize("row", range(4))
-def test_each_system_gives_what_peft_and_transformers_give(case, row):
+def test_each_system_gives_what_peft_and_transformers_give(tiny_model, row):
     folder = "baseline" if row == 3 else f"hypotheses/{row}"
-    score = case.captioner.score(case.media, CAPTION)
-    expected = stock_log_probs(case, case.bundle / folder, CAPTION)
+    score = tiny_model.captioner.score(tiny_model.media, CAPTION)
+    expected = stock_log_probs(tiny_model, tiny_model.bundle / folder, CAPTION)
     assert score.systems[row].log_probs == pytest.approx(expected, abs=2e-4)
     assert score.systems[row].nll == pytest.approx(-sum(expected), abs=1e-3)
 
 
-def test_without_a_baseline_the_bare_base_is_scored(case):
-    captioner = Captioner.load(replace(load_bundle(case.bundle), baseline=None), device="cpu")
-    baseline = captioner.score(case.media, CAPTION).baseline
+def test_without_a_baseline_the_bare_base_is_scored(tiny_model):
+    captioner = Captioner.load(replace(load_bundle(tiny_model.bundle), baseline=None), device="cpu")
+    baseline = captioner.score(tiny_model.media, CAPTION).baseline
     assert (baseline.id, baseline.label) == ("baseline", "Base model")
-    assert baseline.log_probs == pytest.approx(stock_log_probs(case, None, CAPTION), abs=2e-4)
+    assert baseline.log_probs == pytest.approx(stock_log_probs(tiny_model, None, CAPTION), abs=2e-4)
 
 
-def test_the_result(case):
-    score = case.captioner.score(case.media, "  Two  cats\non a table. ")
+def test_the_result(tiny_model):
+    score = tiny_model.captioner.score(tiny_model.media, "  Two  cats\non a table. ")
     assert score.caption == CAPTION and "".join(score.tokens) == CAPTION and score.tokens[-1] == ""
     assert [system.id for system in score.systems] == ["hypothesis-0", "hypothesis-1", "hypothesis-2", "baseline"]
     assert [system.label for system in score.systems] == [*(f"Hypothesis {k}" for k in range(3)), "One adapter"]
     assert all(len(system.log_probs) == len(score.tokens) for system in score.systems)
     assert len({system.nll for system in score.systems}) == 4
     table = json.loads(json.dumps(score.to_dict(), allow_nan=False))
-    assert table["media"] == case.media.name and table["model"] == score.model and table["caption"] == CAPTION
+    assert table["media"] == tiny_model.media.name and table["model"] == score.model and table["caption"] == CAPTION
     assert table["winner"] == min(table["systems"][:3], key=lambda system: system["nll"])["id"]
-    assert ("window" in table) == (case.modality == "audio")
+    assert ("window" in table) == (tiny_model.modality == "audio")
     for system in table["systems"]:
         assert system["mean_nll"] == pytest.approx(-sum(system["log_probs"]) / len(table["tokens"]))
 
 
-def test_what_greedy_decoding_wrote_scores_what_it_had(case):
-    captioner = case.captioner
-    content, *_ = captioner._read(case.media, None)
+def test_what_greedy_decoding_wrote_scores_what_it_had(tiny_model):
+    captioner = tiny_model.captioner
+    content, *_ = captioner._read(tiny_model.media, None)
     prompt = captioner._encode(content)
     candidates = {}
     for event in captioner._engine.decode(prompt, captioner._requests(captioner.defaults)[:3], max_new_tokens=12):
@@ -129,17 +113,17 @@ def test_captions_of_the_embedded_models_score_what_decoding_gave_them(request, 
         assert min(own.log_probs) == pytest.approx(caption.least_log_prob, abs=1e-3)
 
 
-def test_a_score_in_company_is_the_score_alone(case):
+def test_a_score_in_company_is_the_score_alone(tiny_model):
     """While comparisons run in other threads, which it must not disturb either."""
-    captioner = case.captioner
-    alone, captions = captioner.score(case.media, CAPTION), last(captioner.compare(case.media)).captions("hypothesis")
+    captioner, media = tiny_model.captioner, tiny_model.media
+    alone, captions = captioner.score(media, CAPTION), last(captioner.compare(media)).captions("hypothesis")
     found = []
-    threads = [threading.Thread(target=lambda: found.append(last(captioner.compare(case.media)))) for _ in range(2)]
-    running = captioner.compare(case.media)
+    threads = [threading.Thread(target=lambda: found.append(last(captioner.compare(media)))) for _ in range(2)]
+    running = captioner.compare(media)
     next(running), next(running)
     for thread in threads:
         thread.start()
-    together = [captioner.score(case.media, CAPTION) for _ in range(3)]
+    together = [captioner.score(media, CAPTION) for _ in range(3)]
     for thread in threads:
         thread.join()
     assert last(running).captions("hypothesis") == captions
@@ -167,6 +151,21 @@ def test_captions_that_are_refused(tiny_captioner, picture, caption, message):
     assert message in str(refusal.value) and len(str(refusal.value)) < 200
 
 
+@pytest.mark.parametrize(("limit", "count"), [("MAX_CAPTION_TOKENS", "tokens"), ("_MAX_CHARACTERS", "characters")])
+def test_a_caption_may_be_as_long_as_the_limit(tiny_captioner, picture, monkeypatch, limit, count):
+    model = tiny_captioner._model
+    longest = {"tokens": len(caption_ids(model, "Describe.", CAPTION)), "characters": len(CAPTION)}[count]
+    monkeypatch.setattr(scoring, limit, longest)
+    assert caption_ids(model, "Describe.", CAPTION)
+    monkeypatch.setattr(scoring, limit, longest - 1)
+    with pytest.raises(OptionsError, match="The caption is too long"):
+        caption_ids(model, "Describe.", CAPTION)
+
+
+def test_the_longest_caption():
+    assert (scoring.MAX_CAPTION_TOKENS, scoring._MAX_CHARACTERS) == (256, 10_240)
+
+
 def test_a_caption_beyond_the_models_positions(tiny_captioner, picture):
     prompt = tiny_captioner._encode(Image.open(picture))
     ids = [5] * (512 - prompt.inputs_embeds.shape[1] + 2)
@@ -183,6 +182,8 @@ def test_media_that_are_refused(tiny_captioner, tiny_audio_captioner, picture, c
         tiny_audio_captioner.score(Path("missing.wav"), CAPTION)
     with pytest.raises(OptionsError, match="start"):
         tiny_captioner.score(picture, CAPTION, start=2.0)
+    # As clients send it that fill in every parameter.
+    assert tiny_captioner.score(picture, CAPTION, start=0).window is None
 
 
 @pytest.mark.parametrize(

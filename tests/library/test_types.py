@@ -1,17 +1,20 @@
 """Options are checked when they are made; results become the documented JSON."""
 
 import math
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, asdict, fields, replace
 
+import numpy as np
 import pytest
 
 from lora_mcl.errors import OptionsError
 from lora_mcl.types import (
+    AudioClip,
     Caption,
     ColumnResult,
     ColumnSpec,
     CompareOptions,
     Comparison,
+    Window,
 )
 
 WHOLE = ("num_beams", "num_beam_groups", "hypothesis_beams", "max_new_tokens")
@@ -70,6 +73,74 @@ def test_real_numbers(name, value):
 def test_contradictions_and_ranges(options, message):
     with pytest.raises(OptionsError, match=message):
         CompareOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("num_beams", 1, 64),
+        ("hypothesis_beams", 1, 64),
+        ("num_samples", 0, 64),
+        ("max_new_tokens", 1, 4096),
+        ("min_new_tokens", 0, 4096),
+    ],
+)
+def test_whole_numbers_at_their_bounds(name, least, most):
+    others = {"num_beam_groups": 1, "max_new_tokens": 4096}
+    for value in (least, most):
+        assert getattr(CompareOptions(**(others | {name: value})), name) == value
+    for value in (least - 1, most + 1):
+        with pytest.raises(OptionsError, match=f"^{name} must be a whole number from {least} to {most}, not {value}"):
+            CompareOptions(**(others | {name: value}))
+
+
+def test_groups_at_their_bounds():
+    """They divide the beams, so there are no more than beams."""
+    assert CompareOptions(num_beams=64, num_beam_groups=64).num_beam_groups == 64
+    for groups in (0, 65):
+        with pytest.raises(OptionsError, match="^num_beam_groups must be a whole number from 1 to 64"):
+            CompareOptions(num_beams=64, num_beam_groups=groups)
+
+
+def test_the_shortest_caption_may_be_the_longest():
+    assert CompareOptions(min_new_tokens=8, max_new_tokens=8).min_new_tokens == 8
+
+
+def test_defaults():
+    assert asdict(CompareOptions()) == {
+        "num_beams": 3,
+        "num_beam_groups": 3,
+        "diversity_penalty": 0.8,
+        "hypothesis_beams": 1,
+        "max_new_tokens": 48,
+        "min_new_tokens": 0,
+        "repetition_penalty": 1.0,
+        "length_penalty": 1.0,
+        "num_samples": 0,
+        "temperature": 1.0,
+        "top_k": None,
+        "top_p": 0.95,
+        "typical_p": 1.0,
+        "seed": 0,
+    }
+
+
+@pytest.mark.parametrize(("end", "cut"), [(9.0, True), (9.9, True), (9.96, False), (10.0, False)])
+def test_a_part_is_a_part_if_the_notice_can_show_it(end, cut):
+    window = Window(0.0, end, 10.0)
+    assert window.cut == cut and bool(window.notice) == cut
+    assert Window(1.0, 10.0, 10.0).cut and Window(1.0, 10.0, 10.0).notice.startswith("The model hears second 1.0 to 10")
+
+
+def test_a_window_and_notices_are_in_the_json_where_there_are_any():
+    table = replace(COMPARISON, window=Window(1.0, 2.0, 3.0), notices=("It looks black.",)).to_dict()
+    assert table["window"] == {"start": 1.0, "end": 2.0, "duration": 3.0} and table["notices"] == ["It looks black."]
+
+
+@pytest.mark.parametrize("rate", [16_000, np.int64(16_000)])
+def test_clips_of_one_channel_and_of_several(rate):
+    for samples in (np.zeros(3), np.zeros((3, 2), np.float32)):
+        assert AudioClip(samples, rate).sampling_rate == 16_000
 
 
 def test_good_options():

@@ -1,8 +1,81 @@
-"""What the tests of both captioning tabs use."""
+"""Fixtures of the page's tests: a fake captioner, its page as it is served, and a client of it."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+from gradio_client import Client
+
+from tests.support.browsing import OpenPage, visiting
+from tests.support.fake_captioner import FakeCaptioner
+from tests.support.served_pages import image_tab, picture_examples, served
+from tests.support.tiny_audio import tone
+from ui.examples import PageExample
+from ui.tab import Tab
+
+
+@pytest.fixture
+def visit(browser) -> Iterator[OpenPage]:
+    """Open an address in a new browser page."""
+    with visiting(browser) as open_page:
+        yield open_page
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory) -> Iterator[Callable[..., str]]:
+    """Serve the page of some tabs until the module's last test; returns its address. Takes ``build_page``'s options."""
+
+    def start(*tabs: Tab, **options) -> str:
+        return pages.enter_context(served(tabs, **options)).local_url
+
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as pages:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        yield start
+
+
+@pytest.fixture(scope="module")
+def connect(serve) -> Callable[..., Client]:
+    """Like ``serve``, but returns a client of the page's endpoints."""
+
+    def start(*tabs: Tab, **options) -> Client:
+        return Client(serve(*tabs, **options), verbose=False)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def captioner() -> FakeCaptioner:
+    """The captioner of ``address``."""
+    return FakeCaptioner()
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory) -> tuple[PageExample, ...]:
+    """The examples of ``address``: "Only Sea" and "Only Sand"."""
+    return picture_examples(tmp_path_factory.mktemp("examples"))
+
+
+@pytest.fixture(scope="module")
+def address(serve, captioner, examples) -> str:
+    """Address of the page with one image tab."""
+    return serve(image_tab(captioner, examples))
+
+
+@pytest.fixture(scope="module")
+def client(address) -> Client:
+    """A client of the page's endpoints."""
+    return Client(address, verbose=False)
+
+
+@pytest.fixture
+def long_clip(tmp_path) -> Path:
+    """300 Hz, then 900 Hz, 2 s each: the fake captioner takes 2 s."""
+    path = tmp_path / "long.flac"
+    soundfile.write(path, np.concatenate([tone(300, 2, 44_100), tone(900, 2, 44_100)]), 44_100)
+    return path
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What a tab offers after a comparison, in a headless Chromium and through gradio_client."""
 
 import csv
-import json
 from pathlib import Path
 
 import pytest
@@ -10,25 +9,17 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-import app
 from tests.support.browsing import (
-    browsing,
     captions,
     expect_state,
     screenshot,
     set_number,
-    start_browser,
     unnamed,
-    visiting,
     wait_until,
 )
-from tests.support.fake_captioner import BEAM, DIVERSE, HYPOTHESES, FakeCaptioner
+from tests.support.fake_captioner import BEAM, DIVERSE, HYPOTHESES
 from tests.support.gradio_warnings import GRADIO_WARNINGS
-from ui.examples import load_examples
-from ui.modality import IMAGE
-from ui.model_info import ModelInfo
-from ui.page import build_page
-from ui.tab import Tab
+from tests.support.served_pages import image_tab
 from ui.votes import VoteStore
 
 pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
@@ -37,42 +28,14 @@ SENTENCES = [sentence for _, _, sentence in HYPOTHESES]
 
 
 @pytest.fixture(scope="module")
-def browser(chromium):
-    with browsing() as playwright:
-        browser = start_browser(playwright, chromium)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser):
-    with visiting(browser) as open_page:
-        yield open_page
-
-
-@pytest.fixture(scope="module")
-def captioner() -> FakeCaptioner:
-    return FakeCaptioner()
-
-
-@pytest.fixture(scope="module")
 def store(tmp_path_factory) -> VoteStore:
     return VoteStore(tmp_path_factory.mktemp("votes") / "votes.sqlite")
 
 
 @pytest.fixture(scope="module")
-def address(captioner, store, tmp_path_factory):
-    """The page of the fake captioner with two examples, and votes."""
-    folder = tmp_path_factory.mktemp("examples")
-    entries = []
-    for title, colour in (("Sea", "teal"), ("Sand", "goldenrod")):
-        Image.new("RGB", (90, 60), colour).save(folder / f"{title}.png")
-        entries.append({"file": f"{title}.png", "title": title, "alt": f"Only {title}", "credit": "Us"})
-    (folder / "examples.json").write_text(json.dumps(entries))
-    tabs = [Tab(IMAGE, captioner, load_examples(folder), ModelInfo(can="It counts.", cannot="It does not sing."))]
-    page = build_page(tabs, votes=store)
-    yield app.launch(page, tabs)
-    page.close(verbose=False)
+def address(serve, captioner, examples, store):
+    """The page with votes."""
+    return serve(image_tab(captioner, examples), votes=store)
 
 
 def compare_example(page: Page, title: str = "Sea") -> None:

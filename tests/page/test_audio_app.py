@@ -10,34 +10,15 @@ from gradio_client.exceptions import AppError
 
 import app
 from lora_mcl.errors import BundleError
-from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner, FakeCaptioner
+from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
-from tests.support.tiny_audio import tone
+from tests.support.served_pages import audio_tab, image_tab
+from tests.support.tiny_audio import strongest, tone
 from ui.modality import AUDIO, IMAGE
-from ui.model_info import ModelInfo, embedded_info
-from ui.page import build_page
+from ui.model_info import embedded_info
 from ui.server import ServerOptions
-from ui.tab import Tab
 
 pytestmark = GRADIO_WARNINGS
-
-INFO = ModelInfo(can="It hears.", cannot="It does not sing.")
-
-
-@pytest.fixture(scope="module")
-def serve(tmp_path_factory):
-    """Serve tabs; returns a client. Everything is closed at the end."""
-    pages = []
-
-    def start(*tabs: Tab) -> Client:
-        pages.append(build_page(tabs))
-        return Client(app.launch(pages[-1], tabs), verbose=False)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        yield start
-    for page in pages:
-        page.close(verbose=False)
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +27,9 @@ def captioner() -> FakeAudioCaptioner:
 
 
 @pytest.fixture(scope="module")
-def client(serve, captioner) -> Client:
+def client(connect, captioner) -> Client:
     """Both tabs, as the page has them."""
-    return serve(Tab(IMAGE, FakeCaptioner(), (), INFO), Tab(AUDIO, captioner, (), INFO))
-
-
-@pytest.fixture
-def long_clip(tmp_path):
-    """300 Hz, then 900 Hz, 2 s each: the fake hears 2 s."""
-    path = tmp_path / "long.flac"
-    soundfile.write(path, np.concatenate([tone(300, 2, 44_100), tone(900, 2, 44_100)]), 44_100)
-    return path
+    return connect(image_tab(), audio_tab(captioner))
 
 
 def test_both_comparisons_are_public(client):
@@ -81,24 +54,20 @@ def test_both_comparisons_are_public(client):
     assert parameters[0]["parameter_name"] == "audio" and not parameters[0]["parameter_has_default"]
 
 
-def test_the_endpoint_answers_and_says_what_it_heard(client, captioner, long_clip):
+def test_the_endpoint_answers_with_the_window(client, captioner, long_clip):
     audio = handle_file(str(long_clip))
     final = client.predict(audio=audio, api_name="/compare_audio")
     assert final["media"] == "long.flac"
     assert [c["captions"][0]["text"] for c in final["columns"][:3]] == [sentence for _, _, sentence in HYPOTHESES]
     assert final["window"] == {"start": 0, "end": 2, "duration": 4}
-    assert strongest(captioner.heard) == pytest.approx(300, abs=1)
+    assert strongest(captioner.samples) == pytest.approx(300, abs=1)
     later = client.predict(audio=audio, start=2, api_name="/compare_audio")
     assert later["window"] == {"start": 2, "end": 4, "duration": 4}
-    assert strongest(captioner.heard) == pytest.approx(900, abs=1)
+    assert strongest(captioner.samples) == pytest.approx(900, abs=1)
 
 
-def strongest(samples: np.ndarray) -> float:
-    return np.abs(np.fft.rfft(samples)).argmax() * 16_000 / len(samples)
-
-
-def test_the_real_captioner_answers(serve, clip, tiny_audio_captioner):
-    client = serve(Tab(AUDIO, tiny_audio_captioner, (), INFO))
+def test_the_real_captioner_answers(connect, clip, tiny_audio_captioner):
+    client = connect(audio_tab(tiny_audio_captioner))
     final = client.predict(audio=handle_file(str(clip)), api_name="/compare_audio")
     (*_, direct) = tiny_audio_captioner.compare(clip)
     assert [c["captions"] for c in final["columns"]] == [c["captions"] for c in direct.to_dict()["columns"]]
@@ -139,7 +108,7 @@ def test_a_sound_that_begins_late_is_captioned_from_its_first_sound(client, capt
     audio = handle_file(str(tmp_path / "late.wav"))
     final = client.predict(audio=audio, api_name="/compare_audio")
     assert final["window"] == {"start": 3, "end": 5, "duration": 5.5}
-    assert strongest(captioner.heard) == pytest.approx(700, abs=1)
+    assert strongest(captioner.samples) == pytest.approx(700, abs=1)
     with pytest.raises(AppError, match="silent from second 0.5 to 2.5"):
         client.predict(audio=audio, start=0.5, api_name="/compare_audio")
 
@@ -169,7 +138,7 @@ def test_how_large_models_are_held(tiny_audio_bundle):
     assert str(captioner._model.model.dtype) == "torch.bfloat16"
 
 
-def test_what_is_said_of_the_embedded_model_is_what_was_measured(tmp_path):
+def test_the_description_of_the_embedded_model_holds_the_measured_figures(tmp_path):
     results = tmp_path / "audio.json"
     training = {"sounds": 90, "backgrounds": 12}
     before = embedded_info(AUDIO, training, results)

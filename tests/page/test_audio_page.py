@@ -1,6 +1,5 @@
 """The Audio tab as a visitor sees it, in a headless Chromium."""
 
-import json
 import re
 from pathlib import Path
 
@@ -13,25 +12,18 @@ from playwright.sync_api import Page, expect
 import app
 from tests.support.browsing import (
     COLUMNS,
-    browsing,
     captions,
     column,
     expect_columns_within,
     expect_state,
     screenshot,
     set_number,
-    start_browser,
     unnamed,
-    visiting,
 )
-from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner, FakeCaptioner
+from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
-from tests.support.tiny_audio import tone
-from ui.examples import load_examples
-from ui.modality import AUDIO, IMAGE
-from ui.model_info import ModelInfo
-from ui.page import build_page
-from ui.tab import Tab
+from tests.support.served_pages import audio_tab, image_tab, listed_examples
+from tests.support.tiny_audio import strongest, tone
 
 pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
 
@@ -40,37 +32,33 @@ MICROPHONE_HERTZ = 1_000.0
 
 @pytest.fixture(scope="module")
 def voice(tmp_path_factory) -> Path:
-    """What the fake microphone hears, over and over: a tone."""
+    """The sound of the fake microphone, repeated: a tone."""
     path = tmp_path_factory.mktemp("voice") / "voice.wav"
     soundfile.write(path, tone(MICROPHONE_HERTZ, 10, 48_000), 48_000, subtype="PCM_16")
     return path
 
 
 @pytest.fixture(scope="module")
-def browser(chromium, voice):
-    microphone = (
+def browser_arguments(voice) -> tuple[str, ...]:
+    """A fake microphone."""
+    return (
         "--use-fake-device-for-media-stream",
         "--use-fake-ui-for-media-stream",
         f"--use-file-for-fake-audio-capture={voice}",
     )
-    with browsing() as playwright:
-        browser = start_browser(playwright, chromium, *microphone)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
-def visit(browser):
+def visit(visit):
     """Open an address on its Audio tab."""
 
     def open_tab(address: str, **options) -> Page:
-        page = open_page(address, **options)
+        page = visit(address, **options)
         page.get_by_role("tab", name="Audio").click()
         expect(column(page, "beam")).to_be_visible()
         return page
 
-    with visiting(browser) as open_page:
-        yield open_tab
+    return open_tab
 
 
 @pytest.fixture(scope="module")
@@ -79,38 +67,17 @@ def captioner() -> FakeAudioCaptioner:
 
 
 @pytest.fixture(scope="module")
-def address(captioner, tmp_path_factory):
+def address(serve, captioner, tmp_path_factory):
     """Both tabs of fake captioners, the audio one with two examples."""
     folder = tmp_path_factory.mktemp("examples")
-    entries = []
-    for title, hertz in (("Low", 300), ("High", 3_000)):
-        soundfile.write(folder / f"{title}.flac", tone(hertz, 1.5), 16_000)
-        entries.append({"file": f"{title}.flac", "title": title, "alt": f"A {title} tone", "credit": "Us"})
-    (folder / "examples.json").write_text(json.dumps(entries))
-    about = ModelInfo(can="It hears.", cannot="It does not sing.")
-    tabs = [
-        Tab(IMAGE, FakeCaptioner(), (), about),
-        Tab(AUDIO, captioner, load_examples(folder), about),
-    ]
-    page = build_page(tabs)
-    yield app.launch(page, tabs)
-    page.close(verbose=False)
-
-
-@pytest.fixture
-def long_clip(tmp_path) -> Path:
-    """300 Hz, then 900 Hz, 2 s each: the fake hears 2 s."""
-    path = tmp_path / "long.wav"
-    soundfile.write(path, np.concatenate([tone(300, 2, 44_100), tone(900, 2, 44_100)]), 44_100)
-    return path
+    files = [folder / "Low.flac", folder / "High.flac"]
+    for file, hertz in zip(files, (300, 3_000), strict=True):
+        soundfile.write(file, tone(hertz, 1.5), 16_000)
+    return serve(image_tab(), audio_tab(captioner, listed_examples(files, "A {} tone")))
 
 
 def upload(page: Page, sound: Path) -> None:
     page.set_input_files("#audio-media input[type=file]", str(sound))
-
-
-def strongest(samples: np.ndarray) -> float:
-    return np.abs(np.fft.rfft(samples * np.hanning(len(samples)))).argmax() * 16_000 / len(samples)
 
 
 def test_an_upload_is_shown_and_fills_every_column(visit, address, clip, tmp_path):
@@ -134,12 +101,12 @@ def test_an_upload_is_shown_and_fills_every_column(visit, address, clip, tmp_pat
 def test_a_long_sound_is_cut_with_a_notice_and_a_choice(visit, address, captioner, long_clip, tmp_path):
     page = visit(address)
     upload(page, long_clip)
-    expect(page.locator("#audio-view .notice")).to_have_text("The model hears second 0.0 to 2.0 of this sound's 4.0.")
+    expect(page.locator("#audio-view .notice")).to_have_text("The model takes second 0.0 to 2.0 of this sound's 4.0.")
     first = page.locator("#audio-view img").get_attribute("src")
     page.click("#audio-compare")
     expect_state(page, "done")
     expect(page.locator("#audio-status")).to_contain_text("second 0.0 to 2.0 of this sound's 4.0")
-    assert strongest(captioner.heard) == pytest.approx(300, abs=1)
+    assert strongest(captioner.samples) == pytest.approx(300, abs=1)
     assert page.locator("#audio-start input[type=range]").get_attribute("max") == "2"
     set_number(page, "#audio-start", 2)
     expect(page.locator("#audio-view .notice")).to_contain_text("second 2.0 to 4.0")
@@ -147,7 +114,7 @@ def test_a_long_sound_is_cut_with_a_notice_and_a_choice(visit, address, captione
     expect_state(page, "idle")
     page.click("#audio-compare")
     expect_state(page, "done")
-    assert strongest(captioner.heard) == pytest.approx(900, abs=1)
+    assert strongest(captioner.samples) == pytest.approx(900, abs=1)
     screenshot(page, "audio-cut", tmp_path)
 
 
@@ -160,8 +127,8 @@ def test_a_recording_is_captioned(visit, address, captioner):
     expect(page.locator("#audio-view img")).to_be_visible()
     page.click("#audio-compare")
     expect_state(page, "done")
-    assert 0.5 < len(captioner.heard) / 16_000 < 2.01
-    assert strongest(captioner.heard) == pytest.approx(MICROPHONE_HERTZ, abs=3)
+    assert 0.5 < len(captioner.samples) / 16_000 < 2.01
+    assert strongest(captioner.samples) == pytest.approx(MICROPHONE_HERTZ, abs=3)
 
 
 def test_a_click_on_an_example_compares_it(visit, address, captioner, long_clip, pace):
@@ -171,7 +138,7 @@ def test_a_click_on_an_example_compares_it(visit, address, captioner, long_clip,
     page.locator("#audio-start input[type=number]").fill("1.5")
     page.get_by_role("button", name="A High tone").click()
     expect_state(page, "done")
-    assert strongest(captioner.heard) == pytest.approx(3_000, abs=1) and len(captioner.heard) == 24_000
+    assert strongest(captioner.samples) == pytest.approx(3_000, abs=1) and len(captioner.samples) == 24_000
     expect(page.locator("#audio-start")).to_be_hidden()
     expect(page.locator("#audio-view .seconds")).to_have_text("0.0 s1.5 s")
     pace(0.6)
@@ -185,7 +152,7 @@ def test_a_click_on_an_example_compares_it(visit, address, captioner, long_clip,
     expect(page.locator("#audio-view img")).to_have_count(0)
 
 
-def test_what_is_wrong_is_said(visit, address, tmp_path):
+def test_errors_are_shown(visit, address, tmp_path):
     page = visit(address)
     page.click("#audio-compare")
     expect(page.locator("#audio-status")).to_contain_text("Choose a sound first")
@@ -229,7 +196,7 @@ def test_the_server_decides_what_is_a_sound(visit, address, captioner, media_fil
     expect(page.locator("#audio-view .seconds")).to_have_text("0.0 s2.0 s")
     page.click("#audio-compare")
     expect_state(page, "done")
-    assert strongest(captioner.heard) == pytest.approx(600, abs=1)
+    assert strongest(captioner.samples) == pytest.approx(600, abs=1)
 
 
 def test_a_sound_that_begins_late_is_shown_from_its_first_sound(visit, address, captioner, tmp_path):
@@ -240,7 +207,7 @@ def test_a_sound_that_begins_late_is_shown_from_its_first_sound(visit, address, 
     expect(page.locator("#audio-start input[type=number]")).to_have_value("3")
     page.click("#audio-compare")
     expect_state(page, "done")
-    assert strongest(captioner.heard) == pytest.approx(700, abs=1)
+    assert strongest(captioner.samples) == pytest.approx(700, abs=1)
     # The choice stays, also of a part without a sound.
     set_number(page, "#audio-start", 0.5)
     expect(page.locator("#audio-view .notice")).to_contain_text("silent from second 0.5 to 2.5")
@@ -248,7 +215,7 @@ def test_a_sound_that_begins_late_is_shown_from_its_first_sound(visit, address, 
     expect(page.locator("#audio-view .notice")).to_contain_text("second 4.0 to 6.0")
 
 
-def test_a_sound_a_hair_longer_than_the_model_hears_leaves_no_choice(visit, address, captioner, tmp_path):
+def test_a_sound_slightly_longer_than_the_window_leaves_no_choice(visit, address, captioner, tmp_path):
     soundfile.write(tmp_path / "hair.wav", tone(700, 2.03), 16_000)
     page = visit(address)
     upload(page, tmp_path / "hair.wav")
@@ -295,18 +262,16 @@ def test_everything_has_a_name(visit, address, clip):
     assert unnamed(page) == []
 
 
-def test_a_real_captioner_on_the_page(visit, tiny_captioner, tiny_audio_captioner, clip):
-    tabs = [Tab(IMAGE, tiny_captioner, (), app.model_info(tiny_captioner.bundle))]
-    tabs.append(Tab(AUDIO, tiny_audio_captioner, (), app.model_info(tiny_audio_captioner.bundle)))
-    page = build_page(tabs)
-    try:
-        shown = visit(app.launch(page, tabs))
-        upload(shown, clip)
-        shown.click("#audio-compare")
-        expect_state(shown, "done")
-        (*_, direct) = tiny_audio_captioner.compare(clip)
-        # A browser shows any white space as a blank.
-        expected = [caption.text.split() for caption in direct.column("beam").captions]
-        assert [text.split() for text in captions(shown, "beam")] == expected
-    finally:
-        page.close(verbose=False)
+def test_a_real_captioner_on_the_page(visit, serve, tiny_captioner, tiny_audio_captioner, clip):
+    tabs = (
+        image_tab(tiny_captioner, info=app.model_info(tiny_captioner.bundle)),
+        audio_tab(tiny_audio_captioner, info=app.model_info(tiny_audio_captioner.bundle)),
+    )
+    page = visit(serve(*tabs))
+    upload(page, clip)
+    page.click("#audio-compare")
+    expect_state(page, "done")
+    (*_, direct) = tiny_audio_captioner.compare(clip)
+    # A browser shows any white space as a blank.
+    expected = [caption.text.split() for caption in direct.column("beam").captions]
+    assert [text.split() for text in captions(page, "beam")] == expected

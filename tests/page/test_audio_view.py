@@ -1,4 +1,4 @@
-"""The picture of what a model hears, and the words around it."""
+"""The spectrogram of a model's input, and its captions."""
 
 import base64
 import io
@@ -42,7 +42,7 @@ def test_a_long_clip_is_no_wider_than_a_screen():
 def test_words():
     cut = audio_view_html(AudioView(Window(2.0, 12.0, 31.25), np.zeros((4, 8))))
     assert "from second 2.0 to 12.0" in cut and "<span>2.0 s</span><span>12.0 s</span>" in cut
-    assert '<p class="notice" role="status">The model hears second 2.0 to 12.0 of this sound&#x27;s 31.2.</p>' in cut
+    assert '<p class="notice" role="status">The model takes second 2.0 to 12.0 of this sound&#x27;s 31.2.</p>' in cut
     assert "notice" not in audio_view_html(AudioView(Window(0.0, 3.0, 3.0), np.zeros((4, 8))))
     short = Window(0.0, 1.0, 1.0, notices=("Only 1.0 of the 4.0 s that <b>.wav states could be read.",))
     assert "that &lt;b&gt;.wav states could be read" in audio_view_html(AudioView(short, np.zeros((4, 8))))

@@ -7,60 +7,38 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Page, expect
 
-import app
 from lora_mcl.languages import language_of
-from tests.support.browsing import browsing, screenshot, start_browser, unnamed, visiting, wait_until
-from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner, FakeCaptioner
+from tests.support.browsing import screenshot, unnamed, wait_until
+from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
-from ui.modality import AUDIO, IMAGE
-from ui.model_info import ModelInfo
-from ui.page import build_page
-from ui.tab import Tab
+from tests.support.served_pages import audio_tab, image_tab
 
 pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
 
 
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with browsing() as playwright:
-        browser = start_browser(playwright, chromium)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def visit(browser):
+def visit(visit):
     """Open an address on its Batch tab."""
 
     def open_tab(address: str, **options) -> Page:
-        page = open_page(address, **options)
+        page = visit(address, **options)
         page.get_by_role("tab", name="Batch").click()
         expect(page.locator("#batch-start")).to_be_visible()
         return page
 
-    with visiting(browser) as open_page:
-        yield open_tab
+    return open_tab
 
 
 @pytest.fixture(scope="module")
-def captioner() -> FakeCaptioner:
-    return FakeCaptioner()
-
-
-@pytest.fixture(scope="module")
-def address(captioner, clip):
+def address(serve, captioner, clip):
     # The resampler and the languages take long to load.
     FakeAudioCaptioner().audio_view(clip)
     language_of("two sheep and a bicycle")
-    about = ModelInfo(can="It counts.", cannot="It does not sing.")
-    tabs = [Tab(IMAGE, captioner, (), about), Tab(AUDIO, FakeAudioCaptioner(), (), about)]
-    page = build_page(tabs)
-    yield app.launch(page, tabs)
-    page.close(verbose=False)
+    return serve(image_tab(captioner), audio_tab())
 
 
 @pytest.fixture
@@ -118,7 +96,7 @@ def test_rows_are_sorted_and_filtered(visit, address, picture, clip, tmp_path, c
         files.append(Path(shutil.copy(picture, tmp_path / name)))
     sentences = {file.name: text for file, text in zip(files, texts, strict=True)}
     hypotheses = captioner.hypotheses
-    # Both hypotheses of a picture say the same but in the second one.
+    # Both hypotheses give a picture the same caption, except the second picture.
     compare = captioner.compare
 
     def by_name(media, *arguments, **options):
@@ -199,11 +177,6 @@ def test_without_files(visit, address):
     page.click("#batch-start")
     expect(page.locator("#batch-status")).to_have_text("Choose files first: pictures, sounds, or a zip of them.")
     expect(page.locator("#batch-start")).to_be_enabled()
-
-
-@pytest.fixture(scope="module")
-def client(address) -> Client:
-    return Client(address, verbose=False)
 
 
 def test_the_endpoint_captions_files(client, files):

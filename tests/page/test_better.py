@@ -1,4 +1,4 @@
-"""The panel "Is it better?": outcomes by hand, figures from the committed files, and what a visitor sees."""
+"""The panel "Is it better?": outcomes of small cases, figures from the committed files, and what a visitor sees."""
 
 import json
 
@@ -8,15 +8,11 @@ from playwright.sync_api import expect
 import app
 from lora_mcl.bundle.bundle import EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
 from lora_mcl.errors import BundleError
-from tests.support.browsing import browsing, screenshot, start_browser, visiting
-from tests.support.fake_captioner import FakeCaptioner
+from tests.support.browsing import screenshot
 from tests.support.gradio_warnings import GRADIO_WARNINGS
+from tests.support.served_pages import image_tab
 from ui.better import Better, Duel, Measure, better_html, load_better
-from ui.modality import IMAGE
-from ui.model_info import ModelInfo
-from ui.page import build_page
 from ui.results import load_results
-from ui.tab import Tab
 
 pytestmark = GRADIO_WARNINGS
 
@@ -28,7 +24,7 @@ def test_outcomes_by_hand():
     assert [overlap.outcome(index) for index in range(2)] == ["better", "worse"]
 
 
-def test_the_panel_says_wins_ties_and_losses():
+def test_the_panel_shows_wins_ties_and_losses():
     found = Better(
         "On <3> pictures.",
         (Measure("Right", 0.5, (0.4, 0.6)), Measure("Overlap", 0.1, (0.5, 0.1), higher_is_better=False)),
@@ -76,23 +72,13 @@ def test_only_the_embedded_bundles_have_the_panel(tiny_bundle):
 
 
 @pytest.mark.browser
-def test_a_visitor_reads_the_panel_and_goes_to_the_results(chromium, tmp_path):
+def test_a_visitor_reads_the_panel_and_goes_to_the_results(visit, serve, tmp_path):
     better = load_better("image", app.RESULTS / "image.json")
-    tabs = [Tab(IMAGE, FakeCaptioner(), (), ModelInfo(can="", cannot=""), better)]
-    built = build_page(tabs, results=load_results(app.RESULTS))
-    address = app.launch(built, tabs)
-    try:
-        with browsing() as playwright:
-            browser = start_browser(playwright, chromium)
-            with visiting(browser) as visit:
-                page = visit(address)
-                panel = page.locator("#image-better")
-                expect(panel.locator("table")).to_be_hidden()
-                panel.locator("summary").click()
-                expect(panel.locator("tbody tr")).to_have_count(len(better.measures))
-                screenshot(page, "better", tmp_path)
-                panel.locator(".to-results").click()
-                expect(page.get_by_role("tab", name="Results")).to_have_attribute("aria-selected", "true")
-            browser.close()
-    finally:
-        built.close(verbose=False)
+    page = visit(serve(image_tab(better=better), results=load_results(app.RESULTS)))
+    panel = page.locator("#image-better")
+    expect(panel.locator("table")).to_be_hidden()
+    panel.locator("summary").click()
+    expect(panel.locator("tbody tr")).to_have_count(len(better.measures))
+    screenshot(page, "better", tmp_path)
+    panel.locator(".to-results").click()
+    expect(page.get_by_role("tab", name="Results")).to_have_attribute("aria-selected", "true")

@@ -3,38 +3,23 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-import app
-from tests.support.browsing import browsing, column, expect_state, screenshot, start_browser, visiting
-from tests.support.fake_captioner import BEAM, HYPOTHESES, FakeCaptioner
+from tests.support.browsing import column, expect_state, screenshot, upload_picture, visiting
+from tests.support.fake_captioner import BEAM, HYPOTHESES
 from tests.support.gradio_warnings import GRADIO_WARNINGS
-from ui.modality import IMAGE
-from ui.model_info import ModelInfo
-from ui.page import build_page
-from ui.tab import Tab
 
 pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
 
 
 @pytest.fixture(scope="module")
-def compared(chromium, picture):
+def compared(browser, address, picture):
     """A page whose comparison is done."""
-    tabs = [Tab(IMAGE, FakeCaptioner(), (), ModelInfo(can="", cannot=""))]
-    built = build_page(tabs)
-    address = app.launch(built, tabs)
-    with browsing() as playwright:
-        browser = start_browser(playwright, chromium)
-        with visiting(browser) as visit:
-            page = visit(address)
-            expect(page.locator("#image-differences")).not_to_be_visible()
-            # Not before the page has cleared away what belonged to no picture.
-            with page.expect_response("**/run/predict*"):
-                page.set_input_files("#image-media input[type=file]", str(picture))
-            expect(page.locator("#image-media img")).to_be_attached()
-            page.click("#image-compare")
-            expect_state(page, "done")
-            yield page
-        browser.close()
-    built.close(verbose=False)
+    with visiting(browser) as visit:
+        page = visit(address)
+        expect(page.locator("#image-differences")).not_to_be_visible()
+        upload_picture(page, picture)
+        page.click("#image-compare")
+        expect_state(page, "done")
+        yield page
 
 
 def test_differences_show_where_they_are_asked_for(compared: Page, tmp_path):

@@ -2,7 +2,7 @@
 
 from lora_mcl.types import Caption, ColumnResult, ColumnSpec, Comparison
 from ui.columns import comparison_columns
-from ui.differences import folded, marked_html, readings
+from ui.differences import column_words, folded, marked_html
 from ui.diversity import diversity_html
 
 SPECS = (
@@ -26,7 +26,7 @@ SAME = comparison(
 
 
 def test_words_are_compared_within_one_language():
-    found = readings(SAME)
+    found = column_words(SAME)
     assert [reading.language_names() for reading in found.values()] == ["French", "English", "English"]
     assert found["hypothesis-0"].marks == {}  # the only column in French
     english = found["hypothesis-1"].marks
@@ -61,7 +61,7 @@ def test_languages_and_copy_buttons_come_when_all_is_written():
     assert not any("copy" in column or "language" in column for column in writing.values())
 
 
-def test_the_verdict_tells_ties_and_what_language_contributes():
+def test_the_verdict_names_ties_and_what_language_contributes():
     page = diversity_html(SAME)
     assert "Against <b>Beam search</b>, the hypotheses have more wordings (2 to 1)." in page
     assert "The two hypotheses differ in language, and a translation" in page

@@ -17,7 +17,7 @@ import gradio as gr
 import httpx
 import pytest
 import torch
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
@@ -32,43 +32,12 @@ from tests.support.fake_captioner import (
     FakeCaptioner,
 )
 from tests.support.file_server import serving
+from tests.support.served_pages import image_tab
 from ui.examples import load_examples
-from ui.modality import IMAGE
-from ui.model_info import ModelInfo
 from ui.page import build_page
 from ui.settings import SETTINGS
-from ui.tab import Tab
 
 FILE_DATA = {"_type": "gradio.FileData"}
-INFO = ModelInfo(can="It can count to three.", cannot="It cannot count to four.")
-
-
-@pytest.fixture(scope="module")
-def serve(tmp_path_factory):
-    """Serve a captioner; returns the address. Everything is closed at the end."""
-    pages = []
-
-    def start(captioner, modality=IMAGE, fetch_urls=False, **options) -> str:
-        tabs = [Tab(modality, captioner, (), INFO, **options)]
-        page = build_page(tabs, fetch_urls=fetch_urls)
-        pages.append(page)
-        return app.launch(page, tabs)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        yield start
-    for page in pages:
-        page.close(verbose=False)
-
-
-@pytest.fixture(scope="module")
-def client(serve) -> Client:
-    """A client of a captioner that answers at once."""
-    return client_of(serve(FakeCaptioner()))
-
-
-def client_of(address: str) -> Client:
-    return Client(address, verbose=False)
 
 
 def test_only_comparison_and_score_are_public(client):
@@ -90,8 +59,8 @@ def test_only_comparison_and_score_are_public(client):
     assert parameters[0]["parameter_name"] == "image" and not parameters[0]["parameter_has_default"]
 
 
-def test_the_endpoint_streams_comparisons_as_json(serve, picture):
-    client = client_of(serve(FakeCaptioner(seconds_per_token=0.1)))
+def test_the_endpoint_streams_comparisons_as_json(connect, picture):
+    client = connect(image_tab(FakeCaptioner(seconds_per_token=0.1)))
     job = client.submit(image=handle_file(str(picture)), num_beams=2, num_beam_groups=1, api_name="/compare_image")
     final = job.result(timeout=60)
     assert final["media"] == picture.name and final["model"] == "fake"
@@ -122,15 +91,15 @@ def test_the_endpoint_fills_the_chosen_columns(client, picture):
         client.predict(image=image, columns=[], api_name="/compare_image")
 
 
-def test_the_real_captioner_answers(serve, picture, tiny_captioner):
-    final = client_of(serve(tiny_captioner)).predict(image=handle_file(str(picture)), api_name="/compare_image")
+def test_the_real_captioner_answers(connect, picture, tiny_captioner):
+    final = connect(image_tab(tiny_captioner)).predict(image=handle_file(str(picture)), api_name="/compare_image")
     assert [len(column["captions"]) for column in final["columns"]] == [1, 1, 1, 4, 4]
     (*_, direct) = tiny_captioner.compare(picture)
     assert [c["captions"] for c in final["columns"]] == [c["captions"] for c in direct.to_dict()["columns"]]
 
 
-def test_the_embedded_bundle_answers(serve, picture, embedded_captioner):
-    final = client_of(serve(embedded_captioner)).predict(image=handle_file(str(picture)), api_name="/compare_image")
+def test_the_embedded_bundle_answers(connect, picture, embedded_captioner):
+    final = connect(image_tab(embedded_captioner)).predict(image=handle_file(str(picture)), api_name="/compare_image")
     assert all(column["captions"][0]["text"] for column in final["columns"])
     assert app.model_info(embedded_captioner.bundle).can
 
@@ -194,7 +163,7 @@ def _private_call(address: str, name: str, data: list) -> str:
 
 
 def test_the_pages_own_events_read_uploads_only(serve, picture):
-    address = serve(FakeCaptioner())
+    address = serve(image_tab())
     for media in ({"path": str(picture)}, {"path": str(picture), "meta": {"_type": "gradio.FileData"}}):
         answer = _private_call(address, "check", [media])
         assert "was not uploaded" in answer or '"success":false' in answer.replace(" ", "")
@@ -210,7 +179,7 @@ def test_a_picture_can_be_sent_as_base64(client, picture):
 
 
 def test_the_documentation_names_what_is_read():
-    handlers = _handlers(build_page([Tab(IMAGE, FakeCaptioner(), (), INFO)]))
+    handlers = _handlers(build_page([image_tab()]))
     assert "    image: the picture; JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIC, JPEG 2000.\n" in (
         handlers["compare_image"].__doc__
     )
@@ -222,18 +191,18 @@ def test_addresses_are_not_fetched(client):
             client.predict(image=image, api_name="/compare_image")
 
 
-def test_addresses_are_fetched_where_that_is_wanted_but_not_from_this_network(serve):
-    client = client_of(serve(FakeCaptioner(), fetch_urls=True))
+def test_addresses_are_fetched_where_that_is_wanted_but_not_from_this_network(connect):
+    client = connect(image_tab(), fetch_urls=True)
     with pytest.raises(AppError, match="could not be fetched"):
         client.predict(image=handle_file("http://127.0.0.1:9/a.png"), api_name="/compare_image")
 
 
-def test_fetched_files_are_used_and_have_the_limit_of_uploads(serve, picture, monkeypatch):
+def test_fetched_files_are_used_and_have_the_limit_of_uploads(connect, picture, monkeypatch):
     async def here(host):
         return "127.0.0.1"
 
     monkeypatch.setattr("ui.fetching.public_address", here)
-    client = client_of(serve(FakeCaptioner(), fetch_urls=True))
+    client = connect(image_tab(), fetch_urls=True)
     with serving(picture.read_bytes()) as files:
         address = f"http://pictures.test:{files.server_address[1]}"
         final = client.predict(image={"path": f"{address}/file", "meta": FILE_DATA}, api_name="/compare_image")
@@ -265,7 +234,7 @@ def _handlers(page: gr.Blocks) -> dict[str, Callable]:
 
 def test_a_refusal_of_the_server_keeps_its_words_and_frees_the_page(upload):
     failing = FakeCaptioner(failure=gr.Error("Your quota is used up."))
-    handlers, request = _handlers(build_page([Tab(IMAGE, failing, (), INFO)])), SimpleNamespace(session_hash="visitor")
+    handlers, request = _handlers(build_page([image_tab(failing)])), SimpleNamespace(session_hash="visitor")
     values = [*(getattr(failing.defaults, setting.name) for setting in SETTINGS), None]  # of the columns, all
     (token,) = (value for part, value in handlers["wait"](request).items() if isinstance(part, gr.State))
     shown = []
@@ -276,18 +245,18 @@ def test_a_refusal_of_the_server_keeps_its_words_and_frees_the_page(upload):
     assert [part.interactive for part in shown[-1].values() if isinstance(part, gr.Button)] == [True, False]
 
 
-def test_an_unexpected_failure_in_a_slide_says_nothing_of_the_inside(serve, picture, capfd, caplog):
-    client = client_of(serve(FakeCaptioner(failure=RuntimeError("secret path"))))
+def test_an_unexpected_failure_in_a_slide_shows_no_internals(connect, picture, capfd, caplog):
+    client = connect(image_tab(FakeCaptioner(failure=RuntimeError("secret path"))))
     with pytest.raises(AppError, match="Something went wrong here. Please try again."):
         client.predict(media=handle_file(str(picture)), kind="png", api_name="/slide_image")
     assert "Unexpected RuntimeError at fake_captioner.py:" in caplog.text
     assert not re.search("secret|Traceback", caplog.text + "".join(capfd.readouterr()))
 
 
-def test_an_unexpected_failure_tells_nothing_of_the_inside_and_the_next_request_works(serve, picture, capfd, caplog):
+def test_an_unexpected_failure_shows_no_internals_and_the_next_request_works(connect, picture, capfd, caplog):
     captioner = FakeCaptioner(failure=RuntimeError("secret path"))
     captioner.failure.__cause__ = KeyError("a secret caption")
-    client = client_of(serve(captioner))
+    client = connect(image_tab(captioner))
     with pytest.raises(AppError, match="Something went wrong here. Please try again.") as raised:
         client.predict(image=handle_file(str(picture)), api_name="/compare_image")
     assert "secret" not in str(raised.value) and "Traceback" not in str(raised.value)
@@ -302,9 +271,9 @@ def test_an_unexpected_failure_tells_nothing_of_the_inside_and_the_next_request_
 
 
 @pytest.mark.parametrize("failure", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("in a layer")])
-def test_a_failure_inside_the_model_leaves_it_usable(serve, picture, tiny_captioner, failure, monkeypatch):
+def test_a_failure_inside_the_model_leaves_it_usable(connect, picture, tiny_captioner, failure, monkeypatch):
     (*_, expected) = tiny_captioner.compare(picture)
-    client, image = client_of(serve(tiny_captioner)), handle_file(str(picture))
+    client, image = connect(image_tab(tiny_captioner)), handle_file(str(picture))
     model, calls = tiny_captioner._model.model.model.language_model, []
 
     def fail_at_the_fourth_token(*args, **kwargs):
@@ -323,9 +292,9 @@ def test_a_failure_inside_the_model_leaves_it_usable(serve, picture, tiny_captio
     assert [c["captions"] for c in final["columns"]] == [c["captions"] for c in expected.to_dict()["columns"]]
 
 
-def test_cancelling_stops_the_work_and_frees_the_turn(serve, picture):
+def test_cancelling_stops_the_work_and_frees_the_turn(connect, picture):
     captioner = FakeCaptioner(seconds_per_token=0.2)
-    client = client_of(serve(captioner))
+    client = connect(image_tab(captioner))
     job = client.submit(image=handle_file(str(picture)), api_name="/compare_image")
     wait_until(lambda: captioner.steps >= 2)
     job.cancel()
@@ -340,7 +309,7 @@ def test_cancelling_stops_the_work_and_frees_the_turn(serve, picture):
 
 def test_a_client_that_leaves_stops_the_work(serve, picture):
     captioner = FakeCaptioner(seconds_per_token=0.25)
-    address = serve(captioner)
+    address = serve(image_tab(captioner))
     script = (
         "from gradio_client import Client, handle_file\n"
         f"client = Client({address!r}, verbose=False)\n"
@@ -370,15 +339,15 @@ class CountingCaptioner(FakeCaptioner):
 
 
 @pytest.mark.parametrize(("options", "together"), [({}, 3), ({"max_comparisons": 1}, 1)])
-def test_comparisons_run_together_where_they_may(serve, picture, options, together):
+def test_comparisons_run_together_where_they_may(connect, picture, options, together):
     captioner = CountingCaptioner(seconds_per_token=0.2, defaults=CompareOptions(max_new_tokens=6))
-    client = client_of(serve(captioner, **options))
+    client = connect(image_tab(captioner, **options))
     jobs = [client.submit(image=handle_file(str(picture)), api_name="/compare_image") for _ in range(3)]
     assert all(job.result(timeout=60)["columns"][0]["captions"] for job in jobs)
     assert captioner.steps == 18 and captioner.closed == 3 and captioner.most == together
 
 
-def test_nothing_is_fetched_from_elsewhere(serve, picture, monkeypatch):
+def test_nothing_is_fetched_from_elsewhere(connect, picture, monkeypatch):
     asked = []
     resolve = socket.getaddrinfo
 
@@ -388,7 +357,7 @@ def test_nothing_is_fetched_from_elsewhere(serve, picture, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.delenv("GRADIO_ANALYTICS_ENABLED", raising=False)
-    client = client_of(serve(FakeCaptioner()))
+    client = connect(image_tab())
     client.predict(image=handle_file(str(picture)), api_name="/compare_image")
     assert {host for host in asked if host not in (None, "127.0.0.1", "localhost", b"127.0.0.1")} == set()
 

@@ -1,4 +1,4 @@
-"""Links: what they say is restored, or refused in one sentence."""
+"""Links: their settings are restored, or refused in one sentence."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,14 +8,14 @@ import pytest
 from lora_mcl.errors import OptionsError
 from lora_mcl.types import CompareOptions, Window
 from tests.support.fake_captioner import FakeAudioCaptioner, FakeCaptioner
-from ui.examples import Example
+from ui.examples import PageExample
 from ui.links import Link, link_html, query_of, read_link
 from ui.modality import AUDIO, IMAGE
 from ui.model_info import ModelInfo
 from ui.settings import SETTINGS
 from ui.tab import Tab
 
-SEA, SAND = (Example(Path(f"{name}.png"), name, name, "Us") for name in ("sea", "sand & sun"))
+SEA, SAND = (PageExample(Path(f"{name}.png"), name, name, "Us") for name in ("sea", "sand & sun"))
 TABS = [
     Tab(IMAGE, FakeCaptioner(), (SEA, SAND), ModelInfo("", "")),
     Tab(AUDIO, FakeAudioCaptioner(), (), ModelInfo("", "")),
@@ -43,7 +43,7 @@ def test_a_link_names_only_what_differs():
     assert query_of("audio", "a b", replace(DEFAULTS, num_beams=6), DEFAULTS, None) == "tab=audio&model=a+b&num_beams=6"
 
 
-def test_another_model_is_said():
+def test_another_model_gives_a_notice():
     link = read_link("tab=audio&model=<b>other", TABS)
     assert link == Link(1, DEFAULTS, None, "This link was made with the model <b>other; this page runs fake.")
 

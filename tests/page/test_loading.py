@@ -1,4 +1,4 @@
-"""The page is served before its models are loaded: what waits for them, what a failure says, what a stop leaves."""
+"""The page is served before its models are loaded: waiting comparisons, failures, stops."""
 
 import os
 import re
@@ -17,15 +17,12 @@ import app
 from lora_mcl.bundle import load_bundle
 from lora_mcl.errors import BundleError
 from lora_mcl.types import CompareOptions
-from tests.support.browsing import browsing, captions, column, start_browser, visiting, wait_until
+from tests.support.browsing import captions, column, upload_picture, wait_until
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.paths import ROOT
+from tests.support.served_pages import image_tab, served
 from ui.loading import LoadingCaptioner, Waiting
-from ui.modality import IMAGE
-from ui.model_info import ModelInfo
-from ui.page import build_page
 from ui.sessions import LOADING
-from ui.tab import Tab
 
 pytestmark = GRADIO_WARNINGS
 
@@ -63,10 +60,8 @@ def loading(tiny_bundle, tiny_captioner):
 
 @pytest.fixture
 def address(loading):
-    tabs = [Tab(IMAGE, loading[0], (), ModelInfo(can="", cannot=""))]
-    page = build_page(tabs)
-    yield app.launch(page, tabs)
-    page.close(verbose=False)
+    with served([image_tab(loading[0])]) as page:
+        yield page.local_url
 
 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
@@ -91,7 +86,7 @@ def test_the_page_is_served_without_what_only_the_models_need(tmp_path):
     assert served.stdout.splitlines() == ["2 True", "[]"], served.stdout + served.stderr
 
 
-def test_the_bundle_says_what_the_captioner_will(loading, tiny_captioner):
+def test_name_defaults_and_columns_need_no_model(loading, tiny_captioner):
     captioner, _ = loading
     assert (captioner.name, captioner.defaults) == (tiny_captioner.name, tiny_captioner.defaults)
     for options in (None, CompareOptions(num_beams=2, num_beam_groups=1, num_samples=2, hypothesis_beams=2)):
@@ -99,24 +94,22 @@ def test_the_bundle_says_what_the_captioner_will(loading, tiny_captioner):
 
 
 @pytest.mark.browser
-def test_a_comparison_that_comes_before_the_model_waits_and_runs(loading, address, chromium, picture):
+def test_a_comparison_that_comes_before_the_model_waits_and_runs(loading, address, visit, picture):
     captioner, gate = loading
-    with browsing() as playwright, visiting(start_browser(playwright, chromium)) as visit:
-        page = visit(address)
-        with page.expect_response("**/run/predict*"):
-            page.set_input_files("#image-media input[type=file]", str(picture))
-        page.click("#image-compare")
-        expect(page.locator("#image-status")).to_contain_text(LOADING)
-        # Stop ends the waiting, and nothing is computed then.
-        page.click("#image-stop")
-        expect(page.locator("#image-compare")).to_be_enabled()
-        page.click("#image-compare")
-        expect(page.locator("#image-status")).to_contain_text(LOADING)
-        gate.set()
-        expect(page.locator("#image-status")).to_contain_text("Done in")
-        for spec in captioner.columns():
-            expect(column(page, spec.id)).to_have_attribute("data-state", "done")
-            assert captions(page, spec.id)
+    page = visit(address)
+    upload_picture(page, picture)
+    page.click("#image-compare")
+    expect(page.locator("#image-status")).to_contain_text(LOADING)
+    # Stop ends the waiting, and nothing is computed then.
+    page.click("#image-stop")
+    expect(page.locator("#image-compare")).to_be_enabled()
+    page.click("#image-compare")
+    expect(page.locator("#image-status")).to_contain_text(LOADING)
+    gate.set()
+    expect(page.locator("#image-status")).to_contain_text("Done in")
+    for spec in captioner.columns():
+        expect(column(page, spec.id)).to_have_attribute("data-state", "done")
+        assert captions(page, spec.id)
 
 
 def test_other_programs_wait_too(loading, address, picture):
@@ -140,26 +133,20 @@ def test_a_waiting_comparison_can_be_stopped(loading, picture):
     wait_until(lambda: not isinstance(next(captioner.compare(picture)), Waiting))
 
 
-def test_what_waits_for_a_model_that_cannot_be_loaded_learns_why(tiny_bundle, picture):
+def test_what_waits_for_a_model_that_cannot_be_loaded_learns_why(connect, tiny_bundle, picture):
     def load():
         raise BundleError("the weights are damaged.")
 
     captioner = LoadingCaptioner(load_bundle(tiny_bundle), load)
     waiting = captioner.compare(picture)
     next(waiting)
-    tabs = [Tab(IMAGE, captioner, (), ModelInfo(can="", cannot=""))]
-    page = build_page(tabs)
-    try:
-        job = Client(app.launch(page, tabs), verbose=False).submit(
-            image=handle_file(str(picture)), api_name="/compare_image"
-        )
-        wait_until(lambda: len(job.outputs()) == 1)
-        with pytest.raises(BundleError, match="damaged"):
-            captioner.load()
-        with pytest.raises(AppError, match="the weights are damaged"):
-            job.result(timeout=60)
-    finally:
-        page.close(verbose=False)
+    client = connect(image_tab(captioner))
+    job = client.submit(image=handle_file(str(picture)), api_name="/compare_image")
+    wait_until(lambda: len(job.outputs()) == 1)
+    with pytest.raises(BundleError, match="damaged"):
+        captioner.load()
+    with pytest.raises(AppError, match="the weights are damaged"):
+        job.result(timeout=60)
     with pytest.raises(BundleError, match="damaged"):
         next(waiting)
 

@@ -11,26 +11,18 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
-import app
 from lora_mcl.markov import LearningOptions
 from tests.support.browsing import (
-    browsing,
     screenshot,
-    start_browser,
-    visiting,
     wait_until,
 )
-from tests.support.fake_captioner import FakeCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
+from tests.support.served_pages import image_tab
 from training.experiments.markov.__main__ import run_setup
 from training.experiments.markov.setups import PAPER_SETUPS
 from ui.markov_live import LIVE
 from ui.markov_runs import MarkovDemo, load_demos
 from ui.markov_view import board_html, figures_html, recipes_html
-from ui.modality import IMAGE
-from ui.model_info import ModelInfo
-from ui.page import build_page
-from ui.tab import Tab
 
 pytestmark = GRADIO_WARNINGS
 
@@ -81,11 +73,8 @@ def watched(demos):
 
 
 @pytest.fixture(scope="module")
-def address(demos, watched):
-    tabs = [Tab(IMAGE, FakeCaptioner(), (), ModelInfo(can="", cannot=""))]
-    page = build_page(tabs, (watched, demos[1]))
-    yield app.launch(page, tabs)
-    page.close(verbose=False)
+def address(serve, demos, watched):
+    return serve(image_tab(), demos=(watched, demos[1]))
 
 
 def test_recordings_are_read(recordings, demos, tmp_path):
@@ -148,51 +137,50 @@ def test_other_programs_can_ask(address, watched):
 
 
 @pytest.mark.browser
-def test_a_visitor_watches_and_trains(address, watched, chromium, tmp_path):
-    with browsing() as playwright, visiting(start_browser(playwright, chromium)) as visit:
-        page = visit(address, width=390)
-        page.get_by_role("tab", name="How it works").click()
-        board = page.locator(".demo")
-        expect(board).to_have_attribute("data-step", "6")
-        slider = page.locator("#markov-step input[type=number]")
-        slider.fill("0")
-        slider.press("Tab")
-        expect(board).to_have_attribute("data-step", "0")
-        page.click("#markov-play")
-        expect(board).to_have_attribute("data-step", "6")
-        expect(page.locator("#markov-play")).to_be_enabled()
-        page.get_by_label("Two similar recipes").check()
-        expect(page.locator(".recipes")).to_contain_text("in 70% of cases")
-        page.get_by_label("Two very different recipes").check()
-        expect(page.locator(".recipes")).to_contain_text("in 20% of cases")
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+def test_a_visitor_watches_and_trains(visit, address, watched, tmp_path):
+    page = visit(address, width=390)
+    page.get_by_role("tab", name="How it works").click()
+    board = page.locator(".demo")
+    expect(board).to_have_attribute("data-step", "6")
+    slider = page.locator("#markov-step input[type=number]")
+    slider.fill("0")
+    slider.press("Tab")
+    expect(board).to_have_attribute("data-step", "0")
+    page.click("#markov-play")
+    expect(board).to_have_attribute("data-step", "6")
+    expect(page.locator("#markov-play")).to_be_enabled()
+    page.get_by_label("Two similar recipes").check()
+    expect(page.locator(".recipes")).to_contain_text("in 70% of cases")
+    page.get_by_label("Two very different recipes").check()
+    expect(page.locator(".recipes")).to_contain_text("in 20% of cases")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
-        watched.permits.release(3)
-        page.click("#markov-train")
-        expect(board).to_have_attribute("data-step", "2")
-        expect(page.locator("#markov-status")).to_contain_text("Training")
-        expect(page.locator("#markov-train")).to_be_disabled()
-        page.click("#markov-stop")
-        expect(page.locator("#markov-status")).to_contain_text("Stopped after step 2")
-        watched.permits.release()  # what was being computed comes to nothing
-        wait_until(lambda: len(watched.ends) == 1)
-        expect(board).to_have_attribute("data-step", "2")
+    watched.permits.release(3)
+    page.click("#markov-train")
+    expect(board).to_have_attribute("data-step", "2")
+    expect(page.locator("#markov-status")).to_contain_text("Training")
+    expect(page.locator("#markov-train")).to_be_disabled()
+    page.click("#markov-stop")
+    expect(page.locator("#markov-status")).to_contain_text("Stopped after step 2")
+    watched.permits.release()  # what was being computed comes to nothing
+    wait_until(lambda: len(watched.ends) == 1)
+    expect(board).to_have_attribute("data-step", "2")
 
-        watched.permits.release(13)
-        page.click("#markov-train")
-        expect(page.locator("#markov-status")).to_contain_text("Trained in")
-        expect(board).to_have_attribute("data-step", "12")
-        screenshot(page, "how-it-works", tmp_path)
+    watched.permits.release(13)
+    page.click("#markov-train")
+    expect(page.locator("#markov-status")).to_contain_text("Trained in")
+    expect(board).to_have_attribute("data-step", "12")
+    screenshot(page, "how-it-works", tmp_path)
 
-        watched.permits.release(1)
-        page.click("#markov-train")
-        expect(board).to_have_attribute("data-step", "0")
-        page.close()
+    watched.permits.release(1)
+    page.click("#markov-train")
+    expect(board).to_have_attribute("data-step", "0")
+    page.close()
 
-        def left() -> bool:
-            watched.permits.release()
-            time.sleep(0.5)
-            return len(watched.ends) == 3
+    def left() -> bool:
+        watched.permits.release()
+        time.sleep(0.5)
+        return len(watched.ends) == 3
 
-        wait_until(left)
-        assert watched.ends[1] == 13 > watched.ends[2], "nobody watches: it does not go on to the end"
+    wait_until(left)
+    assert watched.ends[1] == 13 > watched.ends[2], "nobody watches: it does not go on to the end"

@@ -1,26 +1,20 @@
 """The page as a visitor sees it, in a headless Chromium."""
 
-import json
 import time
-from pathlib import Path
 
 import pytest
-from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-import app
 from tests.support.browsing import (
     COLUMNS,
-    browsing,
     captions,
     column,
     expect_columns_within,
     expect_state,
     screenshot,
     set_number,
-    start_browser,
     unnamed,
-    visiting,
+    upload_picture,
     wait_until,
 )
 from tests.support.contrast import CONTRASTS
@@ -29,65 +23,18 @@ from tests.support.fake_captioner import (
     DIVERSE,
     HYPOTHESES,
     SAMPLES,
-    FakeCaptioner,
 )
 from tests.support.gradio_warnings import GRADIO_WARNINGS
-from ui.examples import load_examples
-from ui.modality import IMAGE
-from ui.model_info import ModelInfo
-from ui.page import build_page
-from ui.tab import Tab
+from tests.support.served_pages import image_tab, served
 
 pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with browsing() as playwright:
-        browser = start_browser(playwright, chromium)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser):
-    with visiting(browser) as open_page:
-        yield open_page
-
-
-@pytest.fixture(scope="module")
-def captioner() -> FakeCaptioner:
-    return FakeCaptioner()
-
-
-@pytest.fixture(scope="module")
-def address(captioner, tmp_path_factory):
-    """The page of the fake captioner with two examples."""
-    folder = tmp_path_factory.mktemp("examples")
-    entries = []
-    for title, colour in (("Sea", "teal"), ("Sand", "goldenrod")):
-        Image.new("RGB", (90, 60), colour).save(folder / f"{title}.png")
-        entries.append({"file": f"{title}.png", "title": title, "alt": f"Only {title}", "credit": "Us"})
-    (folder / "examples.json").write_text(json.dumps(entries))
-    examples = load_examples(folder)
-    tabs = [Tab(IMAGE, captioner, examples, ModelInfo(can="It counts.", cannot="It does not sing."))]
-    page = build_page(tabs)
-    yield app.launch(page, tabs)
-    page.close(verbose=False)
-
-
-def upload(page: Page, picture: Path) -> None:
-    """Choose a file, and wait until the page has cleared away what belonged to the picture before."""
-    with page.expect_response("**/run/predict*"):
-        page.set_input_files("#image-media input[type=file]", str(picture))
-    expect(page.locator("#image-media img")).to_be_attached()
 
 
 def test_an_upload_fills_every_column(visit, address, picture, tmp_path):
     page = visit(address)
     expect(page.locator("h1")).to_have_text("One model, three ways of answering")
     expect_state(page, "idle")
-    upload(page, picture)
+    upload_picture(page, picture)
     page.click("#image-compare")
     expect_state(page, "done")
     assert [captions(page, id) for id in COLUMNS] == [
@@ -109,7 +56,7 @@ def test_the_columns_stream_together(visit, address, picture, pace):
     # Slow until all has been looked at, also by a busy machine.
     pace(0.6)
     page = visit(address)
-    upload(page, picture)
+    upload_picture(page, picture)
     page.click("#image-compare")
     expect_state(page, "writing")
     expect(page.locator("#image-compare")).to_be_disabled()
@@ -127,7 +74,7 @@ def test_the_columns_stream_together(visit, address, picture, pace):
 def test_stop_stops_the_computation_and_the_page_goes_on(visit, address, captioner, picture, pace):
     pace(0.6)
     page = visit(address)
-    upload(page, picture)
+    upload_picture(page, picture)
     before, closed = captioner.steps, captioner.closed
     page.click("#image-compare")
     wait_until(lambda: captioner.steps >= before + 2)
@@ -148,18 +95,15 @@ def test_stop_stops_the_computation_and_the_page_goes_on(visit, address, caption
 @pytest.fixture
 def busy(captioner):
     """The page of a captioner of which one comparison runs at a time."""
-    tabs = [Tab(IMAGE, captioner, (), ModelInfo("", ""), max_comparisons=1)]
-    page = build_page(tabs)
-    app.launch(page, tabs)
-    yield page
-    page.close(verbose=False)
+    with served([image_tab(captioner, max_comparisons=1)]) as page:
+        yield page
 
 
 def test_visitors_write_at_the_same_time(visit, address, picture, pace):
     pace(5.0)
     first, second = visit(address), visit(address)
     for page in (first, second):
-        upload(page, picture)
+        upload_picture(page, picture)
     for page in (first, second):
         page.click("#image-compare")
     expect_state(second, "writing")
@@ -174,7 +118,7 @@ def test_a_visitor_who_waits_for_a_turn_can_stop_waiting(visit, busy, captioner,
     pace(0.6)
     first, second = visit(busy.local_url), visit(busy.local_url)
     for page in (first, second):
-        upload(page, picture)
+        upload_picture(page, picture)
     closed = captioner.closed
     first.click("#image-compare")
     expect_state(first, "writing")
@@ -190,7 +134,7 @@ def test_a_visitor_who_waits_for_a_turn_can_stop_waiting(visit, busy, captioner,
 def test_leaving_the_page_stops_the_computation(visit, address, captioner, picture, pace):
     pace(0.3)
     page = visit(address)
-    upload(page, picture)
+    upload_picture(page, picture)
     before, closed = captioner.steps, captioner.closed
     page.click("#image-compare")
     wait_until(lambda: captioner.steps >= before + 2)
@@ -217,14 +161,14 @@ def test_a_click_on_an_example_compares_it(visit, address, pace):
     expect_state(page, "idle")
 
 
-def test_what_is_wrong_is_said(visit, address, tmp_path):
+def test_errors_are_shown(visit, address, tmp_path):
     page = visit(address)
     page.click("#image-compare")
     expect(page.locator("#image-status")).to_contain_text("Choose a picture first")
     expect(page.locator(".toast-body")).to_contain_text("Choose a picture first")
     bad = tmp_path / "notes & <b>.png"
     bad.write_text("no picture")
-    upload(page, bad)
+    upload_picture(page, bad)
     # At once, and again where a comparison is wanted nevertheless.
     expect(page.locator("#image-status")).to_contain_text(".png is not an image")
     expect(page.locator("#image-compare")).to_be_enabled()
@@ -239,7 +183,7 @@ def test_a_full_queue_turns_visitors_away_and_the_next_try_works(visit, busy, pi
     busy._queue.max_size = 1
     pages = [visit(busy.local_url), visit(busy.local_url), visit(busy.local_url, expected="503")]
     for page in pages:
-        upload(page, picture)
+        upload_picture(page, picture)
     first, second, third = pages
     first.click("#image-compare")
     expect_state(first, "writing")
@@ -259,7 +203,7 @@ def test_a_full_queue_turns_visitors_away_and_the_next_try_works(visit, busy, pi
 
 def test_settings_reach_the_captioner(visit, address, picture):
     page = visit(address)
-    upload(page, picture)
+    upload_picture(page, picture)
     page.get_by_role("button", name="Settings").click()
     set_number(page, "#image-num_beams", 2)
     set_number(page, "#image-max_new_tokens", 4)
@@ -273,7 +217,7 @@ def test_settings_reach_the_captioner(visit, address, picture):
 
 def test_a_sampling_column_shows_where_samples_are_asked_for(visit, address, picture, tmp_path):
     page = visit(address)
-    upload(page, picture)
+    upload_picture(page, picture)
     expect(column(page, "sampling")).to_be_hidden()
     page.get_by_role("button", name="Settings").click()
     for count in (3, 0):

@@ -3,41 +3,16 @@
 import pytest
 from PIL import Image
 
-import app
 from tests.support.browsing import (
-    browsing,
     captions,
     expect_state,
     shown_pixel,
     shown_width,
-    start_browser,
-    visiting,
     wait_until,
 )
-from tests.support.fake_captioner import HYPOTHESES, FakeCaptioner
-from ui.modality import IMAGE
-from ui.model_info import ModelInfo
-from ui.page import build_page
-from ui.tab import Tab
+from tests.support.fake_captioner import HYPOTHESES
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def visit(chromium):
-    with browsing() as playwright:
-        browser = start_browser(playwright, chromium)
-        with visiting(browser) as open_page:
-            yield open_page
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def address():
-    tabs = [Tab(IMAGE, FakeCaptioner(), (), ModelInfo(can="It counts.", cannot="It does not sing."))]
-    page = build_page(tabs)
-    yield app.launch(page, tabs)
-    page.close(verbose=False)
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,11 @@ from playwright.sync_api import expect
 
 import app
 from lora_mcl.errors import BundleError
-from tests.support.browsing import browsing, screenshot, start_browser, unnamed, visiting
-from tests.support.fake_captioner import FakeCaptioner
+from tests.support.browsing import screenshot, unnamed
 from tests.support.gradio_warnings import GRADIO_WARNINGS
-from ui.modality import IMAGE
-from ui.model_info import ModelInfo
-from ui.page import build_page
+from tests.support.served_pages import image_tab
 from ui.results import ResultSet, Specialisation, SystemRow, load_results
 from ui.results_view import results_csv, results_html
-from ui.tab import Tab
 
 pytestmark = GRADIO_WARNINGS
 
@@ -35,11 +31,8 @@ TRANSLATIONS = ResultSet("translations", "Translations by people", "chrF", "Four
 
 
 @pytest.fixture(scope="module")
-def address():
-    tabs = [Tab(IMAGE, FakeCaptioner(), (), ModelInfo(can="", cannot=""))]
-    page = build_page(tabs, results=(ONE, TRANSLATIONS))
-    yield app.launch(page, tabs)
-    page.close(verbose=False)
+def address(serve):
+    return serve(image_tab(), results=(ONE, TRANSLATIONS))
 
 
 def test_the_committed_files_are_read():
@@ -115,7 +108,7 @@ def test_names_are_text_not_markup():
     assert "Beam &amp; search" in shown and "share of &lt;things&gt; named" in shown and "<things>" not in shown
 
 
-def test_dots_lie_where_their_figures_say():
+def test_dots_lie_at_their_figures():
     """Better is higher, more diverse further right; the tail ends below its dot."""
     shown = results_html(ONE)
     (x1, y1), (x2, y2) = (map(float, dot) for dot in re.findall(r'class="dot" cx="([\d.]+)" cy="([\d.]+)"', shown))
@@ -128,12 +121,6 @@ def test_systems_that_are_all_equal_can_be_drawn():
     row = SystemRow("same", 0.0, 0.0, 0.0, 1.0)
     same = ResultSet("image", "Pictures", "q", "a", (row, row), ())
     assert "nan" not in results_html(same)
-
-
-@pytest.fixture(scope="module")
-def visit(chromium):
-    with browsing() as playwright, visiting(start_browser(playwright, chromium)) as visit:
-        yield visit
 
 
 def open_results(visit, address, width=1280):

@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
+import gradio as gr
 import httpx
 import pytest
 from gradio_client import Client, handle_file
@@ -12,37 +15,28 @@ from playwright.sync_api import expect
 from starlette.testclient import TestClient
 
 from lora_mcl.errors import OptionsError
-from tests.support.browsing import PATIENCE, browsing, expect_state, start_browser, visiting
-from tests.support.fake_captioner import HYPOTHESES, FakeCaptioner
+from tests.support.browsing import PATIENCE, expect_state
+from tests.support.fake_captioner import HYPOTHESES
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.paths import ROOT
 from tests.support.proxy import proxied
-from ui.modality import IMAGE
-from ui.model_info import ModelInfo
-from ui.page import build_page
-from ui.server import HEADERS, ServerOptions, launch, mounted, private_uploads, read_users
-from ui.tab import Tab
+from tests.support.served_pages import image_tab, served
+from ui.page import UPLOAD_AGE, UPLOAD_CHECK, build_page
+from ui.server import HEADERS, ServerOptions, mounted, private_uploads, read_users
 
 pytestmark = GRADIO_WARNINGS
 
 
 @pytest.fixture
 def serve(tmp_path, monkeypatch):
-    """Serve a fake captioner with options; returns the address."""
+    """Serve the page of a fake captioner with these options of the server; returns the page."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    pages = []
 
-    def start(queues=None, **options) -> str:
-        tabs = [Tab(IMAGE, FakeCaptioner(), (), ModelInfo("It counts.", "It does not sing."))]
-        pages.append(build_page(tabs))
-        address = launch(pages[-1], tabs, ServerOptions(**options))
-        if queues is not None:
-            queues.append(pages[-1]._queue)
-        return address
+    def start(**options) -> gr.Blocks:
+        return pages.enter_context(served([image_tab()], ServerOptions(**options)))
 
-    yield start
-    for page in pages:
-        page.close(verbose=False)
+    with ExitStack() as pages:
+        yield start
 
 
 def first_caption(client: Client, picture: Path) -> str:
@@ -51,7 +45,7 @@ def first_caption(client: Client, picture: Path) -> str:
 
 
 def test_every_answer_has_safe_headers(serve):
-    address = serve()
+    address = serve().local_url
     for path in ("", "config", "gradio_api/info", "no-such-page"):
         headers = httpx.get(address + path).headers
         assert {name: headers[name] for name in HEADERS} == HEADERS
@@ -60,15 +54,15 @@ def test_every_answer_has_safe_headers(serve):
 
 def test_no_table_of_all_events_is_made_after_each(serve, picture):
     """Gradio would, for its monitoring, which is off."""
-    queues = []
-    first_caption(Client(serve(queues=queues), verbose=False), picture)
-    assert queues[0].events_recorded > 0 and queues[0].event_count_at_last_cache == 0
+    page = serve()
+    first_caption(Client(page.local_url, verbose=False), picture)
+    assert page._queue.events_recorded > 0 and page._queue.event_count_at_last_cache == 0
 
 
 def test_a_mounted_page_is_served_alike(tmp_path, monkeypatch):
     """Below another server: the same headers, and the theme's style, which is made when a page is launched."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    tabs = [Tab(IMAGE, FakeCaptioner(), (), ModelInfo("It counts.", "It does not sing."))]
+    tabs = [image_tab()]
     with TestClient(mounted(build_page(tabs), tabs, ServerOptions())) as client:
         config = client.get("/config")
         assert {name: config.headers[name] for name in HEADERS} == HEADERS
@@ -77,18 +71,14 @@ def test_a_mounted_page_is_served_alike(tmp_path, monkeypatch):
 
 
 def test_below_a_proxys_path(serve, picture):
-    with proxied(serve(root_path="/studio"), "/studio") as address:
+    with proxied(serve(root_path="/studio").local_url, "/studio") as address:
         assert httpx.get(address.removesuffix("studio/")).status_code == 404
         assert first_caption(Client(address, verbose=False), picture) == HYPOTHESES[0][2]
 
 
 @pytest.mark.browser
-def test_a_visitor_below_a_proxys_path(serve, picture, chromium):
-    with (
-        proxied(serve(root_path="/studio"), "/studio") as address,
-        browsing() as playwright,
-        visiting(start_browser(playwright, chromium)) as visit,
-    ):
+def test_a_visitor_below_a_proxys_path(serve, visit, picture):
+    with proxied(serve(root_path="/studio").local_url, "/studio") as address:
         # A browser also looks for an icon at the root of the host, which is not this page's.
         page = visit(address, expected="404 (Not Found)")
         page.set_input_files("#image-media input[type=file]", str(picture))
@@ -98,7 +88,7 @@ def test_a_visitor_below_a_proxys_path(serve, picture, chromium):
 
 
 def test_only_known_users_get_in(serve, picture):
-    address = serve(users=(("ada", "lovelace"), ("grace", "hopper")))
+    address = serve(users=(("ada", "lovelace"), ("grace", "hopper"))).local_url
     assert httpx.get(address + "config").status_code == 401
     with pytest.raises(Exception, match="login|auth|credentials|401"):
         Client(address, auth=("ada", "hopper"), verbose=False)
@@ -166,6 +156,20 @@ def test_uploads_are_gone_when_the_system_stops_the_program(tiny_bundle, picture
         server.kill()
         server.stdout.close()
     assert not upload.exists() and not list(tmp_path.glob("lora-mcl-uploads-*"))
+
+
+def test_old_uploads_are_deleted_while_the_page_is_served(serve, picture, monkeypatch):
+    assert (UPLOAD_AGE, UPLOAD_CHECK) == (3600, 600)
+    monkeypatch.setattr("ui.page.UPLOAD_AGE", 1)
+    monkeypatch.setattr("ui.page.UPLOAD_CHECK", 1)
+    address = serve().local_url
+    with picture.open("rb") as file:
+        answer = httpx.post(f"{address}gradio_api/upload", files={"files": file}, timeout=PATIENCE / 1000)
+    upload = Path(answer.raise_for_status().json()[0])
+    deadline = time.monotonic() + PATIENCE / 1000
+    while upload.exists():
+        assert time.monotonic() < deadline, "still there"
+        time.sleep(0.1)
 
 
 def test_a_folder_for_uploads_that_is_named_holds_the_private_one(tmp_path):

@@ -7,8 +7,9 @@ from PIL import Image
 
 from lora_mcl.types import CompareOptions
 from tests.support.fake_captioner import FakeCaptioner
+from ui.loading import Waiting
 from ui.modality import IMAGE
-from ui.sessions import Sessions
+from ui.sessions import LOADING, WRITING, Finished, Sessions
 
 
 @dataclass
@@ -110,6 +111,40 @@ def test_a_stopped_comparison_shows_what_it_had_and_an_abandoned_one_nothing_mor
         assert len(rest) <= 1
 
 
+def test_what_is_complete_is_kept_with_what_it_was_made_from(sessions, picture):
+    *before, last = sessions.views(picture, sessions.captioner.defaults, "a")
+    assert before and {view.finished for view in before} == {None} and {view.status for view in before} == {WRITING}
+    assert last.finished == Finished(picture, sessions.captioner.defaults, last.finished.comparison)
+    assert last.finished.comparison.done and not last.running
+
+
+class Loading(FakeCaptioner):
+    """A fake captioner whose model is not loaded yet."""
+
+    def compare(self, media, options=None, *, start=None, should_stop):
+        first, *rest = super().compare(media, options, start=start, should_stop=should_stop)
+        yield Waiting(first.media, first.model, 0.0, first.columns)
+        yield from rest
+
+
+def test_the_status_says_that_the_models_are_loading(picture):
+    first, second, *_ = Sessions(Loading(), IMAGE).views(picture, CompareOptions(), "a")
+    assert (first.status, second.status) == (LOADING, WRITING) and first.running
+
+
+class OnlyTheEnd:
+    """A pace at which nothing but the last snapshot is due."""
+
+    def is_due(self, comparison, watchers):
+        return comparison.done or comparison.stopped
+
+
+def test_what_is_not_due_is_left_out(sessions, picture, monkeypatch):
+    monkeypatch.setattr("ui.sessions.Pace", OnlyTheEnd)
+    (only,) = sessions.comparisons(picture, CompareOptions(), "a")
+    assert only.done
+
+
 def test_nothing_stays_where_nothing_was_written(sessions, picture):
     views = sessions.views(picture, sessions.captioner.defaults, "a")
     next(views)
@@ -139,7 +174,7 @@ def test_a_failure_frees_the_session(sessions, picture):
     assert list(sessions.comparisons(picture, CompareOptions(), "a"))[-1].done
 
 
-def test_the_status_says_what_was_guessed_about_a_picture(sessions, tmp_path):
+def test_the_status_shows_what_was_guessed_about_a_picture(sessions, tmp_path):
     Image.new("RGB", (20, 20)).save(tmp_path / "<i>night.png")
     *_, last = sessions.views(tmp_path / "<i>night.png", CompareOptions(), "a")
     assert last.status.startswith("Done in ")

@@ -1,7 +1,6 @@
 """Around the captions: the page's head, what is seen without scrolling, focus, headings, print, reduced motion."""
 
 import io
-import json
 import re
 import urllib.request
 from collections import Counter
@@ -15,61 +14,26 @@ import app
 from lora_mcl.types import CompareOptions
 from tests.support.browsing import (
     COLUMNS,
-    browsing,
     captions,
     column,
     expect_state,
     set_number,
-    start_browser,
-    visiting,
 )
-from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner, FakeCaptioner
+from tests.support.fake_captioner import HYPOTHESES, FakeCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
-from ui.examples import load_examples
+from tests.support.served_pages import audio_tab, image_tab
 from ui.markov_demo import _stills
 from ui.markov_runs import load_demos
-from ui.modality import AUDIO, IMAGE
-from ui.model_info import ModelInfo
-from ui.page import build_page
 from ui.page_head import DESCRIPTION, PREVIEW_SIZE, TITLE, with_head
-from ui.tab import Tab
 
 pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
 
 
 @pytest.fixture(scope="module")
-def browser(chromium):
-    with browsing() as playwright:
-        browser = start_browser(playwright, chromium)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser):
-    with visiting(browser) as open_page:
-        yield open_page
-
-
-@pytest.fixture(scope="module")
-def captioner() -> FakeCaptioner:
-    return FakeCaptioner()
-
-
-@pytest.fixture(scope="module")
-def address(captioner, tmp_path_factory):
-    """The page as it is served: both tabs and the demo; the first example is compared at once."""
-    folder = tmp_path_factory.mktemp("examples")
-    entries = []
-    for title, colour in (("Sea", "teal"), ("Sand", "goldenrod")):
-        Image.new("RGB", (90, 60), colour).save(folder / f"{title}.png")
-        entries.append({"file": f"{title}.png", "title": title, "alt": f"Only {title}", "credit": "Us"})
-    (folder / "examples.json").write_text(json.dumps(entries))
-    info = ModelInfo(can="It counts.", cannot="It does not sing.")
-    tabs = [Tab(IMAGE, captioner, load_examples(folder), info), Tab(AUDIO, FakeAudioCaptioner(), (), info)]
-    page = build_page(tabs, load_demos(app.RESULTS / "markov"), opening=True)
-    yield app.launch(page, tabs)
-    page.close(verbose=False)
+def address(serve, captioner, examples):
+    """The page as `app.py` serves it: both tabs and the demo; the first example is compared at once."""
+    tabs = (image_tab(captioner, examples), audio_tab())
+    return serve(*tabs, demos=load_demos(app.RESULTS / "markov"), opening=True)
 
 
 def fetch(address: str) -> tuple[bytes, str]:
@@ -180,7 +144,7 @@ def test_enter_compares(visit, address):
     page.get_by_role("button", name="Settings").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#image-num_beams")).to_be_visible()
-    # Groups that do not divide the beams change, and the page says so.
+    # Groups that do not divide the beams change, with a notice.
     set_number(page, "#image-num_beams", 4)
     expect(page.locator("#image-status")).to_contain_text("4 beams cannot be 3 equal groups: Groups is 2 now.")
     expect(page.locator("#image-num_beam_groups input[type=number]")).to_have_value("2")
@@ -231,15 +195,11 @@ def test_on_paper_there_are_the_medium_and_its_captions(visit, address):
         expect(page.locator(hidden)).to_be_hidden()
 
 
-def test_six_columns_are_three_and_three(visit):
-    tabs = [Tab(IMAGE, FakeCaptioner(defaults=CompareOptions(num_samples=2)), (), ModelInfo("", ""))]
-    page = build_page(tabs)
-    try:
-        shown = visit(app.launch(page, tabs), 1440, 900)
-        tops = [round(column(shown, id).bounding_box()["y"]) for id in (*COLUMNS, "sampling")]
-        assert sorted(Counter(tops).values()) == [3, 3]
-    finally:
-        page.close(verbose=False)
+def test_six_columns_are_three_and_three(visit, serve):
+    sampling = FakeCaptioner(defaults=CompareOptions(num_samples=2))
+    page = visit(serve(image_tab(sampling)), 1440, 900)
+    tops = [round(column(page, id).bounding_box()["y"]) for id in (*COLUMNS, "sampling")]
+    assert sorted(Counter(tops).values()) == [3, 3]
 
 
 SHOWN = """() => {

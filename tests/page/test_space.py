@@ -44,7 +44,7 @@ def files_in(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("hardware", HARDWARE)
-def test_the_card_says_what_to_run(spaces, hardware):
+def test_the_card_configures_the_space(spaces, hardware):
     card = SpaceCard.load(spaces[hardware] / "README.md").data
     assert card.sdk == "gradio" and card.sdk_version == PINS["gradio"] == gradio.__version__
     assert (spaces[hardware] / card.app_file).is_file()
@@ -245,7 +245,7 @@ def test_requirements_without_versions_are_refused():
         pins("torch==2.13.0")
 
 
-def test_the_command_says_how_to_go_on(tmp_path, capsys):
+def test_the_command_prints_the_next_step(tmp_path, capsys):
     out = tmp_path / "new" / "space"
     assert main(["--out", str(out), "--hardware", "gpu"]) == 0
     assert "--flavor l4x1" in capsys.readouterr().out and (out / "app.py").is_file()

@@ -90,7 +90,7 @@ def test_a_png_with_megabytes_of_text_is_shown_as_it_is(tmp_path, picture, zippe
 
 @pytest.mark.parametrize("name", ["scan.tif", "scan.png", "scan"])
 def test_other_pictures_are_copied_pixel_by_pixel(tmp_path, name):
-    """By content, whatever the file is called; here a TIFF, upside down by its orientation."""
+    """By content, not by the file's name; here a TIFF, upside down by its orientation."""
     file = tmp_path / name
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     exif = Image.Exif()

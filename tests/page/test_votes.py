@@ -8,13 +8,13 @@ import pytest
 
 from lora_mcl.errors import OptionsError
 from lora_mcl.types import CompareOptions
-from ui.votes import FIELDS, Ballot, Candidate, VoteStore, content_hash, open_votes, rates_dict, wilson
+from ui.votes import FIELDS, Ballot, VoteOption, VoteStore, content_hash, open_votes, rates_dict, wilson
 
-ONE = Candidate("a cow", (("hypothesis-0", "One"), ("beam", "Beam search")))
-TWO = Candidate("two sheep", (("hypothesis-1", "Two"),))
+ONE = VoteOption("a cow", (("hypothesis-0", "One"), ("beam", "Beam search")))
+TWO = VoteOption("two sheep", (("hypothesis-1", "Two"),))
 
 
-def ballot(*candidates: Candidate, model: str = "fake") -> Ballot:
+def ballot(*candidates: VoteOption, model: str = "fake") -> Ballot:
     return Ballot("image", model, "00ff", CompareOptions(num_beams=3), candidates)
 
 

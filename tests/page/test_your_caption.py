@@ -3,52 +3,23 @@
 import json
 
 import pytest
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
-import app
-from tests.support.browsing import browsing, screenshot, start_browser, visiting
-from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner, FakeCaptioner
+from tests.support.browsing import screenshot
+from tests.support.fake_captioner import HYPOTHESES, FakeCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
-from ui.modality import AUDIO, IMAGE
-from ui.model_info import ModelInfo
-from ui.page import build_page
-from ui.tab import Tab
+from tests.support.served_pages import audio_tab, image_tab
 
 pytestmark = GRADIO_WARNINGS
 
-INFO = ModelInfo(can="It counts.", cannot="It does not sing.")
 FRENCH = HYPOTHESES[2][2]
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        tabs = [Tab(IMAGE, FakeCaptioner(), (), INFO), Tab(AUDIO, FakeAudioCaptioner(), (), INFO)]
-        page = build_page(tabs)
-        yield app.launch(page, tabs)
-        page.close(verbose=False)
-
-
-@pytest.fixture(scope="module")
-def client(address) -> Client:
-    return Client(address, verbose=False)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with browsing() as playwright:
-        browser = start_browser(playwright, chromium)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser):
-    with visiting(browser) as open_page:
-        yield open_page
+def address(serve):
+    return serve(image_tab(), audio_tab())
 
 
 def test_the_endpoint_gives_the_librarys_score(client, picture):

@@ -96,7 +96,7 @@ def test_what_goes_wrong_on_the_gpu_keeps_its_message(leases, picture):
     assert failing.closed == 1
 
 
-def test_a_sound_is_heard_from_where_it_was_asked(leases, tmp_path):
+def test_a_sound_is_captioned_from_start(leases, tmp_path):
     path = tmp_path / "long.wav"
     soundfile.write(path, np.linspace(-0.5, 0.5, 5 * 16_000), 16_000)
     captioner = FakeAudioCaptioner()

@@ -23,7 +23,7 @@ PATIENCE = 60_000
 # Where screenshots go; kept when the variable is set.
 SCREENSHOTS = os.environ.get("LORA_MCL_SCREENSHOTS")
 
-Visit = Callable[..., Page]
+OpenPage = Callable[..., Page]
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def start_browser(playwright: Playwright, chromium: str, *arguments: str) -> Bro
 
 
 @contextmanager
-def visiting(browser: Browser) -> Iterator[Visit]:
+def visiting(browser: Browser) -> Iterator[OpenPage]:
     """Open addresses; at the end no error but ``expected`` ones may be on the console, and no other host asked."""
     troubles: list[str] = []
     allowed: set[str] = set()
@@ -77,6 +77,13 @@ def visiting(browser: Browser) -> Iterator[Visit]:
         page.close()
     unexpected = [trouble for trouble in troubles if not any(part in trouble for part in allowed)]
     assert not unexpected, unexpected
+
+
+def upload_picture(page: Page, picture: Path) -> None:
+    """Choose a file, and wait until the page has cleared away what belonged to the picture before."""
+    with page.expect_response("**/run/predict*"):
+        page.set_input_files("#image-media input[type=file]", str(picture))
+    expect(page.locator("#image-media img")).to_be_attached()
 
 
 def column(page: Page, id: str):

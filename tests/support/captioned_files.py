@@ -30,3 +30,10 @@ def sound_folder(folder: Path, count: int) -> Path:
         soundfile.write(folder / f"{n:03}.wav", tone(200 * (1 + n % 3), seconds), SAMPLING_RATE)
         (folder / f"{n:03}.txt").write_text(f"A dog barks {n % 3}.\nUn chien aboie.\n", encoding="utf-8")
     return folder
+
+
+def touch(folder: Path, *names: str) -> None:
+    """Write files of these names that are no media: for tests that decode nothing."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"never decoded here")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from transformers import WhisperFeatureExtractor
 
 from lora_mcl.audio import load_window
-from lora_mcl.columns import chosen_columns
+from lora_mcl.bundle.bundle import AdapterRef, BaseRef, Bundle
+from lora_mcl.bundle_captioner import BundleCaptioner
 from lora_mcl.errors import OptionsError
 from lora_mcl.images import input_name, read_image
 from lora_mcl.scores import CaptionScore, SystemScore
@@ -18,7 +20,6 @@ from lora_mcl.types import (
     AudioView,
     Caption,
     ColumnResult,
-    ColumnSpec,
     CompareOptions,
     Comparison,
     Media,
@@ -30,27 +31,29 @@ HYPOTHESES = (
     ("English, objects", "Counts and names what is there.", "two sheep and a red bicycle"),
     (
         "English, place and relations",
-        "Says where things are and how they stand.",
+        "Describes places and relations.",
         "On a beach, two sheep stand to the left of a red bicycle.",
     ),
     (
         "French, place and relations",
-        "Says in French where things are and how they stand.",
+        "Describes places and relations in French.",
         "Sur une plage, deux moutons se tiennent à gauche d'un vélo rouge.",
     ),
 )
 BEAM = ("two sheep and a bicycle", "two sheep and a red bicycle", "two sheep and one bicycle")
 DIVERSE = (
     "two sheep and a bicycle",
-    "a bicycle beside two sheep on a beach",
+    "a bicycle next to two sheep on a beach",
     "sur une plage, deux moutons et un vélo",
 )
 SAMPLES = ("a bicycle rests", "sheep, many of them", "two red sheep")
 
+DEFAULTS = CompareOptions()
+
 
 @dataclass
-class FakeCaptioner:
-    """Answers with ``HYPOTHESES``, ``BEAM`` and ``DIVERSE``, in whatever picture.
+class FakeCaptioner(BundleCaptioner):
+    """Answers with ``HYPOTHESES``, ``BEAM`` and ``DIVERSE``, for any picture.
 
     Attributes:
         seconds_per_token: how long each step takes.
@@ -63,25 +66,16 @@ class FakeCaptioner:
     seconds_per_token: float = 0.0
     hypotheses: tuple[tuple[str, str, str], ...] = HYPOTHESES
     name: str = "fake"
-    defaults: CompareOptions = field(default_factory=CompareOptions)
+    defaults: CompareOptions = DEFAULTS
     steps: int = 0
     closed: int = 0
     failure: Exception | None = None
 
-    def columns(self, options: CompareOptions | None = None) -> tuple[ColumnSpec, ...]:
-        options = options or self.defaults
-        beams = options.num_beams
-        samples = ColumnSpec("sampling", "sampling", "Sampling", "Drawn at random.")
-        specs = (
-            *(
-                ColumnSpec(f"hypothesis-{k}", "hypothesis", label, description)
-                for k, (label, description, _) in enumerate(self.hypotheses)
-            ),
-            ColumnSpec("beam", "beam", "Beam search", f"The best captions that {beams} beams find.", revises=True),
-            ColumnSpec("diverse-beam", "diverse-beam", "Diverse beam search", "As many, kept apart.", revises=True),
-            *([samples] if options.num_samples else []),
-        )
-        return chosen_columns(specs, options)
+    @property
+    def bundle(self) -> Bundle:
+        hypotheses = tuple(AdapterRef("", label, description) for label, description, _ in self.hypotheses)
+        baseline = AdapterRef("", "One adapter")
+        return Bundle(Path(), self.name, BaseRef(id="fake"), "", hypotheses, baseline, generation=self.defaults)
 
     def compare(
         self,
@@ -119,7 +113,7 @@ class FakeCaptioner:
             )
             for k, (label, _, _) in enumerate(self.hypotheses)
         ]
-        baseline = SystemScore("baseline", "One adapter", (-1.0,) * len(tokens))
+        baseline = SystemScore("baseline", self.bundle.baseline.label, (-1.0,) * len(tokens))
         name = input_name(media)
         return CaptionScore(name, self.name, caption, tokens, tuple(systems), baseline, window=window, notices=notices)
 
@@ -167,16 +161,16 @@ SAMPLING_RATE, MAX_SECONDS = 16_000, 2
 
 @dataclass
 class FakeAudioCaptioner(FakeCaptioner):
-    """The same for sounds, of which it hears 2 s.
+    """The same for sounds, of which it takes 2 s.
 
     Attributes:
-        heard: the samples of the last comparison.
+        samples: the samples of the last comparison.
     """
 
-    heard: np.ndarray | None = None
+    samples: np.ndarray | None = None
 
     def read(self, media: Media, start: float | None) -> tuple[Window | None, tuple[str, ...]]:
-        self.heard, window = load_window(media, start, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
+        self.samples, window = load_window(media, start, sampling_rate=SAMPLING_RATE, max_seconds=MAX_SECONDS)
         return window, window.notices
 
     def audio_view(self, media: Media, start: float | None = None) -> AudioView:

@@ -48,7 +48,7 @@ class HostilePage:
         self._expected = {modality: self._captions(modality) for modality in good}
 
     def ask(self, modality: str, media: Any, **values: Any) -> Answer:
-        """Caption a file, or whatever ``media`` is, at an endpoint."""
+        """Caption a file, or any other JSON value, at an endpoint."""
         answer = self._ask(modality, media, values)
         self._asked += 1
         if self._asked % self._every == 0:

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
+import pillow_heif
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 Build = Callable[[], bytes]
+pillow_heif.register_heif_opener()
 
-# What is written with which name's ending; every format that the program says it reads.
+# What is written with which name's ending; every format that the program reads.
 WRITERS = {
     "png": {"format": "PNG"},
     "jpg": {"format": "JPEG"},
@@ -23,6 +25,8 @@ WRITERS = {
     "bmp": {"format": "BMP"},
     "tif": {"format": "TIFF", "compression": "tiff_deflate"},
     "avif": {"format": "AVIF"},
+    "heic": {"format": "HEIF"},
+    "jp2": {"format": "JPEG2000"},
 }
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 ORIENTATION = 0x0112
@@ -59,7 +63,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, rows: bytes, *extra: bytes, depth: int = 8, colour: int = 2) -> bytes:
-    """A PNG file with this header, whatever its compressed rows hold."""
+    """A PNG file with this header, with any compressed rows."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     return SIGNATURE + header + b"".join(extra) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
@@ -171,7 +175,7 @@ GOOD: dict[str, Build] = {
     "sound.wav": lambda: whole("jpg"),
 }
 
-# Files that must get a message, and what it has to say.
+# Files that must get a message, and a part of it.
 REFUSED: dict[str, tuple[Build, str]] = {
     "nothing.png": (lambda: b"", "is empty"),
     "1x1.png": (lambda: encoded(picture(1, 1), "png"), "too small"),

@@ -96,3 +96,8 @@ def chirp(seconds: float, sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
     noise = np.random.default_rng(0).normal(0, 0.01, round(seconds * sampling_rate))
     time = np.arange(len(noise)) / sampling_rate
     return (0.5 * np.sin(2 * np.pi * (200 + 2000 * time) * time) + noise).astype(np.float32)
+
+
+def strongest(samples: np.ndarray, rate: int = 16_000) -> float:
+    """The strongest frequency of samples [N], in Hz."""
+    return np.abs(np.fft.rfft(samples * np.hanning(len(samples)))).argmax() * rate / len(samples)

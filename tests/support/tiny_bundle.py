@@ -1,5 +1,6 @@
 """Bundles of random adapters on a tiny base."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -7,11 +8,23 @@ from transformers import PreTrainedModel
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack
 from lora_mcl.bundle import AdapterRef, BaseRef, Bundle, save_bundle
+from lora_mcl.captioner import Captioner
 from lora_mcl.types import CompareOptions
 
 
+@dataclass(frozen=True)
+class TinyModel:
+    """The tiny model of one modality, and a file that it captions."""
+
+    modality: str
+    captioner: Captioner
+    bundle: Path
+    base: Path
+    media: Path
+
+
 def save_tiny_bundle(model: PreTrainedModel, folder: Path, modality: str) -> Path:
-    """Write a bundle of random adapters on the base that lies beside it, from which ``model`` was loaded."""
+    """Write a bundle of random adapters on the base next to it, from which ``model`` was loaded."""
     refs = {f"hypothesis-{k}": AdapterRef(f"hypotheses/{k}", f"Hypothesis {k}", "Random.") for k in range(3)}
     refs["baseline"] = AdapterRef("baseline", "One adapter", "Random too.")
     specs = [AdapterSpec(name, rank=6 if name == "baseline" else 4, alpha=16.0) for name in refs]

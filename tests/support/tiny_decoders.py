@@ -161,9 +161,9 @@ def row_of(prompt: EmbeddedPrompt, row: int) -> EmbeddedPrompt:
 
 
 def random_stack(model: PreTrainedModel, ranks: tuple[int, ...], seed: int = 0, **fields: Any) -> AdapterStack:
-    """Adapters of these ranks with random weights, strong enough to change what the model says.
+    """Adapters of these ranks with random weights, strong enough to change the model's captions.
 
-    ``fields`` of AdapterSpec say where, by default on all linear layers of the language model.
+    ``fields`` of AdapterSpec select where, by default on all linear layers of the language model.
     """
     generator = torch.Generator().manual_seed(seed)
     specs = [AdapterSpec(f"adapter-{i}", rank, alpha=2.0 * rank, **fields) for i, rank in enumerate(ranks)]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import gradio as gr
@@ -13,9 +13,7 @@ from playwright.sync_api import Page, expect
 import app
 from lora_mcl.bundle import Bundle
 from lora_mcl.bundle.bundle import EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
-from lora_mcl.columns import column_specs
 from lora_mcl.languages import language_of
-from lora_mcl.types import ColumnSpec, CompareOptions
 from tests.support.browsing import expect_state
 from tests.support.fake_captioner import FakeAudioCaptioner, FakeCaptioner
 from ui.better import load_better
@@ -31,21 +29,18 @@ from ui.votes import VoteStore
 TABS = ("image", "audio", "batch", "how-it-works", "results")
 
 
-@dataclass
 class _Named(FakeCaptioner):
-    """The fake captioner, with the columns' real names."""
+    """The fake captioner, with the names of the embedded model's columns."""
 
-    bundle: Bundle = field(default_factory=lambda: load_bundle(EMBEDDED_BUNDLE))
+    @cached_property
+    def bundle(self) -> Bundle:
+        return load_bundle(EMBEDDED_BUNDLE)
 
-    def columns(self, options: CompareOptions | None = None) -> tuple[ColumnSpec, ...]:
-        return column_specs(self.bundle, options or self.defaults)
 
-
-@dataclass
 class _NamedAudio(FakeAudioCaptioner):
-    bundle: Bundle = field(default_factory=lambda: load_bundle(EMBEDDED_AUDIO_BUNDLE))
-
-    columns = _Named.columns
+    @cached_property
+    def bundle(self) -> Bundle:
+        return load_bundle(EMBEDDED_AUDIO_BUNDLE)
 
 
 @contextmanager

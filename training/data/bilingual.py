@@ -40,7 +40,7 @@ Translate = Callable[[Sequence[str]], list[str]]
 
 @dataclass(frozen=True)
 class BilingualOptions:
-    """What is translated, and how.
+    """Options of the translation.
 
     Attributes:
         model: folder or Hub id of a translating encoder-decoder; the paper took t5-small.
@@ -126,7 +126,7 @@ def replace_captions(row: dict[str, Any], translations: dict[str, str], mode: st
     for key in _SEVERAL:
         if row.get(key):
             row[key] = [translations[text] or text for text in row[key]]
-    # What tokenized captions a file has besides the plain ones would be of the other language.
+    # Tokenized captions, if the file has any, would be in the other language.
     for key in ("caption_tokens", "reference_tokens"):
         row.pop(key, None)
     row["mode"] = mode

@@ -42,7 +42,7 @@ class DataOptions:
         validation_share: or the share of the media that is used for validation in place of training; always the same
             ones.
         limit: read at most so many media, the first ones; 0 for all.
-        captions_per_epoch: ``one``: an epoch has each example once, with one of its captions drawn anew; ``all``: once
+        captions_per_epoch: ``one``: an epoch has each example once, with a random one of its captions; ``all``: once
             with each of its captions. Validation always takes all.
         max_missing: files that a table names and that are not there are left out up to this number.
         max_broken: media that cannot be decoded are skipped up to this number, which each process counts for itself.

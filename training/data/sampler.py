@@ -1,4 +1,4 @@
-"""Which example and which of its captions has which index: fixed by the seed, with like lengths together in a batch."""
+"""Order of examples and captions: fixed by the seed, with similar lengths together in a batch."""
 
 from __future__ import annotations
 

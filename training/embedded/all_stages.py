@@ -2,7 +2,7 @@
 
     python -m training.embedded.all_stages image
 
-What is done is listed in ``build/image/stages.json``; delete that folder to begin anew. A stage that was cut short goes
+What is done is listed in ``build/image/stages.json``; delete that folder to start over. A stage that was cut short goes
 on where it stopped when this is started again, as each of them does on its own. The README.md in ``image/`` and in
 ``audio/`` say what each command is for.
 """
@@ -81,7 +81,7 @@ def run_stages(stages: Sequence[str], record: Path) -> None:
         subprocess.run([sys.executable, "-m", *stage.split()], cwd=ROOT, check=True)
         record.write_text(json.dumps(stages[:number], indent=2) + "\n", encoding="utf-8")
         print(f"[{number}/{len(stages)}] took {(time.perf_counter() - started) / 60:.1f} min", flush=True)
-    print(f"all {len(stages)} stages are done; delete {record.parent} to begin anew", flush=True)
+    print(f"all {len(stages)} stages are done; delete {record.parent} to start over", flush=True)
 
 
 def main() -> int:

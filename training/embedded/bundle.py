@@ -1,4 +1,4 @@
-"""Put a trained embedded model where the app finds it: base, adapters, gate, ``bundle.json``.
+"""Write the bundle of a trained embedded model to ``assets``: base, adapters, gate, ``bundle.json``.
 
     python -m training.embedded.bundle image
 

@@ -1,6 +1,6 @@
 """Rendered scenes as training data (``data.kind: scenes`` in a configuration), with their cached tower features.
 
-Captions are drawn anew for every sample, so an epoch has no meaning, and nothing is validated on here:
+Captions are drawn for every sample, so an epoch has no meaning, and nothing is validated on here:
 ``training.embedded.evaluate`` measures what was learned.
 """
 

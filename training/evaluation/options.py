@@ -1,4 +1,4 @@
-"""What to evaluate, and on which data."""
+"""Settings of an evaluation, and its data."""
 
 from __future__ import annotations
 

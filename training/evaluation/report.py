@@ -18,7 +18,6 @@ from lora_mcl.metrics import (
     vocabulary,
 )
 from lora_mcl.metrics.likelihood import likelihood
-from lora_mcl.metrics.quality import Scores
 from training.evaluation.specialisation import specialisation
 
 SHOWN = ("spider", "cider_d", "spice", "meteor", "rouge_l", "bleu_4")
@@ -87,12 +86,6 @@ def diversity_of(captions: Sequence[Sequence[str]]) -> dict[str, float]:
         "distinct_2": round(distinct_n(split, 2), 4),
         "vocabulary": vocabulary(split),
     }
-
-
-def _set_score(scores: Scores, columns: slice) -> dict[str, float] | str:
-    if isinstance(scores, Unavailable):
-        return str(scores)
-    return _rounded(vars(set_score(scores[:, columns])))
 
 
 def _likelihoods(lines: Sequence[Line], hypotheses: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What each hypothesis stands for: which modes it wins, and what its captions have that the others' have not."""
+"""Specialisation of each hypothesis: the modes it wins and the words typical of its captions."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def _winners(nll: Sequence[Sequence[float]]) -> list[int]:
 
 
 def mode_report(pairs: Sequence[tuple[str, int]], hypotheses: int) -> dict[str, Any]:
-    """How modes and winners go together, from (mode, winning hypothesis) of every reference.
+    """Agreement of modes and winners, from (mode, winning hypothesis) of every reference.
 
     ``share``: of each mode's references, the share won by each hypothesis, a matrix [modes][K]. Conditional entropies
-    in nats, with every mode weighed alike: ``winner_given_mode`` is 0 where every mode has one hypothesis,
+    in nats, with equal weight for every mode: ``winner_given_mode`` is 0 where every mode has one hypothesis,
     ``mode_given_winner`` where every hypothesis has one mode.
     """
     modes = sorted({mode for mode, _ in pairs})

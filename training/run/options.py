@@ -25,7 +25,7 @@ Schedule = Literal["cosine", "linear", "constant", "inverse-sqrt"]
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Where a configuration comes from and what to expect of it; nothing reads it but people.
+    """Origin and expected cost of a configuration, for readers: the program does not use it.
 
     Attributes:
         source: paper section or file that the values are taken from, and what was changed.
@@ -38,7 +38,7 @@ class RunInfo:
 
 
 @dataclass(frozen=True)
-class ModelOptions:
+class BaseModelOptions:
     """The frozen base.
 
     Attributes:
@@ -164,7 +164,7 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class BundleOptions:
-    """What the bundle holds besides the adapters.
+    """Contents of the bundle other than the adapters.
 
     Attributes:
         labels: a heading for each hypothesis; "Hypothesis 1", ... by default.
@@ -189,7 +189,7 @@ class TrainConfig:
     """
 
     output: Path
-    model: ModelOptions
+    model: BaseModelOptions
     data: DataOptions
     training: TrainingOptions
     about: RunInfo = field(default_factory=RunInfo)

@@ -1,15 +1,18 @@
 """K new adapters from one `peft.LoraConfig`: the same layers and numbers as PEFT, on Linear, Conv1D and quantized."""
 
+import json
+
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack, hypothesis_rows
-from lora_mcl.errors import OptionsError
+from lora_mcl.errors import BundleError, OptionsError
 from tests.support.packed_linear import PackedLinear
 
 TOKENS = torch.tensor([[1, 5, 9, 3, 7, 2], [1, 8, 8, 30, 2, 11]])
@@ -75,13 +78,32 @@ def test_each_hypothesis_is_the_adapter_peft_would_make(tmp_path, kind, fields):
     assert (ours[0] - ours[1]).abs().max() > 1e-3
 
 
-def test_all_linear_leaves_the_head_alone_and_folders_say_it_in_full(tmp_path):
+def test_all_linear_leaves_the_head_alone_and_folders_list_the_modules(tmp_path):
     stack = AdapterStack.from_lora_config(gpt2(), LoraConfig(target_modules="all-linear"), 1)
     assert len(stack.layers) == 2 * 4 and "lm_head" not in stack.layers
     stack.save("hypothesis-0", tmp_path)
     assert "all-linear" not in (tmp_path / "adapter_config.json").read_text()
     again = AdapterStack.from_peft(gpt2(), {"hypothesis-0": tmp_path})
     assert set(again.layers) == set(stack.layers)
+
+
+@pytest.mark.parametrize(("lacking", "more"), [(3, ""), (5, " and 2 more")])
+def test_three_names_of_many_are_enough(tmp_path, lacking, more):
+    AdapterStack.from_lora_config(llama(), LoraConfig(target_modules="all-linear"), 1).save("hypothesis-0", tmp_path)
+    tensors = load_file(tmp_path / "adapter_model.safetensors")
+    modules = sorted({key.removeprefix("base_model.model.").partition(".lora_")[0] for key in tensors})[:lacking]
+    kept = {key: tensor for key, tensor in tensors.items() if not any(f".{module}.lora" in key for module in modules)}
+    save_file(kept, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(BundleError) as refused:
+        AdapterStack.from_peft(llama(), {"a": tmp_path})
+    assert f"has no weights for {', '.join(modules[:3])}{more}, which" in str(refused.value)
+
+
+def test_a_folder_is_made_with_its_parents_and_its_fields_are_in_order(tmp_path):
+    folder = tmp_path / "of" / "adapters"
+    AdapterStack.from_lora_config(llama(), LoraConfig(), 1).save("hypothesis-0", folder)
+    fields = json.loads((folder / "adapter_config.json").read_text())
+    assert list(fields) == sorted(fields) and fields["inference_mode"] and not fields["fan_in_fan_out"]
 
 
 def test_new_adapters_leave_the_model_unchanged_and_are_drawn_independently():
@@ -147,6 +169,16 @@ def test_quantized_linears_carry_adapters_too(tmp_path, compute_dtype):
     stack.save("a", tmp_path)
     fresh = nn.Sequential(PackedLinear(nn.Linear(6, 10), compute_dtype))
     assert AdapterStack.from_peft(fresh, {"a": tmp_path}).tensors("a")["0"][0].shape == (2, 6)
+
+
+def test_one_quantized_layer_among_others_is_not_merged():
+    model = nn.Sequential(nn.Linear(6, 6), PackedLinear(nn.Linear(6, 6), torch.float32))
+    stack = AdapterStack.attach(model, [AdapterSpec("a", 2, 4.0, target_modules=("0", "1"))])
+    randomize(stack)
+    before = model[0].base.weight.clone()
+    with pytest.raises(OptionsError, match="adapters cannot be merged into quantized weights"):
+        stack.merge("a")
+    assert torch.equal(model[0].base.weight, before)
 
 
 def test_gradient_checkpointing_recomputes_with_the_routing_of_its_forward():

@@ -56,6 +56,27 @@ def test_expressions_that_can_take_for_ever_are_refused(pattern):
     assert str(refused.value).startswith(SLOW)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "most"),
+    [
+        ("a?", 22),  # 2 ways each, of 2^22
+        ("(?:ab|cd)", 22),  # single letters would be a set: one way
+        ("a{2,5}", 11),  # 4 ways each
+        ("(?:ab|cd){2}", 11),
+        ("(?:ab|cd|ef|gh)?", 9),  # 5 ways each, 5^9 < 2^22 < 5^10
+        (".+", 3),  # 64 ways each: 2^18, and 2^24
+    ],
+)
+def test_the_ways_of_a_sequence_are_multiplied_up_to_the_bound(pattern, most):
+    check_pattern(pattern * most, "target_modules")
+    with pytest.raises(OptionsError, match="may take very long"):
+        check_pattern(pattern * (most + 1), "target_modules")
+
+
+def test_a_fixed_number_of_letters_is_one_way():
+    check_pattern("a{3}[bc]{2}d" * 30, "target_modules")
+
+
 @pytest.mark.parametrize("pattern", ["(", "*a", "a{2,1}", "[z-a]", "(?P<1>a)", r"\8"])
 def test_what_is_no_expression_is_refused(pattern):
     with pytest.raises(OptionsError, match="exclude_modules is no regular expression"):

@@ -257,6 +257,10 @@ def folder(good_folder, tmp_path):
         ("rank_pattern", {"q_proj": "2"}, "rank_pattern"),
         ("alpha_pattern", {"q_proj": "2"}, "alpha_pattern"),
         ("layers_pattern", "layers", "layers_to_transform"),
+        ("target_modules", "(", "target_modules is no regular expression"),
+        ("target_modules", "(a+)+$", "target_modules .* may take very long"),
+        ("rank_pattern", {"(": 4}, "rank_pattern.* is no regular expression"),
+        ("alpha_pattern", {"q_proj": 4, "(": 4}, "alpha_pattern.* is no regular expression"),
     ],
 )
 def test_a_bad_config_field_is_named(folder, field, value, message):
@@ -374,7 +378,7 @@ def test_rslora_weights_do_not_go_into_plain_lora(tmp_path):
 
 
 @pytest.mark.parametrize(("target", "transposed"), [("c_attn", True), ("q_proj", False)])
-def test_fan_in_fan_out_says_how_the_base_stores_its_weights(tmp_path, target, transposed):
+def test_fan_in_fan_out_is_how_the_base_stores_its_weights(tmp_path, target, transposed):
     model = GPT2LMHeadModel(GPT2Config(vocab_size=40, n_embd=16, n_layer=1, n_head=2)) if transposed else build()
     AdapterStack.attach(model, [AdapterSpec("a", 2, 4, target_modules=(target,))]).save("a", tmp_path)
     assert json.loads((tmp_path / "adapter_config.json").read_text())["fan_in_fan_out"] is transposed

@@ -87,7 +87,7 @@ def test_a_base_from_the_hub(folder):
     assert bundle.base.revision == "main"
 
 
-def test_a_local_bundle_may_share_the_base_beside_it(folder):
+def test_a_local_bundle_may_share_the_base_next_to_it(folder):
     (folder / "base").rename(folder.parent / "shared")
     write(folder, valid() | {"base": {"path": "../shared"}})
     assert (load_bundle(folder).base_location() / "config.json").is_file()
@@ -286,6 +286,8 @@ def test_gate_and_its_words(folder):
         ('[["a"]]', "1 hypotheses, but the bundle has 2"),
         ('[["a"], ["b"], ["c"]]', "3 hypotheses, but the bundle has 2"),
         ("[[1], []]", "of words"),
+        ('[["a", 1], ["b"]]', "of words"),
+        ('[["a"], "b"]', "one list of words"),
     ):
         file.write_text(bad)
         with pytest.raises(BundleError, match=message):
@@ -308,6 +310,34 @@ def test_a_training_summary_is_valid_json(folder, bad):
     with pytest.raises(BundleError, match="training: .*not JSON compliant"):
         save_bundle(replace(bundle, training={"loss": bad}))
     assert (folder / "bundle.json").read_text() == before
+
+
+def test_names_may_be_as_long_as_a_file_systems(folder):
+    longest = "a" * 255
+    (folder / "baseline").rename(folder / longest)
+    table = valid()
+    table["baseline"]["path"] = longest
+    write(folder, table)
+    assert load_bundle(folder).baseline.path == longest
+    table["baseline"]["path"] = longest + "a"
+    write(folder, table)
+    with pytest.raises(BundleError, match="baseline.path: must have at most 255 characters, not 256"):
+        load_bundle(folder)
+    moved = folder.rename(folder.parent / longest)
+    write(moved, valid() | {"baseline": {"path": longest, "label": "One adapter"}})
+    assert load_bundle(moved).name == longest
+
+
+@pytest.mark.parametrize("base", ["", Path("gpt2"), "a/b/c"])
+def test_a_base_is_a_folder_that_is_there_or_a_hub_id(folder, base):
+    with pytest.raises(BundleError, match="is neither a folder nor a Hub id"):
+        BaseRef.of(base, folder)
+
+
+def test_a_base_in_a_folder_has_no_revision(folder):
+    assert BaseRef.of(folder / "base", folder) == BaseRef(path="base")
+    with pytest.raises(BundleError, match="base is a folder; only a Hub id has a revision"):
+        BaseRef.of(folder / "base", folder, "main")
 
 
 @pytest.mark.parametrize("base", ["gpt2", "openai-community/gpt2"])

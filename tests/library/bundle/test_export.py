@@ -216,7 +216,7 @@ class FakeHub:
         return {str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()}
 
 
-def test_a_pushed_bundle_is_complete_and_says_what_it_is(tmp_path, text_bundle):
+def test_a_pushed_bundle_is_complete_and_has_a_card(tmp_path, text_bundle):
     bundle = shutil.copytree(text_bundle.parent, tmp_path / "copy") / "bundle"
     (bundle / "secret.env").write_text("x")
     (bundle / "0" / "optimizer.pt").write_bytes(b"x")

@@ -135,9 +135,9 @@ def test_from_the_command_line_to_captions(tmp_path, tiny_base, picture, capsys)
     out = tmp_path / "made" / "bundle"
     arguments = ["--base", str(tiny_base), "--modality", "image", "--out", str(out)]
     assert main(["import-official", str(tmp_path / "run"), *arguments, "--baseline", str(tmp_path / "mle")]) == 0
-    said = capsys.readouterr().out
-    assert "3 hypotheses from grouped convolutions, rank 2, alpha 8" in said
-    assert "non_lora_trainables.bin was not read: it is a pickle file" in said
+    output = capsys.readouterr().out
+    assert "3 hypotheses from grouped convolutions, rank 2, alpha 8" in output
+    assert "non_lora_trainables.bin was not read: it is a pickle file" in output
     captioner = Captioner.load(out, device="cpu")
     assert [column.label for column in captioner.columns()][:3] == ["Hypothesis 1", "Hypothesis 2", "Hypothesis 3"]
     *_, comparison = captioner.compare(picture)

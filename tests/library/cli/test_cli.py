@@ -146,7 +146,7 @@ def test_as_a_program(tiny_bundle):
 
 @pytest.fixture
 def long_clip(tmp_path):
-    """2.5 s of sound; the tiny model hears 1 s."""
+    """2.5 s of sound; the tiny model takes 1 s."""
     path = tmp_path / "long.wav"
     soundfile.write(path, chirp(2.5), SAMPLING_RATE)
     return path
@@ -164,7 +164,7 @@ def test_the_part_of_a_sound(run, long_clip, tiny_audio_bundle):
     status, output, errors = run("--json", file=long_clip, model=tiny_audio_bundle)
     assert status == 0
     assert errors.splitlines() == [
-        "lora_mcl: The model hears second 0.0 to 1.0 of this sound's 2.5. Choose another part with --start."
+        "lora_mcl: The model takes second 0.0 to 1.0 of this sound's 2.5. Choose another part with --start."
     ]
     status, later, errors = run("--json", "--start", "1.5", file=long_clip, model=tiny_audio_bundle)
     assert json.loads(later)["window"] == {"start": 1.5, "end": 2.5, "duration": 2.5}

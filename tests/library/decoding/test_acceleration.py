@@ -1,4 +1,4 @@
-"""Fixed shapes give the same answers, compiled or not; and without what they need, decoding goes on and says why."""
+"""Fixed shapes give the same answers, compiled or not; where they are impossible, the reason is logged."""
 
 import logging
 from dataclasses import replace

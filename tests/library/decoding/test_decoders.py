@@ -1,4 +1,4 @@
-"""Strategies without a model: scores by hand in, moves and candidates out; and the options they refuse."""
+"""Strategies without a model: given scores in, next tokens and candidates out; and the options they refuse."""
 
 import math
 

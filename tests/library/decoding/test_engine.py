@@ -17,6 +17,7 @@ from lora_mcl.decoding import (
     LogitsOptions,
     Sampling,
 )
+from lora_mcl.decoding.engine import DecodeBatch
 from lora_mcl.errors import OptionsError
 from tests.support.fixtures.make_diverse_beam import VOCAB_SIZE
 from tests.support.tiny_decoders import (
@@ -88,11 +89,27 @@ def test_one_forward_per_step_over_the_rows_that_are_live():
     longest = max(decode(engine, prompt, [request], 12).steps for request in PAGE)
     batch_sizes = counted(model)
     decoded = decode(engine, prompt, PAGE, 12)
-    # The prefill gives the first token, so a decode of n steps takes n forwards, whatever the columns.
+    # The prefill gives the first token, so a decode of n steps takes n forwards with any columns.
     assert len(batch_sizes) == decoded.steps == longest
     assert batch_sizes[0] == 5  # four adapters and the base, each once
     assert max(batch_sizes) <= 2 + 2 + 3 + 3 + 4 + 1 + 2 + 3
     assert batch_sizes[-1] < max(batch_sizes[1:])  # rows of finished columns are gone
+
+
+def test_rows_of_the_example_in_the_modules_docstring():
+    """Three hypotheses and two searches on one baseline: four prefixes become nine rows."""
+    model = DECODERS["llama"](2)
+    engine = engine_of(model, random_stack(model, (2, 4, 3, 6)), ())
+    searches = (ColumnRequest("beam", 3, BeamSearch(3)), ColumnRequest("diverse", 3, DiverseBeamSearch(3, 3, 0.8)))
+    columns = [*(ColumnRequest(f"h{k}", k, Greedy()) for k in range(3)), *searches]
+    request = engine.request(prompt_of(model, 6), columns, max_new_tokens=5)
+    rows = counted(model)
+    batch = DecodeBatch(engine)
+    batch.join([request])
+    batch.update()
+    assert [column.first_row for column in request.columns] == [0, 1, 2, 3, 6]
+    batch.forward()
+    assert (len(request.prefixes), request.num_rows, rows) == (4, 9, [4, 9])
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -147,7 +164,7 @@ def test_left_padded_media_in_one_call_are_captioned_as_one_by_one(name):
 
 @pytest.mark.parametrize("name", DECODERS)
 def test_in_bfloat16_columns_are_what_they_are_alone(name):
-    """Adapters, media of unlike length, every strategy: only rounding may tell a mixed request from one column."""
+    """Adapters, media of unlike length, every strategy: a mixed request differs from one column by rounding only."""
     model = DECODERS[name](2).to(torch.bfloat16)
     stack = None if name == "gpt2" else random_stack(model, (2, 4, 3, 6))
     engine = engine_of(model, stack, EOS)
@@ -165,7 +182,7 @@ def test_in_bfloat16_columns_are_what_they_are_alone(name):
 
 
 def own_log_prob(model, prompt: EmbeddedPrompt, tokens: list[int]) -> float:
-    """What the model itself says of these tokens, read in one forward (nats)."""
+    """The model's own log-probabilities of these tokens, from one forward (nats)."""
     appended = torch.tensor(tokens)
     embeds = torch.cat([prompt.inputs_embeds, model.get_input_embeddings()(appended)[None]], dim=1)
     with torch.no_grad():
@@ -175,7 +192,7 @@ def own_log_prob(model, prompt: EmbeddedPrompt, tokens: list[int]) -> float:
 
 @pytest.mark.parametrize("name", DECODERS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.3)], ids=str)
-def test_log_prob_is_the_models_own_whatever_the_rules_and_penalties(name, dtype, tolerance):
+def test_log_prob_is_the_models_own_under_any_logits_options(name, dtype, tolerance):
     model = DECODERS[name](0).to(dtype)
     prompt = prompt_of(model, 6)
     columns = [ColumnRequest(r.id, BASE_ROW, r.strategy) for r in PAGE]
@@ -191,7 +208,7 @@ def test_log_prob_is_the_models_own_whatever_the_rules_and_penalties(name, dtype
     assert ended > 0 or name != "llama"
 
 
-def test_events_tell_what_changed_and_when_it_is_final():
+def test_events_hold_what_changed_and_whether_it_is_final():
     model = DECODERS["llama"](2)
     engine = engine_of(model, random_stack(model, (2, 4, 3, 6)), EOS)
     seen: dict[str, tuple] = {}

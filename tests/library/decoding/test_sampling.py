@@ -1,4 +1,4 @@
-"""Sampling: what may be drawn, by hand; and the very draws of ``generate(do_sample=True)`` with the same seeds."""
+"""Sampling: tokens that may be drawn; the draws of ``generate(do_sample=True)`` with the same seeds."""
 
 from collections import Counter
 
@@ -122,7 +122,7 @@ def test_a_sample_does_not_depend_on_the_others():
     ids=str,
 )
 def test_samples_equal_generate(name, options):
-    """Beside beams, under rules, with several ends: every sample is what generate draws with its seed."""
+    """Next to beams, with logits options and several end tokens: every sample is what generate draws with its seed."""
     model = DECODERS[name](2)
     prompt = prompt_of(model, 6)
     logits_options = LogitsOptions(repetition_penalty=1.2, min_new_tokens=2, forbidden_token_ids=(1, 8))

@@ -342,7 +342,7 @@ def test_a_caller_that_does_not_come_back_holds_up_nobody():
     slow.assert_right(engine)
 
 
-def test_a_static_step_takes_turns_and_says_why(caplog):
+def test_a_static_step_takes_turns_and_logs_the_reason(caplog):
     model, engine = adapted("llama")
     scheduler = Scheduler(replace(engine, options=EngineOptions(acceleration="static")))
     visitors = [Visitor(prompt_of(model, n), list(COLUMNS[0]), 8, LogitsOptions()).start(scheduler) for n in (5, 7, 6)]

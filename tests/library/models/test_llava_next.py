@@ -14,6 +14,7 @@ from transformers import (
 from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.models.image_tower import GREY, detector_pixels
 from lora_mcl.models.llava_next import ImageLanguageModel, embed_prompt, tower_features
+from lora_mcl.trainer.batch import pad_left
 from tests.support.clip_base import CORPUS, clip_base
 from tests.support.embedded import tiny_image_tower
 from tests.support.encoded_prompts import assert_stock_generation
@@ -89,13 +90,7 @@ def test_cached_features_of_a_mixed_batch_give_the_stock_logits(language_model):
     model, pad = language_model.model, language_model.pad_token_id
     examples = [language_model.inputs(picture(*size), "Caption:") for size in [(64, 64), (90, 40)]]
     features = [tower_features(model, example["pixel_values"][0]) for example in examples]
-    longest = max(example["input_ids"].shape[1] for example in examples)
-    ids = torch.full((2, longest), pad)
-    mask = torch.zeros(2, longest, dtype=torch.long)
-    for row, example in enumerate(examples):
-        length = example["input_ids"].shape[1]
-        ids[row, longest - length :] = example["input_ids"][0]
-        mask[row, longest - length :] = 1
+    ids, mask = pad_left([example["input_ids"][0] for example in examples], value=pad)
     sizes = torch.cat([example["image_sizes"] for example in examples])
     embeds = embed_prompt(model, ids, features, sizes)
     found = model(inputs_embeds=embeds, attention_mask=mask).logits[:, -1]

@@ -16,6 +16,7 @@ from lora_mcl.bundle.import_official import CHAT_TEMPLATES, PROMPTS
 from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.models import AudioLanguageModel
 from lora_mcl.models.qwen2_audio import embed_prompt, tower_features
+from lora_mcl.trainer.batch import pad_left
 from tests.support.encoded_prompts import assert_stock_generation
 from tests.support.tiny_audio import (
     MEL_BINS,
@@ -26,7 +27,7 @@ from tests.support.tiny_audio import (
 )
 
 PROMPT = "Describe the sound."
-# In seconds: all that the tiny model hears, part of it, an odd part, hardly anything.
+# In seconds: the tiny model's whole input, part of it, an odd part, hardly anything.
 LENGTHS = [1.0, 0.6, 0.333, 0.2]
 
 
@@ -53,7 +54,7 @@ def test_load_in_another_dtype_and_by_a_device_map(folder):
     assert language_model.encode(chirp(0.5), PROMPT).inputs_embeds.dtype == torch.bfloat16
 
 
-def test_4_bits_without_the_package_says_what_to_install(folder, monkeypatch):
+def test_4_bits_without_the_package_names_what_to_install(folder, monkeypatch):
     monkeypatch.setattr("transformers.quantizers.quantizer_bnb_4bit.is_bitsandbytes_available", lambda: False)
     with pytest.raises(BundleError, match="pip install -U bitsandbytes"):
         AudioLanguageModel.load(folder, load_in_4bit=True)
@@ -98,13 +99,7 @@ def test_cached_features_of_a_mixed_batch_give_the_stock_logits(language_model):
     features = [
         tower_features(model, example["input_features"], example["feature_attention_mask"])[0] for example in examples
     ]
-    longest = max(example["input_ids"].shape[1] for example in examples)
-    ids = torch.full((2, longest), pad)
-    mask = torch.zeros(2, longest, dtype=torch.long)
-    for row, example in enumerate(examples):
-        length = example["input_ids"].shape[1]
-        ids[row, longest - length :] = example["input_ids"][0]
-        mask[row, longest - length :] = 1
+    ids, mask = pad_left([example["input_ids"][0] for example in examples], value=pad)
     found = model(inputs_embeds=embed_prompt(model, ids, features), attention_mask=mask).logits[:, -1]
     for row, example in enumerate(examples):
         torch.testing.assert_close(found[row], model(**example).logits[0, -1], atol=1e-5, rtol=0)
@@ -225,7 +220,7 @@ def tower_adapters(folder, tmp_path_factory):
 
 
 @torch.no_grad()
-def test_adapters_on_the_tower_hear_their_own_copy(folder, tower_adapters):
+def test_adapters_on_the_tower_encode_their_own_copy(folder, tower_adapters):
     language_model = AudioLanguageModel.load(folder)
     stack = AdapterStack.from_peft(language_model.model, tower_adapters)
     assert any("audio_tower" in layer for layer in stack.layers)

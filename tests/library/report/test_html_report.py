@@ -157,7 +157,7 @@ def test_a_path_that_cannot_be_used(tmp_path, name, message):
         pytest.fail("it was opened")
 
 
-def test_an_entry_says_one_thing(picture):
+def test_an_entry_has_a_comparison_or_an_error(picture):
     entry = captioned(picture)
     with pytest.raises(ValueError, match="or else an error"):
         replace(entry, error="It is damaged.")

@@ -3,18 +3,10 @@
 import pytest
 
 from lora_mcl.report import CaptionedFile, opened_report
-from tests.support.browsing import browsing, screenshot, start_browser
+from tests.support.browsing import screenshot
 from tests.support.captioned import captioned, captioned_sound
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with browsing() as playwright:
-        browser = start_browser(playwright, chromium)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

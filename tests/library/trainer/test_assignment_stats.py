@@ -1,6 +1,7 @@
 """Assignment statistics by hand: sums over steps, examples without targets, and warnings of dead hypotheses."""
 
 import logging
+import math
 
 import pytest
 import torch
@@ -31,6 +32,38 @@ def test_figures_over_two_steps(accelerator):
     expected = {"wins_0": 2, "wins_1": 1, "nll_0": 7 / 3, "nll_1": 3, "best_nll": 5 / 3, "skipped": 1}
     assert stats.compute_and_reset(accelerator) == pytest.approx(expected | {"assignment_entropy": 0})
     assert stats.compute_and_reset(accelerator) == {}
+
+
+def test_figures_of_one_example(accelerator):
+    """Weights of 3/4 and 1/4 have an entropy of ln 4 - 3/4 ln 3."""
+    stats = AssignmentStats(2)
+    stats.update(
+        MultipleChoiceOutput(
+            torch.tensor(0.0), torch.tensor([[1.0], [3.0]]), torch.tensor([[0.75], [0.25]]), torch.tensor([True])
+        )
+    )
+    expected = {"wins_0": 1, "wins_1": 0, "nll_0": 1, "nll_1": 3, "best_nll": 1, "skipped": 0}
+    entropy = {"assignment_entropy": math.log(4) - 0.75 * math.log(3)}
+    assert stats.compute_and_reset(accelerator) == pytest.approx(expected | entropy)
+
+
+def test_the_entropy_is_the_mean_of_all_examples(accelerator):
+    """Of two certain ones and, in another step, two that are undecided."""
+    stats = AssignmentStats(2)
+    stats.update(output([0, 1]))
+    half, valid = torch.full((2, 2), 0.5), torch.ones(2, dtype=torch.bool)
+    stats.update(MultipleChoiceOutput(torch.tensor(0.0), torch.ones(2, 2), half, valid))
+    assert stats.compute_and_reset(accelerator)["assignment_entropy"] == pytest.approx(math.log(2) / 2)
+
+
+def test_skipped_examples_are_warned_of_once(accelerator, caplog):
+    stats = AssignmentStats(2)
+    with caplog.at_level(logging.WARNING, logger="lora_mcl.trainer"):
+        for valid in ([True, True, True], [True, False, True], [False, False, True]):
+            stats.update(output([0, 1, 0], valid=valid))
+            stats.compute_and_reset(accelerator)
+    messages = [record.getMessage() for record in caplog.records if record.name.startswith("lora_mcl.trainer")]
+    assert [message.partition(" had")[0] for message in messages] == ["1 of 3 examples"]
 
 
 def test_examples_without_targets_alone(accelerator):

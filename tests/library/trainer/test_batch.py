@@ -6,7 +6,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from lora_mcl.errors import OptionsError
 from lora_mcl.trainer import Batch, PromptBatch
-from lora_mcl.trainer.batch import caption_nll, pad_left, pad_right
+from lora_mcl.trainer.batch import caption_nll, pad_left, pad_right, shared_prompt_nll
 
 
 def gpt2() -> GPT2LMHeadModel:
@@ -61,6 +61,20 @@ def test_left_padding_changes_nothing_where_positions_are_embedded():
             for prompt, caption in zip(prompts, captions, strict=True)
         ]
     torch.testing.assert_close(together, torch.cat(alone))
+
+
+def test_captions_of_prompts_read_once_stand_where_they_would_alone():
+    model, captions = gpt2(), [pad_right([[5, 6, 7], [8]]), pad_right([[9], [10, 11]])]
+    prompts = PromptBatch(*pad_left([torch.randn(4, 8), torch.randn(2, 8)]))
+    with torch.no_grad():
+        for found, caption in zip(shared_prompt_nll(model, prompts, captions), captions, strict=True):
+            torch.testing.assert_close(found, caption_nll(model, prompts, caption))
+
+
+def test_padding_is_zero_unless_another_value_is_asked_for():
+    sequences = [torch.ones(2, 1), torch.ones(1, 1)]
+    assert pad_left(sequences)[0].tolist() == [[[1], [1]], [[0], [1]]]
+    assert pad_left(sequences, 7)[0].tolist() == [[[1], [1]], [[7], [1]]]
 
 
 def test_captions_take_the_data_type_of_the_prompts():

@@ -61,7 +61,7 @@ def test_captions_of_prompts_read_once_have_the_same_nll():
             torch.testing.assert_close(nll, caption_nll(model, batch, captions), atol=1e-5, rtol=0)
 
 
-def test_caption_nll_is_the_models_own_loss_whatever_the_padding():
+def test_caption_nll_is_the_models_own_loss_under_any_padding():
     model, batch = tiny_llama(), prompts([3, 5, 4])
     together = caption_nll(model, batch, pad_right(CAPTIONS))
     for row, (length, caption) in enumerate(zip([3, 5, 4], CAPTIONS, strict=True)):

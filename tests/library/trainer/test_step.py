@@ -221,7 +221,7 @@ def test_dropout_acts_where_gradients_are_even_if_scores_are_free_of_it():
 
 @pytest.mark.parametrize("backward", BACKWARDS)
 def test_without_its_gate_the_caption_gate_objective_is_annealed(backward):
-    """beta = 0: the same weights and the same gradients of the adapters; the gate learns beside them in vain."""
+    """beta = 0: the same weights and the same gradients of the adapters; the gate learns without effect."""
     results = {}
     for name in ("annealed", "caption-gate"):
         module = learner(name, backward=backward)
@@ -271,6 +271,22 @@ def test_the_output_layer_runs_only_from_the_first_target_on():
     module.model.lm_head.register_forward_hook(lambda layer, args, output: widths.append(output.shape[1]))
     module(EXAMPLES, 0, 10)
     assert widths == [5, 5]  # the first target, at position 2, is predicted at position 1
+
+
+@pytest.mark.parametrize("backward", BACKWARDS)
+def test_the_gates_loss_is_added(backward):
+    module = learner("caption-gate", backward=backward)
+    output = module(EXAMPLES, 3, 10)
+    gates = module.gate.loss(module.gate(LABELS), output.weights, output.valid)
+    torch.testing.assert_close(output.loss, (output.weights * output.nll).sum(dim=0).mean() + gates)
+    assert gates > 0
+
+
+def test_one_target_makes_an_example_count():
+    one = Batch(EXAMPLES.inputs, LABELS.clone().index_fill_(1, torch.tensor([2, 3, 5]), -100))
+    assert one.num_targets.tolist() == [1, 1, 1]
+    output, moved = gradients(learner("wta"), one)
+    assert output.valid.all() and output.loss > 0 and all(gradient.any() for gradient in moved.values())
 
 
 def test_evaluation_mode_scores_in_one_forward_and_counts_nothing():

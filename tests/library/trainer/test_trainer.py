@@ -144,7 +144,7 @@ def test_bfloat16_training_keeps_float32_adapters(tmp_path):
     assert {weight.dtype for _, weight in trainer.model.trainable_parameters()} == {torch.float32}
 
 
-def test_logs_say_what_the_assignment_does_and_reach_tensorboard(tmp_path):
+def test_assignment_statistics_are_logged_and_reach_tensorboard(tmp_path):
     objective = ObjectiveOptions("annealed", temperature=Anneal(0.4, 0.1, 1.0, "linear"))
     trainer = trained(tmp_path, objective, report_to=["tensorboard"], max_steps=4)
     logs = [entry for entry in trainer.state.log_history if "loss" in entry]

@@ -15,7 +15,7 @@ from training.data.bilingual import BilingualOptions, main, make_bilingual
 
 @pytest.fixture(scope="module")
 def translator(tmp_path_factory):
-    """Folder of a tiny T5 with random weights: what it says has no sense, but is the same each time."""
+    """Folder of a tiny T5 with random weights: its output has no sense, but is the same each time."""
     folder = tmp_path_factory.mktemp("t5")
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=byte_tokenizer(TEXTS, ["<pad>", "</s>"]), pad_token="<pad>", eos_token="</s>"
@@ -124,7 +124,7 @@ def test_a_real_translator_through_to_examples(tmp_path, translator, picture, ca
     assert sum(changed) == 3
 
 
-def test_mistakes_are_told_in_one_line(tmp_path, capsys):
+def test_mistakes_give_one_line(tmp_path, capsys):
     (tmp_path / "in.json").write_text('{"rows": []}')
     with pytest.raises(DataError, match="neither of COCO"):
         make_bilingual(tmp_path / "in.json", tmp_path / "out.json", BilingualOptions())

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -47,7 +48,7 @@ def test_one_trainable_weight_of_the_tower_is_refused(model, tmp_path):
         open_cache(str(tmp_path), 1, model)
 
 
-def test_a_full_cache_says_so_once(tmp_path, caplog):
+def test_a_full_cache_is_logged_once(tmp_path, caplog):
     cache = FeatureCache(tmp_path, 10, "")
     with caplog.at_level(logging.WARNING, logger="training.data"):
         assert not cache.put("aa", FEATURES) and not cache.put("bb", FEATURES)
@@ -62,7 +63,9 @@ def test_features_fit_up_to_the_last_byte(tmp_path):
     assert not FeatureCache(tmp_path / "three", size - 1, "").put("aa", FEATURES)
 
 
-def test_a_disk_that_fails_leaves_nothing_partial(tmp_path, monkeypatch, caplog):
+@pytest.fixture
+def failed_cache(tmp_path, monkeypatch, caplog) -> FeatureCache:
+    """A cache after a write to a full disk."""
     cache = FeatureCache(tmp_path, 10**6, "")
 
     def fails(source, target):
@@ -71,9 +74,25 @@ def test_a_disk_that_fails_leaves_nothing_partial(tmp_path, monkeypatch, caplog)
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, logger="training.data"):
         patch.setattr(os, "replace", fails)
         assert not cache.put("aa", FEATURES)
+    return cache
+
+
+def test_a_disk_that_fails_leaves_nothing_partial(failed_cache, tmp_path, caplog):
     assert "No space left on device; nothing more is added" in caplog.text
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    assert not cache.put("bb", FEATURES) and cache.get("bb") is None
+    assert not failed_cache.put("bb", FEATURES) and failed_cache.get("bb") is None
+
+
+def test_a_disk_that_is_full_before_anything_is_written(tmp_path, monkeypatch, caplog):
+    cache = FeatureCache(tmp_path, 10**6, "")
+
+    def fails(path, content):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, logger="training.data"):
+        patch.setattr(Path, "write_bytes", fails)
+        assert not cache.put("aa", FEATURES)
+    assert "No space left on device; nothing more is added" in caplog.text
 
 
 def test_the_limit_is_in_gib(tmp_path, tiny_base):
@@ -101,18 +120,10 @@ def test_processes_share_what_is_free(tmp_path):
     assert not FeatureCache(tmp_path / "one", size, "", processes=2).put("dd", FEATURES)
 
 
-def test_after_a_failure_of_the_disk_the_cache_is_still(tmp_path, monkeypatch, caplog):
-    cache = FeatureCache(tmp_path, 10**6, "")
-
-    def fails(source, target):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, logger="training.data"):
-        patch.setattr(os, "replace", fails)
-        assert not cache.put("aa", FEATURES)
+def test_after_a_failure_of_the_disk_nothing_more_is_logged(failed_cache, caplog):
     caplog.clear()
     with caplog.at_level(logging.WARNING, logger="training.data"):
-        assert not cache.put("bb", FEATURES) and not cache.put("cc", {"features": torch.zeros(0)})
+        assert not failed_cache.put("bb", FEATURES) and not failed_cache.put("cc", {"features": torch.zeros(0)})
     assert caplog.records == []
 
 

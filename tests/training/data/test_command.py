@@ -1,4 +1,4 @@
-"""``python -m training.data``: what it says of a folder, of damaged files and of data that cannot be opened."""
+"""``python -m training.data``: its output for a folder, of damaged files and of data that cannot be opened."""
 
 from pathlib import Path
 
@@ -27,8 +27,8 @@ def test_a_sound_folder_and_a_damaged_one(photos, capsys):
     )
     (photos / "b.png").write_bytes((photos / "b.png").read_bytes()[:60])
     assert main([str(photos)]) == 1
-    said = capsys.readouterr().out
-    assert f"cannot be decoded: {photos / 'b.png'}: " in said and "1 of them cannot be decoded" in said
+    output = capsys.readouterr().out
+    assert f"cannot be decoded: {photos / 'b.png'}: " in output and "1 of them cannot be decoded" in output
 
 
 def test_a_table_of_sounds_with_modes(tmp_path, capsys):
@@ -37,8 +37,8 @@ def test_a_table_of_sounds_with_modes(tmp_path, capsys):
     assert main([str(tmp_path / "captions.csv")]) == 2
     assert "names 1 files of 2 that are not there" in capsys.readouterr().err
     assert main([str(tmp_path / "captions.csv"), "--max-missing", "1"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("1 media, 2 captions (1 each, 2.0 words on average)\nmodes: en 1, fr 1\n")
+    output = capsys.readouterr().out
+    assert output.startswith("1 media, 2 captions (1 each, 2.0 words on average)\nmodes: en 1, fr 1\n")
 
 
 def test_what_cannot_be_opened(tmp_path, capsys):
@@ -61,7 +61,7 @@ def test_what_training_would_skip_is_listed(tmp_path, capsys):
     assert "1 of them cannot be decoded" in capsys.readouterr().out
 
 
-def test_whatever_a_decoder_raises_names_the_file(tmp_path, capsys, monkeypatch):
+def test_any_error_of_a_decoder_names_the_file(tmp_path, capsys, monkeypatch):
     Image.new("RGB", (20, 20), "red").save(tmp_path / "a.png")
     (tmp_path / "a.txt").write_text("A dog.")
 

@@ -38,7 +38,7 @@ def photos(folder: Path) -> None:
 
 
 def sounds(folder: Path) -> None:
-    """Six sounds of several lengths, one longer than the model hears, and rates."""
+    """Six sounds of several lengths, one longer than the model's input, and rates."""
     folder.mkdir()
     for number, seconds in enumerate([0.3, 0.8, 1.6, 0.5, 0.9, 0.4]):
         rate = (8_000, 44_100)[number % 2]
@@ -94,7 +94,7 @@ def test_both_forms_of_a_batch_and_the_cache_give_the_same_likelihood(model, fol
     torch.testing.assert_close(nll_of_prompts(model, again, cache).mean, stock.mean, **CLOSE)
 
 
-def test_a_share_of_what_the_tower_says_is_hidden_in_training_only(model, folder, tmp_path):
+def test_a_share_of_the_features_is_hidden_in_training_only(model, folder, tmp_path):
     options = DataOptions("folder", str(folder), feature_cache=str(tmp_path / "cache"))
     cache = open_cache(options.feature_cache, 1, model)
     dataset = validation_dataset(load_examples(options), options, model, "Describe.", cache=cache)
@@ -150,7 +150,7 @@ def test_targets_are_the_caption_in_the_prompt_that_captioning_gives(model, fold
         assert sample.prompt.equal(expected["input_ids"][0])
 
 
-def test_a_header_tells_about_how_long_media_are(model, folder):
+def test_positions_are_estimated_from_the_header(model, folder):
     examples = load_examples(DataOptions("folder", str(folder)))
     guesses = [estimate_positions(model, example) for example in examples]
     assert all(guess > 0 for guess in guesses)
@@ -202,7 +202,7 @@ def test_validation_is_filled_up_with_visits_that_teach_nothing(model, folder):
     assert filled.broken == []
 
 
-def test_how_long_to_train_is_said_in_one_way(model, folder):
+def test_the_length_of_training_is_set_in_one_way(model, folder):
     options = DataOptions("folder", str(folder))
     examples = load_examples(options)
     assert len(train_dataset(examples, options, model, "Describe.", length=7, batch_size=1, seed=0)) == 7

@@ -1,4 +1,4 @@
-"""Opening training data: what each way of storing captions gives, and what is said when something is wrong."""
+"""Opening training data: each way of storing captions, and the messages about faults."""
 
 import json
 import logging
@@ -9,13 +9,8 @@ import soundfile
 from PIL import Image
 
 from lora_mcl.errors import OptionsError
+from tests.support.captioned_files import touch
 from training.data import DataError, DataOptions, Example, load_examples
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"never decoded here")
 
 
 @pytest.fixture

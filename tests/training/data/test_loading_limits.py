@@ -6,13 +6,8 @@ from pathlib import Path
 import datasets
 import pytest
 
+from tests.support.captioned_files import touch
 from training.data import DataError, DataOptions, load_examples
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"never decoded here")
 
 
 @pytest.fixture

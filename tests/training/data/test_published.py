@@ -7,14 +7,8 @@ import datasets
 import pytest
 
 from lora_mcl.errors import MediaError
+from tests.support.captioned_files import touch
 from training.data import DataError, DataOptions, Example, load_examples
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"never decoded here")
-
 
 AUDIOCAPS = """audiocap_id,youtube_id,start_time,caption
 97151,vfY_TJq7n_U,130,"Rustling occurs, ducks quack and water splashes"

@@ -12,7 +12,7 @@ from lora_mcl.bundle import load_bundle
 from tests.support.embedded import DOMAINS, packed_sounds
 from training.embedded.audio import card as audio_card
 from training.embedded.audio import examples as audio_examples
-from training.embedded.audio.captions.parser import parse_caption
+from training.embedded.audio.captions.parser import load_parser
 from training.embedded.audio.captions.scoring import score
 from training.embedded.audio.render.clips import draw, material_split
 from training.embedded.audio.world.lexicon import load_lexicon
@@ -93,7 +93,7 @@ def test_the_committed_audio_weights_caption_the_examples_in_their_annotators_wo
     for example, entry in zip(audio_examples.EXAMPLES, listed, strict=True):
         scene, _ = draw(example.split, example.number, packed_sounds(material_split(example.split)))
         *_, final = embedded_audio_captioner.compare(domain.examples_dir / entry["file"])
-        parsed = [parse_caption(text) for text in final.captions("hypothesis")]
+        parsed = [load_parser().parse(text) for text in final.captions("hypothesis")]
         assert [one.mode for one in parsed] == expected, entry["title"]
         right += [score(lexicon, scene, one).nothing_wrong for one in parsed]
     assert sum(right) >= 0.8 * len(right)

@@ -48,8 +48,8 @@ def test_a_language_that_only_some_captions_are_in_names_nothing():
 
 
 def test_description():
-    ((_, said),) = describe([one(words=9.14, typical=["un", "chat", "noir", "dort"], wins=0.337)])
-    assert said == "Explains 34 % of the references best; 9.1 words a caption, typically “un”, “chat”, “noir”."
+    ((_, description),) = describe([one(words=9.14, typical=["un", "chat", "noir", "dort"], wins=0.337)])
+    assert description == "Explains 34 % of the references best; 9.1 words a caption, typically “un”, “chat”, “noir”."
     assert describe([one()])[0][1] == "Explains 50 % of the references best; 10.0 words a caption."
 
 

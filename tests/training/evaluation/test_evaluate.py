@@ -115,7 +115,7 @@ def test_likelihood_is_that_of_each_reference_alone(evaluated, tiny_bundle, pict
                 assert line["nll"][a][r] == pytest.approx(float(alone), abs=2e-4)
 
 
-def test_hypotheses_say_what_the_app_says(evaluated, tiny_captioner):
+def test_hypotheses_give_the_captions_of_the_app(evaluated, tiny_captioner):
     """With its options: two beams each, four tokens."""
     options = tiny_captioner.defaults.with_changes({"hypothesis_beams": 2, "max_new_tokens": 4})
     line = lines_of(evaluated)[0]
@@ -213,8 +213,8 @@ def test_bad_input_is_one_sentence(tiny_bundle, pictures, tmp_path, capsys, eval
     for arguments, message in cases:
         bundle, data, *more = arguments
         assert run(bundle, data, tmp_path / "out", *more) == 2
-        said = capsys.readouterr().err.strip()
-        assert message in said and said.startswith("evaluate: ") and "\n" not in said
+        output = capsys.readouterr().err.strip()
+        assert message in output and output.startswith("evaluate: ") and "\n" not in output
     assert run(tiny_bundle, pictures, evaluated, "--beams", "1") == 2
     assert "beams was 2 and is 1" in capsys.readouterr().err
 
@@ -234,7 +234,7 @@ def test_nothing_but_broken_media(tiny_bundle, tmp_path, capsys):
     assert "none of the media can be decoded" in capsys.readouterr().err
 
 
-def test_interruption_says_how_to_go_on(tiny_bundle, pictures, tmp_path, monkeypatch, capsys):
+def test_interruption_prints_how_to_go_on(tiny_bundle, pictures, tmp_path, monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt
 

@@ -14,20 +14,20 @@ def test_modes_that_each_have_a_hypothesis():
     assert found["winner_given_mode"] == found["mode_given_winner"] == pytest.approx(0)
 
 
-def test_a_hypothesis_that_wins_everything_says_nothing_of_the_mode():
+def test_a_hypothesis_that_wins_everything_has_no_information_on_the_mode():
     found = mode_report([("en", 0), ("fr", 0)], 2)
     assert found["winner_given_mode"] == 0
     assert found["mode_given_winner"] == pytest.approx(math.log(2), abs=1e-4)
 
 
 def test_a_mode_cut_in_two():
-    """Hypotheses 0 and 1 share English, 2 has French: the winner tells the mode, the mode not the winner."""
+    """Hypotheses 0 and 1 share English, 2 has French: the winner determines the mode, the mode not the winner."""
     found = mode_report([("en", 0), ("en", 1), ("fr", 2), ("fr", 2)], 3)
     assert found["winner_given_mode"] == pytest.approx(math.log(2) / 2, abs=1e-4)
     assert found["mode_given_winner"] == pytest.approx(0, abs=1e-4)
 
 
-def test_words_that_only_one_hypothesis_says_come_first():
+def test_words_that_only_one_hypothesis_uses_come_first():
     one = ["a cat sleeps"] * 20
     other = ["un chat dort"] * 20
     assert typical_words([one, other]) == [["a", "cat", "sleeps"], ["chat", "dort", "un"]]

@@ -26,7 +26,7 @@ COMMANDS = [line for guide in GUIDES for line in re.findall(r"^python -m trainin
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: str(file.relative_to(FOLDER)))
-def test_every_configuration_is_valid_and_says_where_it_comes_from(file):
+def test_every_configuration_is_valid_and_names_its_source(file):
     config = load_config(TrainConfig, file)
     assert config.about.source and config.about.hours and config.about.memory
     assert config.output.name == file.stem

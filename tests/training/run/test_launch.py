@@ -66,8 +66,8 @@ def same(run, one):
 @pytest.mark.slow
 def test_one_process_and_two(tmp_path, tiny_base, media, one):
     assert summary(one)["processes"] == 1
-    told = launch("ddp", 2, "-m", "training.train", config_file(tmp_path, "two", tiny_base, media, 2))
-    assert told.count("Bundle: ") == 1  # one of them speaks
+    output = launch("ddp", 2, "-m", "training.train", config_file(tmp_path, "two", tiny_base, media, 2))
+    assert output.count("Bundle: ") == 1  # one of them prints
     same(tmp_path / "two", one)
 
 
@@ -87,8 +87,8 @@ def test_deepspeed_shares_out_the_weights(tmp_path, tiny_base, media, one):
     shutil.rmtree(run / "bundle")
     shutil.rmtree(run / "checkpoints" / "checkpoint-4")
     (run / SUMMARY_FILE).unlink()
-    told = launch(*command)
-    assert "step 4/4" in told and "step 2/4" not in told
+    output = launch(*command)
+    assert "step 4/4" in output and "step 2/4" not in output
     same(run, one)
 
 
@@ -107,8 +107,8 @@ def test_deepspeed_in_bfloat16_with_a_gate(tmp_path, tiny_base, media):
         table[section] |= values
     table["training"] |= {"precision": "bfloat16", "checkpoint_activations": True}
     file.write_text(yaml.safe_dump(table))
-    told = launch("zero3", 2, ROOT / "tests" / "support" / "programs" / "train_full.py", file, "zero3")
-    assert told.count("AUTOCAST torch.bfloat16 torch.float32") == 2
+    output = launch("zero3", 2, ROOT / "tests" / "support" / "programs" / "train_full.py", file, "zero3")
+    assert output.count("AUTOCAST torch.bfloat16 torch.float32") == 2
     weights = learned(tmp_path / "run")
     assert weights["bundle/gate/gate.safetensors weight"].shape[0] == 3
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}

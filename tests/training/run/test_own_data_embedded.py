@@ -25,10 +25,10 @@ def test_a_few_steps(tmp_path, monkeypatch, capsys, modality, ending, plural):
     output = tmp_path / "run"
     words = [f"training/configs/own-{plural}.yaml", f"data.path={tmp_path / 'mine'}", f"output={output}", *FEW]
     assert train([*words, "data.workers=0", "data.validation_share=0.25"]) == 0
-    told = capsys.readouterr().out
-    losses = [float(loss) for loss in re.findall(r"loss (\S+)", told)]
+    log = capsys.readouterr().out
+    losses = [float(loss) for loss in re.findall(r"loss (\S+)", log)]
     assert len(losses) == 2 and all(0 < loss < 15 for loss in losses)
     assert len(load_bundle(output / "bundle").hypotheses) == 3
     assert lora_mcl(["caption", str(media[0]), "--model", str(output / "bundle")]) in (0, None)
-    said = capsys.readouterr().out
-    assert all(f"Hypothesis {k}" in said for k in (1, 2, 3))
+    output = capsys.readouterr().out
+    assert all(f"Hypothesis {k}" in output for k in (1, 2, 3))

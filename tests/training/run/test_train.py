@@ -37,8 +37,8 @@ def test_from_yaml_to_a_bundle_that_captions(tmp_path, tiny_base, pictures, caps
     file = tmp_path / "run.yaml"
     file.write_text(yaml.safe_dump(settings(tmp_path / "run", tiny_base, pictures)))
     assert program.main([str(file), "adapters.hypotheses=3", "training.learning_rate=2e-2"]) == 0
-    told = capsys.readouterr().out
-    assert "step 6/6 (100%)" in told and " left" in told and "Bundle: " in told
+    log = capsys.readouterr().out
+    assert "step 6/6 (100%)" in log and " left" in log and "Bundle: " in log
     bundle = load_bundle(tmp_path / "run" / "bundle")
     assert len(bundle.hypotheses) == 3 and bundle.gate == "gate" and bundle.prompt == "Describe."
     assert bundle.base_location().resolve() == tiny_base.resolve()
@@ -67,7 +67,7 @@ def test_sounds_with_adapters_on_the_tower_too(tmp_path, tiny_audio_base, sounds
     assert loaded.gate is None and loaded.modality == "audio"
 
 
-def test_what_was_learned_is_what_the_app_says(tmp_path, tiny_base, pictures, picture):
+def test_the_app_captions_with_what_was_learned(tmp_path, tiny_base, pictures, picture):
     """The bundle's captions are those of the trained weights: an hypothesis that learned one sentence says it."""
     folder = picture_folder(tmp_path / "same", 6)
     for file in folder.glob("*.txt"):
@@ -181,7 +181,7 @@ def test_out_of_memory_names_three_settings(tmp_path, tiny_base, pictures):
     assert "step.backward=sampled" in out_of_memory_advice(run)
 
 
-def test_mistakes_are_told_in_one_line(tmp_path, tiny_base, capsys):
+def test_mistakes_give_one_line(tmp_path, tiny_base, capsys):
     file = tmp_path / "run.yaml"
     file.write_text(yaml.safe_dump(settings(tmp_path / "run", tiny_base, tmp_path / "nothing")))
     assert program.main([str(file)]) == program.USER_ERROR

@@ -54,9 +54,9 @@ def test_two_processes_give_the_bundle_of_one(tmp_path, tiny_base, picture, way,
     (media / "000.txt").write_text("A red apple.\n")
     program.train(load_config(TrainConfig, config_file(tmp_path, "one", tiny_base, media, 4, **changes)))
     two = config_file(tmp_path, "two", tiny_base, media, 2, **changes)
-    told = in_two_processes(two, way)
+    output = in_two_processes(two, way)
     if way == "fsdp2":
-        (shared,) = set(re.findall(r"SHARDED (\d+) True True", told))
+        (shared,) = set(re.findall(r"SHARDED (\d+) True True", output))
         assert int(shared) > 40
     one, other = learned(tmp_path / "one"), learned(tmp_path / "two")
     assert one.keys() == other.keys() and len(one) > 20

@@ -1,4 +1,4 @@
-"""``training.wandb``: what TensorBoard is told goes to Weights & Biases too; here to a package that takes its place."""
+"""``training.wandb``: what goes to TensorBoard goes to Weights & Biases too; here to a package that takes its place."""
 
 import json
 import sys
@@ -39,7 +39,7 @@ def log(values): write(**values)
 
 @pytest.fixture
 def wandb(tmp_path, monkeypatch):
-    """The file that a package in place of ``wandb`` writes what it is told to, one JSON line each."""
+    """The file to which a package in place of ``wandb`` writes its calls, one JSON line each."""
 
     def forget():
         for name in [name for name in sys.modules if name.split(".")[0] == "wandb"]:
@@ -57,7 +57,7 @@ def wandb(tmp_path, monkeypatch):
     forget()
 
 
-def test_what_a_run_tells(tmp_path, tiny_base, wandb):
+def test_what_a_run_logs(tmp_path, tiny_base, wandb):
     media = picture_folder(tmp_path / "pictures", 9)
     program.train(config(tmp_path / "my-run", tiny_base, media, training={"wandb": True}))
     first, *logs = [json.loads(line) for line in wandb.read_text().splitlines()]

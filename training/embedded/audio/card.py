@@ -10,9 +10,9 @@ from training.embedded.audio.world.lexicon import load_lexicon
 from training.embedded.common.tables import percent, table
 
 LABELS = {
-    "en-events": ("English, events", "Says in English what is heard, in which order and how often."),
-    "en-scene": ("English, scene and mood", "Says in English where it seems to be and how it feels."),
-    "fr-events": ("French, events", "Says in French what is heard, in which order and how often."),
+    "en-events": ("English, events", "Names the events in English, in their order and number."),
+    "en-scene": ("English, scene and mood", "Names place and mood in English."),
+    "fr-events": ("French, events", "Names the events in French, in their order and number."),
 }
 """Of each annotator, the label and the description of the hypothesis that learns it."""
 COLUMNS = {
@@ -24,7 +24,7 @@ COLUMNS = {
     "count_right": "count right",
     "mood_right": "mood right",
     "nothing_wrong": "nothing wrong",
-    "telling": "and something told",
+    "informative": "and informative",
 }
 NEVER_NAMED = frozenset({("en-scene", "recall"), ("en-scene", "precision")})
 LEAST_CLIPS = 5
@@ -50,9 +50,9 @@ def sounds(split: Mapping[str, Any]) -> str:
     return table(["most often", "named", "least often", "named"], rows)
 
 
-def yardsticks(split: dict[str, Any], labels: Mapping[str, str]) -> str:
+def reference_scores(split: dict[str, Any], labels: Mapping[str, str]) -> str:
     """The scores of the annotators themselves, and of a caption that names nothing."""
-    found = split["yardsticks"]
+    found = split["reference_scores"]
     named = {f"annotator: {labels[mode]}": (mode, report) for mode, report in found["annotators"].items()}
     named |= {f"always “{text}”": ("", report) for text, report in found["empty"].items()}
     rows = [
@@ -82,13 +82,13 @@ def passages(results: dict[str, Any], probe_results: dict[str, Any]) -> dict[str
         "counts": f"{len(lexicon.events)} sounds and {len(lexicon.backgrounds)} backgrounds.",
         "material": f"There are {len(recordings):,} recordings of {len(packages)} packages",
         "headline": f"On {results['test']['captioned']:,} test clips of recordings from packages that training "
-        f"never heard, the best hypothesis names {percent(best['test']['recall'])} of the events "
+        f"did not use, the best hypothesis names {percent(best['test']['recall'])} of the events "
         f"({percent(best['test']['family_recall'])} of their families); on new clips of trained-on recordings, "
         f"{percent(best['seen']['recall'])} ({percent(best['seen']['family_recall'])}). Of all hypotheses' captions, "
         f"{percent(mean['test']['nothing_wrong'])} hold nothing wrong ({percent(mean['seen']['nothing_wrong'])} on new "
-        f"clips of trained-on recordings), {percent(mean['test']['telling'])} name something besides "
-        f"({percent(mean['seen']['telling'])}).",
-        "yardsticks": yardsticks(results["test"], labels),
+        f"clips of trained-on recordings), {percent(mean['test']['informative'])} are also informative "
+        f"({percent(mean['seen']['informative'])}).",
+        "reference_scores": reference_scores(results["test"], labels),
         "sounds": sounds(results["test"]),
         "probe": probed(probe_results),
     }

@@ -50,5 +50,5 @@ def by_sound(
 def split_measures(
     items: Sequence[Item], scenes: Sequence[Scene], rows: Sequence[Mapping[str, list[str]]]
 ) -> dict[str, Any]:
-    """``Reporting.split_measures``; the results file and the cards call the annotators' scores yardsticks."""
-    return {"clips": len(items), "yardsticks": annotator_scores(items), "sounds": by_sound(rows, scenes, GATE)}
+    """Measures of one split (``Reporting.split_measures``)."""
+    return {"clips": len(items), "reference_scores": annotator_scores(items), "sounds": by_sound(rows, scenes, GATE)}

@@ -21,7 +21,7 @@ CREDIT = "Mixed for this demo from the recordings listed in assets/packs/audio (
 
 
 @dataclass(frozen=True)
-class Example:
+class ExampleClip:
     """Clip number ``number`` of a split (``test``: recordings held out from training), mixed from the pack.
 
     ``alt`` describes it for people who cannot hear it.
@@ -33,21 +33,21 @@ class Example:
     number: int
 
 
-EXAMPLES: tuple[Example, ...] = (
-    Example("Helicopter in the rain", "A helicopter flies by while rain falls", "seen", 20405),
-    Example("Steam in the wind", "Steam hisses while wind blows", "test", 20218),
-    Example("Banjo by the fire", "A banjo plays a fast tune while a fire crackles", "seen", 20076),
-    Example("Rooster in the wind", "A rooster crows twice while wind blows", "test", 20007),
-    Example("French in a workshop", "A woman speaks French while machines hum", "seen", 20102),
-    Example("Songbird", "A songbird sings", "test", 20191),
-    Example("Music box in the woods", "A music box plays a slow tune while birds chirp", "seen", 20024),
-    Example("Applause in the wind", "People applaud while wind blows", "test", 20307),
-    Example("A tune, then French", "A guitar plays a slow tune, then a woman speaks French", "seen", 20049),
-    Example("Drums", "Drums play", "test", 20209),
+EXAMPLES: tuple[ExampleClip, ...] = (
+    ExampleClip("Helicopter in the rain", "A helicopter flies by while rain falls", "seen", 20405),
+    ExampleClip("Steam in the wind", "Steam hisses while wind blows", "test", 20218),
+    ExampleClip("Banjo by the fire", "A banjo plays a fast tune while a fire crackles", "seen", 20076),
+    ExampleClip("Rooster in the wind", "A rooster crows twice while wind blows", "test", 20007),
+    ExampleClip("French in a workshop", "A woman speaks French while machines hum", "seen", 20102),
+    ExampleClip("Songbird", "A songbird sings", "test", 20191),
+    ExampleClip("Music box in the woods", "A music box plays a slow tune while birds chirp", "seen", 20024),
+    ExampleClip("Applause in the wind", "People applaud while wind blows", "test", 20307),
+    ExampleClip("A tune, then French", "A guitar plays a slow tune, then a woman speaks French", "seen", 20049),
+    ExampleClip("Drums", "Drums play", "test", 20209),
 )
 
 
-def write(example: Example, material: Material, folder: Path) -> dict[str, str]:
+def write(example: ExampleClip, material: Material, folder: Path) -> dict[str, str]:
     """Mix one example into ``folder`` as FLAC, with its log-mel picture, and return its entry of ``examples.json``."""
     stem = example.title.lower().replace(" ", "-").replace(",", "")
     _, clip = draw(example.split, example.number, material)

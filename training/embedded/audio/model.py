@@ -34,7 +34,7 @@ CHAT_TEMPLATE = (
 def build_model(
     tokenizer: PreTrainedTokenizerFast, size: LanguageModelSize, encoder: Qwen2AudioEncoder
 ) -> tuple[Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor]:
-    """The model, random all over, and its processor, for a tower of that shape."""
+    """The model with random weights, and its processor, for a tower of that shape."""
     config = Qwen2AudioConfig(
         audio_config=encoder.config.to_dict(),
         text_config=Qwen2Config(**size.config(tokenizer)).to_dict(),

@@ -150,7 +150,7 @@ def standardise(encoder: Qwen2AudioEncoder, clips: Sequence[Tensor]) -> None:
 
 
 def log_mel_extractor() -> WhisperFeatureExtractor:
-    """What turns a clip into the log-mel picture that the encoder reads, padded to its full length."""
+    """The feature extractor of the encoder's log-mel spectrogram, padded to its full length."""
     config = whisper_config()
     return WhisperFeatureExtractor(
         feature_size=config.num_mel_bins,

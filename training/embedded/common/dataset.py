@@ -87,7 +87,7 @@ class CachedFeatures:
 class SceneDataset(Dataset):
     """``length`` samples; a subclass chooses the inputs.
 
-    Captions are drawn anew for every sample.
+    Captions are drawn for every sample.
 
     Args:
         caption: writes a scene's caption by a mode's annotator.

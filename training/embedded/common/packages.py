@@ -65,7 +65,7 @@ def fetch(package: Package) -> Path:
         _unpack(archive, unpacked)
         try:
             unpacked.rename(package.folder)
-        except OSError:  # another process has fetched it meanwhile
+        except OSError:  # another process has fetched it
             if not package.folder.is_dir():
                 raise
     return package.folder

@@ -1,4 +1,4 @@
-"""How right and how different captions are, over many media: what the results files hold.
+"""Correctness and diversity of captions over many media, for the results files.
 
 A *score* is a frozen dataclass of fractions (or None where there is nothing to judge) with at least ``recall`` and
 ``precision`` of what a caption names; its other fields are judged on their own.
@@ -47,7 +47,7 @@ def set_report(sets: Sequence[Sequence[ScoredCaption]]) -> dict[str, dict[str, f
     """Several captions a medium: the best of them (by F1 of what is named), their mean, and the worst.
 
     What else a score holds is judged on its own, by the best and the worst set member at each: a caption that names
-    nothing may still tell the place.
+    nothing may still name the place.
     """
     best = [max(captions, key=lambda caption: caption.f1) for captions in sets]
     worst = [min(captions, key=lambda caption: caption.f1) for captions in sets]

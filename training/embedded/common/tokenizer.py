@@ -16,7 +16,7 @@ def train_tokenizer(captions: Iterable[str], vocab_size: int, extra: Mapping[str
     Args:
         captions: the corpus.
         vocab_size: at most so many tokens.
-        extra: special tokens besides ``BOS``, ``EOS`` and ``PAD``, by the name of the tokenizer's attribute that holds
+        extra: special tokens other than ``BOS``, ``EOS``, ``PAD``, by the name of the tokenizer's attribute that holds
             them (``image_token``).
     """
     tokenizer = Tokenizer(models.BPE())

@@ -1,4 +1,4 @@
-"""Which figure of a comparison tells a right caption of a photograph from a wrong one?
+"""Signals that distinguish right captions of photographs from wrong ones, and their AUC.
 
     python -m training.embedded.image.doubt     # the committed bundle and results; writes assets/results/doubt.json
 

@@ -38,7 +38,7 @@ CHAT_TEMPLATE = (
 def build_model(
     tokenizer: PreTrainedTokenizerFast, size: LanguageModelSize, tower: ImageTower
 ) -> tuple[LlavaNextForConditionalGeneration, LlavaNextProcessor]:
-    """The model, random all over, and its processor, for a tower of that shape."""
+    """The model with random weights, and its processor, for a tower of that shape."""
     config = LlavaNextConfig(
         vision_config=tower.config,
         text_config=LlamaConfig(**size.config(tokenizer), tie_word_embeddings=True),

@@ -9,12 +9,12 @@ CAPTIONS = {
     "The picture to be captioned": "L'image à légender",
     "Your sound": "Votre son",
     "Listen from second": "Écouter à partir de la seconde",
-    "Your sound is longer than the model hears at once": "Votre son dépasse la durée que le modèle entend d'un coup",
+    "Your sound is longer than the model's input": "Votre son dépasse la durée que le modèle entend d'un coup",
     "Compare captions": "Comparer les légendes",
     "Stop": "Arrêter",
     "Or try one of these": "Ou essayez l'un de ces exemples",
     # What the model hears
-    "What the model hears": "Ce que le modèle entend",
+    "The model's input": "L'entrée du modèle",
     "time to the right, pitch upwards ({lowest} to {highest}), louder is stronger": (
         "le temps vers la droite, la hauteur vers le haut ({lowest} à {highest}), plus fort est plus marqué"
     ),
@@ -23,8 +23,8 @@ CAPTIONS = {
         "Spectrogramme log-mel de la seconde {start} à {end} : le temps va vers la droite, la hauteur vers le "
         "haut de {lowest} à {highest}, et ce qui est plus fort est plus marqué"
     ),
-    "The model hears second {start:.1f} to {end:.1f} of this sound's {duration:.1f}.": (
-        "Le modèle entend les secondes {start:.1f} à {end:.1f} de ce son, qui en dure {duration:.1f}."
+    "The model takes second {start:.1f} to {end:.1f} of this sound's {duration:.1f}.": (
+        "Le modèle prend les secondes {start:.1f} à {end:.1f} de ce son, qui en dure {duration:.1f}."
     ),
     # Settings
     "Settings": "Réglages",
@@ -66,16 +66,14 @@ CAPTIONS = {
         "Dit en anglais où sont les choses et comment elles sont disposées."
     ),
     "English, scene and mood": "Anglais, scène et ambiance",
-    "Says in English where it seems to be and how it feels.": (
-        "Dit en anglais où la scène semble se passer et quelle impression elle donne."
-    ),
+    "Names place and mood in English.": "Nomme le lieu et l'ambiance en anglais.",
     "English, events": "Anglais, événements",
-    "Says in English what is heard, in which order and how often.": (
-        "Dit en anglais ce qu'on entend, dans quel ordre et combien de fois."
+    "Names the events in English, in their order and number.": (
+        "Nomme les événements en anglais, dans leur ordre et leur nombre."
     ),
     "French, events": "Français, événements",
-    "Says in French what is heard, in which order and how often.": (
-        "Dit en français ce qu'on entend, dans quel ordre et combien de fois."
+    "Names the events in French, in their order and number.": (
+        "Nomme les événements en français, dans leur ordre et leur nombre."
     ),
     "Beam search (base)": "Recherche en faisceau (modèle de base)",
     "Diverse beam search (base)": "Recherche en faisceau diversifiée (modèle de base)",
@@ -120,8 +118,8 @@ CAPTIONS = {
     ),
     "So unlikely a caption named the main thing in {doubted_right} of {doubted} test photographs; a likelier one "
     "in {sure_right} of {sure}.": (
-        "Une légende aussi improbable nommait l'essentiel sur {doubted_right} des {doubted} photographies "
-        "de test ; une plus probable, sur {sure_right} des {sure}."
+        "Une légende aussi improbable nommait l'essentiel sur {doubted_right} des {doubted} photographies de "
+        "test ; une plus probable, sur {sure_right} des {sure}."
     ),
     "{label} · {model}": "{label} · {model}",
     "Samples is 0: ask for at least one first.": "Tirages est à 0 : demandez-en d'abord au moins un.",
@@ -195,14 +193,13 @@ CAPTIONS = {
     "{across} of the {pairs} pairs of hypotheses differ in language": (
         "{across} des {pairs} paires d'hypothèses mêlent deux langues"
     ),
-    ", and a translation has other words without saying anything else: shared words are counted within one "
-    "language only.": (
+    ", and a translation has other words with the same meaning: shared words are counted within one language only.": (
         ", et une traduction change les mots sans rien dire d'autre : les mots partagés ne sont comptés qu'au "
         "sein d'une langue."
     ),
     "The paper’s measures": "Les mesures de l'article",
-    "Counted over all captions, whatever their language; of captions under four words, mBLEU-4 compares the "
-    "longest word groups there are.": (
+    "Counted over all captions, in any language; of captions under four words, mBLEU-4 compares the longest word "
+    "groups there are.": (
         "Calculées sur toutes les légendes, quelle que soit leur langue ; pour les légendes de moins de quatre "
         "mots, mBLEU-4 compare les plus longs groupes de mots qui existent."
     ),

@@ -77,7 +77,7 @@ PANELS = {
     "baseline": "référence",
     "NLL {nll:.1f} nats · {mean:.2f} per token": "NLL {nll:.1f} nats · {mean:.2f} par jeton",
     "end": "fin",
-    "The model's vocabulary has no {signs}: what it says of words with it means little.": (
+    "The model's vocabulary has no {signs}: its scores of words with it mean little.": (
         "Le vocabulaire du modèle n'a pas {signs} : ce qu'il dit des mots qui en contiennent ne signifie pas "
         "grand-chose."
     ),
@@ -100,8 +100,7 @@ PANELS = {
     "It knows {vocabulary}{figures}.": "Il connaît {vocabulary}{figures}.",
     ", and one of its answers named the main thing in {named:.0%} of {photographs} photographs kept aside for "
     "testing": (
-        ", et une de ses réponses a nommé l'essentiel dans {named:.0%} de {photographs} photographies réservées "
-        "au test"
+        ", et une de ses réponses a nommé l'essentiel dans {named:.0%} de {photographs} photographies réservées au test"
     ),
     ", and in {clips:,} clips of recordings kept aside for testing the best of its answers named the kind (an "
     "animal, a machine …) of {kinds:.0%} of the sounds, and {names:.0%} by name": (

@@ -41,8 +41,8 @@ TABS = {
     "best of {count}": "meilleure de {count}",
     # How it works
     "Two hidden recipes": "Deux recettes cachées",
-    "Two hidden recipes write strings of beads, ○ and ●. The computer sees the strings and is never told which "
-    "recipe wrote which. <b>One model</b> can only learn the average of the recipes, which nobody uses. <b>Two "
+    "Two hidden recipes write strings of beads, ○ and ●. The computer sees the strings and never which recipe "
+    "wrote which. <b>One model</b> can only learn the average of the recipes, which none follows. <b>Two "
     "hypotheses</b> come apart, because each string teaches only the one that already explains it better: each "
     "finds a recipe. Captions are strings too, and their hidden recipes are the ways to describe a picture.": (
         "Deux recettes cachées écrivent des suites de perles, ○ et ●. L'ordinateur voit les suites sans jamais "
@@ -129,7 +129,7 @@ TABS = {
         "neuf perles, et {best_known:.3f} pour qui connaît la recette."
     ),
     "Winner": "Gagnante",
-    "The hypothesis that explains a string best is the one that speaks for its recipe in {share:.1%} of them.": (
+    "The hypothesis that explains a string best is the one that models its recipe in {share:.1%} of them.": (
         "L'hypothèse qui explique le mieux une suite est celle qui correspond à sa recette dans {share:.1%} des cas."
     ),
     "Recipes found": "Recettes trouvées",
@@ -189,15 +189,15 @@ TABS = {
     "{count} random starts": "{count} départs aléatoires",
     "Quality against diversity": "Qualité et diversité",
     "Up is better: the {quality}; the dot is the best of K captions, the tail goes down to their mean. Right is "
-    "more diverse: captions of one medium share fewer word sequences (1 − mBLEU-4). Best of K flatters whatever "
-    "is diverse, so look at the tails too.": (
+    "more diverse: captions of one medium share fewer word sequences (1 − mBLEU-4). Best of K favours diverse "
+    "captions, so look at the tails too.": (
         "Plus haut, c'est mieux : {quality} ; le point est la meilleure de K légendes, la queue descend à leur "
         "moyenne. Plus à droite, c'est plus divers : les légendes d'un même exemple partagent moins de suites de "
         "mots (1 − mBLEU-4). La meilleure de K avantage tout ce qui est divers : regardez aussi les queues."
     ),
     "Best, mean and worst caption": "Meilleure légende, moyenne et moins bonne",
-    "The {quality}, from 0 to 100. The best of K is what somebody who may choose gets, the worst what somebody "
-    "unlucky gets. mBLEU-4: lower is more diverse.": (
+    "The {quality}, from 0 to 100. The best of K is what a user who may choose gets, the worst what an unlucky "
+    "user gets. mBLEU-4: lower is more diverse.": (
         "De 0 à 100 : {quality}. La meilleure de K est ce qu'obtient qui peut choisir, la moins bonne ce "
         "qu'obtient qui n'a pas de chance. mBLEU-4 : plus bas, c'est plus divers."
     ),

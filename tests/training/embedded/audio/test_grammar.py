@@ -2,12 +2,10 @@
 
 import random
 import re
-from dataclasses import replace
 
 import pytest
 
-from tests.support.draws import Draw
-from training.embedded.audio.annotation.timbre import TIMBRES
+from tests.support.draws import Draw, sentences
 from training.embedded.audio.captions import english, french
 from training.embedded.audio.captions.grammar import (
     MODES,
@@ -44,183 +42,142 @@ def all_templates(scene: Scene, mode: str, value: float = 0.5) -> tuple[str, ...
     return tuple(GRAMMAR.caption(scene, mode, Draw(value), template=index) for index in range(count))
 
 
-@pytest.mark.parametrize(
-    ("scene", "expected"),
-    [
-        (
-            ONE,
-            (
-                "A dog barks twice in the distance.",
-                "A dog barking twice in the distance.",
-                "The sound of a dog barking twice in the distance.",
-                "You can hear a dog barking twice in the distance.",
-                "We hear a dog barking twice in the distance.",
-            ),
-        ),
-        (
-            PAIR,
-            (
-                "A dog barks twice, then people applaud loudly.",
-                "A dog barks twice before people applaud loudly.",
-                "A dog barking twice followed by people applauding loudly.",
-                "First a dog barks twice, then people applaud loudly.",
-                "You can hear a dog barking twice, then people applauding loudly.",
-                "People applaud loudly after a dog barks twice.",
-            ),
-        ),
-        (
-            OVER,
-            (
-                "Thunder rumbles and someone walks at the same time.",
-                "Thunder rumbling and someone walking together.",
-                "Thunder rumbles as someone walks.",
-                "We hear both thunder rumbling and someone walking.",
-                "You can hear thunder rumbling over someone walking.",
-            ),
-        ),
-        (
-            THREE,
-            (
-                "A bell tolls three times, then an owl hoots, then glass breaks.",
-                "First a bell tolls three times, then an owl hoots and finally glass breaks.",
-                "A bell tolling three times followed by an owl hooting and glass breaking.",
-                "You can hear a bell tolling three times, then an owl hooting, then glass breaking.",
-                "A bell tolls three times, after that an owl hoots, and in the end glass breaks.",
-            ),
-        ),
-        (
-            CHORD,
-            (
-                "A bell tolls three times, an owl hoots and glass breaks at the same time.",
-                "A bell tolling three times, an owl hooting and glass breaking together.",
-                "We hear a bell tolling three times, an owl hooting and glass breaking all at once.",
-                "A bell tolls three times as an owl hoots and glass breaks.",
-                "You can hear a bell tolling three times over an owl hooting and glass breaking.",
-            ),
-        ),
-        (
-            Scene("rain", ()),
-            ("Rain falls.", "Rain falling.", "The sound of rain falling.", "You can hear rain falling."),
-        ),
-    ],
-)
+ENGLISH_EVENTS = {
+    ONE: """
+        A dog barks twice in the distance.
+        A dog barking twice in the distance.
+        The sound of a dog barking twice in the distance.
+        You can hear a dog barking twice in the distance.
+        We hear a dog barking twice in the distance.
+    """,
+    PAIR: """
+        A dog barks twice, then people applaud loudly.
+        A dog barks twice before people applaud loudly.
+        A dog barking twice followed by people applauding loudly.
+        First a dog barks twice, then people applaud loudly.
+        You can hear a dog barking twice, then people applauding loudly.
+        People applaud loudly after a dog barks twice.
+    """,
+    OVER: """
+        Thunder rumbles and someone walks at the same time.
+        Thunder rumbling and someone walking together.
+        Thunder rumbles as someone walks.
+        We hear both thunder rumbling and someone walking.
+        You can hear thunder rumbling over someone walking.
+    """,
+    THREE: """
+        A bell tolls three times, then an owl hoots, then glass breaks.
+        First a bell tolls three times, then an owl hoots and finally glass breaks.
+        A bell tolling three times followed by an owl hooting and glass breaking.
+        You can hear a bell tolling three times, then an owl hooting, then glass breaking.
+        A bell tolls three times, after that an owl hoots, and in the end glass breaks.
+    """,
+    CHORD: """
+        A bell tolls three times, an owl hoots and glass breaks at the same time.
+        A bell tolling three times, an owl hooting and glass breaking together.
+        We hear a bell tolling three times, an owl hooting and glass breaking all at once.
+        A bell tolls three times as an owl hoots and glass breaks.
+        You can hear a bell tolling three times over an owl hooting and glass breaking.
+    """,
+    Scene("rain", ()): """
+        Rain falls.
+        Rain falling.
+        The sound of rain falling.
+        You can hear rain falling.
+    """,
+}
+
+
+@pytest.mark.parametrize(("scene", "expected"), ENGLISH_EVENTS.items())
 def test_english_events(scene, expected):
-    assert all_templates(scene, "en-events") == expected
+    assert all_templates(scene, "en-events") == sentences(expected)
 
 
-@pytest.mark.parametrize(
-    ("scene", "expected"),
-    [
-        (
-            ONE,
-            (
-                "Un chien aboie deux fois au loin.",
-                "On entend un chien qui aboie deux fois au loin.",
-                "Voici un chien qui aboie deux fois au loin.",
-                "Le bruit d'un chien qui aboie deux fois au loin.",
-                "Il y a un chien qui aboie deux fois au loin.",
-            ),
-        ),
-        (
-            PAIR,
-            (
-                "Un chien aboie deux fois, puis des gens applaudissent bruyamment.",
-                "Un chien aboie deux fois, ensuite des gens applaudissent bruyamment.",
-                "D'abord un chien aboie deux fois, puis des gens applaudissent bruyamment.",
-                "On entend un chien qui aboie deux fois, puis des gens qui applaudissent bruyamment.",
-                "Des gens applaudissent bruyamment après le bruit d'un chien qui aboie deux fois.",
-                "Le bruit d'un chien qui aboie deux fois, puis de gens qui applaudissent bruyamment.",
-            ),
-        ),
-        (
-            OVER,
-            (
-                "Le tonnerre gronde et quelqu'un marche en même temps.",
-                "Le tonnerre gronde tandis que quelqu'un marche.",
-                "On entend à la fois le tonnerre qui gronde et quelqu'un qui marche.",
-                "Le bruit du tonnerre qui gronde et de quelqu'un qui marche.",
-                "Le tonnerre gronde alors que quelqu'un marche.",
-            ),
-        ),
-        (
-            THREE,
-            (
-                "Une cloche sonne trois fois, puis un hibou hulule, puis du verre se casse.",
-                "D'abord une cloche sonne trois fois, puis un hibou hulule et enfin du verre se casse.",
-                "On entend une cloche qui sonne trois fois, puis un hibou qui hulule, puis du verre qui se casse.",
-                "Le bruit d'une cloche qui sonne trois fois, puis d'un hibou qui hulule "
-                "et enfin de verre qui se casse.",
-                "Une cloche sonne trois fois, ensuite un hibou hulule et à la fin du verre se casse.",
-            ),
-        ),
-        (
-            CHORD,
-            (
-                "Une cloche sonne trois fois, un hibou hulule et du verre se casse en même temps.",
-                "Une cloche sonne trois fois tandis qu'un hibou hulule et que du verre se casse.",
-                "On entend à la fois une cloche qui sonne trois fois, un hibou qui hulule et du verre qui se casse.",
-                "Le bruit d'une cloche qui sonne trois fois, d'un hibou qui hulule et de verre qui se casse.",
-                "Une cloche sonne trois fois alors qu'un hibou hulule et que du verre se casse.",
-            ),
-        ),
-        (
-            Scene("stream", ()),
-            (
-                "De l'eau coule.",
-                "On entend de l'eau qui coule.",
-                "Le bruit d'eau qui coule.",
-                "Voici de l'eau qui coule.",
-            ),
-        ),
-    ],
-)
+FRENCH_EVENTS = {
+    ONE: """
+        Un chien aboie deux fois au loin.
+        On entend un chien qui aboie deux fois au loin.
+        Voici un chien qui aboie deux fois au loin.
+        Le bruit d'un chien qui aboie deux fois au loin.
+        Il y a un chien qui aboie deux fois au loin.
+    """,
+    PAIR: """
+        Un chien aboie deux fois, puis des gens applaudissent bruyamment.
+        Un chien aboie deux fois, ensuite des gens applaudissent bruyamment.
+        D'abord un chien aboie deux fois, puis des gens applaudissent bruyamment.
+        On entend un chien qui aboie deux fois, puis des gens qui applaudissent bruyamment.
+        Des gens applaudissent bruyamment après le bruit d'un chien qui aboie deux fois.
+        Le bruit d'un chien qui aboie deux fois, puis de gens qui applaudissent bruyamment.
+    """,
+    OVER: """
+        Le tonnerre gronde et quelqu'un marche en même temps.
+        Le tonnerre gronde tandis que quelqu'un marche.
+        On entend à la fois le tonnerre qui gronde et quelqu'un qui marche.
+        Le bruit du tonnerre qui gronde et de quelqu'un qui marche.
+        Le tonnerre gronde alors que quelqu'un marche.
+    """,
+    THREE: """
+        Une cloche sonne trois fois, puis un hibou hulule, puis du verre se casse.
+        D'abord une cloche sonne trois fois, puis un hibou hulule et enfin du verre se casse.
+        On entend une cloche qui sonne trois fois, puis un hibou qui hulule, puis du verre qui se casse.
+        Le bruit d'une cloche qui sonne trois fois, puis d'un hibou qui hulule et enfin de verre qui se casse.
+        Une cloche sonne trois fois, ensuite un hibou hulule et à la fin du verre se casse.
+    """,
+    CHORD: """
+        Une cloche sonne trois fois, un hibou hulule et du verre se casse en même temps.
+        Une cloche sonne trois fois tandis qu'un hibou hulule et que du verre se casse.
+        On entend à la fois une cloche qui sonne trois fois, un hibou qui hulule et du verre qui se casse.
+        Le bruit d'une cloche qui sonne trois fois, d'un hibou qui hulule et de verre qui se casse.
+        Une cloche sonne trois fois alors qu'un hibou hulule et que du verre se casse.
+    """,
+    Scene("stream", ()): """
+        De l'eau coule.
+        On entend de l'eau qui coule.
+        Le bruit d'eau qui coule.
+        Voici de l'eau qui coule.
+    """,
+}
+
+
+@pytest.mark.parametrize(("scene", "expected"), FRENCH_EVENTS.items())
 def test_french_events(scene, expected):
-    assert all_templates(scene, "fr-events") == expected
+    assert all_templates(scene, "fr-events") == sentences(expected)
 
 
-@pytest.mark.parametrize(
-    ("scene", "expected"),
-    [
-        (
-            ONE,
-            (
-                "A lively scene in a silent room, filled with animal sounds.",
-                "In a silent room, a lively scene of animal sounds.",
-                "The mood is lively: animal sounds in a silent room, with a repeated sound.",
-                "A lively atmosphere in a silent room, with a repeated sound.",
-                "This recording feels lively: animal sounds in a silent room.",
-                "A lively recording made in a silent room, with a repeated sound.",
-                "Animal sounds in a silent room; the atmosphere is lively.",
-            ),
-        ),
-        (
-            Scene("sea", (Event("owl"), Event("bell", 2), Event("wolf"))),
-            (
-                "An eerie scene at the seaside, filled with bird calls, signal tones and animal sounds.",
-                "At the seaside, an eerie scene of bird calls, signal tones and animal sounds.",
-                "The mood is eerie: bird calls, signal tones and animal sounds at the seaside, with separate sounds.",
-                "An eerie atmosphere at the seaside, with separate sounds.",
-                "This recording feels eerie: bird calls, signal tones and animal sounds at the seaside.",
-                "An eerie recording made at the seaside, with separate sounds.",
-                "Bird calls, signal tones and animal sounds at the seaside; the atmosphere is eerie.",
-            ),
-        ),
-        (
-            Scene("rain", ()),
-            (
-                "A peaceful scene in rainy weather, filled with nothing but ambience.",
-                "In rainy weather, a peaceful scene of nothing but ambience.",
-                "The mood is peaceful: nothing but ambience in rainy weather, without any event.",
-                "A peaceful atmosphere in rainy weather, without any event.",
-                "This recording feels peaceful: nothing but ambience in rainy weather.",
-                "A peaceful recording made in rainy weather, without any event.",
-                "Nothing but ambience in rainy weather; the atmosphere is peaceful.",
-            ),
-        ),
-    ],
-)
+ENGLISH_SCENES = {
+    ONE: """
+        A lively scene in a silent room, filled with animal sounds.
+        In a silent room, a lively scene of animal sounds.
+        The mood is lively: animal sounds in a silent room, with a repeated sound.
+        A lively atmosphere in a silent room, with a repeated sound.
+        This recording feels lively: animal sounds in a silent room.
+        A lively recording made in a silent room, with a repeated sound.
+        Animal sounds in a silent room; the atmosphere is lively.
+    """,
+    Scene("sea", (Event("owl"), Event("bell", 2), Event("wolf"))): """
+        An eerie scene at the seaside, filled with bird calls, signal tones and animal sounds.
+        At the seaside, an eerie scene of bird calls, signal tones and animal sounds.
+        The mood is eerie: bird calls, signal tones and animal sounds at the seaside, with separate sounds.
+        An eerie atmosphere at the seaside, with separate sounds.
+        This recording feels eerie: bird calls, signal tones and animal sounds at the seaside.
+        An eerie recording made at the seaside, with separate sounds.
+        Bird calls, signal tones and animal sounds at the seaside; the atmosphere is eerie.
+    """,
+    Scene("rain", ()): """
+        A peaceful scene in rainy weather, filled with nothing but ambience.
+        In rainy weather, a peaceful scene of nothing but ambience.
+        The mood is peaceful: nothing but ambience in rainy weather, without any event.
+        A peaceful atmosphere in rainy weather, without any event.
+        This recording feels peaceful: nothing but ambience in rainy weather.
+        A peaceful recording made in rainy weather, without any event.
+        Nothing but ambience in rainy weather; the atmosphere is peaceful.
+    """,
+}
+
+
+@pytest.mark.parametrize(("scene", "expected"), ENGLISH_SCENES.items())
 def test_english_scenes(scene, expected):
-    assert all_templates(scene, "en-scene") == expected
+    assert all_templates(scene, "en-scene") == sentences(expected)
 
 
 def test_backgrounds_are_added_in_three_ways():
@@ -309,11 +266,9 @@ def test_textures():
     ]
 
 
-def test_an_empty_scene_and_an_unknown_mode_are_refused():
-    with pytest.raises(ValueError, match="nothing to hear"):
+def test_an_empty_scene_is_refused():
+    with pytest.raises(ValueError, match="neither events nor a background"):
         caption(Scene(None, ()), "en-events", random.Random(0))
-    with pytest.raises(ValueError, match="en-events, en-scene, fr-events"):
-        caption(ONE, "de-events", random.Random(0))
 
 
 def test_scenes_check_themselves():
@@ -327,39 +282,8 @@ def test_scenes_check_themselves():
         Event("dog", 4)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_captions_over_the_real_tables_are_well_formed(mode):
-    rng = random.Random(1)
-    for _ in range(3000):
-        scene = sample_scene(rng, LEXICON, LEXICON.events, LEXICON.backgrounds)
-        told = [
-            replace(
-                event,
-                precision=rng.choice(("sound", "sound", "family", "timbre")),
-                timbre=rng.choice(TIMBRES),
-                tempo=rng.choice(("slow", "fast", None)) if LEXICON.sounds[event.sound].kind == "music" else None,
-            )
-            for event in scene.events
-        ]
-        text = caption(replace(scene, events=tuple(told)), mode, rng)
-        assert not re.search(
-            r"(noise|sound|tone) a |(bruit|son|note)( (bref|brève|long|longue|grave|aigu|aiguë|et))* un (air|rythme)",
-            text,
-        ), text
-        assert text[0].isupper() and text.endswith(".") and not text.endswith("..")
-        assert "  " not in text and text == text.strip() and "’" not in text
-        assert not re.search(r"\b(\w+) \1\b", text, re.I), text
-        if mode == "fr-events":
-            assert not re.search(
-                r"\b(de|que|qui) (un|une)\b|\bde (le|les|des|du)\b|\b[dl]' |\bd'[^aeiouyéèêâhœ]", text
-            ), text
-            assert not re.search(r"\bque [aeiou]", text), text
-        else:
-            assert not re.search(r"\ba [aeio]|\ban [^aeio]", text, re.I), text
-
-
 def test_annotators_differ_in_words():
-    """A bag of words tells who speaks: each English annotator's sentence holds a word the other never uses."""
+    """A bag of words identifies the annotator: each English annotator's sentence holds a word the other never uses."""
     rng, bags = random.Random(2), {mode: [] for mode in MODES}
     for _ in range(1500):
         scene = sample_scene(rng, LEXICON, LEXICON.events, LEXICON.backgrounds)
@@ -369,10 +293,6 @@ def test_annotators_differ_in_words():
     for mode in ("en-events", "en-scene"):
         other = vocabularies["en-scene" if mode == "en-events" else "en-events"]
         assert all(bag - other for bag in bags[mode])
-
-
-def test_same_seed_same_caption():
-    assert caption(THREE, "fr-events", random.Random(5)) == caption(THREE, "fr-events", random.Random(5))
 
 
 def test_samples_follow_the_rules():

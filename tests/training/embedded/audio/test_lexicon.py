@@ -1,15 +1,15 @@
 """The tables of sounds: hand-checked rules, and errors that name the row."""
 
-import csv
 from collections import Counter
 
 import pytest
 
+from tests.support.csv_tables import with_changed_row
 from training.embedded.audio.captions.parser import clause_forms, words
 from training.embedded.audio.world.lexicon import (
     FAMILIES_CSV,
     LEXICON_CSV,
-    SETTINGS_CSV,
+    PLACES_CSV,
     SILENCE,
     LexiconError,
     load_lexicon,
@@ -82,10 +82,10 @@ def test_moods_and_settings_share_no_word():
     assert len(set(adjectives)) == len(adjectives) == 3 * len(STRONGEST_FIRST) and set(MOOD_WORDS) == set(
         STRONGEST_FIRST
     )
-    phrases = [phrase for setting in LEXICON.settings.values() for phrase in (setting.en, setting.en_alt)]
+    phrases = [phrase for place in LEXICON.places.values() for phrase in (place.en, place.en_alt)]
     assert len(set(phrases)) == len(phrases)
     assert not set(adjectives) & {word for phrase in phrases for word in words(phrase)}
-    assert set(LEXICON.settings) == {*LEXICON.backgrounds, SILENCE}
+    assert set(LEXICON.places) == {*LEXICON.backgrounds, SILENCE}
 
 
 @pytest.mark.parametrize(
@@ -101,16 +101,8 @@ def test_moods_and_settings_share_no_word():
     ],
 )
 def test_a_broken_row_is_named(tmp_path, change, message):
-    with LEXICON_CSV.open(encoding="utf-8", newline="") as opened:
-        rows = list(csv.DictReader(opened))
-    rows[0] |= change
-    broken = tmp_path / "lexicon.csv"
-    with broken.open("w", encoding="utf-8", newline="") as opened:
-        writer = csv.DictWriter(opened, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
     with pytest.raises(LexiconError, match=message):
-        read_lexicon(broken, FAMILIES_CSV, SETTINGS_CSV)
+        read_lexicon(with_changed_row(LEXICON_CSV, tmp_path, change), FAMILIES_CSV, PLACES_CSV)
 
 
 def test_a_clause_used_twice_is_refused(tmp_path):
@@ -118,4 +110,4 @@ def test_a_clause_used_twice_is_refused(tmp_path):
     broken = tmp_path / "lexicon.csv"
     broken.write_text(text + text.splitlines()[1].replace("dog,", "hound,", 1) + "\n", encoding="utf-8")
     with pytest.raises(LexiconError, match="used by both 'dog' and 'hound'"):
-        read_lexicon(broken, FAMILIES_CSV, SETTINGS_CSV)
+        read_lexicon(broken, FAMILIES_CSV, PLACES_CSV)

@@ -1,4 +1,4 @@
-"""What annotators say of sounds that cannot be recognised, word by word."""
+"""Captions of sounds that cannot be recognised, word by word."""
 
 from dataclasses import replace
 
@@ -62,13 +62,13 @@ BARELY = (
         ((Event("dog", precision="timbre"),), 0.9, "A dog barks.", "Un chien aboie."),
     ],
 )
-def test_what_cannot_be_recognised_is_told_less_precisely(events, value, en, fr):
+def test_what_cannot_be_recognised_is_named_less_precisely(events, value, en, fr):
     scene = Scene(None, events)
     assert GRAMMAR.caption(scene, "en-events", Draw(value), 0) == en
     assert GRAMMAR.caption(scene, "fr-events", Draw(value), 0) == fr
 
 
-def test_impressions_say_nothing_of_what_cannot_be_recognised():
+def test_impressions_leave_out_what_cannot_be_recognised():
     def impression(*events):
         return GRAMMAR.caption(Scene("sea", events, "sequence"), "en-scene", Draw(), 0)
 
@@ -99,7 +99,7 @@ def test_only_what_keeps_its_pitch_is_a_tone(sound, expected):
     assert described(sound, Timbre(0, 1, -1)) == Timbre(0, 1, -1)
 
 
-def test_a_drawn_clip_says_how_its_events_are_told_and_sound():
+def test_a_drawn_clip_holds_the_precision_and_timbre_of_its_events():
     material = Material("train", PACK_DIR)
     events = [event for number in range(12) for event in draw("train-short", number, material)[0].events]
     assert {event.precision for event in events} == {"sound", "family", "timbre"}

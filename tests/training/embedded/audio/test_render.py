@@ -110,7 +110,7 @@ def test_loops_have_no_gaps():
 
 
 def simple(scene: Scene, seed: int = 0, seconds: float = 10.0):
-    """The scene with plain tones for recordings: an event's pitch tells which it is."""
+    """The scene with plain tones for recordings: an event's pitch identifies it."""
     pitches = {event.sound: 300 * 2**index for index, event in enumerate(scene.events)}
 
     def choose(event: Event, _rng):
@@ -124,7 +124,7 @@ def simple(scene: Scene, seed: int = 0, seconds: float = 10.0):
     return render(scene, LEXICON, choose, choose_bed, random.Random(seed), seconds), pitches
 
 
-def test_every_event_is_heard_when_the_clip_says():
+def test_every_event_occurs_in_its_span():
     scene = Scene(None, (Event("dog", 2), Event("bell", 3), Event("saw")))
     for seed in range(12):
         clip, _ = simple(scene, seed)
@@ -146,7 +146,7 @@ def test_a_sequence_never_overlaps_and_togetherness_does():
         clip, _ = simple(Scene(None, events, "together"), seed)
         ends = [spans[-1][1] for spans in clip.spans]
         starts = [spans[0][0] for spans in clip.spans]
-        assert starts == sorted(starts), "events are told in the order of their onset"
+        assert starts == sorted(starts), "events are named in the order of their onset"
         assert all(start < end for end, start in zip(ends, starts[1:], strict=False)), seed
 
 

@@ -1,6 +1,5 @@
 """The table of recordings, the archives they come in, and the committed pack."""
 
-import csv
 import gzip
 import hashlib
 import random
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.support.csv_tables import read_rows
 from training.embedded.audio.material import music, tones
 from training.embedded.audio.material.assets import Material
 from training.embedded.audio.material.recordings import (
@@ -76,8 +76,7 @@ def test_a_broken_table_is_refused(tmp_path, line, message):
 
 
 def test_the_pack_is_credited_file_by_file():
-    with (PACK_DIR / ATTRIBUTION).open(encoding="utf-8", newline="") as opened:
-        rows = list(csv.DictReader(opened))
+    rows = read_rows(PACK_DIR / ATTRIBUTION)
     files = {str(path.relative_to(PACK_DIR)) for path in PACK_DIR.rglob("*.ogg")}
     assert {row["file"] for row in rows} == files
     assert all(row["author"] and row["licence"] in FREE_LICENCES for row in rows)
@@ -113,7 +112,7 @@ def test_material_keeps_the_split():
 # What is rendered.
 
 
-def test_tones_are_always_the_same_and_what_they_say():
+def test_tones_are_always_the_same_with_their_pitches():
     for number, make in enumerate(tones.TONES.values()):
         one, again = (make(np.random.default_rng((number, 3))) for _ in range(2))
         assert np.array_equal(one, again) and np.isfinite(one).all() and 0.1 * RATE <= len(one) <= 12 * RATE
@@ -165,7 +164,7 @@ def test_pitch_of_a_voice():
 
 
 def clonk_group(members: dict[str, bytes]) -> bytes:
-    """An OpenClonk group, written as its format says."""
+    """An OpenClonk group, written by its specification."""
     header = bytearray(204)
     header[:24] = b"RedWolf Design GrpFolder"
     header[36:40] = struct.pack("<i", len(members))

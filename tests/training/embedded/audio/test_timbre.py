@@ -39,7 +39,7 @@ def harmonics(pitch: float, seconds: float) -> np.ndarray:
 def test_made_sounds(wave, expected):
     found = measure_timbre(wave)
     assert (found.length, found.pitch, found.tone) == expected
-    assert measure_timbre(0.01 * wave) == found, "whatever its level"
+    assert measure_timbre(0.01 * wave) == found, "at any level"
 
 
 def test_silence_after_a_sound_does_not_make_it_long():

@@ -15,7 +15,7 @@ DTYPES = {np.dtype("<f4"): 0, np.dtype("<i1"): 1, np.dtype("<i2"): 2, np.dtype("
 
 
 def model_file(variables: dict[str, np.ndarray], version: int = 6) -> bytes:
-    """A CTranslate2 model file, written as its format says."""
+    """A CTranslate2 model file, written by its specification."""
 
     def text(value: str) -> bytes:
         raw = value.encode() + b"\0"
@@ -137,7 +137,7 @@ def test_a_standardised_encoder_answers_with_mean_0_and_variance_1():
     assert torch.equal(encoder.layers[0].fc1.weight, before)
 
 
-def test_the_probe_averages_over_the_time_a_sound_is_heard():
+def test_the_probe_averages_over_the_time_a_sound_lasts():
     assert positions_in(((0.0, 0.05), (0.2, 0.21)), 8).tolist() == [True, True, False, False, True, True, False, False]
     encoder, log_mel = tiny_encoder(), torch.randn(1, 80, 80)
     # Twenty positions of 40 ms; the last layer's answers are the encoder's own, but for the scale of its last norm.

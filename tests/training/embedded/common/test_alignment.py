@@ -23,7 +23,7 @@ class Letters:
         return {"input_ids": [ord(letter) - ord("a") + 1 for letter in text.strip()]}
 
 
-def test_names_count_the_same_whatever_their_length():
+def test_names_of_any_length_count_the_same():
     matrix = naming_matrix([("a", "bc"), ("dd",)], Letters(), 6)
     assert matrix.tolist() == [[0, 0.5, 0.25, 0.25, 0, 0], [0, 0, 0, 0, 1, 0]]
 

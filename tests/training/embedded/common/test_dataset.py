@@ -13,7 +13,7 @@ from lora_mcl.models import ImageTowerConfig
 from lora_mcl.trainer.batch import caption_nll
 from tests.support.embedded import DOMAINS, build_tiny, in_folder
 from training.embedded.audio.captions import grammar as audio_grammar
-from training.embedded.audio.captions.parser import parse_caption
+from training.embedded.audio.captions.parser import load_parser
 from training.embedded.audio.dataset import AudioDataset, ClipItem
 from training.embedded.audio.world.lexicon import load_lexicon
 from training.embedded.audio.world.scene import Event, Scene
@@ -131,7 +131,7 @@ def test_all_annotators_caption_a_clip_that_is_encoded_once(audio_model):
     samples = [all_three[number] for number in range(4)]
     assert [sample.caption for sample in samples] == [one[number].caption for number in range(4)]
     for sample in samples:
-        rest = {parse_caption(text).mode for text in sample.others}
+        rest = {load_parser().parse(text).mode for text in sample.others}
         assert {sample.mode, *rest} == set(audio_grammar.MODES) and len(rest) == 2
     model = audio_model.model
     encode = partial(encode_prompts, DOMAINS["audio"])

@@ -11,7 +11,7 @@ from tests.support.embedded import tiny_image_tower
 from training.embedded.common.dataset import CachedFeatures
 from training.embedded.common.domain import Item
 from training.embedded.image.captions.grammar import Grammar
-from training.embedded.image.captions.parser import parse_caption
+from training.embedded.image.captions.parser import load_parser
 from training.embedded.image.dataset import PLACE_NAMED, EmptyPlaces, ImageDataset
 from training.embedded.image.render.patches import mirror
 from training.embedded.image.render.photo_simulator import SCRAMBLED, PhotoSimulator
@@ -79,7 +79,7 @@ def test_simulated_photographs_are_captioned_as_what_they_show():
     for number in range(40):
         sample = samples[number]
         assert sample.features.shape == (1, 16, WIDTH) and sample.features.isfinite().all()
-        parsed = parse_caption(sample.caption)
+        parsed = load_parser().parse(sample.caption)
         assert set(parsed.things) == {(thing.concept, thing.count) for thing in sample.item.scene.things}
         assert parsed.place == (None if sample.mode == "en-objects" else sample.item.scene.place)
 

@@ -1,4 +1,4 @@
-"""Which signal tells right captions from wrong ones: AUC, threshold and agreement by hand."""
+"""Signals that distinguish right captions from wrong ones: AUC, threshold and agreement on small cases."""
 
 import pytest
 

@@ -1,11 +1,10 @@
 """Exact sentences in both languages, and properties of every caption over the project's own tables."""
 
 import random
-import re
 
 import pytest
 
-from tests.support.draws import Draw
+from tests.support.draws import Draw, sentences
 from tests.support.image_grammar import (
     COW,
     ELEPHANT,
@@ -33,10 +32,7 @@ from training.embedded.image.captions.french import (
 from training.embedded.image.captions.grammar import (
     MODES,
     TEMPLATES,
-    caption,
-    load_grammar,
 )
-from training.embedded.image.world.sampler import sample_scene
 from training.embedded.image.world.scene import Scene, Thing
 
 
@@ -121,7 +117,7 @@ def test_every_french_size_word_has_its_forms():
     assert {word for some in french.SIZE_WORDS.values() for word in some} == french.ADJECTIVES.keys()
 
 
-def test_size_is_not_said_twice():
+def test_size_is_not_mentioned_twice():
     assert size_words_en(WHEEL, "large") == size_words_fr(WHEEL, "small") == ()
     assert size_words_en(COW, "normal") == size_words_fr(COW, "normal") == ()
     assert size_words_en(COW, "large") == english.SIZE_WORDS["large"]
@@ -140,148 +136,118 @@ THREE = Scene(
 )
 
 
-@pytest.mark.parametrize(
-    ("scene", "expected"),
-    [
-        (
-            ONE,
-            (
-                "An owl.",
-                "We see an owl.",
-                "You can see an owl.",
-                "I can see an owl.",
-                "The picture shows an owl.",
-                "A picture of an owl.",
-            ),
-        ),
-        (
-            TWO,
-            (
-                "Three apples and a cow.",
-                "Three apples, a cow.",
-                "You can see three apples and a cow.",
-                "I can see three apples and a cow.",
-                "The picture shows three apples and a cow.",
-                "A picture of three apples and a cow.",
-            ),
-        ),
-        (
-            THREE,
-            (
-                "Two sheep, two horses and an elephant.",
-                "Two sheep, two horses, an elephant.",
-                "You can see two sheep, two horses and an elephant.",
-                "I can see two sheep, two horses and an elephant.",
-                "The picture shows two sheep, two horses and an elephant.",
-                "A picture of two sheep, two horses and an elephant.",
-            ),
-        ),
-    ],
-)
+ENGLISH_OBJECTS_SENTENCES = {
+    ONE: """
+        An owl.
+        We see an owl.
+        You can see an owl.
+        I can see an owl.
+        The picture shows an owl.
+        A picture of an owl.
+    """,
+    TWO: """
+        Three apples and a cow.
+        Three apples, a cow.
+        You can see three apples and a cow.
+        I can see three apples and a cow.
+        The picture shows three apples and a cow.
+        A picture of three apples and a cow.
+    """,
+    THREE: """
+        Two sheep, two horses and an elephant.
+        Two sheep, two horses, an elephant.
+        You can see two sheep, two horses and an elephant.
+        I can see two sheep, two horses and an elephant.
+        The picture shows two sheep, two horses and an elephant.
+        A picture of two sheep, two horses and an elephant.
+    """,
+}
+
+
+@pytest.mark.parametrize(("scene", "expected"), ENGLISH_OBJECTS_SENTENCES.items())
 def test_english_objects_sentences(scene, expected):
-    assert all_templates(scene, "en-objects") == expected
+    assert all_templates(scene, "en-objects") == sentences(expected)
 
 
-@pytest.mark.parametrize(
-    ("scene", "expected"),
-    [
-        (
-            ONE,
-            (
-                "On the moon, a large owl is in the middle.",
-                "On the moon, there is a large owl in the middle.",
-                "On the moon, a large owl can be seen in the middle.",
-                "A large owl is in the middle, on the moon.",
-                "There is a large owl in the middle, on the moon.",
-                "A large owl can be seen in the middle, on the moon.",
-                "This is the moon with a large owl in the middle.",
-            ),
-        ),
-        (
-            ONES,
-            (
-                "On the moon, two small owls are on the right.",
-                "On the moon, there are two small owls on the right.",
-                "On the moon, two small owls can be seen on the right.",
-                "Two small owls are on the right, on the moon.",
-                "There are two small owls on the right, on the moon.",
-                "Two small owls can be seen on the right, on the moon.",
-                "This is the moon with two small owls on the right.",
-            ),
-        ),
-        (
-            TWO,
-            (
-                "On the moon, three apples are to the left of a small cow.",
-                "On the moon, a small cow is to the right of three apples.",
-                "On the moon, three apples are on the left and a small cow is on the right.",
-                "Three apples are to the left of a small cow, on the moon.",
-                "A small cow is to the right of three apples, on the moon.",
-                "Three apples are beside a small cow, on the moon.",
-                "This is the moon with three apples to the left of a small cow.",
-            ),
-        ),
-        (
-            THREE,
-            (
-                "On a beach, two horses are between two sheep and a large elephant.",
-                "On a beach, from left to right: two sheep, two horses and a large elephant.",
-                "On a beach, two sheep are to the left of two horses and a large elephant.",
-                "Two horses are between two sheep and a large elephant, on a beach.",
-                "From left to right: two sheep, two horses and a large elephant, on a beach.",
-                "A large elephant is to the right of two sheep and two horses, on a beach.",
-                "This is a beach with two horses between two sheep and a large elephant.",
-            ),
-        ),
-    ],
-)
+ENGLISH_PLACE_SENTENCES = {
+    ONE: """
+        On the moon, a large owl is in the middle.
+        On the moon, there is a large owl in the middle.
+        On the moon, a large owl can be seen in the middle.
+        A large owl is in the middle, on the moon.
+        There is a large owl in the middle, on the moon.
+        A large owl can be seen in the middle, on the moon.
+        This is the moon with a large owl in the middle.
+    """,
+    ONES: """
+        On the moon, two small owls are on the right.
+        On the moon, there are two small owls on the right.
+        On the moon, two small owls can be seen on the right.
+        Two small owls are on the right, on the moon.
+        There are two small owls on the right, on the moon.
+        Two small owls can be seen on the right, on the moon.
+        This is the moon with two small owls on the right.
+    """,
+    TWO: """
+        On the moon, three apples are to the left of a small cow.
+        On the moon, a small cow is to the right of three apples.
+        On the moon, three apples are on the left and a small cow is on the right.
+        Three apples are to the left of a small cow, on the moon.
+        A small cow is to the right of three apples, on the moon.
+        Three apples are beside a small cow, on the moon.
+        This is the moon with three apples to the left of a small cow.
+    """,
+    THREE: """
+        On a beach, two horses are between two sheep and a large elephant.
+        On a beach, from left to right: two sheep, two horses and a large elephant.
+        On a beach, two sheep are to the left of two horses and a large elephant.
+        Two horses are between two sheep and a large elephant, on a beach.
+        From left to right: two sheep, two horses and a large elephant, on a beach.
+        A large elephant is to the right of two sheep and two horses, on a beach.
+        This is a beach with two horses between two sheep and a large elephant.
+    """,
+}
+
+
+@pytest.mark.parametrize(("scene", "expected"), ENGLISH_PLACE_SENTENCES.items())
 def test_english_place_sentences(scene, expected):
-    assert all_templates(scene, "en-place") == expected
+    assert all_templates(scene, "en-place") == sentences(expected)
 
 
-@pytest.mark.parametrize(
-    ("scene", "expected"),
-    [
-        (
-            ONE,
-            (
-                "Sur la lune, un grand hibou se trouve au milieu.",
-                "Sur la lune, il y a un grand hibou au milieu.",
-                "Sur la lune, on voit un grand hibou au milieu.",
-                "Un grand hibou au milieu, sur la lune.",
-                "Il y a un grand hibou au milieu, sur la lune.",
-                "On voit un grand hibou au milieu, sur la lune.",
-                "Voici la lune avec un grand hibou au milieu.",
-            ),
-        ),
-        (
-            TWO,
-            (
-                "Sur la lune, trois pommes se trouvent à gauche d'une petite vache.",
-                "Sur la lune, il y a une petite vache à droite de trois pommes.",
-                "Sur la lune, on voit trois pommes à gauche et une petite vache à droite.",
-                "Trois pommes à gauche d'une petite vache, sur la lune.",
-                "Une petite vache à droite de trois pommes, sur la lune.",
-                "Trois pommes à côté d'une petite vache, sur la lune.",
-                "Voici la lune avec trois pommes à gauche d'une petite vache.",
-            ),
-        ),
-        (
-            THREE,
-            (
-                "Sur une plage, deux chevaux se trouvent entre deux moutons et un grand éléphant.",
-                "Sur une plage, de gauche à droite : deux moutons, deux chevaux et un grand éléphant.",
-                "Sur une plage, il y a deux moutons à gauche de deux chevaux et d'un grand éléphant.",
-                "Deux chevaux entre deux moutons et un grand éléphant, sur une plage.",
-                "De gauche à droite : deux moutons, deux chevaux et un grand éléphant, sur une plage.",
-                "Un grand éléphant à droite de deux moutons et de deux chevaux, sur une plage.",
-                "Voici une plage avec deux chevaux entre deux moutons et un grand éléphant.",
-            ),
-        ),
-    ],
-)
+FRENCH_PLACE_SENTENCES = {
+    ONE: """
+        Sur la lune, un grand hibou se trouve au milieu.
+        Sur la lune, il y a un grand hibou au milieu.
+        Sur la lune, on voit un grand hibou au milieu.
+        Un grand hibou au milieu, sur la lune.
+        Il y a un grand hibou au milieu, sur la lune.
+        On voit un grand hibou au milieu, sur la lune.
+        Voici la lune avec un grand hibou au milieu.
+    """,
+    TWO: """
+        Sur la lune, trois pommes se trouvent à gauche d'une petite vache.
+        Sur la lune, il y a une petite vache à droite de trois pommes.
+        Sur la lune, on voit trois pommes à gauche et une petite vache à droite.
+        Trois pommes à gauche d'une petite vache, sur la lune.
+        Une petite vache à droite de trois pommes, sur la lune.
+        Trois pommes à côté d'une petite vache, sur la lune.
+        Voici la lune avec trois pommes à gauche d'une petite vache.
+    """,
+    THREE: """
+        Sur une plage, deux chevaux se trouvent entre deux moutons et un grand éléphant.
+        Sur une plage, de gauche à droite : deux moutons, deux chevaux et un grand éléphant.
+        Sur une plage, il y a deux moutons à gauche de deux chevaux et d'un grand éléphant.
+        Deux chevaux entre deux moutons et un grand éléphant, sur une plage.
+        De gauche à droite : deux moutons, deux chevaux et un grand éléphant, sur une plage.
+        Un grand éléphant à droite de deux moutons et de deux chevaux, sur une plage.
+        Voici une plage avec deux chevaux entre deux moutons et un grand éléphant.
+    """,
+}
+
+
+@pytest.mark.parametrize(("scene", "expected"), FRENCH_PLACE_SENTENCES.items())
 def test_french_place_sentences(scene, expected):
-    assert all_templates(scene, "fr-place") == expected
+    assert all_templates(scene, "fr-place") == sentences(expected)
 
 
 def test_a_silent_annotator_leaves_the_size_out():
@@ -291,8 +257,8 @@ def test_a_silent_annotator_leaves_the_size_out():
 def test_sizes_are_mentioned_in_seven_captions_of_ten():
     rng = random.Random(0)
     words = set(english.SIZE_WORDS["large"])
-    said = sum(bool(words & set(GRAMMAR.caption(ONE, "en-place", rng).split())) for _ in range(2000))
-    assert 0.66 < said / 2000 < 0.74
+    mentioned = sum(bool(words & set(GRAMMAR.caption(ONE, "en-place", rng).split())) for _ in range(2000))
+    assert 0.66 < mentioned / 2000 < 0.74
 
 
 def test_verbs_agree():
@@ -300,40 +266,8 @@ def test_verbs_agree():
     assert [FrenchNounPhrase("x", p, "").stands for p in (False, True)] == ["se trouve", "se trouvent"]
 
 
-def test_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match="en-objects, en-place, fr-place"):
-        GRAMMAR.caption(ONE, "de-place", random.Random(0))
-
-
-def test_same_seed_same_caption():
-    assert GRAMMAR.caption(TWO, "fr-place", random.Random(5)) == GRAMMAR.caption(TWO, "fr-place", random.Random(5))
-
-
 def test_every_mode_has_six_to_eight_paraphrases_for_every_number_of_things():
     assert tuple(TEMPLATES) == MODES
     for templates in TEMPLATES.values():
         assert sorted(templates) == [1, 2, 3]
         assert all(6 <= len(set(some)) == len(some) <= 8 for some in templates.values())
-
-
-# "a" + vowel sound and "an" + consonant sound are caught by letter but for these.
-SOUNDS_LIKE_A_CONSONANT = re.compile(r"\ba (uni|use|eu|ukulele|ufo|one)", re.I)
-SOUNDS_LIKE_A_VOWEL = re.compile(r"\ban (hour|heir|honest|[fhlmnrsx]-?ray\b)", re.I)
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_captions_over_the_real_tables_are_well_formed(mode):
-    grammar, rng = load_grammar(), random.Random(1)
-    concepts, places = sorted(grammar.concepts), sorted(grammar.places)
-    for _ in range(3000):
-        text = caption(sample_scene(rng, concepts, places), mode, rng)
-        assert text[0].isupper() and text.endswith(".") and not text.endswith("..")
-        assert "  " not in text and text == text.strip() and "’" not in text
-        assert len(re.findall(r"[\w'-]+", text)) <= 26, text
-        if mode == "fr-place":
-            assert not re.search(r"\b(de|que) (un|une)\b|\bde (le|les)\b|\b[dl]' ", text), text
-        else:
-            if not SOUNDS_LIKE_A_CONSONANT.search(text):
-                assert not re.search(r"\ba [aeiou]", text, re.I), text
-            if not SOUNDS_LIKE_A_VOWEL.search(text):
-                assert not re.search(r"\ban [^aeiou]", text, re.I), text

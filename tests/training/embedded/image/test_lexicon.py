@@ -1,6 +1,5 @@
 """The table of nouns: its rules, and the grammar of its English and French, with every exception listed."""
 
-import csv
 from collections import Counter
 from dataclasses import replace
 from typing import get_args
@@ -8,6 +7,7 @@ from typing import get_args
 import pytest
 
 from lora_mcl.models.yolov3_tiny import COCO_CLASSES
+from tests.support.csv_tables import with_changed_row
 from training.embedded.image.captions.english import noun_phrase_en, size_words_en
 from training.embedded.image.captions.french import noun_phrase_fr, size_words_fr
 from training.embedded.image.world.lexicon import (
@@ -208,7 +208,7 @@ def test_elision_follows_the_first_letter_but_for_aspirated_words():
     assert used >= ASPIRATED
 
 
-def test_french_says_manchot_for_penguin():
+def test_the_french_penguin_is_a_manchot():
     assert LEXICON["penguin"].fr == "manchot"
 
 
@@ -251,13 +251,5 @@ def test_rows_are_broken_one_rule_at_a_time():
     ],
 )
 def test_a_bad_table_is_refused_with_its_place(tmp_path, column, value, message):
-    with LEXICON_CSV.open(encoding="utf-8", newline="") as opened:
-        rows = list(csv.DictReader(opened))
-    rows[0][column] = value
-    path = tmp_path / "lexicon.csv"
-    with path.open("w", encoding="utf-8", newline="") as opened:
-        table = csv.DictWriter(opened, fieldnames=list(rows[0]))
-        table.writeheader()
-        table.writerows(rows)
     with pytest.raises(LexiconError, match=message):
-        load_lexicon(path)
+        load_lexicon(with_changed_row(LEXICON_CSV, tmp_path, {column: value}))

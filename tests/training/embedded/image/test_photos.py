@@ -77,7 +77,7 @@ def longitude_and_latitude(height: int = 180) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("yaw", "pitch"), [(0, 0), (60, 0), (-100, 20), (30, -35)])
-def test_a_view_looks_where_it_is_told(yaw, pitch):
+def test_a_view_looks_in_its_direction(yaw, pitch):
     view = perspective(longitude_and_latitude(), yaw, pitch, fov=90)
     assert view.shape == (SIZE[1], SIZE[0], 2)
     middle = view[SIZE[1] // 2, SIZE[0] // 2]

@@ -1,12 +1,12 @@
 """The tables of places and photographs: complete, credited, and held out honestly."""
 
-import csv
 import itertools
 import re
 
 import pytest
 from PIL import Image
 
+from tests.support.csv_tables import read_rows
 from training.embedded.image.material.photos import (
     COMMITTABLE,
     PACK_DIR,
@@ -153,8 +153,7 @@ def test_only_permissive_pictures_are_committed_with_their_credits():
         for path in (PACK_DIR / folder).rglob("*.jpg")
     }
     assert set(files) == set(committed)
-    with (PACK_DIR / "photos" / "ATTRIBUTION.csv").open(encoding="utf-8", newline="") as file:
-        credits = {row["file"]: row for row in csv.DictReader(file)}
+    credits = {row["file"]: row for row in read_rows(PACK_DIR / "photos" / "ATTRIBUTION.csv")}
     assert set(credits) == set(committed)
     for name, source in committed.items():
         assert (credits[name]["author"], credits[name]["licence"]) == (source.author, source.licence)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.embedded.image.captions.parser import parse_caption
+from training.embedded.image.captions.parser import load_parser
 from training.embedded.image.material.photos import RealPhoto, Source
 from training.embedded.image.real_photos import (
     _measure,
@@ -64,7 +64,7 @@ def test_right_names_by_hand():
     ],
 )
 def test_captions_by_hand(labels, text, main, nothing, something):
-    caption = parse_caption(text)
+    caption = load_parser().parse(text)
     found = (names_main(labels, caption), nothing_wrong(labels, caption), names_something(caption))
     assert found == (main, nothing, something)
 
@@ -115,13 +115,13 @@ def test_stated_positions(text, expected):
     ],
 )
 def test_measures_by_hand(labels, text, expected):
-    found = _measure(labels, text, parse_caption)
+    found = _measure(labels, text, load_parser().parse)
     assert {name: found[name] for name in expected} == expected
-    assert found["nothing_wrong"] <= names_nothing_else(labels, parse_caption(text))
+    assert found["nothing_wrong"] <= names_nothing_else(labels, load_parser().parse(text))
 
 
 def entry(labels: RealPhoto, **captions: str) -> dict:
-    columns = {name: _measure(labels, text, parse_caption) for name, text in captions.items()}
+    columns = {name: _measure(labels, text, load_parser().parse) for name, text in captions.items()}
     return {
         "photograph": labels.source.id,
         "main": labels.main,

@@ -6,7 +6,7 @@ import pytest
 
 from lora_mcl.models.yolov3_tiny import COCO_CLASSES
 from training.embedded.image.captions.grammar import MODES, load_grammar
-from training.embedded.image.captions.parser import parse_caption
+from training.embedded.image.captions.parser import load_parser
 from training.embedded.image.render.simulated_content import (
     CONFUSED,
     FALSE_ALARMS,
@@ -153,7 +153,7 @@ def test_every_name_can_be_captioned_and_parsed(drawn):
     for contents in drawn[:1000]:
         scene = named_scene(None, contents)
         for mode in MODES:
-            parsed = parse_caption(text := grammar.caption(scene, mode, rng))
+            parsed = load_parser().parse(text := grammar.caption(scene, mode, rng))
             assert set(parsed.things) == {(thing.concept, thing.count) for thing in scene.things}, text
             assert parsed.mode == mode, text
 

@@ -1,6 +1,5 @@
 """The table of drawings and its split, the committed pack, and the drawing itself."""
 
-import csv
 import hashlib
 import io
 from collections import Counter, defaultdict
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.csv_tables import read_rows, write_rows
 from training.embedded.common.packages import FetchError, Package
 from training.embedded.image.material import sprites as module
 from training.embedded.image.material.sprites import (
@@ -80,8 +80,7 @@ def test_files_are_listed_once():
 
 def test_the_pack_holds_and_credits_exactly_what_may_be_redistributed():
     expected = {sprite.path.as_posix() for sprite in SPRITES if sprite.commit}
-    with (PACK_DIR / "ATTRIBUTION.csv").open(encoding="utf-8", newline="") as opened:
-        credits = {row["file"]: row for row in csv.DictReader(opened)}
+    credits = {row["file"]: row for row in read_rows(PACK_DIR / "ATTRIBUTION.csv")}
     assert set(credits) == expected
     assert {path.relative_to(PACK_DIR).as_posix() for path in PACK_DIR.rglob("*.webp")} == expected
     for name, credit in credits.items():
@@ -145,24 +144,25 @@ def test_no_test_drawing_is_a_near_copy_of_a_training_one():
     ],
 )
 def test_a_bad_row_is_refused_with_its_place(tmp_path, changes, message):
-    path = _write_rows(tmp_path, [_rows()[0] | changes])
+    path = write_rows(tmp_path / "sprites.csv", [read_rows(SPRITES_CSV)[0] | changes])
     with pytest.raises(SpriteError, match=f"line 2: .*{message}"):
         load_sprites(path)
 
 
 def test_a_family_on_both_sides_of_the_split_is_refused(tmp_path):
-    flat, shaded = (row for row in _rows() if row["concept"] == "dog" and row["renderer"].startswith("fluent-emoji-"))
-    path = _write_rows(tmp_path, [flat | {"split": "train"}, shaded | {"split": "test"}])
+    flat, shaded = (
+        row for row in read_rows(SPRITES_CSV) if row["concept"] == "dog" and row["renderer"].startswith("fluent-emoji-")
+    )
+    path = write_rows(tmp_path / "sprites.csv", [flat | {"split": "train"}, shaded | {"split": "test"}])
     with pytest.raises(SpriteError, match="line 3: drawings of one family must share a split"):
         load_sprites(path)
 
 
 def test_an_excluded_drawing_is_refused(tmp_path):
-    with EXCLUDED_CSV.open(encoding="utf-8", newline="") as opened:
-        excluded = list(csv.DictReader(opened))
+    excluded = read_rows(EXCLUDED_CSV)
     assert all(row["reason"] for row in excluded)
-    row = next(row for row in _rows() if row["renderer"] == excluded[0]["renderer"])
-    path = _write_rows(tmp_path, [row | {"concept": excluded[0]["concept"]}])
+    row = next(row for row in read_rows(SPRITES_CSV) if row["renderer"] == excluded[0]["renderer"])
+    path = write_rows(tmp_path / "sprites.csv", [row | {"concept": excluded[0]["concept"]}])
     with pytest.raises(SpriteError, match="listed in sprites_excluded.csv"):
         load_sprites(path)
 
@@ -209,7 +209,7 @@ def small_world(tmp_path, monkeypatch):
         {"renderer": "icons", "concept": "dog", "family": "icons", "file": "dog", "commit": "y"},
         {"renderer": "stamps", "concept": "dog", "family": "stamps", "file": "dog.png", "commit": "n"},
     ]
-    path = _write_rows(tmp_path, [row | {"licence": "MIT", "split": "train"} for row in rows])
+    path = write_rows(tmp_path / "sprites.csv", [row | {"licence": "MIT", "split": "train"} for row in rows])
     table = load_sprites(path)
     monkeypatch.setattr(module, "load_sprites", lambda: table)
     return renderers
@@ -221,25 +221,10 @@ def test_building_draws_and_credits_and_goes_on_without_a_train_only_renderer(sm
     drawn = Image.open(tmp_path / "out" / "icons" / "dog.webp")
     assert drawn.size == (224, 112)
     assert drawn.convert("RGB").getpixel((112, 56))[0] > 200
-    with (tmp_path / "pack" / "ATTRIBUTION.csv").open(encoding="utf-8", newline="") as opened:
-        assert [row["file"] for row in csv.DictReader(opened)] == ["icons/dog.webp"]
+    assert [row["file"] for row in read_rows(tmp_path / "pack" / "ATTRIBUTION.csv")] == ["icons/dog.webp"]
 
 
 def test_building_fails_when_a_renderer_of_the_pack_is_missing(small_world, tmp_path):
     small_world["stamps"] = _renderer("missing", "files", ".", commit=True)
     with pytest.raises(FetchError):
         build_sprites(tmp_path / "out")
-
-
-def _rows() -> list[dict[str, str]]:
-    with SPRITES_CSV.open(encoding="utf-8", newline="") as opened:
-        return list(csv.DictReader(opened))
-
-
-def _write_rows(folder, rows):
-    path = folder / "sprites.csv"
-    with path.open("w", encoding="utf-8", newline="") as opened:
-        table = csv.DictWriter(opened, fieldnames=list(rows[0]))
-        table.writeheader()
-        table.writerows(rows)
-    return path

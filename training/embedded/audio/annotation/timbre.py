@@ -1,6 +1,6 @@
 """The timbre of a sound, for captions of what cannot be recognised: short or long, low or high, a noise or a tone.
 
-Measured on the waveform itself, so it is true of any recording, whoever made it.
+Measured on the waveform itself, so it holds for any recording.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FRENCH_NOUNS = {-1: ("fait un bruit", "masculine"), 0: ("fait un son", "masculin
 
 @dataclass(frozen=True)
 class Timbre:
-    """How a sound sounds; each quality is -1, 0 (in between) or 1.
+    """Timbre of a sound: each quality is -1, 0 (in between) or 1.
 
     Attributes:
         length: short or long.
@@ -75,7 +75,7 @@ BY_ID = {timbre.id: timbre for timbre in TIMBRES}
 
 @functools.cache
 def timbre_clause(timbre: Timbre) -> Clause:
-    """Its words: "something makes a short low noise", "quelque chose fait un bruit bref et grave"."""
+    """The clause of a timbre: "something makes a short low noise", "quelque chose fait un bruit bref et grave"."""
     english = " ".join(timbre.id.split("_"))
     noun, gender = FRENCH_NOUNS[timbre.tone]
     lengths, pitches = FRENCH[gender]

@@ -70,16 +70,16 @@ BACKGROUND_ALONE = (
     "you can hear {background.ing}",
 )
 
-# Templates of ``en-scene``. {mood} is an adjective, {a_mood} the same after its article, {setting} "by a stream",
+# Templates of ``en-scene``. {mood} is an adjective, {a_mood} the same after its article, {place} "by a stream",
 # {foreground} "bird calls and music", {texture} "with sounds that overlap".
 SCENE_TEMPLATES: tuple[str, ...] = (
-    "{a_mood} scene {setting}, filled with {foreground}",
-    "{setting}, {a_mood} scene of {foreground}",
-    "the mood is {mood}: {foreground} {setting}, {texture}",
-    "{a_mood} atmosphere {setting}, {texture}",
-    "this recording feels {mood}: {foreground} {setting}",
-    "{a_mood} recording made {setting}, {texture}",
-    "{foreground} {setting}; the atmosphere is {mood}",
+    "{a_mood} scene {place}, filled with {foreground}",
+    "{place}, {a_mood} scene of {foreground}",
+    "the mood is {mood}: {foreground} {place}, {texture}",
+    "{a_mood} atmosphere {place}, {texture}",
+    "this recording feels {mood}: {foreground} {place}",
+    "{a_mood} recording made {place}, {texture}",
+    "{foreground} {place}; the atmosphere is {mood}",
 )
 TEXTURES: dict[str, tuple[str, ...]] = {
     "none": ("without any event",),

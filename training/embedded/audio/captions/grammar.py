@@ -48,7 +48,7 @@ class Grammar:
         if mode not in MODES:
             raise ValueError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
         if not scene.events and scene.background is None:
-            raise ValueError("there is nothing to hear in the scene")
+            raise ValueError("the scene has neither events nor a background")
         if mode == "en-scene":
             return sentence(self._impression(scene, rng, template))
         return sentence(self._events(scene, english if mode == "en-events" else french, rng, template))
@@ -104,7 +104,7 @@ class Grammar:
     def _impression(self, scene: Scene, rng: random.Random, template: int | None) -> str:
         events = [event for event in scene.events if event.precision == "sound" or event.tempo is not None]
         mood = rng.choice(MOOD_WORDS[scene_mood(self.lexicon, replace(scene, events=tuple(events), layout="sequence"))])
-        setting = self.lexicon.settings[scene.background or SILENCE]
+        place = self.lexicon.places[scene.background or SILENCE]
         known = [event for event in scene.events if event.precision != "timbre"]
         families = dict.fromkeys(self.lexicon.sounds[event.sound].family for event in known)
         foreground = english.join_en([self.lexicon.families[family].sounds for family in families])
@@ -112,7 +112,7 @@ class Grammar:
         return _pick(english.SCENE_TEMPLATES, rng, template).format(
             mood=mood,
             a_mood=f"{english.article_en(mood)} {mood}",
-            setting=rng.choice((setting.en, setting.en_alt)),
+            place=rng.choice((place.en, place.en_alt)),
             foreground=foreground or unknown,
             texture=rng.choice(english.TEXTURES[texture(scene)]),
         )

@@ -1,4 +1,4 @@
-"""What a caption states, as data: the inverse of ``grammar.py``, used to score generated captions.
+"""Parser of captions: the inverse of ``grammar.py``, used to score generated captions.
 
 It parses exactly what the annotators write, and makes the best of anything else: unknown words are passed over,
 nothing raises. Clauses are found by longest match over word n-grams: the noun without its article, then the verb
@@ -56,7 +56,7 @@ IMPRESSIONS: tuple[Words, ...] = tuple(words(text) for text in ("scene", "atmosp
 
 @dataclass(frozen=True)
 class ParsedCaption:
-    """What a caption states.
+    """The content of a caption.
 
     Attributes:
         events: (sound id, times) in order of mention; times is None for a sound that goes on.
@@ -77,7 +77,7 @@ class ParsedCaption:
 
 @dataclass(frozen=True)
 class _Span:
-    kind: Literal["sound", "family", "timbre", "foreground", "setting", "mood", "times", "impression"]
+    kind: Literal["sound", "family", "timbre", "foreground", "place", "mood", "times", "impression"]
     value: str | int
     start: int
     end: int
@@ -121,16 +121,16 @@ class CaptionParser:
                 families.append(span.value)
             elif span.kind == "timbre":
                 timbres.append(BY_ID[span.value])
-            elif span.kind == "setting":
+            elif span.kind == "place":
                 background = span.value
             elif span.kind == "mood":
                 mood = span.value
         kinds = {span.kind for span in spans}
         mode = None
         described = kinds & {"sound", "family", "timbre"}
-        if language == "en" and kinds & {"setting", "mood", "impression"} and not described:
+        if language == "en" and kinds & {"place", "mood", "impression"} and not described:
             mode = "en-scene"
-        elif described and not kinds & {"setting", "mood", "impression", "foreground"}:
+        elif described and not kinds & {"place", "mood", "impression", "foreground"}:
             mode = f"{language}-events"
         return ParsedCaption(
             language, mode, tuple(events), tuple(dict.fromkeys(families)), tuple(timbres), background, mood
@@ -159,8 +159,8 @@ def _senses(language: Language, lexicon: Lexicon) -> dict[Words, tuple[str, str 
     if language == "en":
         senses |= dict.fromkeys(IMPRESSIONS, ("impression", ""))
         senses |= {words(adjective): ("mood", mood) for mood, some in MOOD_WORDS.items() for adjective in some}
-        for setting in lexicon.settings.values():
-            senses |= {words(phrase): ("setting", setting.background) for phrase in (setting.en, setting.en_alt)}
+        for place in lexicon.places.values():
+            senses |= {words(phrase): ("place", place.background) for phrase in (place.en, place.en_alt)}
         senses |= {words(family.sounds): ("foreground", family.id) for family in lexicon.families.values()}
         senses |= {words(text): ("impression", "") for text in (english.NO_FOREGROUND, english.UNKNOWN_FOREGROUND)}
         senses |= {words(text): ("impression", "") for some in english.TEXTURES.values() for text in some}
@@ -179,8 +179,3 @@ def _senses(language: Language, lexicon: Lexicon) -> dict[Words, tuple[str, str 
 def load_parser() -> CaptionParser:
     """A parser over the project's own tables."""
     return CaptionParser(load_lexicon())
-
-
-def parse_caption(caption: str) -> ParsedCaption:
-    """``CaptionParser.parse`` over the project's own tables."""
-    return load_parser().parse(caption)

@@ -25,7 +25,7 @@ class Score:
         mood_right: the mood it names is that of one of the scene's sounds (``moods.possible_moods``).
         nothing_wrong: every event, family, background and mood it names is the scene's, and every timbre it gives to
             an unnamed sound fits one of them; it may leave some out. Number, order and loudness are not judged.
-        telling: nothing is wrong, and it names a sound, a family or the background: a caption that names
+        informative: nothing is wrong, and it names a sound, a family or the background: a caption that names
             nothing is never wrong.
     """
 
@@ -37,7 +37,7 @@ class Score:
     count_right: float | None
     mood_right: float | None
     nothing_wrong: float
-    telling: float
+    informative: float
 
 
 def score(lexicon: Lexicon, scene: Scene, parsed: ParsedCaption) -> Score:
@@ -68,7 +68,7 @@ def score(lexicon: Lexicon, scene: Scene, parsed: ParsedCaption) -> Score:
         count_right=len(countable - miscounted) / len(countable) if countable else None,
         mood_right=None if mood_right is None else float(mood_right),
         nothing_wrong=float(nothing_wrong),
-        telling=float(nothing_wrong and bool(named or parsed.families or parsed.background)),
+        informative=float(nothing_wrong and bool(named or parsed.families or parsed.background)),
     )
 
 

@@ -3,8 +3,8 @@
 ``sounds.csv`` lists the recordings: which package has it, of what sound, under which licence, and whether training
 may hear it. Recordings of the test and those that the repository carries were looked at (level, length, spectrogram)
 and doubtful ones left out; most others, for training only, are what their file names say. For most sounds that several
-packages have, *one whole package* is held out for the test, so that the test shows what a recording by somebody else,
-in another place, with another microphone, does. Recordings that cross-correlation found in two packages are never on
+packages have, *one whole package* is held out for the test, so that the test covers recordings from another source,
+in another place, with another microphone. Recordings that cross-correlation found in two packages are never on
 both sides.
 
 Instruments and percussion are rendered from a General MIDI sound font (``music.py``), speech partly from eSpeak NG

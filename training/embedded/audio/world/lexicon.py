@@ -1,7 +1,7 @@
 """The sounds the embedded captioner knows, with all that a grammar needs to name them in two languages.
 
 Tables written by hand: ``lexicon.csv`` (a row is one sound: an *event*, an instrument's *music*, *speech*,
-or a continuous *background*), ``families.csv`` (the broader word each falls under) and ``settings.csv``
+or a continuous *background*), ``families.csv`` (the broader word each falls under) and ``places.csv``
 (where a recording with a given background seems to be made).
 """
 
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 HERE = Path(__file__).resolve().parent
-LEXICON_CSV, FAMILIES_CSV, SETTINGS_CSV = (HERE / f"{name}.csv" for name in ("lexicon", "families", "settings"))
+LEXICON_CSV, FAMILIES_CSV, PLACES_CSV = (HERE / f"{name}.csv" for name in ("lexicon", "families", "places"))
 SILENCE = "silence"
-"""The setting of a recording without background."""
+"""The place of a recording without background."""
 
 Kind = Literal["event", "music", "speech", "background"]
 Shape = Literal["short", "long"]
@@ -90,7 +90,7 @@ class Sound:
 @dataclass(frozen=True)
 class Family:
     """A group of sounds: ``clause`` names one of them vaguely (None where no such words sound natural),
-    ``sounds`` names them all, without saying how many ("animal sounds")."""
+    ``sounds`` names them all, without a number ("animal sounds")."""
 
     id: str
     clause: Clause | None
@@ -98,7 +98,7 @@ class Family:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Place:
     """Where a recording with ``background`` (the sound's id, or ``silence``) seems to be made: two English phrases."""
 
     background: str
@@ -112,16 +112,16 @@ class Lexicon:
 
     sounds: Mapping[str, Sound]
     families: Mapping[str, Family]
-    settings: Mapping[str, Setting]
+    places: Mapping[str, Place]
 
     def __post_init__(self) -> None:
         for sound in self.sounds.values():
             if sound.family not in self.families:
                 raise LexiconError(f"sound {sound.id!r}: unknown family {sound.family!r}")
-            if sound.kind == "background" and sound.id not in self.settings:
-                raise LexiconError(f"background {sound.id!r} has no row in {SETTINGS_CSV.name}")
-        if SILENCE not in self.settings:
-            raise LexiconError(f"{SETTINGS_CSV.name} has no row for {SILENCE}")
+            if sound.kind == "background" and sound.id not in self.places:
+                raise LexiconError(f"background {sound.id!r} has no row in {PLACES_CSV.name}")
+        if SILENCE not in self.places:
+            raise LexiconError(f"{PLACES_CSV.name} has no row for {SILENCE}")
 
     def of_kind(self, *kinds: Kind) -> tuple[str, ...]:
         """Ids of the sounds of some kinds, in the table's order."""
@@ -137,7 +137,7 @@ class Lexicon:
         return self.of_kind("background")
 
 
-def read_lexicon(sounds: Path = LEXICON_CSV, families: Path = FAMILIES_CSV, settings: Path = SETTINGS_CSV) -> Lexicon:
+def read_lexicon(sounds: Path = LEXICON_CSV, families: Path = FAMILIES_CSV, places: Path = PLACES_CSV) -> Lexicon:
     """Read and check the tables.
 
     Raises:
@@ -149,7 +149,7 @@ def read_lexicon(sounds: Path = LEXICON_CSV, families: Path = FAMILIES_CSV, sett
             lambda row: Sound(row["id"], row["kind"], row["family"], row["shape"], _clause(row), row["mood"]),
         ),
         _by_id(families, lambda row: Family(row["id"], _clause(row) if row["en"] else None, row["sounds"])),
-        _by_id(settings, lambda row: Setting(row["background"], row["en"], row["en_alt"]), key="background"),
+        _by_id(places, lambda row: Place(row["background"], row["en"], row["en_alt"]), key="background"),
     )
     owners: dict[tuple[str, str], str] = {}
     clauses = [(sound.id, sound.clause) for sound in lexicon.sounds.values()]

@@ -8,7 +8,7 @@ from training.embedded.audio.world.scene import Event, Scene
 STRONGEST_FIRST: tuple[Mood, ...] = ("tense", "eerie", "lively", "playful", "busy", "peaceful", "plain")
 """One scream makes a birthday tense; bird song in a workshop leaves it busy."""
 
-# Three English adjectives each. No two moods share one, and no setting holds one: the parser relies on it.
+# Three English adjectives each. No two moods share one, and no place holds one: the parser relies on it.
 MOOD_WORDS: dict[Mood, tuple[str, ...]] = {
     "tense": ("tense", "alarming", "dramatic"),
     "eerie": ("eerie", "ghostly", "mysterious"),

@@ -15,7 +15,7 @@ SILENT = 0.3
 """Share of scenes without a background."""
 TOGETHER = 0.45
 MOST_PER_KIND = {"speech": 1, "music": 1}
-"""Nobody can tell two tunes apart, or two people talking at once."""
+"""Kinds of which a scene has one sound at most: two tunes or two voices at once cannot be distinguished."""
 KIND_WEIGHTS = {"event": 0.68, "music": 0.2, "speech": 0.12}
 """Share of events of each kind; there are far fewer voices than noises to choose from."""
 

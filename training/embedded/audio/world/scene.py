@@ -1,4 +1,4 @@
-"""What a recording holds, as data: the annotators' captions and the renderer both start from it."""
+"""A scene of sounds, from which both the annotators' captions and the recording are made."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Event:
         loudness: how loud it is.
         tempo: a tune's; None elsewhere or where it is neither slow nor fast.
         precision: how precisely annotators describe it (``annotation/precision.py``).
-        character: how it sounds; None in a scene that nobody has rendered.
+        timbre: how it sounds; None in a scene that was not rendered.
     """
 
     sound: str

@@ -82,7 +82,7 @@ class Grammar:
                 text = french.noun_phrase_fr(concept, thing.count, size_word)
                 phrases.append(french.FrenchNounPhrase(text, plural, french.WHERE[thing.slot]))
             else:
-                # The short annotator never speaks of sizes.
+                # The short annotator never mentions sizes.
                 size = thing.size if mode == "en-place" else "normal"
                 size_word = _maybe(english.size_words_en(concept, size), rng)
                 text = english.noun_phrase_en(concept, thing.count, size_word)

@@ -1,4 +1,4 @@
-"""What a caption states, as data: the inverse of ``grammar.py``, used to score generated captions.
+"""Parser of captions: the inverse of ``grammar.py``, used to score generated captions.
 
 It parses exactly what the annotators write, and makes the best of anything else: unknown words are passed
 over, nothing raises. Phrases are found by longest match over word n-grams of the lexicon and the places.
@@ -79,7 +79,7 @@ _NUMBER_REACH = 3
 
 @dataclass(frozen=True)
 class ParsedCaption:
-    """What a caption states.
+    """The content of a caption.
 
     ``things`` are (concept id, count) in order of mention; a count is None where the caption gives none
     ("some apples"). ``place`` is a place id or None. ``relates``: whether it states where things stand.
@@ -206,8 +206,3 @@ def _count(language: Language, tokens: Words, span: _Span, spans: list[_Span]) -
 def load_parser() -> CaptionParser:
     """A parser over the project's own tables."""
     return CaptionParser(load_lexicon(), load_places())
-
-
-def parse_caption(caption: str) -> ParsedCaption:
-    """``CaptionParser.parse`` over the project's own tables."""
-    return load_parser().parse(caption)

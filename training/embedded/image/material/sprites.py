@@ -61,7 +61,7 @@ PACK_ENCODING = Encoding(side=192, quality=80)
 
 @dataclass(frozen=True)
 class Renderer:
-    """One hand that drew many of the concepts.
+    """One artist or set of drawings that has many of the concepts.
 
     Attributes:
         package: where the drawings are.

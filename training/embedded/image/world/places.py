@@ -1,4 +1,4 @@
-"""The places scenes are set in, with hand-checked English and French phrases."""
+"""The places of scenes, with English and French phrases."""
 
 from __future__ import annotations
 

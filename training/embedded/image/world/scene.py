@@ -1,4 +1,4 @@
-"""What a scene holds, as data: the annotators' captions and the renderer both start from it."""
+"""A scene of things, from which both the annotators' captions and the picture are made."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from torch.nn import functional
 from transformers import AttentionInterface, Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from lora_mcl.decoding.prefill import Prefill, pad_left
+from lora_mcl.decoding.prefill import Prefill, pad_states
 from lora_mcl.decoding.prefix_groups import PrefixGroups
 
 ATTENTION = "shared_prompt"
@@ -115,8 +115,8 @@ class SharedPromptLayer(DynamicLayer):
     def add_prompts(self, prompt: DynamicLayer) -> None:
         """Take over more prompts from another prefill, after those that are here."""
         length = max(self.prompt_keys.shape[2], prompt.keys.shape[2])
-        self.prompt_keys = torch.cat([pad_left(self.prompt_keys, length), pad_left(prompt.keys, length)])
-        self.prompt_values = torch.cat([pad_left(self.prompt_values, length), pad_left(prompt.values, length)])
+        self.prompt_keys = torch.cat([pad_states(self.prompt_keys, length), pad_states(prompt.keys, length)])
+        self.prompt_values = torch.cat([pad_states(self.prompt_values, length), pad_states(prompt.values, length)])
         prompt.reset()
 
     def keep_prompts(self, index: Tensor, length: int) -> None:
@@ -208,6 +208,7 @@ class SharedPromptCache:
 
     def reorder(self, beam_idx: Sequence[int], device: torch.device) -> None:
         """See KVCache: moves the few positions that the rows own. Columns that no row uses are dropped."""
+        # keys and values [R, heads, T, E] of each layer, along the rows; the prompts [S, heads, P, E] stay in place.
         self.cache.reorder_cache(torch.tensor(beam_idx, dtype=torch.long, device=device))
         self._padding = [self._padding[row] for row in beam_idx]
         unused = min(self._padding)
@@ -221,7 +222,7 @@ class SharedPromptCache:
         """See KVCache. There is no mask: the bias of the layers masks what a row must not see."""
         if prefix_of != self._current:
             self._set_prefixes(list(prefix_of))
-        bias = self._bias(self.cache.get_seq_length() + 1)
+        bias = self._bias(self.cache.get_seq_length() + 1)  # [R, 1, 1, P + T], T with the position of this step
         for layer in self.cache.layers:
             layer.bias = None if bias is None else bias.to(layer.prompt_keys.device)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from lora_mcl.decoding.prefill import Prefill, pad_left
+from lora_mcl.decoding.prefill import Prefill, pad_states
 
 
 class CopiedPromptCache:
@@ -42,8 +42,8 @@ class CopiedPromptCache:
         for layer, new in zip(self.cache.layers, prefill.cache.layers, strict=True):
             length = max(layer.keys.shape[2], new.keys.shape[2])  # total, or what is left of it in a window
             # [R, heads, length, E] and [S, heads, length, E], zeros at the left of the shorter ones.
-            layer.keys = torch.cat([pad_left(layer.keys, length), pad_left(new.keys, length)])
-            layer.values = torch.cat([pad_left(layer.values, length), pad_left(new.values, length)])
+            layer.keys = torch.cat([pad_states(layer.keys, length), pad_states(new.keys, length)])
+            layer.values = torch.cat([pad_states(layer.values, length), pad_states(new.values, length)])
             if isinstance(layer, DynamicSlidingWindowLayer):
                 layer.cumulative_length = total
         prefill.cache.reset()
@@ -52,7 +52,7 @@ class CopiedPromptCache:
     def reorder(self, beam_idx: Sequence[int], device: torch.device) -> None:
         """See KVCache. Columns that are masked for all remaining rows are dropped."""
         index = torch.tensor(beam_idx, dtype=torch.long, device=device)
-        self.cache.reorder_cache(index)
+        self.cache.reorder_cache(index)  # keys and values [R, heads, T, E] of each layer, along the rows
         self._mask = self._mask[index]
         self._lengths = [self._lengths[row] for row in beam_idx]
         total = max(self._lengths)

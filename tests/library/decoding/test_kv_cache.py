@@ -1,4 +1,4 @@
-"""Shared prompts and shared layers: ordinary attention, fewer cached states, fewer rows, the same answers."""
+"""KV caches with shared and copied prompts, and shared layers: ordinary attention, fewer rows, the same answers."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +15,7 @@ from lora_mcl.decoding.logits_processor import DEFAULT_LOGITS_OPTIONS
 from lora_mcl.decoding.prefill import Prefix, prefill
 from lora_mcl.decoding.prefix_groups import EqualGroups, PrefixGroups
 from lora_mcl.decoding.shared_layers import decoder_layers, decoder_of, num_shared_layers
-from lora_mcl.decoding.shared_prompt import (
+from lora_mcl.decoding.shared_prompt_cache import (
     SharedKV,
     SharedPromptLayer,
     can_share_prompts,
