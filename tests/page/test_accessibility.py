@@ -2,9 +2,8 @@
 
 import pytest
 
-import app
 from tests.support.accessibility import violations
-from tests.support.browsing import browsing, screenshot, start_browser, visiting
+from tests.support.browsing import screenshot
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.tour import TABS, visit_tab, whole_page
 
@@ -15,23 +14,9 @@ LOOKS = {"light": (False, 1280), "dark": (True, 1280), "phone": (False, 390), "p
 
 
 @pytest.fixture(scope="module")
-def browser(chromium):
-    with browsing() as playwright:
-        browser = start_browser(playwright, chromium)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser):
-    with visiting(browser) as open_page:
-        yield open_page
-
-
-@pytest.fixture(scope="module")
-def address(clip, tmp_path_factory):
-    with whole_page(tmp_path_factory.mktemp("examples"), clip) as (page, tabs):
-        yield app.launch(page, tabs)
+def address(serve, clip, tmp_path_factory):
+    tabs, options = whole_page(tmp_path_factory.mktemp("examples"), clip)
+    return serve(*tabs, **options)
 
 
 @pytest.mark.parametrize("tab", TABS)

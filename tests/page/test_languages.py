@@ -12,11 +12,11 @@ from types import SimpleNamespace
 import pytest
 from playwright.sync_api import expect
 
-import app
 from lora_mcl.phrases import Phrase
-from tests.support.browsing import browsing, screenshot, start_browser, visiting
+from tests.support.browsing import screenshot
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.tour import TABS, visit_tab, whole_page
+from ui.page import build_page
 from ui.slides import KINDS
 from ui.texts.static import translations
 from ui.texts.texts import ENGLISH, FRENCH, texts_for
@@ -148,20 +148,21 @@ def test_a_translation_has_the_same_fields_and_tags_and_french_spaces(english):
 
 
 def test_every_static_text_of_the_page_has_a_translation(clip, tmp_path):
-    with whole_page(tmp_path, clip) as (page, _):
-        known = translations(page).translations_dict["fr"]
-        shown = [
-            (part["type"], name, part["props"].get(name))
-            for part in page.get_config_file()["components"]
-            if part["props"].get("visible") is not False or part["props"].get("elem_id")
-            for name in ("label", "info", "placeholder", *(("value",) if part["type"] in ("button", "html") else ()))
-        ]
-        assert all(len(french) < 20_000 for french in known.values()), "no picture is sent twice"
-        choices = [
-            (part["type"], "choice", choice[0])
-            for part in page.get_config_file()["components"]
-            for choice in part["props"].get("choices") or ()
-        ]
+    tabs, options = whole_page(tmp_path, clip)
+    page = build_page(tabs, **options)
+    known = translations(page).translations_dict["fr"]
+    shown = [
+        (part["type"], name, part["props"].get(name))
+        for part in page.get_config_file()["components"]
+        if part["props"].get("visible") is not False or part["props"].get("elem_id")
+        for name in ("label", "info", "placeholder", *(("value",) if part["type"] in ("button", "html") else ()))
+    ]
+    assert all(len(french) < 20_000 for french in known.values()), "no picture is sent twice"
+    choices = [
+        (part["type"], "choice", choice[0])
+        for part in page.get_config_file()["components"]
+        for choice in part["props"].get("choices") or ()
+    ]
     texts = [
         entry
         for entry in (*shown, *choices)
@@ -174,23 +175,9 @@ def test_every_static_text_of_the_page_has_a_translation(clip, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def browser(chromium):
-    with browsing() as playwright:
-        browser = start_browser(playwright, chromium)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser):
-    with visiting(browser) as open_page:
-        yield open_page
-
-
-@pytest.fixture(scope="module")
-def address(clip, tmp_path_factory):
-    with whole_page(tmp_path_factory.mktemp("examples"), clip) as (page, tabs):
-        yield app.launch(page, tabs)
+def address(serve, clip, tmp_path_factory):
+    tabs, options = whole_page(tmp_path_factory.mktemp("examples"), clip)
+    return serve(*tabs, **options)
 
 
 # Every text that the page shows or that a screen reader says, but captions, file names, code and what is marked as

@@ -1,12 +1,10 @@
 """A page with all its tabs and panels, and a tour of it that finds its way in any language."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-import gradio as gr
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -21,7 +19,6 @@ from ui.examples import load_examples
 from ui.markov_runs import load_demos
 from ui.modality import AUDIO, IMAGE
 from ui.model_info import info_of
-from ui.page import build_page
 from ui.results import load_results
 from ui.tab import Tab
 from ui.votes import VoteStore
@@ -43,9 +40,9 @@ class _NamedAudio(FakeAudioCaptioner):
         return load_bundle(EMBEDDED_AUDIO_BUNDLE)
 
 
-@contextmanager
-def whole_page(folder: Path, clip: Path) -> Iterator[tuple[gr.Blocks, list[Tab]]]:
-    """The page of fake captioners with everything else as it is; one example, whose title has a translation."""
+def whole_page(folder: Path, clip: Path) -> tuple[list[Tab], dict[str, Any]]:
+    """The tabs of fake captioners and ``build_page``'s options with everything else as it is; one example, whose title
+    has a translation."""
     # The resampler and the languages take long to load.
     FakeAudioCaptioner().audio_view(clip)
     language_of("two sheep and a bicycle")
@@ -59,11 +56,7 @@ def whole_page(folder: Path, clip: Path) -> Iterator[tuple[gr.Blocks, list[Tab]]
         Tab(AUDIO, heard, (), info_of(heard.bundle, app.RESULTS), better=audio),
     ]
     demos, results = load_demos(app.RESULTS / "markov"), load_results(app.RESULTS)
-    page = build_page(tabs, demos, results=results, votes=VoteStore(folder / "votes.sqlite"))
-    try:
-        yield page, tabs
-    finally:
-        page.close(verbose=False)
+    return tabs, {"demos": demos, "results": results, "votes": VoteStore(folder / "votes.sqlite")}
 
 
 def visit_tab(page: Page, tab: str, picture: Path, clip: Path) -> None:
