@@ -5,7 +5,7 @@ import random
 from lora_mcl.bundle.bundle import EMBEDDED_BUNDLE
 from lora_mcl.phrasebook import PHRASEBOOK_FILE, phrasebook_of
 from training.embedded.image.captions.grammar import load_grammar
-from training.embedded.image.captions.parser import parse_caption
+from training.embedded.image.captions.parser import load_parser
 from training.embedded.image.captions.phrasebook import phrasebook, text
 from training.embedded.image.world.sampler import sample_scene
 
@@ -16,6 +16,7 @@ def test_the_committed_file_is_the_grammar_s():
 
 def test_a_translation_states_what_the_caption_states():
     book, grammar, rng = phrasebook_of(phrasebook()), load_grammar(), random.Random(5)
+    parse = load_parser().parse
     concepts, places = sorted(grammar.concepts), sorted(grammar.places)
     translated = 0
     for _ in range(1_000):
@@ -24,7 +25,7 @@ def test_a_translation_states_what_the_caption_states():
         if english is None:
             continue
         translated += 1
-        stated, said = parse_caption(caption), parse_caption(english)
+        stated, said = parse(caption), parse(english)
         assert said.language == "en" and said.place == stated.place, (caption, english)
         assert sorted(said.things) == sorted(stated.things), (caption, english)
     # What is left has a noun that stands for several things.
