@@ -14,6 +14,7 @@ from lora_mcl.audio import mel_frequencies
 from lora_mcl.log_mel_picture import log_mel_webp
 from lora_mcl.types import AudioView
 from ui.html import html, webp_uri
+from ui.texts.static import InBrowser
 from ui.texts.texts import ENGLISH, Texts
 
 
@@ -62,7 +63,7 @@ class AudioControls:
 def recorder() -> gr.Audio:
     """The component that takes and plays a sound."""
     return gr.Audio(
-        label="Your sound",
+        label=InBrowser("Your sound"),
         type="filepath",
         sources=["upload", "microphone"],
         editable=False,
@@ -81,8 +82,8 @@ def audio_controls() -> AudioControls:
         1,
         value=0,
         step=0.1,
-        label="Listen from second",
-        info="Your sound is longer than the model's input",
+        label=InBrowser("Listen from second"),
+        info=InBrowser("Your sound is longer than the model's input"),
         visible=False,
         # Putting it back by a button would not be known as a choice.
         buttons=[],

@@ -27,7 +27,7 @@ from ui.media_input import FilesInput
 from ui.settings import options_from
 from ui.sliders import setting_sliders
 from ui.tab import Tab
-from ui.texts.static import choices_in, translate_when_opened
+from ui.texts.static import InBrowser, choices_in, translate_when_opened
 from ui.texts.texts import ENGLISH, FRENCH, Texts, texts_for
 
 # Batches wait for each other, and not for single comparisons, whose token steps they share.
@@ -118,7 +118,7 @@ def build_batch_tab(page: gr.Blocks, tabs: Sequence[Tab], fetch_urls: bool = Fal
     with gr.Row(elem_classes="inputs"):
         with gr.Column(min_width=300):
             files = gr.File(
-                label=takes,
+                label=InBrowser(takes),
                 file_count="multiple",
                 type="filepath",
                 height=190,
@@ -126,15 +126,15 @@ def build_batch_tab(page: gr.Blocks, tabs: Sequence[Tab], fetch_urls: bool = Fal
             )
         with gr.Column(min_width=300):
             with gr.Row(elem_classes="actions"):
-                start = gr.Button("Caption all", variant="primary", elem_id="batch-start")
-                stop = gr.Button("Stop", interactive=False, min_width=90, scale=0, elem_id="batch-stop")
+                start = gr.Button(InBrowser("Caption all"), variant="primary", elem_id="batch-start")
+                stop = gr.Button(InBrowser("Stop"), interactive=False, min_width=90, scale=0, elem_id="batch-stop")
             status = html("", elem_id="batch-status", elem_classes="status")
-            with gr.Accordion("Settings", open=False, elem_id="batch-settings"):
+            with gr.Accordion(InBrowser("Settings"), open=False, elem_id="batch-settings"):
                 settings = setting_sliders("batch", tabs[0].captioner.defaults)
     with gr.Row(visible=False, elem_id="batch-tools", elem_classes="batch-tools") as tools:
         controls = _arrangement()
         downloads = tuple(
-            gr.DownloadButton(label, min_width=100, size="sm", scale=0, elem_id=f"batch-{id}")
+            gr.DownloadButton(InBrowser(label), min_width=100, size="sm", scale=0, elem_id=f"batch-{id}")
             for id, label in (("csv", "CSV"), ("json", "JSON"), ("report", "Report (HTML)"))
         )
     translate_when_opened(page, {controls[0]: choices_in(_sorts()), controls[1]: choices_in(_languages())})
@@ -152,10 +152,12 @@ def build_batch_tab(page: gr.Blocks, tabs: Sequence[Tab], fetch_urls: bool = Fal
 def _arrangement() -> list[Any]:
     """The order and filter of the rows."""
     return [
-        gr.Dropdown(_sorts(), value="index", label="Sort", elem_id="batch-sort"),
-        gr.Dropdown(_languages(), value="", label="Language", elem_id="batch-language"),
-        gr.Slider(0, 100, value=0, step=5, label="Least disagreement, %", buttons=[], elem_id="batch-disagreement"),
-        gr.Slider(0, 40, value=0, step=1, label="Least words", buttons=[], elem_id="batch-words"),
+        gr.Dropdown(_sorts(), value="index", label=InBrowser("Sort"), elem_id="batch-sort"),
+        gr.Dropdown(_languages(), value="", label=InBrowser("Language"), elem_id="batch-language"),
+        gr.Slider(
+            0, 100, value=0, step=5, label=InBrowser("Least disagreement, %"), buttons=[], elem_id="batch-disagreement"
+        ),
+        gr.Slider(0, 40, value=0, step=1, label=InBrowser("Least words"), buttons=[], elem_id="batch-words"),
     ]
 
 

@@ -13,7 +13,7 @@ import gradio as gr
 from ui.html import html
 from ui.markov_runs import Frame, MarkovDemo, Run
 from ui.markov_view import board_html, figures_html, recipes_html
-from ui.texts.static import StaticHtml, choices_in, translate_when_opened
+from ui.texts.static import InBrowser, StaticHtml, choices_in, documented, translate_when_opened
 from ui.texts.texts import ENGLISH, FRENCH, Texts, texts_for
 
 _PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
@@ -72,7 +72,7 @@ def build_markov_tab(page: gr.Blocks, demos: Sequence[MarkovDemo]) -> None:
             setup = gr.Radio(
                 setups,
                 value=first.name,
-                label="Set-up",
+                label=InBrowser("Set-up"),
                 elem_id="markov-setup",
             )
             translate_when_opened(page, {setup: choices_in(setups)})
@@ -83,14 +83,14 @@ def build_markov_tab(page: gr.Blocks, demos: Sequence[MarkovDemo]) -> None:
                 first.recorded.steps,
                 value=first.recorded.steps,
                 step=1,
-                label="Training step",
-                info="Drag to go back to the beginning",
+                label=InBrowser("Training step"),
+                info=InBrowser("Drag to go back to the beginning"),
                 elem_id="markov-step",
             )
             with gr.Row(elem_classes="actions"):
-                play = gr.Button("Play", min_width=80, elem_id="markov-play")
-                train = gr.Button("Train live", variant="primary", min_width=140, elem_id="markov-train")
-                stop = gr.Button("Stop", interactive=False, min_width=80, scale=0, elem_id="markov-stop")
+                play = gr.Button(InBrowser("Play"), min_width=80, elem_id="markov-play")
+                train = gr.Button(InBrowser("Train live"), variant="primary", min_width=140, elem_id="markov-train")
+                stop = gr.Button(InBrowser("Stop"), interactive=False, min_width=80, scale=0, elem_id="markov-stop")
             status = html(
                 "",
                 html_template='<p role="status">${value}</p>',
@@ -219,6 +219,7 @@ def _connect_endpoints(by_name: dict[str, MarkovDemo], setup: gr.Radio, step: gr
             for run in runs:
                 yield _moment(demo, run, len(run.frames) - 1)
 
+    setup, step = documented(setup), documented(step)
     seed = gr.Number(0, label="Seed", precision=0, visible=False)
     shared = {"preprocess": False}
     gr.Button(visible=False).click(

@@ -18,7 +18,7 @@ from ui.model_info import ModelInfo, model_info_html
 from ui.models import SeveralCaptioners, Source, captioner_of, models_of, with_model
 from ui.sessions import Sessions, View
 from ui.settings import SETTINGS, chosen_ids, columns_to_choose, lower_bound, upper_bound
-from ui.texts.static import StaticHtml
+from ui.texts.static import InBrowser, StaticHtml
 from ui.texts.texts import ENGLISH, Texts
 
 
@@ -124,7 +124,7 @@ def model_choice(prefix: str, captioner: Source) -> gr.Radio | None:
     return gr.Radio(
         list(captioner.names),
         value=captioner.name,
-        label="Model",
+        label=InBrowser("Model"),
         elem_id=f"{prefix}-model",
         elem_classes="model-choice",
     )

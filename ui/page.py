@@ -15,7 +15,7 @@ from ui.page_head import TITLE
 from ui.results import ResultSet
 from ui.results_tab import build_results_tab
 from ui.tab import Tab, build_tab
-from ui.texts.static import StaticHtml
+from ui.texts.static import InBrowser, StaticHtml
 from ui.votes import VoteStore
 
 # Uploads are deleted when they are this old, looked for this often; in seconds.
@@ -45,15 +45,15 @@ def build_page(
         with gr.Tabs(elem_classes="studio-tabs"):
             parts = []
             for tab in tabs:
-                with gr.Tab(tab.modality.tab, id=tab.modality.name):
+                with gr.Tab(InBrowser(tab.modality.tab), id=tab.modality.name):
                     parts.append(build_tab(page, tab, fetch_urls, opening, votes))
-            with gr.Tab("Batch", id="batch"):
+            with gr.Tab(InBrowser("Batch"), id="batch"):
                 build_batch_tab(page, tabs, fetch_urls)
             if demos:
-                with gr.Tab("How it works", id="how-it-works"):
+                with gr.Tab(InBrowser("How it works"), id="how-it-works"):
                     build_markov_tab(page, demos)
             if results:
-                with gr.Tab("Results", id="results"):
+                with gr.Tab(InBrowser("Results"), id="results"):
                     build_results_tab(page, results)
         connect_links(page, tabs, parts)
     return page

@@ -9,7 +9,7 @@ import gradio as gr
 
 from ui.results import ResultSet
 from ui.results_view import results_html
-from ui.texts.static import StaticHtml, choices_in, translate_when_opened
+from ui.texts.static import InBrowser, StaticHtml, choices_in, translate_when_opened
 from ui.texts.texts import texts_for
 
 
@@ -17,7 +17,7 @@ def build_results_tab(page: gr.Blocks, found: Sequence[ResultSet]) -> None:
     """Lay the tab out and wire it; to be called inside its tab, with at least one set."""
     by_name = {one.name: one for one in found}
     choices = [(one.title, one.name) for one in found]
-    choice = gr.Radio(choices, value=found[0].name, label="Measured on", elem_id="results-choice")
+    choice = gr.Radio(choices, value=found[0].name, label=InBrowser("Measured on"), elem_id="results-choice")
     translate_when_opened(page, {choice: choices_in(choices)})
     shown = StaticHtml(lambda texts: results_html(found[0], texts), elem_id="results-shown")
 

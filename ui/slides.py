@@ -19,6 +19,7 @@ from ui.events import COMPARISON, session_of
 from ui.failures import apologising
 from ui.media_input import MediaInput
 from ui.sessions import Finished, Sessions
+from ui.texts.static import InBrowser
 from ui.texts.texts import texts_for
 from ui.uploads import uploaded_file
 
@@ -43,7 +44,11 @@ def slide_buttons(sessions: Sessions, finished: gr.State, folder: str) -> list[g
     buttons = []
     for kind in KINDS:
         button = gr.Button(
-            f"Slide ({kind.upper()})", size="sm", min_width=110, scale=0, elem_id=f"{modality.name}-slide-{kind}"
+            InBrowser(f"Slide ({kind.upper()})"),
+            size="sm",
+            min_width=110,
+            scale=0,
+            elem_id=f"{modality.name}-slide-{kind}",
         )
         making = button.click(_maker(sessions, kind, folder), finished, made, concurrency_limit=2, **_PRIVATE)
         making.success(None, made, None, js=_DOWNLOAD_JS, **_PRIVATE)

@@ -27,7 +27,7 @@ from ui.redo import connect_redo
 from ui.sessions import WRITING, Sessions
 from ui.settings import columns_to_choose
 from ui.sliders import column_choice, setting_sliders
-from ui.texts.static import StaticHtml, choices_in, translate_when_opened
+from ui.texts.static import InBrowser, StaticHtml, choices_in, translate_when_opened
 from ui.texts.texts import ENGLISH, FRENCH
 from ui.uploads import retype_js
 from ui.vote_panel import blind_checkbox
@@ -140,9 +140,11 @@ def build_tab(
             controls = None if modality == IMAGE else audio_controls()
             with gr.Row(elem_classes="actions"):
                 compare = gr.Button(
-                    "Compare captions", variant="primary", min_width=150, elem_id=f"{modality.name}-compare"
+                    InBrowser("Compare captions"), variant="primary", min_width=150, elem_id=f"{modality.name}-compare"
                 )
-                stop = gr.Button("Stop", interactive=False, min_width=70, scale=0, elem_id=f"{modality.name}-stop")
+                stop = gr.Button(
+                    InBrowser("Stop"), interactive=False, min_width=70, scale=0, elem_id=f"{modality.name}-stop"
+                )
             status = html(
                 "",
                 html_template='<p role="status">${value}</p>',
@@ -151,7 +153,7 @@ def build_tab(
                 elem_classes="status",
             )
             blind = blind_checkbox(modality.name) if votes is not None else None
-            with gr.Accordion("Settings", open=False, elem_id=f"{modality.name}-settings"):
+            with gr.Accordion(InBrowser("Settings"), open=False, elem_id=f"{modality.name}-settings"):
                 choice = column_choice(modality.name, captioner)
                 settings = {**setting_sliders(modality.name, defaults), "columns": choice}
             names = choices_in([(spec.label, spec.id) for spec in columns_to_choose(captioner)])
@@ -203,8 +205,8 @@ def build_tab(
 
 def _picture() -> gr.Image:
     return gr.Image(
-        label="Your picture",
-        placeholder="Drop a picture here, paste one, or click to choose",
+        label=InBrowser("Your picture"),
+        placeholder=InBrowser("Drop a picture here, paste one, or click to choose"),
         type="filepath",
         height=240,
         sources=["upload", "clipboard", "webcam"],

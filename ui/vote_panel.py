@@ -17,6 +17,7 @@ from lora_mcl.phrases import Phrase
 from lora_mcl.types import Comparison
 from ui.html import html
 from ui.sessions import Finished, Sessions
+from ui.texts.static import InBrowser
 from ui.texts.texts import ENGLISH, Texts, texts_for
 from ui.votes import Ballot, VoteOption, VoteStore, WinRate, content_hash, rates_dict
 
@@ -135,7 +136,7 @@ def no_vote_html(reason: str, texts: Texts = ENGLISH) -> str:
 def blind_checkbox(modality: str) -> gr.Checkbox:
     """The switch of blind votes, to stand with the tab's buttons."""
     return gr.Checkbox(
-        label="Blind vote: captions without names first",
+        label=InBrowser("Blind vote: captions without names first"),
         value=False,
         container=False,
         elem_id=f"{modality}-blind",

@@ -21,6 +21,7 @@ from ui.models import SeveralCaptioners
 from ui.score_view import refusal_html, score_html
 from ui.sessions import Sessions
 from ui.settings import MODEL_DOCUMENTATION
+from ui.texts.static import InBrowser, documented
 from ui.texts.texts import texts_for
 from ui.uploads import uploaded_file
 
@@ -57,16 +58,20 @@ class YourCaption:
 def your_caption(modality: ModalityText) -> YourCaption:
     """The panel, empty."""
     name = modality.name
-    with gr.Accordion("Your caption: which hypothesis would win it?", open=False, elem_id=f"{name}-your-caption"):
+    with gr.Accordion(
+        InBrowser("Your caption: which hypothesis would win it?"), open=False, elem_id=f"{name}-your-caption"
+    ):
         with gr.Row(elem_classes="actions your-caption"):
             text = gr.Textbox(
-                label="Your caption",
-                info=Phrase("Type or paste a caption of your {noun}, in any language", noun=Phrase(modality.noun)),
+                label=InBrowser("Your caption"),
+                info=InBrowser(
+                    Phrase("Type or paste a caption of your {noun}, in any language", noun=Phrase(modality.noun))
+                ),
                 max_lines=4,
                 max_length=_MAX_CHARACTERS,
                 elem_id=f"{name}-caption",
             )
-            button = gr.Button("Score", min_width=90, scale=0, elem_id=f"{name}-score")
+            button = gr.Button(InBrowser("Score"), min_width=90, scale=0, elem_id=f"{name}-score")
         result = html("", elem_id=f"{name}-scored")
     return YourCaption(text, button, result)
 
@@ -103,7 +108,12 @@ def connect_your_caption(sessions: Sessions, components: Components, panel: Your
     start_input = [gr.Number(None, label="Start in seconds", visible=False)] if modality == AUDIO else []
     gr.Button(visible=False).click(
         _endpoint(sessions, folder),
-        [MediaInput(modality, fetch_urls), gr.Textbox(visible=False, label="Caption"), *start_input, *models],
+        [
+            MediaInput(modality, fetch_urls),
+            gr.Textbox(visible=False, label="Caption"),
+            *start_input,
+            *map(documented, models),
+        ],
         gr.JSON(visible=False),
         api_name=f"score_{modality.name}",
         **_SCORING,

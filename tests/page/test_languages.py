@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Formatter
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 from playwright.sync_api import expect
 
@@ -18,7 +19,7 @@ from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.tour import TABS, visit_tab, whole_page
 from ui.page import build_page
 from ui.slides import KINDS
-from ui.texts.static import translations
+from ui.texts.static import InBrowser, marked_key, translations
 from ui.texts.texts import ENGLISH, FRENCH, texts_for
 from ui.texts.typography import typographic
 
@@ -109,7 +110,7 @@ def names_in_assets() -> set[str]:
 
 
 def test_every_text_of_the_code_has_a_translation():
-    written = calls_of(("texts", "Phrase", "texts_for(request)"))
+    written = calls_of(("texts", "Phrase", "InBrowser", "texts_for(request)"))
     assert len(written) > 180
     missing = [f"{place}: {text}" for text, place in written.items() if text not in FRENCH.translations]
     assert not missing, "\n".join(missing)
@@ -151,27 +152,35 @@ def test_every_static_text_of_the_page_has_a_translation(clip, tmp_path):
     tabs, options = whole_page(tmp_path, clip)
     page = build_page(tabs, **options)
     known = translations(page).translations_dict["fr"]
-    shown = [
-        (part["type"], name, part["props"].get(name))
-        for part in page.get_config_file()["components"]
-        if part["props"].get("visible") is not False or part["props"].get("elem_id")
-        for name in ("label", "info", "placeholder", *(("value",) if part["type"] in ("button", "html") else ()))
-    ]
     assert all(len(french) < 20_000 for french in known.values()), "no picture is sent twice"
-    choices = [
-        (part["type"], "choice", choice[0])
-        for part in page.get_config_file()["components"]
-        for choice in part["props"].get("choices") or ()
+    parts = [part for part in page.blocks.values() if part.visible is not False or part.elem_id]
+    shown = [
+        part.get_config().get(name)
+        for part in parts
+        for name in ("label", "info", "placeholder", *(("value",) if isinstance(part, gr.HTML | gr.Button) else ()))
     ]
-    texts = [
-        entry
-        for entry in (*shown, *choices)
-        if isinstance(entry[2], str) and re.search(r"[a-z]{2}", re.sub(r"<[^>]*>", "", entry[2]))
+    plain = [
+        value
+        for value in shown
+        if isinstance(value, str) and marked_key(value) is None and re.search(r"[a-z]{2}", visible(value))
     ]
-    assert len(texts) > 60
-    # Choices are translated by the server; some words are the same in both languages.
-    missing = [entry for entry in texts if entry[2] not in known and entry[2] not in FRENCH.translations]
+    assert not plain, plain
+    keys = [value.key for value in shown if isinstance(value, InBrowser)]
+    keys += [key for value in shown if isinstance(value, str) and (key := marked_key(value))]
+    assert len(keys) > 60
+    missing = [
+        key
+        for key in keys
+        if key not in known and key not in FRENCH.translations and re.search(r"[a-z]{2}", visible(key))
+    ]
     assert not missing, missing
+    choices = [choice[0] for part in parts for choice in part.get_config().get("choices") or ()]
+    assert len(choices) > 20 and set(choices) <= set(FRENCH.translations)
+
+
+def visible(html: str) -> str:
+    """The text of HTML."""
+    return re.sub(r"<[^>]*>", "", html)
 
 
 @pytest.fixture(scope="module")
