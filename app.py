@@ -27,6 +27,7 @@ from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_
 from lora_mcl.decoding.options import Acceleration, SchedulerOptions
 from lora_mcl.doubt import Doubt, load_doubt
 from lora_mcl.errors import BundleError, LoraMclError, OptionsError
+from lora_mcl.phrasebook import load_phrasebook
 from lora_mcl.types import AudioCaptionSource, CaptionSource
 from ui.better import Better, load_better
 from ui.events import MAX_COMPARISONS
@@ -266,7 +267,10 @@ def _load_tab(
     if bundle.modality != modality.name:
         raise BundleError(f"{bundle.name} is no bundle for --{modality.name}-model: its modality is {bundle.modality}.")
     captioners = [_page_captioner(one, modality, settings, gpu) for one in (bundle, *others)]
-    texts = [ModelTexts(one.name, model_info(one), better_than(one), measured_doubt(one)) for one in (bundle, *others)]
+    texts = [
+        ModelTexts(one.name, model_info(one), better_than(one), measured_doubt(one), load_phrasebook(one.folder))
+        for one in (bundle, *others)
+    ]
     if others:
         pairs = [SideBySide(*pair) for pair in combinations(captioners, 2)]
         captioner = SeveralCaptioners([*captioners, *pairs])
@@ -281,6 +285,7 @@ def _load_tab(
         first.info,
         first.better,
         first.doubt,
+        first.phrasebook,
         # A GPU is lent for one comparison.
         max_comparisons=MAX_COMPARISONS if gpu is None else 1,
         others=tuple(texts[1:]),

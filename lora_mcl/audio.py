@@ -14,6 +14,7 @@ import numpy as np
 
 from lora_mcl.audio_readers import DECODING_ERRORS, ffmpeg_blocks, read_blocks, stated_seconds
 from lora_mcl.errors import MediaError, OptionsError
+from lora_mcl.phrases import Phrase
 from lora_mcl.types import AudioClip, Window
 
 MIN_SECONDS = 0.2
@@ -49,7 +50,7 @@ def load_window(
         MediaError: it is missing, empty, no sound, damaged, silent, or too short or too long.
         OptionsError: ``start`` is not within it.
     """
-    name = "The clip" if isinstance(media, AudioClip) else Path(media).name
+    name = Phrase("The clip") if isinstance(media, AudioClip) else Path(media).name
     samples, notices = _load(media, sampling_rate)
     duration = len(samples) / sampling_rate
     latest = duration - MIN_SECONDS
@@ -57,7 +58,13 @@ def load_window(
         start = _first_sound(samples, sampling_rate, max_seconds)
     if not isinstance(start, int | float) or isinstance(start, bool) or not 0 <= start <= latest:
         last = max(0, math.floor(latest * 10)) / 10
-        raise OptionsError(f"start must be a number of seconds from 0 to {last:.1f}, not {start!r}.")
+        raise OptionsError(
+            Phrase(
+                "start must be a number of seconds from 0 to {last:.1f}, not {start!r}.",
+                last=last,
+                start=start,
+            )
+        )
     first = round(start * sampling_rate)
     part = samples[first : first + round(max_seconds * sampling_rate)]
     window = Window(
@@ -67,8 +74,17 @@ def load_window(
         notices=notices,
     )
     if _swing(part) < SILENCE:
-        where = f" from second {window.start:.1f} to {window.end:.1f}" if window.cut else ""
-        raise MediaError(f"{name} is silent{where}: choose another sound, or another part of it.")
+        if window.cut:
+            raise MediaError(
+                Phrase(
+                    "{name} is silent from second {start:.1f} to {end:.1f}: choose another sound, or another "
+                    "part of it.",
+                    name=name,
+                    start=window.start,
+                    end=window.end,
+                )
+            )
+        raise MediaError(Phrase("{name} is silent: choose another sound, or another part of it.", name=name))
     return part, window
 
 
@@ -99,7 +115,7 @@ def _load(media: AudioClip | str | Path, sampling_rate: int) -> tuple[np.ndarray
     """Samples of a whole sound, with notices for the user."""
     if isinstance(media, AudioClip):
         columns = media.samples if media.samples.ndim == 2 else media.samples[:, None]
-        name, notices = "The clip", ()
+        name, notices = Phrase("The clip"), ()
         mono = _mix(lambda: [(media.sampling_rate, columns)], name)
     else:
         name = Path(media).name
@@ -107,10 +123,20 @@ def _load(media: AudioClip | str | Path, sampling_rate: int) -> tuple[np.ndarray
     samples = mono.resampled(sampling_rate)
     if len(samples) < MIN_SECONDS * sampling_rate:
         raise MediaError(
-            f"{name} is too short ({len(samples) / sampling_rate:.2f} s): at least {MIN_SECONDS} s are needed."
+            Phrase(
+                "{name} is too short ({seconds:.2f} s): at least {least} s are needed.",
+                name=name,
+                seconds=len(samples) / sampling_rate,
+                least=MIN_SECONDS,
+            )
         )
     if not np.isfinite(samples).all():
-        raise MediaError(f"{name} is damaged (it has samples that are no numbers): save it again and retry.")
+        raise MediaError(
+            Phrase(
+                "{name} is damaged (it has samples that are no numbers): save it again and retry.",
+                name=name,
+            )
+        )
     return samples, notices
 
 
@@ -126,7 +152,13 @@ def _read(path: Path) -> tuple[_Mono, tuple[str, ...]]:
         if other.seconds > mono.seconds + _SLACK_SECONDS:
             mono = other
     if stated > mono.seconds + max(_SLACK_SECONDS, 0.05 * stated):
-        return mono, (f"Only {mono.seconds:.1f} of the {stated:.1f} s that {path.name} states could be read.",)
+        notice = Phrase(
+            "Only {read:.1f} of the {stated:.1f} s that {name} states could be read.",
+            read=mono.seconds,
+            stated=stated,
+            name=path.name,
+        )
+        return mono, (notice,)
     return mono, ()
 
 
@@ -146,15 +178,34 @@ class _Mono:
         """Add samples [n], unless the sound becomes too long."""
         if not self.runs or self.runs[-1][0] != rate:
             if not _RATES[0] <= rate <= _RATES[1]:
-                raise MediaError(f"{name} has a sampling rate of {rate} Hz: save it again at 44100 Hz or so.")
+                raise MediaError(
+                    Phrase(
+                        "{name} has a sampling rate of {rate} Hz: save it again at 44100 Hz or so.",
+                        name=name,
+                        rate=rate,
+                    )
+                )
             self.runs.append((rate, deque()))
             self.lengths.append(0)
         self.lengths[-1] += len(block)
         if self.seconds > MAX_SECONDS + _SLACK_SECONDS:
-            raise MediaError(f"{name} is longer than {MAX_SECONDS // 60} minutes: cut out the part you want.")
+            raise MediaError(
+                Phrase(
+                    "{name} is longer than {minutes} minutes: cut out the part you want.",
+                    name=name,
+                    minutes=MAX_SECONDS // 60,
+                )
+            )
         if sum(self.lengths) > _MAX_SAMPLES:
-            minutes = f"{_MAX_SAMPLES / rate / 60:.2g} minutes at {rate} Hz"
-            raise MediaError(f"{name} is longer than {minutes}: cut out the part you want, or save it at 48000 Hz.")
+            raise MediaError(
+                Phrase(
+                    "{name} is longer than {minutes:.2g} minutes at {rate} Hz: cut out the part you want, or "
+                    "save it at 48000 Hz.",
+                    name=name,
+                    minutes=_MAX_SAMPLES / rate / 60,
+                    rate=rate,
+                )
+            )
         self.runs[-1][1].append(block)
 
     def resampled(self, sampling_rate: int) -> np.ndarray:
@@ -194,7 +245,7 @@ def _decoded(blocks: Iterable[tuple[int, np.ndarray]], name: str) -> Iterable[tu
     try:
         yield from blocks
     except DECODING_ERRORS as error:
-        raise MediaError(f"{name} is damaged or cut off: save it again and retry.") from error
+        raise MediaError(Phrase("{name} is damaged or cut off: save it again and retry.", name=name)) from error
 
 
 def _joined(blocks: deque[np.ndarray]) -> np.ndarray:

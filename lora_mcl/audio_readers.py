@@ -20,6 +20,7 @@ from av.container import InputContainer
 
 from lora_mcl.errors import MediaError
 from lora_mcl.files import check_file
+from lora_mcl.phrases import Phrase
 
 Blocks = Generator[tuple[int, np.ndarray], None, None]
 """A sound piece by piece: its sampling rate in Hz and float samples [n, channels]."""
@@ -51,7 +52,7 @@ def ffmpeg_blocks(path: Path) -> Blocks:
     """
     with _opened(path) as container:
         if not container.streams.audio:
-            raise MediaError(f"{path.name} has no sound in it: choose another file.")
+            raise MediaError(Phrase("{name} has no sound in it: choose another file.", name=path.name))
         as_floats = av.AudioResampler(format="fltp")
         for frame in chain(container.decode(audio=0), [None]):
             for piece in as_floats.resample(frame):
@@ -80,8 +81,14 @@ def read_blocks(path: Path) -> Blocks:
         except DECODING_ERRORS:
             continue
     if opened:
-        raise MediaError(f"{path.name} holds no sound: choose another file.")
-    raise MediaError(f"{path.name} is not a sound this program can read: give it as {AUDIO_FORMATS} or similar.")
+        raise MediaError(Phrase("{name} holds no sound: choose another file.", name=path.name))
+    raise MediaError(
+        Phrase(
+            "{name} is not a sound this program can read: give it as {formats} or similar.",
+            name=path.name,
+            formats=AUDIO_FORMATS,
+        )
+    )
 
 
 def stated_seconds(path: Path) -> float:

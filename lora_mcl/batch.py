@@ -11,6 +11,7 @@ from pathlib import Path
 from lora_mcl.errors import LoraMclError, MediaError, without_message
 from lora_mcl.images import modality_of
 from lora_mcl.modality import Modality
+from lora_mcl.phrases import Phrase
 from lora_mcl.report.entries import CaptionedFile
 from lora_mcl.types import CaptionSource, CompareOptions, Comparison, never_stop
 
@@ -103,8 +104,9 @@ def _started(
     try:
         modality = modality_of(item.file)
         if modality not in captioners:
-            here, other = ("pictures", "sounds") if modality == "audio" else ("sounds", "pictures")
-            raise MediaError(f"This is a file of {other}, and there is only a model for {here} here.")
+            if modality == "audio":
+                raise MediaError(Phrase("This is a file of sounds, and there is only a model for pictures here."))
+            raise MediaError(Phrase("This is a file of pictures, and there is only a model for sounds here."))
         used = captioners[modality]
         return _Running(item, used, used.captioner.compare(item.file, used.options, should_stop=should_stop))
     except Exception as error:
@@ -125,9 +127,9 @@ def _advanced(running: _Running) -> CaptionedFile | None:
 
 def _failed(item: BatchFile, error: Exception) -> CaptionedFile:
     if isinstance(error, LoraMclError):
-        message = str(error)
+        message = error.args[0] if len(error.args) == 1 else str(error)
     else:
         # One file of many must not take the others with it; the log has what a visitor cannot use.
         logger.error("A file of a batch could not be captioned: %s", without_message(error))
-        message = "Something went wrong with this file. Please try it alone."
+        message = Phrase("Something went wrong with this file. Please try it alone.")
     return CaptionedFile(item.name, item.file, error=message)

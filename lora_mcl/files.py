@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from lora_mcl.errors import MediaError
+from lora_mcl.phrases import Phrase
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # Path joins the two slashes
 
@@ -23,14 +24,25 @@ def check_file(path: Path) -> None:
         MediaError: it is an address, a folder, missing or empty.
     """
     if is_folder(path):
-        raise MediaError(f"{path} is a folder: give a file.")
+        raise MediaError(Phrase("{path} is a folder: give a file.", path=path))
     try:
         is_file = path.is_file()
     except OSError as error:
-        raise MediaError(f"{path.name} cannot be opened: {error.strerror or error}.") from None
+        raise MediaError(
+            Phrase(
+                "{name} cannot be opened: {reason}.",
+                name=path.name,
+                reason=error.strerror or error,
+            )
+        ) from None
     if not is_file:
         if _ADDRESS.match(str(path)):
-            raise MediaError(f"{path} is an address, and files are not fetched from the network: download it first.")
-        raise MediaError(f"There is no file {path}.")
+            raise MediaError(
+                Phrase(
+                    "{path} is an address, and files are not fetched from the network: download it first.",
+                    path=path,
+                )
+            )
+        raise MediaError(Phrase("There is no file {path}.", path=path))
     if path.stat().st_size == 0:
-        raise MediaError(f"{path.name} is empty: choose another file.")
+        raise MediaError(Phrase("{name} is empty: choose another file.", name=path.name))

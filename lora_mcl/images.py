@@ -19,6 +19,7 @@ from lora_mcl.audio_readers import read_blocks
 from lora_mcl.errors import MediaError, first_line
 from lora_mcl.files import check_file
 from lora_mcl.modality import Modality
+from lora_mcl.phrases import Phrase
 from lora_mcl.pixels import upright_rgb
 from lora_mcl.types import AudioClip, Media
 
@@ -68,7 +69,12 @@ def modality_of(path: Path) -> Modality:
             return "audio"
     except MediaError:
         # A message about sounds fits one of the two only.
-        raise MediaError(f"{path.name} is neither an image nor a sound that this program can read.") from None
+        raise MediaError(
+            Phrase(
+                "{name} is neither an image nor a sound that this program can read.",
+                name=path.name,
+            )
+        ) from None
 
 
 def image_format(path: Path) -> str:
@@ -92,8 +98,9 @@ def read_image(media: Image.Image | str | Path) -> tuple[Image.Image, tuple[str,
         MediaError: it is missing, empty, not an image, damaged, or too large, too small or too narrow.
     """
     if isinstance(media, Image.Image):
-        _check_size(media, "The image")
-        return _converted(media, "The image")
+        name = Phrase("The image")
+        _check_size(media, name)
+        return _converted(media, name)
     path = Path(media)
     check_file(path)
     try:
@@ -104,11 +111,23 @@ def read_image(media: Image.Image | str | Path) -> tuple[Image.Image, tuple[str,
     except MediaError:
         raise
     except UnidentifiedImageError:
-        raise MediaError(f"{path.name} is not an image this program can read: give one as {IMAGE_FORMATS}.") from None
+        raise MediaError(
+            Phrase(
+                "{name} is not an image this program can read: give one as {formats}.",
+                name=path.name,
+                formats=IMAGE_FORMATS,
+            )
+        ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise MediaError(_too_large(path.name)) from None
     except OSError as error:
-        raise MediaError(f"{path.name} cannot be opened: {error.strerror or first_line(error)}.") from None
+        raise MediaError(
+            Phrase(
+                "{name} cannot be opened: {reason}.",
+                name=path.name,
+                reason=error.strerror or first_line(error),
+            )
+        ) from None
     except Exception as error:  # see _opened
         raise MediaError(_damaged(path.name, error)) from error
 
@@ -120,7 +139,7 @@ def check_not_blank(image: Image.Image, name: str) -> None:
         MediaError: no colour channel varies by more than ``BLANK_SPREAD``.
     """
     if all(high - low <= BLANK_SPREAD for low, high in image.getextrema()):
-        raise MediaError(f"{name} is one colour throughout: choose a picture that shows something.")
+        raise MediaError(Phrase("{name} is one colour throughout: choose a picture that shows something.", name=name))
 
 
 def _converted(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, ...]]:
@@ -164,8 +183,10 @@ def _without_metadata(file: BinaryIO) -> BinaryIO:
     return kept if dropped else file
 
 
-def _damaged(name: str, error: Exception) -> str:
-    return f"{name} is damaged or cut off ({first_line(error)}): save it again and retry."
+def _damaged(name: str, error: Exception) -> Phrase:
+    return Phrase(
+        "{name} is damaged or cut off ({reason}): save it again and retry.", name=name, reason=first_line(error)
+    )
 
 
 def _check_size(image: Image.Image, name: str) -> None:
@@ -173,10 +194,30 @@ def _check_size(image: Image.Image, name: str) -> None:
     if width * height > MAX_PIXELS:
         raise MediaError(_too_large(name))
     if min(width, height) < MIN_SIDE:
-        raise MediaError(f"{name} is too small ({width} x {height}): each side needs {MIN_SIDE} pixels.")
+        raise MediaError(
+            Phrase(
+                "{name} is too small ({width} x {height}): each side needs {least} pixels.",
+                name=name,
+                width=width,
+                height=height,
+                least=MIN_SIDE,
+            )
+        )
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise MediaError(f"{name} is too narrow ({width} x {height}): crop it to at most {MAX_ASPECT} to 1.")
+        raise MediaError(
+            Phrase(
+                "{name} is too narrow ({width} x {height}): crop it to at most {most} to 1.",
+                name=name,
+                width=width,
+                height=height,
+                most=MAX_ASPECT,
+            )
+        )
 
 
-def _too_large(name: str) -> str:
-    return f"{name} is too large: at most {MAX_PIXELS // 1_000_000} million pixels. Scale it down and retry."
+def _too_large(name: str) -> Phrase:
+    return Phrase(
+        "{name} is too large: at most {most} million pixels. Scale it down and retry.",
+        name=name,
+        most=MAX_PIXELS // 1_000_000,
+    )

@@ -6,6 +6,8 @@ import numpy as np
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
+from lora_mcl.phrases import Phrase
+
 # How to turn a picture upright, by its EXIF orientation.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -49,7 +51,7 @@ def upright_rgb(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, 
         image = image.transpose(turn)
     image.info = {}
     if not notices and max(high for _, high in image.getextrema()) < _BLACK:
-        notices = (f"{name} looks black: its largest value is below {_BLACK} of 255.",)
+        notices = (Phrase("{name} looks black: its largest value is below {limit} of 255.", name=name, limit=_BLACK),)
     return image, notices
 
 
@@ -66,15 +68,24 @@ def _to_grey(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, ...
     """Grey values of more than 8 bits, integers or floats, as mode L: by the range the file states, or holds."""
     values = np.asarray(image).astype(np.float64)  # [H, W]
     finite = np.isfinite(values)
-    notices = [] if finite.all() else [f"{name} has values that are no numbers: they were taken for black."]
+    notices = []
+    if not finite.all():
+        notices.append(Phrase("{name} has values that are no numbers: they were taken for black.", name=name))
     if not finite.any():
         return Image.new("L", image.size), tuple(notices)
     low, high = float(values[finite].min()), float(values[finite].max())
     black, white, guessed = _range(image, low, high)
     if guessed:
         notices.append(
-            f"{name} holds values from {low:g} to {high:g} and does not state their range: "
-            f"{black:g} to {white:g} was taken for black to white."
+            Phrase(
+                "{name} holds values from {low:g} to {high:g} and does not state their range: {black:g} to {white:g} "
+                "was taken for black to white.",
+                name=name,
+                low=low,
+                high=high,
+                black=black,
+                white=white,
+            )
         )
     # Whole numbers of n bits are shifted to 8 (65535 of 2^16 is 255, and so is 65280); others are stretched.
     scale = 255 / (white - black) if white == 1 or black != 0 else 256 / (white + 1)

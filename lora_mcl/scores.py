@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from lora_mcl.phrases import Phrase
 from lora_mcl.types import Window
 
 
@@ -94,7 +95,7 @@ class CaptionScore:
         if not self.unknown:
             return ""
         signs = " ".join(self.unknown)
-        return f"The model's vocabulary has no {signs}: its scores of words with it mean little."
+        return Phrase("The model's vocabulary has no {signs}: its scores of words with it mean little.", signs=signs)
 
     def words(self) -> Iterator[slice]:
         """The tokens of each word: a word begins where a token's text begins with a space; the end mark is alone."""

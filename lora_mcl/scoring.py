@@ -19,6 +19,7 @@ from lora_mcl.decoding.shared_layers import decoder_of
 from lora_mcl.errors import OptionsError
 from lora_mcl.models.base import MediaLanguageModel
 from lora_mcl.models.labels import ChatLabels
+from lora_mcl.phrases import Phrase
 
 MAX_CAPTION_TOKENS = 256
 """Longest caption that is scored, in tokens, the end mark included."""
@@ -34,10 +35,12 @@ def caption_ids(model: MediaLanguageModel, prompt: str, caption: str) -> list[in
         OptionsError: the caption is empty or too long, or holds a special token.
     """
     if not isinstance(caption, str):
-        raise OptionsError(f"The caption must be text, not {type(caption).__name__}.")
+        raise OptionsError(Phrase("The caption must be text, not {kind}.", kind=type(caption).__name__))
     if not caption.strip():
-        raise OptionsError("The caption is empty: type a few words.")
-    too_long = f"The caption is too long: at most {MAX_CAPTION_TOKENS - 1} tokens, about 150 words, can be scored."
+        raise OptionsError(Phrase("The caption is empty: type a few words."))
+    too_long = Phrase(
+        "The caption is too long: at most {most} tokens, about 150 words, can be scored.", most=MAX_CAPTION_TOKENS - 1
+    )
     if len(caption) > _MAX_CHARACTERS:
         raise OptionsError(too_long)
     labels = ChatLabels(model, prompt)
@@ -97,8 +100,13 @@ def caption_log_probs(
     # The last token is never an input, so it needs no position.
     if positions is not None and length + count - 1 > positions:
         raise OptionsError(
-            f"A prompt of {length} positions and a caption of {count} tokens are too long for the model, which has "
-            f"{positions} positions: shorten the caption."
+            Phrase(
+                "A prompt of {length} positions and a caption of {count} tokens are too long for the model, "
+                "which has {positions} positions: shorten the caption.",
+                length=length,
+                count=count,
+                positions=positions,
+            )
         )
     targets = torch.tensor(ids, device=embeds.device)  # [T]
     written = model.get_input_embeddings()(targets[:-1]).to(embeds.dtype)  # [T - 1, D]

@@ -18,6 +18,7 @@ from lora_mcl.decoding.options import (
     check_sampling,
 )
 from lora_mcl.errors import MediaError, OptionsError
+from lora_mcl.phrases import Phrase
 
 if TYPE_CHECKING:  # both import from here
     from lora_mcl.bundle import Bundle
@@ -278,7 +279,9 @@ class Window:
         """A sentence for the user whose sound was cut; empty otherwise."""
         if not self.cut:
             return ""
-        return f"The model takes second {self.start:.1f} to {self.end:.1f} of this sound's {self.duration:.1f}."
+        return Phrase(
+            "The model takes second {start:.1f} to {end:.1f} of this sound's {duration:.1f}.", **self.to_dict()
+        )
 
     def to_dict(self) -> dict[str, float]:
         return {"start": self.start, "end": self.end, "duration": self.duration}

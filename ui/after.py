@@ -14,6 +14,7 @@ from ui.links import COPY_JS, link_html, no_link_html, query_of
 from ui.models import captioner_of
 from ui.sessions import Finished, Sessions
 from ui.slides import connect_slide_endpoint, slide_buttons
+from ui.texts.texts import texts_for
 from ui.vote_panel import connect_vote_endpoints, vote_panel
 from ui.votes import VoteStore, content_hash
 
@@ -41,19 +42,20 @@ def build_after(
     def hashes() -> dict[str, PageExample]:
         return {content_hash(example.file): example for example in examples}
 
-    def show(finished: Finished | None) -> tuple[Any, str]:
+    def show(finished: Finished | None, request: gr.Request) -> tuple[Any, str]:
         if finished is None:
             return gr.Row(visible=False), ""
         try:
             example = hashes().get(content_hash(finished.media))
         except OSError:  # the upload no longer exists
             example = None
+        texts = texts_for(request)
         if finished.redone:
-            return gr.Row(visible=True), no_link_html()
+            return gr.Row(visible=True), no_link_html(texts)
         captioner = captioner_of(sessions.captioner, finished.options)
         window = finished.comparison.window
         query = query_of(modality, captioner.name, finished.options, captioner.defaults, example, window)
-        return gr.Row(visible=True), link_html(query, example, sessions.modality.noun)
+        return gr.Row(visible=True), link_html(query, example, sessions.modality.noun, texts)
 
     finished.change(show, finished, [row, link], api_visibility="private", show_progress="hidden")
     if votes is not None and blind is not None:

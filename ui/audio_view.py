@@ -14,6 +14,8 @@ from lora_mcl.audio import mel_frequencies
 from lora_mcl.log_mel_picture import log_mel_webp
 from lora_mcl.types import AudioView
 from ui.html import html, webp_uri
+from ui.texts.static import InBrowser
+from ui.texts.texts import ENGLISH, Texts
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class AudioControls:
         """
         return {self.start: gr.Slider(value=start, maximum=max(1, start)), self.wanted: (content, start)}
 
-    def loaded(self, view: AudioView) -> dict[Any, Any]:
+    def loaded(self, view: AudioView, texts: Texts = ENGLISH) -> dict[Any, Any]:
         """Updates for a new sound: its picture and, if it is longer than the model's input, the choice of start."""
         window = view.window
         # At the latest start the model still gets a full window; less than a step of the slider leaves no choice.
@@ -55,13 +57,13 @@ class AudioControls:
             choice = gr.Slider(value=window.start, maximum=latest, visible=True)
         else:
             choice = gr.Slider(value=0, visible=False)
-        return {self.view: audio_view_html(view), self.start: choice}
+        return {self.view: audio_view_html(view, texts), self.start: choice}
 
 
 def recorder() -> gr.Audio:
     """The component that takes and plays a sound."""
     return gr.Audio(
-        label="Your sound",
+        label=InBrowser("Your sound"),
         type="filepath",
         sources=["upload", "microphone"],
         editable=False,
@@ -80,8 +82,8 @@ def audio_controls() -> AudioControls:
         1,
         value=0,
         step=0.1,
-        label="Listen from second",
-        info="Your sound is longer than the model's input",
+        label=InBrowser("Listen from second"),
+        info=InBrowser("Your sound is longer than the model's input"),
         visible=False,
         # Putting it back by a button would not be known as a choice.
         buttons=[],
@@ -90,22 +92,31 @@ def audio_controls() -> AudioControls:
     return AudioControls(start, view, gr.State(None))
 
 
-def audio_view_html(view: AudioView) -> str:
+def audio_view_html(view: AudioView, texts: Texts = ENGLISH) -> str:
     """The log-mel picture with its axes in words, and the notice if the sound was cut."""
     window = view.window
     sentences = [window.notice, *window.notices]
-    notice = "".join(notice_html(sentence) for sentence in sentences if sentence)
+    notice = "".join(notice_html(texts(sentence)) for sentence in sentences if sentence)
     pitch = mel_frequencies(len(view.log_mel), view.sampling_rate)
-    lowest, highest = f"{pitch[0]:.0f} Hz", f"{pitch[-1] / 1000:.1f} kHz"
-    alt = (
-        f"Log-mel spectrogram from second {window.start:.1f} to {window.end:.1f}: time runs to the right, pitch "
-        f"upwards from {lowest} to {highest}, and what is louder is stronger"
+    lowest, highest = f"{texts.number(pitch[0], '.0f')} Hz", f"{texts.number(pitch[-1] / 1000, '.1f')} kHz"
+    start, end = texts.number(window.start, ".1f"), texts.number(window.end, ".1f")
+    alt = texts(
+        "Log-mel spectrogram from second {start} to {end}: time runs to the right, pitch upwards from {lowest} to "
+        "{highest}, and what is louder is stronger",
+        start=start,
+        end=end,
+        lowest=lowest,
+        highest=highest,
     )
+    axes = texts(
+        "time to the right, pitch upwards ({lowest} to {highest}), louder is stronger", lowest=lowest, highest=highest
+    )
+    title = texts("The model's input")
     return (
-        "<figure class='audio-view'><figcaption><b>The model's input</b> "
-        f"<span>time to the right, pitch upwards ({lowest} to {highest}), louder is stronger</span></figcaption>"
+        f'<figure class="audio-view"><figcaption><b>{title}</b> '
+        f"<span>{axes}</span></figcaption>"
         f'<img class="log-mel" src="{log_mel_uri(view.log_mel)}" alt="{alt}">'
-        f'<div class="seconds"><span>{window.start:.1f} s</span><span>{window.end:.1f} s</span></div>'
+        f'<div class="seconds"><span>{start} s</span><span>{end} s</span></div>'
         f"{notice}</figure>"
     )
 

@@ -15,6 +15,7 @@ import gradio as gr
 from lora_mcl.batch import AT_ONCE, BatchCaptioner
 from lora_mcl.errors import LoraMclError
 from lora_mcl.languages import LANGUAGES
+from lora_mcl.phrases import Phrase
 from ui.batch_endpoint import connect_batch_endpoint
 from ui.batch_files import FILES, MAX_FILES, batch_files
 from ui.batch_run import BatchRuns, Progress, progress_of, write_downloads
@@ -26,6 +27,8 @@ from ui.media_input import FilesInput
 from ui.settings import options_from
 from ui.sliders import setting_sliders
 from ui.tab import Tab
+from ui.texts.static import InBrowser, choices_in, translate_when_opened
+from ui.texts.texts import ENGLISH, FRENCH, Texts, texts_for
 
 # Batches wait for each other, and not for single comparisons, whose token steps they share.
 _BATCH = {"concurrency_limit": 1, "concurrency_id": "batch", "preprocess": False}
@@ -39,6 +42,7 @@ _SORTS = {
     "Shortest first": "shortest",
 }
 _ANY = "Any language"
+_COUNT = "{count} of {total} rows match"
 
 # Rows are arranged in the browser: sorted by what the visitor chose, and hidden where they do not match.
 _TABLE_JS = """
@@ -63,23 +67,25 @@ const arrange = () => {
       || (disagreement > 0 && number(row, 'disagreement') * 100 < disagreement) || number(row, 'words') < words;
     shown += !row.hidden;
   }
-  element.querySelector('.count').textContent = shown < rows.length ? `${shown} of ${rows.length} rows match` : '';
+  const sentence = COUNT[document.documentElement.lang] || COUNT.en;
+  element.querySelector('.count').textContent = shown < rows.length
+    ? sentence.replace('{count}', shown).replace('{total}', rows.length) : '';
 };
 document.addEventListener('arrange-batch', ({detail}) => { element.arrangement = detail; arrange(); });
 watch('value', arrange);
 """
 _ARRANGE_JS = """
-(sort, language, disagreement, words) => {
-  const sorts = SORTS, languages = LANGUAGES;
-  const detail = [sorts[sort], languages[language] || '', disagreement, words];
+(...detail) => {
   document.dispatchEvent(new CustomEvent('arrange-batch', {detail}));
   return [];
 }
 """
 _TEMPLATE = (
-    '<p class="count" role="status"></p><div class="batch-scroll" tabindex="0" role="region" aria-label="Captions">'
+    '<p class="count" role="status"></p><div class="batch-scroll" tabindex="0" role="region" '
+    'aria-labelledby="batch-table-name"><span class="sr-only" id="batch-table-name">'
+    "${(NAMES)[document.documentElement.lang] || 'Captions'}</span>"
     '<table class="batch"><tbody>${value}</tbody></table></div>'
-)
+).replace("NAMES", repr({texts.language: texts("Captions") for texts in (ENGLISH, FRENCH)}))
 
 
 @dataclass(frozen=True)
@@ -108,11 +114,11 @@ class _Components:
 
 def build_batch_tab(page: gr.Blocks, tabs: Sequence[Tab], fetch_urls: bool = False) -> None:
     """Build the tab's components and events, inside its ``gr.Tab``; element ids begin with ``batch``."""
-    takes = " and ".join(f"{tab.modality.noun}s" for tab in tabs)
+    takes = Phrase("Up to {count} {files}, or a zip of them", count=MAX_FILES, files=_taken(tabs))
     with gr.Row(elem_classes="inputs"):
         with gr.Column(min_width=300):
             files = gr.File(
-                label=f"Up to {MAX_FILES} {takes}, or a zip of them",
+                label=InBrowser(takes),
                 file_count="multiple",
                 type="filepath",
                 height=190,
@@ -120,21 +126,24 @@ def build_batch_tab(page: gr.Blocks, tabs: Sequence[Tab], fetch_urls: bool = Fal
             )
         with gr.Column(min_width=300):
             with gr.Row(elem_classes="actions"):
-                start = gr.Button("Caption all", variant="primary", elem_id="batch-start")
-                stop = gr.Button("Stop", interactive=False, min_width=90, scale=0, elem_id="batch-stop")
+                start = gr.Button(InBrowser("Caption all"), variant="primary", elem_id="batch-start")
+                stop = gr.Button(InBrowser("Stop"), interactive=False, min_width=90, scale=0, elem_id="batch-stop")
             status = html("", elem_id="batch-status", elem_classes="status")
-            with gr.Accordion("Settings", open=False, elem_id="batch-settings"):
+            with gr.Accordion(InBrowser("Settings"), open=False, elem_id="batch-settings"):
                 settings = setting_sliders("batch", tabs[0].captioner.defaults)
     with gr.Row(visible=False, elem_id="batch-tools", elem_classes="batch-tools") as tools:
         controls = _arrangement()
         downloads = tuple(
-            gr.DownloadButton(label, min_width=100, size="sm", scale=0, elem_id=f"batch-{id}")
+            gr.DownloadButton(InBrowser(label), min_width=100, size="sm", scale=0, elem_id=f"batch-{id}")
             for id, label in (("csv", "CSV"), ("json", "JSON"), ("report", "Report (HTML)"))
         )
-    table = html("", html_template=_TEMPLATE, js_on_load=_TABLE_JS, elem_id="batch-table")
+    translate_when_opened(page, {controls[0]: choices_in(_sorts()), controls[1]: choices_in(_languages())})
+    counts = {texts.language: texts(_COUNT) for texts in (ENGLISH, FRENCH)}
+    table_js = _TABLE_JS.replace("COUNT", repr(counts))
+    table = html("", html_template=_TEMPLATE, js_on_load=table_js, elem_id="batch-table")
     components = _Components(files, settings, start, stop, status, table, tools, downloads)
     _connect(page, tabs, components)
-    gr.on([control.change for control in controls], None, controls, None, js=_arrange_js(), **_PRIVATE)
+    gr.on([control.change for control in controls], None, controls, None, js=_ARRANGE_JS, **_PRIVATE)
     connect_batch_endpoint(
         partial(_progress, tabs), FilesInput(FILES, fetch_urls), settings, files.GRADIO_CACHE, concurrency=_BATCH
     )
@@ -143,16 +152,29 @@ def build_batch_tab(page: gr.Blocks, tabs: Sequence[Tab], fetch_urls: bool = Fal
 def _arrangement() -> list[Any]:
     """The order and filter of the rows."""
     return [
-        gr.Dropdown(list(_SORTS), value="As given", label="Sort", elem_id="batch-sort"),
-        gr.Dropdown([_ANY, *LANGUAGES.values()], value=_ANY, label="Language", elem_id="batch-language"),
-        gr.Slider(0, 100, value=0, step=5, label="Least disagreement, %", buttons=[], elem_id="batch-disagreement"),
-        gr.Slider(0, 40, value=0, step=1, label="Least words", buttons=[], elem_id="batch-words"),
+        gr.Dropdown(_sorts(), value="index", label=InBrowser("Sort"), elem_id="batch-sort"),
+        gr.Dropdown(_languages(), value="", label=InBrowser("Language"), elem_id="batch-language"),
+        gr.Slider(
+            0, 100, value=0, step=5, label=InBrowser("Least disagreement, %"), buttons=[], elem_id="batch-disagreement"
+        ),
+        gr.Slider(0, 40, value=0, step=1, label=InBrowser("Least words"), buttons=[], elem_id="batch-words"),
     ]
 
 
-def _arrange_js() -> str:
-    languages = {name: code for code, name in LANGUAGES.items()}
-    return _ARRANGE_JS.replace("SORTS", repr(_SORTS)).replace("LANGUAGES", repr(languages))
+def _sorts() -> list[tuple[str, str]]:
+    return list(_SORTS.items())
+
+
+def _languages() -> list[tuple[str, str]]:
+    return [(_ANY, ""), *((name, code) for code, name in LANGUAGES.items())]
+
+
+def _taken(tabs: Sequence[Tab]) -> Phrase:
+    """The files that the models of the tabs take, in words."""
+    names = {tab.modality.name for tab in tabs}
+    if names == {"image"}:
+        return Phrase("pictures")
+    return Phrase("sounds") if names == {"audio"} else Phrase("pictures and sounds")
 
 
 def _progress(
@@ -179,7 +201,7 @@ def _connect(page: gr.Blocks, tabs: Sequence[Tab], components: _Components) -> N
     def wait(request: gr.Request) -> dict[Any, Any]:
         runs.begin(session_of(request))
         return {
-            **components.running(True, _status_html("One moment …", 0, 1)),
+            **components.running(True, _status_html("One moment …", 0, 1, texts_for(request))),
             components.table: "",
             components.tools: gr.Row(visible=False),
         }
@@ -187,25 +209,25 @@ def _connect(page: gr.Blocks, tabs: Sequence[Tab], components: _Components) -> N
     def caption(request: gr.Request, uploads: Any, *chosen: Any) -> Iterator[dict[Any, Any]]:
         stop = runs.stop_of(session_of(request))
         values = dict(zip(components.settings, chosen, strict=True))
+        texts = texts_for(request)
         rows = ""
         shown = 0
         try:
             with apologising():
                 for progress in _progress(tabs, values, uploads, folder, should_stop=stop.is_set):
-                    rows += "".join(row_html(index, entry) for index, entry in progress.entries[shown:])
+                    rows += "".join(row_html(index, entry, texts) for index, entry in progress.entries[shown:])
                     shown = progress.done
                     if progress.is_over:
-                        yield {**_finished(components, progress, folder), components.table: rows}
+                        yield {**_finished(components, progress, folder, texts), components.table: rows}
                     else:
-                        status = _status_html(progress.sentence(), progress.done, progress.total)
+                        status = _status_html(progress.sentence(), progress.done, progress.total, texts)
                         yield {components.status: status, components.table: rows}
         except LoraMclError as error:
-            yield components.running(False, f'<p role="status">{escape(str(error))}</p>')
+            yield components.running(False, f'<p role="status">{escape(texts.error(error))}</p>')
 
-    def refuse() -> dict[Any, Any]:
-        return components.running(
-            False, '<p role="status">This could not be done now. Please try again in a minute.</p>'
-        )
+    def refuse(request: gr.Request) -> dict[Any, Any]:
+        sentence = texts_for(request)("This could not be done now. Please try again in a minute.")
+        return components.running(False, f'<p role="status">{sentence}</p>')
 
     def stop(request: gr.Request) -> None:
         runs.stop(session_of(request))
@@ -224,9 +246,9 @@ def _connect(page: gr.Blocks, tabs: Sequence[Tab], components: _Components) -> N
     page.unload(leave)
 
 
-def _finished(components: _Components, progress: Progress, folder: str) -> dict[Any, Any]:
+def _finished(components: _Components, progress: Progress, folder: str, texts: Texts) -> dict[Any, Any]:
     """Updates at the end: the buttons, the last sentence and, if any file was finished, the downloads."""
-    updates = components.running(False, f'<p role="status">{escape(progress.sentence())}</p>')
+    updates = components.running(False, f'<p role="status">{escape(texts(progress.sentence()))}</p>')
     if progress.entries:
         files = write_downloads(progress, Path(mkdtemp(dir=folder)))
         updates[components.tools] = gr.Row(visible=True)
@@ -234,8 +256,8 @@ def _finished(components: _Components, progress: Progress, folder: str) -> dict[
     return updates
 
 
-def _status_html(sentence: str, done: int, total: int) -> str:
+def _status_html(sentence: str, done: int, total: int, texts: Texts) -> str:
     return (
-        f'<p role="status">{escape(sentence)}</p>'
-        f'<progress max="{total}" value="{done}" aria-label="Files done"></progress>'
+        f'<p role="status">{escape(texts(sentence))}</p>'
+        f'<progress max="{total}" value="{done}" aria-label="{texts("Files done")}"></progress>'
     )

@@ -14,6 +14,7 @@ from ui.batch_run import Progress
 from ui.failures import apologising
 from ui.media_input import FilesInput
 from ui.settings import SETTINGS
+from ui.texts.static import documented
 
 _DOCUMENTATION = """Caption up to 50 pictures and sounds, or zip archives of them, in every column.
 
@@ -36,7 +37,8 @@ def connect_batch_endpoint(
 ) -> None:
     """Add the endpoint, inside the page's ``gr.Blocks``; ``progress`` captions uploads with a client's settings."""
     groups = gr.Number(None, label="Groups", visible=False)
-    inputs = [files, *({**settings, "num_beam_groups": groups}[setting.name] for setting in SETTINGS)]
+    sliders = {name: documented(slider) for name, slider in settings.items()}
+    inputs = [files, *({**sliders, "num_beam_groups": groups}[setting.name] for setting in SETTINGS)]
     gr.Button(visible=False).click(
         _endpoint(progress, folder), inputs, gr.JSON(visible=False), api_name="caption_files", **concurrency
     )

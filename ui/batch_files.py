@@ -13,6 +13,7 @@ from typing import Any
 
 from lora_mcl.batch import BatchFile
 from lora_mcl.errors import MediaError, printable
+from lora_mcl.phrases import Phrase
 from ui.modality import ModalityText
 from ui.uploads import MAX_FILE_SIZE, uploaded_file
 
@@ -26,9 +27,11 @@ FILES = ModalityText(
     name="batch",
     tab="Batch",
     noun="file",
+    article="a file",
     waiting="",
-    missing="Choose files first: pictures, sounds, or a zip of them.",
+    missing=Phrase("Choose files first: pictures, sounds, or a zip of them."),
     own="Files",
+    together="",
 )
 
 _ZIP = b"PK\x03\x04"
@@ -78,7 +81,11 @@ def _name(upload: Any, path: Path) -> str:
 
 
 def _too_many(count: str) -> str:
-    return f"There are {count} files, and a batch has at most {MAX_FILES}: send them in several batches."
+    return Phrase(
+        "There are {count} files, and a batch has at most {most}: send them in several batches.",
+        count=count,
+        most=MAX_FILES,
+    )
 
 
 def _is_zip(path: Path) -> bool:
@@ -98,7 +105,7 @@ def _unpacked(path: Path, name: str, scratch: Path, already: int) -> list[BatchF
                 raise MediaError(_too_many(f"{len(listed):,}"))
             entries = [entry for entry in listed if _is_wanted(entry)]
             if not entries:
-                raise MediaError(f"{name} holds no files: put pictures or sounds into it.")
+                raise MediaError(Phrase("{name} holds no files: put pictures or sounds into it.", name=name))
             if already + len(entries) > MAX_FILES:
                 raise MediaError(_too_many(str(already + len(entries))))
             files, left = [], MAX_UNPACKED
@@ -108,11 +115,17 @@ def _unpacked(path: Path, name: str, scratch: Path, already: int) -> list[BatchF
                 error, size = _extract(archive, entry, target, left)
                 left -= size
                 if left <= 0:
-                    raise MediaError(f"{name} is too large unpacked: at most {MAX_UNPACKED // _MEGABYTE} MB.")
+                    raise MediaError(
+                        Phrase(
+                            "{name} is too large unpacked: at most {most} MB.",
+                            name=name,
+                            most=MAX_UNPACKED // _MEGABYTE,
+                        )
+                    )
                 files.append(BatchFile(printable(entry.filename), target, error))
             return files
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, UnicodeError):
-        raise MediaError(f"{name} is a damaged zip archive: pack it again and retry.") from None
+        raise MediaError(Phrase("{name} is a damaged zip archive: pack it again and retry.", name=name)) from None
 
 
 def _is_wanted(entry: zipfile.ZipInfo) -> bool:
@@ -139,11 +152,11 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, lef
             while block := packed.read(_BLOCK):
                 size += len(block)
                 if size > limit:
-                    return f"This file is too large: at most {MAX_FILE_SIZE // _MEGABYTE} MB.", size
+                    return Phrase("This file is too large: at most {most} MB.", most=MAX_FILE_SIZE // _MEGABYTE), size
                 file.write(block)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
         # RuntimeError: it is encrypted, and no password is asked for.
         if entry.flag_bits & 1:
-            return "This file is encrypted: pack it without a password.", size
-        return "This file is damaged in the archive: pack it again and retry.", size
+            return Phrase("This file is encrypted: pack it without a password."), size
+        return Phrase("This file is damaged in the archive: pack it again and retry."), size
     return "", size

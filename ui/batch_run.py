@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lora_mcl.batch import BatchCaptioner, BatchFile, caption_batch
 from lora_mcl.modality import Modality
+from lora_mcl.phrases import Phrase
 from lora_mcl.report import CaptionedFile, opened_report
 from lora_mcl.report.tables import write_csv, write_json
 from lora_mcl.types import never_stop
@@ -48,24 +49,40 @@ class Progress:
         """Expected time to the end, if the others take as long as those that are done; None before the first one."""
         return self.seconds / self.done * (self.total - self.done) if self.done else None
 
-    def sentence(self) -> str:
+    def sentence(self) -> Phrase:
         """The progress in words."""
         if not self.is_over:
-            left = f" · {duration(self.seconds_left)} left" if self.seconds_left is not None else ""
-            return f"{self.done} of {self.total}{left}"
+            count = Phrase("{count} of {total}", count=self.done, total=self.total)
+            if self.seconds_left is None:
+                return count
+            return Phrase("{count} · {time} left", count=count, time=duration(self.seconds_left))
         captioned = self.done - self.failed
-        rows = "its row" if self.failed == 1 else "their rows"
-        failed = f" {self.failed} could not be captioned: see {rows}." if self.failed else ""
         if self.done < self.total:
-            return f"Stopped. {captioned} of {self.total} files are captioned, and stay.{failed}"
-        return f"{captioned} of {self.total} files captioned in {duration(self.seconds)}.{failed}"
+            text = Phrase(
+                "Stopped. {count} of {total} files are captioned, and stay.", count=captioned, total=self.total
+            )
+        else:
+            text = Phrase(
+                "{count} of {total} files captioned in {time}.",
+                count=captioned,
+                total=self.total,
+                time=duration(self.seconds),
+            )
+        if not self.failed:
+            return text
+        failed = (
+            Phrase("1 could not be captioned: see its row.")
+            if self.failed == 1
+            else Phrase("{count} could not be captioned: see their rows.", count=self.failed)
+        )
+        return Phrase("{done} {failed}", done=text, failed=failed)
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float) -> Phrase:
     """Rounded up, in words: ``about 40 s``, ``about 3 min``."""
     if seconds < 100:
-        return f"about {max(1, math.ceil(seconds))} s"
-    return f"about {math.ceil(seconds / 60)} min"
+        return Phrase("about {count} s", count=max(1, math.ceil(seconds)))
+    return Phrase("about {count} min", count=math.ceil(seconds / 60))
 
 
 def progress_of(

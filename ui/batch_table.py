@@ -13,6 +13,7 @@ from lora_mcl.report.media import picture_uri, sound_uri
 from lora_mcl.types import ColumnResult
 from lora_mcl.variety import variety
 from ui.columns import NUM_ACCENTS
+from ui.texts.texts import ENGLISH, Texts
 
 # In pixels, two of the file for each of the page's.
 _THUMBNAIL = 280
@@ -45,38 +46,41 @@ def row_figures(captions: tuple[str, ...]) -> RowFigures:
     )
 
 
-def row_html(index: int, entry: CaptionedFile) -> str:
+def row_html(index: int, entry: CaptionedFile, texts: Texts = ENGLISH) -> str:
     """One row of the table; ``data-`` attributes hold what the page's script sorts and filters by."""
     name = f'<p class="name">{escape(entry.name)}</p>'
     if entry.comparison is None:
         return (
             f'<tr data-index="{index}" data-state="failed" data-words="0" data-disagreement="-1" data-languages="">'
-            f'<th scope="row">{name}</th><td class="message" colspan="9">{escape(entry.error)}</td></tr>'
+            f'<th scope="row">{name}</th><td class="message" colspan="9">{escape(texts(entry.error))}</td></tr>'
         )
     best = tuple(c.captions[0].text for c in entry.comparison.columns if c.method == "hypothesis" and c.captions)
     figures = row_figures(best)
     measured = -1 if figures.disagreement is None else round(figures.disagreement, 4)
-    cells = "".join(_cell(column) for column in entry.comparison.columns)
-    languages = ", ".join(LANGUAGES[code] for code in figures.languages) or "–"
-    shown = "–" if figures.disagreement is None else f"{figures.disagreement:.0%}"
+    cells = "".join(_cell(column, texts) for column in entry.comparison.columns)
+    languages = ", ".join(texts(LANGUAGES[code]) for code in figures.languages) or "–"
+    shown = "–" if figures.disagreement is None else texts.number(figures.disagreement, ".0%")
     return (
         f'<tr data-index="{index}" data-state="done" data-words="{figures.words}" data-disagreement="{measured}" '
-        f'data-languages="{" ".join(figures.languages)}"><th scope="row">{_media(entry)}{name}</th>{cells}'
-        f'<td class="numbers"><dl><dt>disagreement</dt><dd>{shown}</dd><dt>longest</dt><dd>{figures.words} words</dd>'
-        f"<dt>languages</dt><dd>{languages}</dd></dl></td></tr>"
+        f'data-languages="{" ".join(figures.languages)}"><th scope="row">{_media(entry, texts)}{name}</th>{cells}'
+        f'<td class="numbers"><dl><dt>{texts("disagreement")}</dt><dd>{shown}</dd><dt>{texts("longest")}</dt>'
+        f"<dd>{texts('{count} words', count=figures.words)}</dd>"
+        f"<dt>{texts('languages')}</dt><dd>{languages}</dd></dl></td></tr>"
     )
 
 
-def _cell(column: ColumnResult) -> str:
+def _cell(column: ColumnResult, texts: Texts) -> str:
     number = column.number
     kind = "baseline" if number is None else f"hypothesis accent-{number % NUM_ACCENTS}"
     badge = "" if number is None else f'<span class="badge">{number + 1}</span>'
     text = escape(column.captions[0].text) if column.captions else ""
     more = len(column.captions) - 1
-    rest = f"<small>best of {more + 1}</small>" if more > 0 and column.method != "sampling" else ""
+    rest = (
+        f"<small>{texts('best of {count}', count=more + 1)}</small>" if more > 0 and column.method != "sampling" else ""
+    )
     return (
-        f'<td class="{kind}" data-column="{escape(column.id)}"><p class="kind">{badge}{escape(column.label)}</p>'
-        f'<p class="caption" lang="{_language(column)}">{text or "(no words)"}</p>{rest}</td>'
+        f'<td class="{kind}" data-column="{escape(column.id)}"><p class="kind">{badge}{escape(texts(column.label))}</p>'
+        f'<p class="caption" lang="{_language(column)}">{text or texts("(no words)")}</p>{rest}</td>'
     )
 
 
@@ -84,11 +88,12 @@ def _language(column: ColumnResult) -> str:
     return (language_of(column.captions[0].text) or "") if column.captions else ""
 
 
-def _media(entry: CaptionedFile) -> str:
+def _media(entry: CaptionedFile, texts: Texts) -> str:
     window = entry.comparison.window
     try:
         if window is None:
-            return f'<img src="{picture_uri(entry.file, _THUMBNAIL)}" alt="{escape(entry.name)}">'
+            thumbnail = escape(texts("Thumbnail of {name}", name=entry.name))
+            return f'<img src="{picture_uri(entry.file, _THUMBNAIL)}" alt="{thumbnail}">'
         uri = sound_uri(entry.file, window)
         return f'<audio controls preload="metadata" src="{uri}" aria-label="{escape(entry.name)}"></audio>'
     except MediaError:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lora_mcl.errors import BundleError
+from lora_mcl.phrases import Phrase
+from ui.texts.texts import ENGLISH, Texts
 
 Outcome = Literal["better", "equal", "worse"]
 
@@ -21,7 +23,7 @@ _HYPOTHESES = "caption-gate"
 TO_RESULTS_JS = """
 element.addEventListener('click', ({target}) => {
   if (!target.closest('.to-results')) return;
-  [...document.querySelectorAll('[role=tab]')].find((tab) => tab.textContent.trim() === 'Results')?.click();
+  document.querySelector('[role=tab][data-tab-id="results"]')?.click();
 });
 """
 
@@ -127,9 +129,11 @@ def _better(modality: str, content: Mapping[str, Any]) -> Better:
     measures = [measure(_OVERLAP, "diversity", "mutual_bleu", higher_is_better=False)]
     measures += [measure(*one) for one in _MEASURES[modality]]
     noun = {"image": "pictures", "audio": "sounds"}[modality]
-    about = (
-        f"Three captions of each of {test['captioned']:,} test {noun}, composed by a program from material that no "
-        "training saw; the baseline is one adapter, trained on the same captions."
+    about = Phrase(
+        "Three captions of each of {count:,} test {noun}, composed by a program from material that no training saw; "
+        "the baseline is one adapter, trained on the same captions.",
+        count=test["captioned"],
+        noun=Phrase(noun),
     )
     photographs = content.get("photographs")
     return Better(about, tuple(measures), _duels(photographs) if photographs else ())
@@ -149,47 +153,64 @@ def _duels(photographs: Mapping[str, Any]) -> tuple[Duel, ...]:
     return tuple(duels)
 
 
-def better_html(found: Better) -> str:
+def better_html(found: Better, texts: Texts = ENGLISH) -> str:
     """The panel, folded: a summary in one line, then every measure with its outcome, losses as plain as wins."""
-    heads = "".join(f'<th scope="col">{name}</th>' for name in ("Hypotheses", *_BASELINES.values()))
-    rows = "".join(_row(measure) for measure in found.measures)
-    summary = "; ".join(_score(found, index, name) for index, name in enumerate(_BASELINES.values()))
+    heads = "".join(f'<th scope="col">{texts(name)}</th>' for name in ("Hypotheses", *_BASELINES.values()))
+    rows = "".join(_row(measure, texts) for measure in found.measures)
+    summary = texts("; ").join(_score(found, index, name, texts) for index, name in enumerate(_BASELINES.values()))
     return (
-        '<details class="better"><summary>Is it better than beam search?'
+        f'<details class="better"><summary>{texts("Is it better than beam search?")}'
         f"<small>{escape(summary)}</small></summary>"
-        f'<p>{escape(found.about)}</p><table><thead><tr><th scope="col">Measure</th>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table>{_duels_html(found.duels)}"
-        '<p class="note">Differences under one point count as equal. '
-        '<button type="button" class="to-results">All figures are in the Results tab</button></p></details>'
+        f"<p>{escape(texts(found.about))}</p>"
+        f'<table><thead><tr><th scope="col">{texts("Measure")}</th>{heads}</tr></thead>'
+        f"<tbody>{rows}</tbody></table>{_duels_html(found.duels, texts)}"
+        f'<p class="note">{texts("Differences under one point count as equal.")} '
+        f'<button type="button" class="to-results">{texts("All figures are in the Results tab")}</button></p></details>'
     )
 
 
-def _score(found: Better, index: int, name: str) -> str:
-    better, equal, worse = (found.count(index, outcome) for outcome in ("better", "equal", "worse"))
-    measures = len(found.measures)
-    return f"against {name.lower()}: better on {better} of {measures} measures, equal on {equal}, worse on {worse}"
+def _score(found: Better, index: int, name: str, texts: Texts) -> str:
+    return texts(
+        "against {baseline}: better on {better} of {measures} measures, equal on {equal}, worse on {worse}",
+        baseline=texts(name).lower(),
+        measures=len(found.measures),
+        better=found.count(index, "better"),
+        equal=found.count(index, "equal"),
+        worse=found.count(index, "worse"),
+    )
 
 
-def _row(measure: Measure) -> str:
+def _row(measure: Measure, texts: Texts) -> str:
     cells = "".join(
-        f'<td data-outcome="{measure.outcome(index)}">{value:.1%}<small>{_WORDS[measure.outcome(index)]}</small></td>'
+        f'<td data-outcome="{measure.outcome(index)}">{texts.number(value, ".1%")}'
+        f"<small>{texts(_WORDS[measure.outcome(index)])}</small></td>"
         for index, value in enumerate(measure.baselines)
     )
-    return f'<tr><th scope="row">{escape(measure.text)}</th><td><b>{measure.ours:.1%}</b></td>{cells}</tr>'
+    ours = texts.number(measure.ours, ".1%")
+    return f'<tr><th scope="row">{escape(texts(measure.text))}</th><td><b>{ours}</b></td>{cells}</tr>'
 
 
 _WORDS = {"better": "hypotheses better", "equal": "equal", "worse": "hypotheses worse"}
 
 
-def _duels_html(duels: Sequence[Duel]) -> str:
+def _duels_html(duels: Sequence[Duel], texts: Texts) -> str:
     if not duels:
         return ""
     total = duels[0].wins + duels[0].ties + duels[0].losses
-    sentences = "; ".join(
-        f"against {duel.baseline.lower()}’s first, {duel.wins} wins, {duel.ties} ties, {duel.losses} losses"
+    outcomes = [
+        texts(
+            "against {baseline}’s first, {wins} wins, {ties} ties, {losses} losses",
+            baseline=texts(duel.baseline).lower(),
+            wins=duel.wins,
+            ties=duel.ties,
+            losses=duel.losses,
+        )
         for duel in duels
+    ]
+    sentence = texts(
+        "On {total} real photographs, the caption of objects names the main thing: {outcomes} (a tie: both name it, or "
+        "neither).",
+        total=total,
+        outcomes=escape(texts("; ").join(outcomes)),
     )
-    return (
-        f"<p>On {total} real photographs, the caption of objects names the main thing: {escape(sentences)} (a tie: "
-        "both name it, or neither).</p>"
-    )
+    return f"<p>{sentence}</p>"

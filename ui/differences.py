@@ -13,7 +13,9 @@ from typing import Literal
 
 from lora_mcl.languages import LANGUAGES, languages_of
 from lora_mcl.metrics import words
+from lora_mcl.phrasebook import Phrasebook
 from lora_mcl.types import Caption, Comparison
+from ui.texts.texts import ENGLISH, Texts
 
 Mark = Literal["shared", "unique"]
 
@@ -27,21 +29,22 @@ class ColumnWords:
     Attributes:
         languages: ISO 639-1 code of each caption; ``None`` where it is not known.
         marks: of each lower-case word that is in every column of its language, or in no other column.
+        translations: of each caption in the language of the page; None where there is none.
     """
 
     languages: tuple[str | None, ...] = ()
     marks: Mapping[str, Mark] = field(default_factory=dict)
+    translations: tuple[str | None, ...] = ()
 
-    @property
-    def language_names(self) -> str:
+    def language_names(self, texts: Texts = ENGLISH) -> str:
         """The languages of the column in words; empty if one is not known."""
         if not self.languages or None in self.languages:
             return ""
-        return " and ".join(LANGUAGES[code] for code in dict.fromkeys(self.languages))
+        return texts(" and ").join(texts(LANGUAGES[code]) for code in dict.fromkeys(self.languages))
 
 
-def column_words(comparison: Comparison) -> dict[str, ColumnWords]:
-    """The reading of each column, by its id."""
+def column_words(comparison: Comparison, phrasebook: Phrasebook | None = None) -> dict[str, ColumnWords]:
+    """The reading of each column, by its id; captions are translated by ``phrasebook``, which knows one language."""
     texts = {column.id: [caption.text for caption in column.captions] for column in comparison.columns}
     codes = iter(languages_of([text for own in texts.values() for text in own]))
     languages = {id: tuple(next(codes) for _ in own) for id, own in texts.items()}
@@ -50,7 +53,18 @@ def column_words(comparison: Comparison) -> dict[str, ColumnWords]:
     for id, own in texts.items():
         for text, code in zip(own, languages[id], strict=True):
             used[id].setdefault(code, set()).update(words(text))
-    return {id: ColumnWords(languages[id], _marks(id, used)) for id in texts}
+    return {
+        id: ColumnWords(
+            languages[id],
+            _marks(id, used),
+            tuple(_translation(text, code, phrasebook) for text, code in zip(own, languages[id], strict=True)),
+        )
+        for id, own in texts.items()
+    }
+
+
+def _translation(caption: str, code: str | None, phrasebook: Phrasebook | None) -> str | None:
+    return phrasebook.translate(caption) if phrasebook and code == phrasebook.source else None
 
 
 def _marks(id: str, used: Mapping[str, Mapping[str | None, set[str]]]) -> dict[str, Mark]:

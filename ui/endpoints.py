@@ -19,6 +19,7 @@ from ui.modality import AUDIO, IMAGE
 from ui.models import SeveralCaptioners
 from ui.sessions import Sessions
 from ui.settings import COLUMNS_DOCUMENTATION, MODEL_DOCUMENTATION, SETTINGS, options_for
+from ui.texts.static import documented
 from ui.uploads import uploaded_file
 
 # First line of the documentation, and the parameters other than settings, by modality.
@@ -45,7 +46,7 @@ def connect_endpoint(sessions: Sessions, components: Components, fetch_urls: boo
     inputs = {
         modality: MediaInput(sessions.modality, fetch_urls),
         **{name: gr.Number(None, label=label, visible=False) for name, label in _CHOSEN.items()},
-        **{name: setting for name, setting in components.settings.items() if name not in _CHOSEN},
+        **{name: documented(setting) for name, setting in components.settings.items() if name not in _CHOSEN},
     }
     parameters = _parameters(sessions)
     gr.Button(visible=False).click(

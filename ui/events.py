@@ -19,6 +19,7 @@ from ui.failures import APOLOGY, apologising
 from ui.model_switch import ModelSwitch
 from ui.sessions import Sessions, View
 from ui.settings import options_for
+from ui.texts.texts import Texts, texts_for
 from ui.uploads import browser_copy, uploaded_file
 from ui.votes import content_hash
 
@@ -114,28 +115,31 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
 
     # Gradio's own ``cancels`` would miss a comparison that the server has not yet acknowledged to the browser.
     def wait(request: gr.Request) -> dict[Any, Any]:
-        return {token: sessions.request(session_of(request)), **components.controls(running=True, status=ONE_MOMENT)}
+        status = texts_for(request)(ONE_MOMENT)
+        return {token: sessions.request(session_of(request)), **components.controls(running=True, status=status)}
 
     def compare(request: gr.Request, token: str, media: Any, *chosen: Any) -> Iterator[dict[Any, Any]]:
+        texts = texts_for(request)
+
         def views() -> Iterator[View]:
             choices = dict(zip(components.choices(), chosen, strict=True))
             start = choices.pop("start", None)
             options = options_for(choices, sessions.captioner)
             with uploaded_file(media, sessions.modality, components.folder) as file:
-                yield from sessions.views(file, options, session_of(request), start)
+                yield from sessions.views(file, options, session_of(request), start, texts)
 
-        yield from show_views(sessions, components, session_of(request), token, views)
+        yield from show_views(sessions, components, session_of(request), token, views, texts)
 
     def stop(request: gr.Request) -> dict[Any, Any]:
-        view = sessions.stop(session_of(request))
+        view = sessions.stop(session_of(request), texts_for(request))
         return components.changes(view, None) if view else components.controls(running=False, status="")
 
     def start_over(request: gr.Request) -> dict[Any, Any]:
         session = session_of(request)
         sessions.abandon(session)
-        return components.changes(sessions.idle(session), None)
+        return components.changes(sessions.idle(session, texts_for(request)), None)
 
-    def check(media: Any) -> dict[Any, Any]:
+    def check(media: Any, request: gr.Request) -> dict[Any, Any]:
         """Show an upload as a copy if browsers cannot show it; refuse it at once if it cannot be used."""
         if media is None:
             return {components.status: gr.skip()}
@@ -143,7 +147,7 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
             with apologising(), uploaded_file(media, sessions.modality, components.folder) as file:
                 copy = browser_copy(file, sessions.modality, components.folder)
         except LoraMclError as error:
-            return {components.status: escape(str(error))}
+            return {components.status: escape(texts_for(request).error(error))}
         return {components.media: str(copy)} if copy else {components.status: gr.skip()}
 
     def choose(count: int, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
@@ -152,16 +156,17 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
         return {components.media: str(example.file), chosen: count + 1, **rewind, **start_over(request)}
 
     def switch(model: Any, request: gr.Request) -> dict[Any, Any]:
+        texts = texts_for(request)
         try:
             options = components.switch.defaults(model)
         except LoraMclError as error:
-            return {status: escape(str(error))}
-        return {**components.switch.updates(session_of(request), options), **start_over(request)}
+            return {status: escape(texts.error(error))}
+        return {**components.switch.updates(session_of(request), options, texts), **start_over(request)}
 
     def leave(request: gr.Request) -> None:
         sessions.forget(session_of(request))
 
-    def fit_groups(beams: Any, groups: Any, restored: tuple[int, int] | None) -> dict[Any, Any]:
+    def fit_groups(beams: Any, groups: Any, restored: tuple[int, int] | None, request: gr.Request) -> dict[Any, Any]:
         """Fit the groups to the beams, with a notice; a number out of bounds is refused at the comparison."""
         whole = isinstance(beams, int) and isinstance(groups, int)
         if not whole or not 1 <= beams <= largest_beams or groups < 1 or not beams % groups:
@@ -171,7 +176,12 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
         fitted = fitting_groups(beams, groups)
         return {
             groups_slider: fitted,
-            status: f"{beams} beams cannot be {groups} equal groups: Groups is {fitted} now.",
+            status: texts_for(request)(
+                "{beams} beams cannot be {groups} equal groups: Groups is {fitted} now.",
+                beams=beams,
+                groups=groups,
+                fitted=fitted,
+            ),
         }
 
     outputs = components.outputs()
@@ -205,7 +215,12 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
 
 
 def show_views(
-    sessions: Sessions, components: Components, session: str, token: str, views: Callable[[], Iterator[View]]
+    sessions: Sessions,
+    components: Components,
+    session: str,
+    token: str,
+    views: Callable[[], Iterator[View]],
+    texts: Texts,
 ) -> Iterator[dict[Any, Any]]:
     """The updates that show ``views``, if the request of that token is still wanted; errors become the status."""
     # Gradio empties the outputs of a generator that yields nothing.
@@ -220,13 +235,15 @@ def show_views(
                 shown = view
         # Ended by the visitor in the middle: the browser gets a generator's last output once more when it ends.
         if shown is not None and shown.running and sessions.is_quiet(session):
-            yield components.changes(sessions.idle(session), None)
+            yield components.changes(sessions.idle(session, texts), None)
     except LoraMclError as error:
-        yield components.controls(running=False, status=escape(str(error)))
-        raise gr.Error(escape(str(error)), print_exception=False) from None
+        message = escape(texts.error(error))
+        yield components.controls(running=False, status=message)
+        raise gr.Error(message, title=texts("Error"), print_exception=False) from None
     except gr.Error as error:
         # Or the server's own, such as ZeroGPU's when a visitor's quota is used up: its message gives the reason.
-        yield components.controls(running=False, status=APOLOGY if error.message == APOLOGY else FAILED)
+        yield components.controls(running=False, status=texts(APOLOGY if error.message == APOLOGY else FAILED))
+        error.message, error.title = texts(error.message), texts(error.title)
         raise
 
 
@@ -243,7 +260,7 @@ def connect_views(
     def refuse(request: gr.Request, token: str) -> dict[Any, Any]:
         """After a failure: a request that is still unclaimed was refused by the full queue."""
         if sessions.claim(session_of(request), token):
-            return components.controls(running=False, status=TOO_MANY)
+            return components.controls(running=False, status=texts_for(request)(TOO_MANY))
         return {components.status: gr.skip()}
 
     showing = requested.then(
@@ -263,22 +280,24 @@ def _connect_audio_controls(sessions: Sessions, components: Components) -> None:
     """Show the model's input for each new sound, and each new start."""
     media, controls = components.media, components.audio_controls
 
-    def load(sound: Any, wanted: tuple[str, float] | None) -> dict[Any, Any]:
+    def load(sound: Any, wanted: tuple[str, float] | None, request: gr.Request) -> dict[Any, Any]:
+        texts = texts_for(request)
         if sound is None:
             return controls.idle()
         try:
             with apologising(), uploaded_file(sound, sessions.modality, components.folder) as file:
                 start = wanted[1] if wanted and wanted[0] == content_hash(file) else None
-                return {**controls.loaded(sessions.audio_view(file, start)), controls.wanted: None}
+                return {**controls.loaded(sessions.audio_view(file, start), texts), controls.wanted: None}
         except LoraMclError as error:
-            return controls.refused(str(error))
+            return controls.refused(texts.error(error))
 
-    def move(sound: Any, start: Any) -> str:
+    def move(sound: Any, start: Any, request: gr.Request) -> str:
+        texts = texts_for(request)
         try:
             with apologising(), uploaded_file(sound, sessions.modality, components.folder) as file:
-                return audio_view_html(sessions.audio_view(file, start))
+                return audio_view_html(sessions.audio_view(file, start), texts)
         except LoraMclError as error:
-            return notice_html(str(error))
+            return notice_html(texts.error(error))
 
     media.change(load, [media, controls.wanted], [*controls.outputs(), controls.wanted], **_READING, **PRIVATE)
     part = [media, controls.start]

@@ -12,6 +12,7 @@ from lora_mcl.audio import load_window
 from lora_mcl.report.media import SOUND_SECONDS, sound_uri
 from ui.examples import PageExample
 from ui.html import html
+from ui.texts.texts import Texts, texts_for
 
 _RATE = 16_000  # Hz; only the sound's length is read at this rate
 
@@ -21,21 +22,21 @@ def connect_player(gallery: gr.HTML, examples: Sequence[PageExample]) -> gr.HTML
     player = html("", elem_id="audio-example-player")
 
     @cache
-    def sound(index: int) -> str:
+    def sound(index: int, texts: Texts) -> str:
         example = examples[index]
         _, window = load_window(example.file, 0, sampling_rate=_RATE, max_seconds=SOUND_SECONDS)
-        return player_html(example, sound_uri(example.file, window))
+        return player_html(texts(example.title), sound_uri(example.file, window))
 
-    def play(event: gr.EventData) -> str:
-        return sound(int(event.index))
+    def play(event: gr.EventData, request: gr.Request) -> str:
+        return sound(int(event.index), texts_for(request))
 
     gallery.play(play, None, player, api_visibility="private", show_progress="hidden", trigger_mode="always_last")
     return player
 
 
-def player_html(example: PageExample, uri: str) -> str:
+def player_html(title: str, uri: str) -> str:
     """A player that begins at once."""
-    title = escape(example.title)
+    title = escape(title)
     return (
         f'<figure class="example-player"><figcaption>{title}</figcaption>'
         f'<audio controls autoplay src="{uri}" aria-label="{title}"></audio></figure>'

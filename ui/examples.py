@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ui.html import webp_uri
+from ui.texts.texts import ENGLISH, Texts
 
 # Two pixels of the file for each of the page's, for sharp displays.
 _THUMBNAIL = (320, 213)
@@ -56,32 +57,48 @@ def load_examples(folder: Path) -> tuple[PageExample, ...]:
     return tuple(examples)
 
 
-def gallery_html(examples: Sequence[PageExample], opening: bool = False) -> str:
+def gallery_texts(examples: Sequence[PageExample], texts: Texts = ENGLISH) -> str:
+    """The texts of the gallery, a line each: its heading, the title and the description of every example, "Play"."""
+    lines = [texts("Or try one of these")]
+    for example in examples:
+        lines += [texts(example.title), texts(example.alt)]
+    lines.append(texts("Play"))
+    return "\n".join(html.escape(line) for line in lines)
+
+
+def gallery_template(examples: Sequence[PageExample], opening: bool = False) -> str:
     """A grid of buttons with thumbnails; the button's ``data-index`` is the example's place among them.
+
+    A template for ``gr.HTML`` with ``gallery_texts`` as its value: the thumbnails are sent once for all languages.
 
     Args:
         opening: whether the first one is compared when the tab is opened.
     """
     buttons = "".join(
         f'<li><button type="button" data-index="{index}" title="{html.escape(example.credit)}">'
-        f"{_thumbnail(example)}<span>{html.escape(example.title)}</span></button>{_play(example, index)}</li>"
+        f"{_thumbnail(example, _line(2 * index + 2))}<span>{_line(2 * index + 1)}</span></button>"
+        f"{_play(example, index)}</li>"
         for index, example in enumerate(examples)
     )
     mark = " data-opening" if opening else ""
-    return f'<h2>Or try one of these</h2><ul class="examples"{mark}>{buttons}</ul>'
+    return f'<h2>{_line(0)}</h2><ul class="examples"{mark}>{buttons}</ul>'
+
+
+def _line(number: int) -> str:
+    return f'${{value.split("\\n").at({number})}}'
 
 
 def _play(example: PageExample, index: int) -> str:
     """A button that plays a sound, which has a thumbnail of its own."""
     if example.thumbnail is None:
         return ""
-    label = f"Play {html.escape(example.title)}"
+    # "Play" and the title, which is the line of the example.
+    label = f"{_line(-1)} {_line(2 * index + 1)}"
     return f'<button class="play" type="button" data-play="{index}" aria-label="{label}" title="{label}">▶</button>'
 
 
-def _thumbnail(example: PageExample) -> str:
+def _thumbnail(example: PageExample, alt: str) -> str:
     """A small copy of a picture, the log-mel picture of a sound, or nothing where neither can be had."""
-    alt = html.escape(example.alt)
     if example.thumbnail is not None:
         return f'<img class="log-mel" src="{webp_uri(example.thumbnail.read_bytes())}" alt="{alt}">'
     try:

@@ -6,56 +6,124 @@ from collections.abc import Sequence
 
 from lora_mcl.types import ColumnSpec
 from ui.modality import AUDIO, IMAGE, ModalityText
+from ui.texts.texts import ENGLISH, LANGUAGES, PARAMETER, Language, Texts
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_NAMES: dict[Language, str] = {"en": "English", "fr": "Français"}
 
 
-def header_html(media: Sequence[ModalityText], num_hypotheses: int) -> str:
+def header_html(media: Sequence[ModalityText], num_hypotheses: int, texts: Texts = ENGLISH) -> str:
     """The page's title, what it shows in two sentences, and the drawing of one model that answers K ways."""
-    ways = _NUMBERS[num_hypotheses] if num_hypotheses < len(_NUMBERS) else str(num_hypotheses)
-    way = "way" if num_hypotheses == 1 else "ways"
-    one = " or ".join(f"a {modality.noun}" for modality in media)
+    ways = texts(_NUMBERS[num_hypotheses]) if num_hypotheses < len(_NUMBERS) else str(num_hypotheses)
+    one = texts(" or ").join(texts(modality.article) for modality in media)
+    title = (
+        texts("One model, one way of answering")
+        if num_hypotheses == 1
+        else texts("One model, {ways} ways of answering", ways=ways)
+    )
+    lead = texts(
+        "{One} can be described in more than one right way, yet captioning programs tend to say one thing, or the same "
+        "thing reworded. This model was trained to give <b>{ways} answers of different kinds</b> at once. Choose {one} "
+        "and compare them with what the usual methods find.",
+        One=one.capitalize(),
+        one=one,
+        ways=ways,
+    )
     return (
-        '<div class="masthead"><div><p class="eyebrow">LoRA-MCL Studio</p>'
-        f"<h1>One model, {ways} {way} of answering</h1>"
-        f'<p class="lead">{one.capitalize()} can be described in more than one right way, yet captioning programs '
-        "tend to say one thing, or the same thing reworded. This model was trained to give "
-        f"<b>{ways} answers of different kinds</b> at once. Choose {one} and compare them with what the "
-        "usual methods find.</p></div>"
-        f"{_drawing(media[0], num_hypotheses)}</div>"
+        f'<div class="masthead"><div><p class="eyebrow">LoRA-MCL Studio {_switch(texts)}</p>'
+        f'<h1>{title}</h1><p class="lead">{lead}</p></div>{_drawing(media[0], num_hypotheses)}</div>'
     )
 
 
-def figures_note_html() -> str:
+def _switch(texts: Texts) -> str:
+    """Links to the page in its other languages; the script keeps what else the address asks for."""
+    others = "".join(
+        f'<a class="language-switch" href="?{PARAMETER}={code}" hreflang="{code}" lang="{code}">{_NAMES[code]}</a>'
+        for code in LANGUAGES
+        if code != texts.language
+    )
+    return f'<span aria-hidden="true">·</span> {others}'
+
+
+SWITCH_JS = f"""
+element.addEventListener('click', (event) => {{
+  const link = event.target.closest('.language-switch');
+  if (!link) return;
+  event.preventDefault();
+  const address = new URL(location);
+  address.searchParams.set('{PARAMETER}', link.lang);
+  location = address;
+}});
+"""
+
+
+def figures_note_html(texts: Texts = ENGLISH) -> str:
     """What the figures of the columns are, to stand under them."""
-    return (
-        '<p class="figures-note"><b>log-prob.</b> is how likely a column\'s own model finds its caption: the sum over '
-        "its tokens and, in brackets, their mean; nearer to 0 is likelier. Searches list captions by their "
-        "<b>score</b>. Hypotheses and baselines are different models: compare these figures within a column, not "
-        "across.</p>"
+    note = texts(
+        "<b>log-prob.</b> is how likely a column's own model finds its caption: the sum over its tokens and, in "
+        "brackets, their mean; nearer to 0 is likelier. Searches list captions by their <b>score</b>. Hypotheses and "
+        "baselines are different models: compare these figures within a column, not across."
     )
+    return f'<p class="figures-note">{note}</p>'
 
 
-def guide_html(specs: tuple[ColumnSpec, ...], modality: ModalityText) -> str:
+def guide_html(specs: tuple[ColumnSpec, ...], modality: ModalityText, texts: Texts = ENGLISH) -> str:
     """How to read the page, folded away."""
     count = sum(spec.method == "hypothesis" for spec in specs)
-    return f"""<details class="guide"><summary>How to read this page</summary><dl>
-<dt>Hypotheses</dt><dd>{count} small add-ons (LoRA adapters) to one frozen model. In training, each caption
-taught mostly the add-on that already explained it best, so each came to speak for one kind of description.
-Here they share one reading of the {modality.noun} and write at the same time, one token after the other.</dd>
-<dt>Beam search</dt><dd>The usual way to get several captions from an ordinarily trained model: keep the
-likeliest unfinished sentences and extend them. The candidates are often near copies of each other.</dd>
-<dt>Diverse beam search</dt><dd>The same, but the candidates are split into groups, and a group pays a
-penalty for a word that an earlier group has just used.</dd>
-<dt>Sampling</dt><dd>Where the settings ask for it: captions drawn at random, a likely word more often than an unlikely
-one.</dd>
-<dt>log-prob.</dt><dd>How likely the model itself finds the caption, as a sum over its tokens: nearer to 0 is
-likelier. Long captions get lower sums, so compare captions of similar length. The hypotheses and the baselines are
-different models: their log-probabilities cannot be compared with each other.</dd>
-<dt>score</dt><dd>What a search ranks its captions by: the log-probability for each token, unless the model's settings
-favour long or short ones; diverse beam search ranks within its groups.</dd>
-<dt>{modality.own}</dt><dd>stay on the computer that runs this page and are deleted within about an hour.</dd>
-</dl></details>"""
+    entries = (
+        (
+            texts("Hypotheses"),
+            texts(
+                "{count} small add-ons (LoRA adapters) to one frozen model. In training, each caption taught mostly "
+                "the add-on that already explained it best, so each came to speak for one kind of description.",
+                count=count,
+            )
+            + " "
+            + texts(modality.together),
+        ),
+        (
+            texts("Beam search"),
+            texts(
+                "The usual way to get several captions from an ordinarily trained model: keep the likeliest unfinished "
+                "sentences and extend them. The candidates are often near copies of each other."
+            ),
+        ),
+        (
+            texts("Diverse beam search"),
+            texts(
+                "The same, but the candidates are split into groups, and a group pays a penalty for a word that an "
+                "earlier group has just used."
+            ),
+        ),
+        (
+            texts("Sampling"),
+            texts(
+                "Where the settings ask for it: captions drawn at random, a likely word more often than an unlikely "
+                "one."
+            ),
+        ),
+        (
+            texts("log-prob."),
+            texts(
+                "How likely the model itself finds the caption, as a sum over its tokens: nearer to 0 is likelier. "
+                "Long captions get lower sums, so compare captions of similar length. The hypotheses and the baselines "
+                "are different models: their log-probabilities cannot be compared with each other."
+            ),
+        ),
+        (
+            texts("score"),
+            texts(
+                "What a search ranks its captions by: the log-probability for each token, unless the model's settings "
+                "favour long or short ones; diverse beam search ranks within its groups."
+            ),
+        ),
+        (
+            texts(modality.own),
+            texts("stay on the computer that runs this page and are deleted within about an hour."),
+        ),
+    )
+    listed = "".join(f"<dt>{term}</dt><dd>{meaning}</dd>" for term, meaning in entries)
+    return f'<details class="guide"><summary>{texts("How to read this page")}</summary><dl>{listed}</dl></details>'
 
 
 # What stands at the root of the drawing.

@@ -14,18 +14,18 @@ import gradio as gr
 
 from lora_mcl.errors import LoraMclError, OptionsError
 from lora_mcl.log_mel_picture import log_mel_webp
+from lora_mcl.phrases import Phrase
 from lora_mcl.report.media import picture_uri
 from ui.events import Components, session_of
 from ui.html import ARROWS_JS, html, webp_uri
 from ui.models import ModelOptions
 from ui.sessions import Finished, Sessions
 from ui.settings import SETTINGS, options_for
+from ui.texts.texts import ENGLISH, FRENCH, Texts, texts_for
 from ui.uploads import uploaded_file
 from ui.votes import content_hash
 
 TITLE = "Compared on this visit"
-GONE = "This {noun} is deleted from the server: choose it again."
-UNREADABLE = "This comparison cannot be restored: choose the {noun} again."
 LENGTH = 24
 """Most comparisons of the strip; older ones leave it."""
 
@@ -66,10 +66,12 @@ element.addEventListener('click', ({{target}}) => {{
 """
 )
 # Without the value, so that Gradio does not draw the strip anew.
-_TEMPLATE = f'<section hidden aria-label="{TITLE}"><h2>{TITLE}</h2><ul class="history"></ul></section>'
+_NAMES = {texts.language: texts(TITLE) for texts in (ENGLISH, FRENCH)}
+_TITLE_JS = f"${{({_NAMES})[document.documentElement.lang] || '{TITLE}'}}"
+_TEMPLATE = f'<section hidden aria-label="{_TITLE_JS}"><h2>{_TITLE_JS}</h2><ul class="history"></ul></section>'
 
 
-def entry_html(finished: Finished, content: str, thumbnail: str, start: float | None) -> str:
+def entry_html(finished: Finished, content: str, thumbnail: str, start: float | None, texts: Texts = ENGLISH) -> str:
     """One thumbnail; ``data-entry`` holds what a click restores, ``data-key`` is equal for equal comparisons.
 
     Args:
@@ -83,10 +85,10 @@ def entry_html(finished: Finished, content: str, thumbnail: str, start: float | 
     key = json.dumps([content, start, options])
     entry = json.dumps({"media": str(finished.media), "start": start, **options})
     first = next((column.captions[0].text for column in finished.comparison.columns if column.captions), "")
-    name = escape(finished.comparison.media)
+    alt = escape(texts("Show {name} again", name=finished.comparison.media))
     return (
         f'<li data-key="{escape(key)}" data-entry="{escape(entry)}"><button type="button" title="{escape(first)}">'
-        f'<img src="{thumbnail}" alt="Show {name} again"></button></li>'
+        f'<img src="{thumbnail}" alt="{alt}"></button></li>'
     )
 
 
@@ -94,33 +96,33 @@ def connect_history(sessions: Sessions, components: Components, strip: gr.HTML) 
     """Add finished comparisons to ``strip`` and restore those that are clicked; inside the tab."""
     controls = components.audio_controls
 
-    def add(finished: Finished | None) -> Any:
+    def add(finished: Finished | None, request: gr.Request) -> Any:
         if finished is None or finished.redone:  # no settings restore all of its columns
             return gr.skip()
         window = finished.comparison.window
         start = None if window is None else window.start
         try:
             thumbnail = _thumbnail(sessions, finished.media, start)
-            return entry_html(finished, content_hash(finished.media), thumbnail, start)
+            return entry_html(finished, content_hash(finished.media), thumbnail, start, texts_for(request))
         except (LoraMclError, OSError):  # the upload is gone meanwhile
             return gr.skip()
 
     def restore(count: int, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        noun = sessions.modality.noun
+        noun, texts = Phrase(sessions.modality.noun), texts_for(request)
         try:
             media, start, values = _read(event.entry, noun)
             options = options_for(values, sessions.captioner)
             with uploaded_file({"path": media}, sessions.modality, components.folder) as file:
                 if not file.is_file():
-                    raise OptionsError(GONE.format(noun=noun))
+                    raise OptionsError(Phrase("This {noun} is deleted from the server: choose it again.", noun=noun))
                 heard = controls.restored(content_hash(file), start or 0.0) if controls is not None else {}
         except LoraMclError as error:
-            return {components.status: escape(str(error))}
+            return {components.status: escape(texts.error(error))}
         session = session_of(request)
         sessions.abandon(session)
         return {
-            **components.switch.updates(session, options),
-            **components.changes(sessions.idle(session), None),
+            **components.switch.updates(session, options, texts),
+            **components.changes(sessions.idle(session, texts), None),
             **heard,
             components.media: media,
             components.chosen: count + 1,
@@ -158,4 +160,4 @@ def _read(entry: Any, noun: str) -> tuple[str, float | None, dict[str, Any]]:
             raise ValueError
         return media, start, values
     except (TypeError, ValueError, KeyError):
-        raise OptionsError(UNREADABLE.format(noun=noun)) from None
+        raise OptionsError(Phrase("This comparison cannot be restored: choose the {noun} again.", noun=noun)) from None

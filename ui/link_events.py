@@ -12,6 +12,7 @@ from lora_mcl.errors import LoraMclError
 from ui.events import Components, session_of
 from ui.links import read_link
 from ui.tab import Tab
+from ui.texts.texts import texts_for
 from ui.votes import content_hash
 
 _PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
@@ -20,8 +21,8 @@ _START_JS = """
 (start) => {
   const [tab, compare] = start.split(' ');
   if (!tab) return [];
-  for (const button of document.querySelectorAll('.studio-tabs [role=tab]'))
-    if (button.textContent.trim() === tab && button.getAttribute('aria-selected') !== 'true') button.click();
+  for (const button of document.querySelectorAll(`.studio-tabs [role=tab][data-tab-id="${tab}"]`))
+    if (button.getAttribute('aria-selected') !== 'true') button.click();
   const press = (left) => {
     const button = document.getElementById(compare);
     if (button) button.click();
@@ -46,24 +47,25 @@ def connect_links(page: gr.Blocks, specs: Sequence[Tab], parts: Sequence[Compone
         outputs += [part.audio_controls.start, part.audio_controls.wanted] if part.audio_controls else []
 
     def restore(query: str, request: gr.Request) -> dict[Any, Any]:
+        texts = texts_for(request)
         try:
             link = read_link(query, specs)
         except LoraMclError as error:
-            return {parts[0].status: escape(str(error)), start: ""}
+            return {parts[0].status: escape(texts.error(error)), start: ""}
         if link is None:
             return {start: ""}
         spec, part = specs[link.tab], parts[link.tab]
         session = session_of(request)
         updates: dict[Any, Any] = {
-            **part.switch.updates(session, link.options),
-            **(part.changes(part.switch.idle(session), None) if part.switch.several else {}),
-            start: spec.modality.tab,
-            part.status: escape(link.notice),
+            **part.switch.updates(session, link.options, texts),
+            **(part.changes(part.switch.idle(session, texts), None) if part.switch.several else {}),
+            start: spec.modality.name,
+            part.status: escape(texts(link.notice)),
         }
         if link.example is not None:
             updates |= {
                 part.media: str(spec.examples[link.example].file),
-                start: f"{spec.modality.tab} {spec.modality.name}-compare",
+                start: f"{spec.modality.name} {spec.modality.name}-compare",
             }
             if link.start is not None and part.audio_controls:
                 content = content_hash(spec.examples[link.example].file)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from lora_mcl.errors import OptionsError
+from lora_mcl.phrases import Phrase
 from lora_mcl.types import CompareOptions, Window
 from ui.examples import PageExample
 from ui.models import models_of
 from ui.settings import SETTINGS, options_for
+from ui.texts.texts import ENGLISH, Texts
 
 if TYPE_CHECKING:
     from ui.tab import Tab
@@ -27,9 +29,9 @@ element.addEventListener('click', async ({target}) => {
   const link = element.querySelector('a'), note = element.querySelector('[role=status]');
   try {
     await navigator.clipboard.writeText(link.href);
-    note.textContent = 'Copied.';
+    note.textContent = note.dataset.copied;
   } catch {
-    note.textContent = 'Copy the link by its menu.';
+    note.textContent = note.dataset.failed;
   }
 });
 """
@@ -92,7 +94,7 @@ def read_link(query: str, tabs: Sequence[Tab]) -> Link | None:
         return None
     names = [tab.modality.name for tab in tabs]
     if given["tab"] not in names:
-        raise OptionsError(f"This link is for a tab that is not here: {given['tab'][:40]!r}.")
+        raise OptionsError(Phrase("This link is for a tab that is not here: {tab!r}.", tab=given["tab"][:40]))
     place = names.index(given["tab"])
     tab = tabs[place]
     return Link(place, _options(given, tab), _example(given, tab), _notice(given, tab), _start(given))
@@ -125,7 +127,8 @@ def _example(given: Mapping[str, str], tab: Tab) -> int | None:
         return None
     stems = [example.file.stem for example in tab.examples]
     if given["example"] not in stems:
-        raise OptionsError(f"There is no example {given['example'][:40]!r} here any more: choose another.")
+        example = given["example"][:40]
+        raise OptionsError(Phrase("There is no example {example!r} here any more: choose another.", example=example))
     return stems.index(given["example"])
 
 
@@ -134,25 +137,32 @@ def _start(given: Mapping[str, str]) -> float | None:
         return None
     start = _number(given["start"])
     if isinstance(start, str) or not 0 <= start < math.inf:
-        raise OptionsError(f"start must be a second of the sound, not {given['start'][:40]!r}.")
+        raise OptionsError(Phrase("start must be a second of the sound, not {start!r}.", start=given["start"][:40]))
     return start
 
 
 def _notice(given: Mapping[str, str], tab: Tab) -> str:
     names = [captioner.name for captioner in models_of(tab.captioner)]
     model = given.get("model", names[0])
-    return "" if model in names else f"This link was made with the model {model[:60]}; this page runs {names[0]}."
+    if model in names:
+        return ""
+    return Phrase("This link was made with the model {model}; this page runs {here}.", model=model[:60], here=names[0])
 
 
-def link_html(query: str, example: PageExample | None, noun: str) -> str:
+def link_html(query: str, example: PageExample | None, noun: str, texts: Texts = ENGLISH) -> str:
     """The link with a button that copies it."""
-    what = "this comparison" if example else f"these settings (your {noun} is not in it)"
+    link = (
+        texts("Link to this comparison")
+        if example
+        else texts("Link to these settings (your {noun} is not in it)", noun=texts(noun))
+    )
+    said = f'data-copied="{texts("Copied.")}" data-failed="{texts("Copy the link by its menu.")}"'
     return (
-        f'<p class="link"><a href="?{escape(query)}">Link to {what}</a> <button type="button">Copy link</button> '
-        '<span role="status"></span></p>'
+        f'<p class="link"><a href="?{escape(query)}">{link}</a> <button type="button">{texts("Copy link")}</button> '
+        f'<span role="status" {said}></span></p>'
     )
 
 
-def no_link_html() -> str:
+def no_link_html(texts: Texts = ENGLISH) -> str:
     """In place of a link where one column was written with other settings than the rest."""
-    return '<p class="link">Columns written with different settings have no link.</p>'
+    return f'<p class="link">{texts("Columns written with different settings have no link.")}</p>'

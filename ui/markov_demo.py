@@ -13,6 +13,8 @@ import gradio as gr
 from ui.html import html
 from ui.markov_runs import Frame, MarkovDemo, Run
 from ui.markov_view import board_html, figures_html, recipes_html
+from ui.texts.static import InBrowser, StaticHtml, choices_in, documented, translate_when_opened
+from ui.texts.texts import ENGLISH, FRENCH, Texts, texts_for
 
 _PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 # One live training at a time: they share the processor with the captions.
@@ -28,51 +30,67 @@ PLAYING, TRAINING = "Playing …", "Training …"
 _STATUS_JS = f"""
 watch('value', () => {{
   const board = element.closest('[role=tabpanel]').querySelector('.demo');
-  const moving = ['{PLAYING}', '{TRAINING}'].includes(props.value);
+  const moving = {[texts(status) for texts in (ENGLISH, FRENCH) for status in (PLAYING, TRAINING)]}
+    .includes(props.value);
   if (moving && board.getBoundingClientRect().top > innerHeight) board.scrollIntoView();
 }});
 """
 
-_INTRO = """<div class="demo-intro"><h2 class="sr-only">Two hidden recipes</h2><p class="lead">Two hidden recipes write
-strings of beads, ○ and ●. The computer sees the strings and never which recipe wrote which. <b>One model</b>
-can only learn the average of the recipes, which none follows. <b>Two hypotheses</b> come apart, because each string
-teaches only the one that already explains it better: each finds a recipe. Captions are strings too, and their hidden
-recipes are the ways to describe a picture.</p></div>"""
 
-_EM = """<section class="about" aria-label="Why this works"><p><b>Why this works.</b> Every training step first asks
-which hypothesis explains each string best (who could have written it?), then improves that hypothesis on the strings it
-won. Statisticians call this pair of steps EM, expectation and maximisation: each makes the other easier, so a small
-lead grows until every hypothesis has a recipe of its own.</p></section>"""
+def _intro_html(texts: Texts) -> str:
+    intro = texts(
+        "Two hidden recipes write strings of beads, ○ and ●. The computer sees the strings and never which recipe "
+        "wrote which. <b>One model</b> can only learn the average of the recipes, which none follows. <b>Two "
+        "hypotheses</b> come apart, because each string teaches only the one that already explains it better: each "
+        "finds a recipe. Captions are strings too, and their hidden recipes are the ways to describe a picture."
+    )
+    title = texts("Two hidden recipes")
+    return f'<div class="demo-intro"><h2 class="sr-only">{title}</h2><p class="lead">{intro}</p></div>'
 
 
-def build_markov_tab(demos: Sequence[MarkovDemo]) -> None:
+def _em_html(texts: Texts) -> str:
+    why = texts(
+        "Every training step first asks which hypothesis explains each string best (who could have written it?), then "
+        "improves that hypothesis on the strings it won. Statisticians call this pair of steps EM, expectation and "
+        "maximisation: each makes the other easier, so a small lead grows until every hypothesis has a recipe of its "
+        "own."
+    )
+    return (
+        f'<section class="about" aria-label="{texts("Why this works")}"><p><b>{texts("Why this works.")}</b> {why}</p>'
+        "</section>"
+    )
+
+
+def build_markov_tab(page: gr.Blocks, demos: Sequence[MarkovDemo]) -> None:
     """Lay the tab out and wire it; to be called inside its tab, with at least one demo."""
     by_name = {demo.name: demo for demo in demos}
     first = demos[0]
-    html(_INTRO)
+    StaticHtml(_intro_html)
     with gr.Row(elem_classes="inputs"):
         with gr.Column(min_width=300):
+            setups = [(demo.title, demo.name) for demo in demos]
             setup = gr.Radio(
-                [(demo.title, demo.name) for demo in demos],
+                setups,
                 value=first.name,
-                label="Set-up",
+                label=InBrowser("Set-up"),
                 elem_id="markov-setup",
             )
-            recipes = html(recipes_html(first))
+            translate_when_opened(page, {setup: choices_in(setups)})
+            recipes = StaticHtml(lambda texts: recipes_html(first, texts))
         with gr.Column(min_width=300):
             step = gr.Slider(
                 0,
                 first.recorded.steps,
                 value=first.recorded.steps,
                 step=1,
-                label="Training step",
-                info="Drag to go back to the beginning",
+                label=InBrowser("Training step"),
+                info=InBrowser("Drag to go back to the beginning"),
                 elem_id="markov-step",
             )
             with gr.Row(elem_classes="actions"):
-                play = gr.Button("Play", min_width=80, elem_id="markov-play")
-                train = gr.Button("Train live", variant="primary", min_width=140, elem_id="markov-train")
-                stop = gr.Button("Stop", interactive=False, min_width=80, scale=0, elem_id="markov-stop")
+                play = gr.Button(InBrowser("Play"), min_width=80, elem_id="markov-play")
+                train = gr.Button(InBrowser("Train live"), variant="primary", min_width=140, elem_id="markov-train")
+                stop = gr.Button(InBrowser("Stop"), interactive=False, min_width=80, scale=0, elem_id="markov-stop")
             status = html(
                 "",
                 html_template='<p role="status">${value}</p>',
@@ -80,9 +98,9 @@ def build_markov_tab(demos: Sequence[MarkovDemo]) -> None:
                 elem_id="markov-status",
                 elem_classes="status",
             )
-    board = html(board_html(first, first.recorded, first.recorded.steps))
-    html(_EM)
-    figures = html(figures_html(first))
+    board = StaticHtml(lambda texts: board_html(first, first.recorded, first.recorded.steps, texts))
+    StaticHtml(_em_html)
+    figures = StaticHtml(lambda texts: figures_html(first, texts))
     # The run on show where it is not the recorded one.
     live = gr.State(None)
 
@@ -95,46 +113,64 @@ def build_markov_tab(demos: Sequence[MarkovDemo]) -> None:
         on = gr.Button(interactive=True)
         return {play: on, train: on, stop: _off(), status: text}
 
-    def show(name: str, run: Run, at: float) -> dict[Any, Any]:
-        return {step: gr.Slider(maximum=run.steps, value=at), board: board_html(_demo(by_name, name), run, at)}
+    def show(name: str, run: Run, at: float, texts: Texts) -> dict[Any, Any]:
+        return {step: gr.Slider(maximum=run.steps, value=at), board: board_html(_demo(by_name, name), run, at, texts)}
 
-    def choose(name: Any) -> dict[Any, Any]:
+    def choose(name: Any, request: gr.Request) -> dict[Any, Any]:
+        texts = texts_for(request)
         demo = _demo(by_name, name)
         return {
-            **show(name, demo.recorded, demo.recorded.steps),
+            **show(name, demo.recorded, demo.recorded.steps, texts),
             **resting(""),
             live: None,
-            recipes: recipes_html(demo),
-            figures: figures_html(demo),
+            recipes: recipes_html(demo, texts),
+            figures: figures_html(demo, texts),
         }
 
-    def move(name: Any, run: Run | None, at: Any) -> str:
+    def move(name: Any, run: Run | None, at: Any, request: gr.Request) -> str:
         demo = _demo(by_name, name)
-        return board_html(demo, run or demo.recorded, _number(at))
+        return board_html(demo, run or demo.recorded, _number(at), texts_for(request))
 
-    def play_run(name: Any, run: Run | None, reduced_motion: Any) -> Iterator[dict[Any, Any]]:
+    def play_run(name: Any, run: Run | None, reduced_motion: Any, request: gr.Request) -> Iterator[dict[Any, Any]]:
+        texts = texts_for(request)
         run = run or _demo(by_name, name).recorded
         still = reduced_motion is True
         for frame in _stills(run.frames) if still else run.frames:
-            yield show(name, run, frame.step)
+            yield show(name, run, frame.step, texts)
             time.sleep(_LONG_PAUSE if still else _PAUSE)
         yield resting("")
 
-    def train_live(name: Any) -> Iterator[dict[Any, Any]]:
+    def train_live(name: Any, request: gr.Request) -> Iterator[dict[Any, Any]]:
+        texts = texts_for(request)
         demo, seed, started = _demo(by_name, name), random.randrange(1_000_000), time.perf_counter()
         with closing(demo.live(seed)) as runs:
             for run in runs:
-                yield {**show(name, run, run.frames[-1].step), status: TRAINING, live: run}
+                yield {**show(name, run, run.frames[-1].step, texts), status: texts(TRAINING), live: run}
         seconds = time.perf_counter() - started
-        yield resting(f"Trained in {seconds:.0f} s from random start {seed}. Drag the slider to watch it again.")
+        yield resting(
+            texts(
+                "Trained in {seconds:.0f} s from random start {seed}. Drag the slider to watch it again.",
+                seconds=seconds,
+                seed=seed,
+            )
+        )
 
-    def halt(name: Any, run: Run | None) -> dict[Any, Any]:
+    def halt(name: Any, run: Run | None, request: gr.Request) -> dict[Any, Any]:
+        texts = texts_for(request)
         if run is not None and run.frames and run.frames[-1].step < run.steps:
-            return resting(f"Stopped after step {run.frames[-1].step}. The slider shows how far it came.")
+            reached = run.frames[-1].step
+            return resting(texts("Stopped after step {step}. The slider shows how far it came.", step=reached))
         return resting("")
 
     started = {"queue": False, **_PRIVATE}
-    playing = play.click(lambda: running(PLAYING), None, controls, **started).then(
+
+    def play_soon(request: gr.Request) -> dict[Any, Any]:
+        return running(texts_for(request)(PLAYING))
+
+    def train_soon(request: gr.Request) -> dict[Any, Any]:
+        return running(texts_for(request)("One moment …"))
+
+    playing = play.click(play_soon, None, controls, **started).then(
         play_run,
         [setup, live, gr.Checkbox(visible=False)],
         [step, board, *controls],
@@ -142,7 +178,7 @@ def build_markov_tab(demos: Sequence[MarkovDemo]) -> None:
         concurrency_limit=8,
         **_PRIVATE,
     )
-    training = train.click(lambda: running("One moment …"), None, controls, **started).then(
+    training = train.click(train_soon, None, controls, **started).then(
         train_live, setup, [step, board, live, *controls], **_TRAINING, **_PRIVATE
     )
     ends = {"cancels": [playing, training], "queue": False, **_PRIVATE}
@@ -183,6 +219,7 @@ def _connect_endpoints(by_name: dict[str, MarkovDemo], setup: gr.Radio, step: gr
             for run in runs:
                 yield _moment(demo, run, len(run.frames) - 1)
 
+    setup, step = documented(setup), documented(step)
     seed = gr.Number(0, label="Seed", precision=0, visible=False)
     shared = {"preprocess": False}
     gr.Button(visible=False).click(

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lora_mcl.bundle.bundle import EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, Bundle
+from lora_mcl.phrases import Phrase
 from ui.modality import AUDIO, IMAGE, ModalityText
+from ui.texts.texts import ENGLISH, Texts
 
 
 @dataclass(frozen=True)
@@ -40,24 +42,28 @@ class _EmbeddedText:
     vocabulary: str
     counted: str
     counts: tuple[str, ...]
-    figures: Callable[[Mapping[str, Any]], str]
+    figures: Callable[[Mapping[str, Any]], Phrase]
     cannot: str
 
 
-def _image_figures(results: Mapping[str, Any]) -> str:
+def _image_figures(results: Mapping[str, Any]) -> Phrase:
     photographs = results["photographs"]
-    return (
-        f", and one of its answers named the main thing in {photographs['main_named_by_some']:.0%} of "
-        f"{photographs['photographs']} photographs kept aside for testing"
+    return Phrase(
+        ", and one of its answers named the main thing in {named:.0%} of {photographs} photographs kept aside for "
+        "testing",
+        named=photographs["main_named_by_some"],
+        photographs=photographs["photographs"],
     )
 
 
-def _audio_figures(results: Mapping[str, Any]) -> str:
+def _audio_figures(results: Mapping[str, Any]) -> Phrase:
     best = results["test"]["generation"]["caption-gate"]["best"]
-    return (
-        f", and in {results['test']['captioned']:,} clips of recordings kept aside for testing the best of its answers "
-        f"named the kind (an animal, a machine …) of {best['family_recall']:.0%} of the sounds, and "
-        f"{best['recall']:.0%} by name"
+    return Phrase(
+        ", and in {clips:,} clips of recordings kept aside for testing the best of its answers named the kind (an "
+        "animal, a machine …) of {kinds:.0%} of the sounds, and {names:.0%} by name",
+        clips=results["test"]["captioned"],
+        kinds=best["family_recall"],
+        names=best["recall"],
     )
 
 
@@ -95,15 +101,18 @@ def embedded_info(modality: ModalityText, training: Mapping[str, Any], results: 
     """
     text = _EMBEDDED[modality.name]
     has_counts = all(name in training for name in text.counts)
-    vocabulary = text.counted.format_map(training) if has_counts else text.vocabulary
+    counts = {name: training[name] for name in text.counts} if has_counts else {}
+    vocabulary = Phrase(text.counted, **counts) if has_counts else Phrase(text.vocabulary)
     figures = text.figures(json.loads(results.read_text(encoding="utf-8"))) if results.is_file() else ""
-    return ModelInfo(f"It knows {vocabulary}{figures}.", text.cannot)
+    return ModelInfo(Phrase("It knows {vocabulary}{figures}.", vocabulary=vocabulary, figures=figures), text.cannot)
 
 
 def bundle_info(name: str) -> ModelInfo:
     """Description of any other model: a pointer to its own card."""
     return ModelInfo(
-        can=f"This page runs {name}. Its model card says what it was trained on and how well it does.",
+        can=Phrase(
+            "This page runs {name}. Its model card says what it was trained on and how well it does.", name=name
+        ),
         cannot="Captions are a model's guesses: they can be wrong, and sound sure all the same.",
     )
 
@@ -124,10 +133,10 @@ def info_of(bundle: Bundle, results: Path) -> ModelInfo:
     return bundle_info(bundle.name)
 
 
-def model_info_html(info: ModelInfo) -> str:
+def model_info_html(info: ModelInfo, texts: Texts = ENGLISH) -> str:
     """The two paragraphs next to the examples."""
     return (
-        '<section class="about" aria-label="What this model can and cannot do">'
-        f"<p><b>What it can do.</b> {escape(info.can)}</p>"
-        f"<p><b>What it cannot.</b> {escape(info.cannot)}</p></section>"
+        f'<section class="about" aria-label="{texts("What this model can and cannot do")}">'
+        f"<p><b>{texts('What it can do.')}</b> {escape(texts(info.can))}</p>"
+        f"<p><b>{texts('What it cannot.')}</b> {escape(texts(info.cannot))}</p></section>"
     )

@@ -9,15 +9,17 @@ from typing import Any
 import gradio as gr
 
 from lora_mcl.doubt import Doubt
+from lora_mcl.phrasebook import Phrasebook
 from lora_mcl.types import ColumnSpec, CompareOptions
 from ui.better import TO_RESULTS_JS, Better, better_html
 from ui.header import guide_html
-from ui.html import html
 from ui.modality import ModalityText
 from ui.model_info import ModelInfo, model_info_html
 from ui.models import SeveralCaptioners, Source, captioner_of, models_of, with_model
 from ui.sessions import Sessions, View
 from ui.settings import SETTINGS, chosen_ids, columns_to_choose, lower_bound, upper_bound
+from ui.texts.static import InBrowser, StaticHtml
+from ui.texts.texts import ENGLISH, Texts
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,14 @@ class ModelTexts:
         info: what it can and cannot do.
         better: its hypotheses against its baselines, where that was measured.
         doubt: when one of its captions is to be doubted, where that was measured.
+        phrasebook: what translates its captions, where they follow a known grammar.
     """
 
     name: str
     info: ModelInfo
     better: Better | None = None
     doubt: Doubt | None = None
+    phrasebook: Phrasebook | None = None
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,11 @@ class ModelSwitch:
         panels = [self._panels.info, self._panels.better, self._panels.guide] if self.several else []
         return [*self._settings.values(), self.restored, *panels]
 
-    def idle(self, session: str) -> View:
+    def idle(self, session: str, texts: Texts = ENGLISH) -> View:
         """The session's page before a comparison."""
-        return self._sessions.idle(session)
+        return self._sessions.idle(session, texts)
 
-    def updates(self, session: str, options: CompareOptions) -> dict[Any, Any]:
+    def updates(self, session: str, options: CompareOptions, texts: Texts = ENGLISH) -> dict[Any, Any]:
         """The updates that show these options and, of several models, theirs; the session's columns become its own."""
         captioner = captioner_of(self._sessions.captioner, options)
         values: dict[Any, Any] = {self._settings[setting.name]: getattr(options, setting.name) for setting in SETTINGS}
@@ -83,16 +87,16 @@ class ModelSwitch:
             )
             for setting in SETTINGS
         }
-        choices = [(spec.label, spec.id) for spec in columns_to_choose(captioner)]
-        texts = self._texts[captioner.name]
+        choices = [(texts(spec.label), spec.id) for spec in columns_to_choose(captioner)]
+        said = self._texts[captioner.name]
         return {
             **values,
             **bounds,
             self._settings["columns"]: gr.CheckboxGroup(choices, value=chosen),
             self._settings["model"]: captioner.name,
-            self._panels.info: model_info_html(texts.info),
-            self._panels.better: gr.HTML(better_of(texts), visible=texts.better is not None),
-            self._panels.guide: guide_html(every_column(captioner), self._sessions.modality),
+            self._panels.info: model_info_html(said.info, texts),
+            self._panels.better: gr.HTML(better_of(said, texts), visible=said.better is not None),
+            self._panels.guide: guide_html(every_column(captioner), self._sessions.modality, texts),
         }
 
     def defaults(self, model: str) -> CompareOptions:
@@ -104,16 +108,17 @@ class ModelSwitch:
         return with_model(self._sessions.captioner.named(model).defaults, model)
 
 
-def model_panels(captioner: Source, texts: ModelTexts, modality: ModalityText) -> ModelPanels:
+def model_panels(captioner: Source, said: ModelTexts, modality: ModalityText) -> ModelPanels:
     """The components, with the first model's texts."""
-    better = html(
-        better_of(texts),
+    specs = every_column(models_of(captioner)[0])
+    better = StaticHtml(
+        lambda texts: better_of(said, texts),
         js_on_load=TO_RESULTS_JS,
-        visible=texts.better is not None,
+        visible=said.better is not None,
         elem_id=f"{modality.name}-better",
     )
-    info = html(model_info_html(texts.info), elem_id=f"{modality.name}-about")
-    return ModelPanels(info, better, html(guide_html(every_column(models_of(captioner)[0]), modality)))
+    info = StaticHtml(lambda texts: model_info_html(said.info, texts), elem_id=f"{modality.name}-about")
+    return ModelPanels(info, better, StaticHtml(lambda texts: guide_html(specs, modality, texts)))
 
 
 def model_choice(prefix: str, captioner: Source) -> gr.Radio | None:
@@ -123,7 +128,7 @@ def model_choice(prefix: str, captioner: Source) -> gr.Radio | None:
     return gr.Radio(
         list(captioner.names),
         value=captioner.name,
-        label="Model",
+        label=InBrowser("Model"),
         elem_id=f"{prefix}-model",
         elem_classes="model-choice",
     )
@@ -145,6 +150,6 @@ def board_columns(captioner: Source) -> tuple[ColumnSpec, ...]:
     return tuple(sorted(found.values(), key=lambda spec: last if spec.number is None else spec.number))
 
 
-def better_of(texts: ModelTexts) -> str:
+def better_of(said: ModelTexts, texts: Texts = ENGLISH) -> str:
     """The panel "Is it better?" of a model; empty where that was not measured."""
-    return better_html(texts.better) if texts.better else ""
+    return better_html(said.better, texts) if said.better else ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 
 from lora_mcl.columns import chosen_columns
 from lora_mcl.errors import BundleError, OptionsError
+from lora_mcl.phrases import Phrase
 from lora_mcl.scores import CaptionScore
 from lora_mcl.types import (
     AudioCaptionSource,
@@ -23,7 +24,7 @@ from ui.loading import Waiting
 
 Source = CaptionSource | AudioCaptionSource
 
-ONE_MODEL = "A caption is scored by one model at a time: choose one of them."
+ONE_MODEL = Phrase("A caption is scored by one model at a time: choose one of them.")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class SeveralCaptioners:
             OptionsError: there is none.
         """
         if name not in self._by_name:
-            raise OptionsError(f"There is no model {name[:60]!r}; there are {', '.join(self.names)}.")
+            known = ", ".join(self.names)
+            raise OptionsError(Phrase("There is no model {name!r}; there are {known}.", name=name[:60], known=known))
         return self._by_name[name]
 
     def columns(self, options: CompareOptions | None = None) -> tuple[ColumnSpec, ...]:
@@ -133,7 +135,7 @@ class SideBySide:
         specs = []
         for captioner in self._both:
             for spec in _hypotheses(captioner, options):
-                label = f"{spec.label} · {captioner.name}"
+                label = Phrase("{label} · {model}", label=Phrase(spec.label), model=captioner.name)
                 specs.append(replace(spec, id=f"hypothesis-{len(specs)}", label=label))
         return chosen_columns(tuple(specs), options)
 

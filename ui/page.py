@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import gradio as gr
 
 from ui.batch import build_batch_tab
-from ui.header import header_html
-from ui.html import html
+from ui.header import SWITCH_JS, header_html
 from ui.link_events import connect_links
 from ui.markov_demo import build_markov_tab
 from ui.markov_runs import MarkovDemo
@@ -16,6 +15,7 @@ from ui.page_head import TITLE
 from ui.results import ResultSet
 from ui.results_tab import build_results_tab
 from ui.tab import Tab, build_tab
+from ui.texts.static import InBrowser, StaticHtml
 from ui.votes import VoteStore
 
 # Uploads are deleted when they are this old, looked for this often; in seconds.
@@ -40,20 +40,21 @@ def build_page(
         votes: where the votes on captions are kept; without it none are asked for.
     """
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(UPLOAD_CHECK, UPLOAD_AGE)) as page:
-        html(header_html([tab.modality for tab in tabs], _num_hypotheses(tabs)))
+        modalities, count = [tab.modality for tab in tabs], _num_hypotheses(tabs)
+        StaticHtml(lambda texts: header_html(modalities, count, texts), js_on_load=SWITCH_JS)
         with gr.Tabs(elem_classes="studio-tabs"):
             parts = []
             for tab in tabs:
-                with gr.Tab(tab.modality.tab, id=tab.modality.name):
+                with gr.Tab(InBrowser(tab.modality.tab), id=tab.modality.name):
                     parts.append(build_tab(page, tab, fetch_urls, opening, votes))
-            with gr.Tab("Batch", id="batch"):
+            with gr.Tab(InBrowser("Batch"), id="batch"):
                 build_batch_tab(page, tabs, fetch_urls)
             if demos:
-                with gr.Tab("How it works", id="how-it-works"):
-                    build_markov_tab(demos)
+                with gr.Tab(InBrowser("How it works"), id="how-it-works"):
+                    build_markov_tab(page, demos)
             if results:
-                with gr.Tab("Results", id="results"):
-                    build_results_tab(results)
+                with gr.Tab(InBrowser("Results"), id="results"):
+                    build_results_tab(page, results)
         connect_links(page, tabs, parts)
     return page
 

@@ -13,6 +13,8 @@ from starlette.responses import FileResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ui.texts.texts import ENGLISH, Texts, texts_for
+
 TITLE = "LoRA-MCL Studio"
 DESCRIPTION = (
     "One captioning model that answers in several different ways at once: compare its captions of a picture or a "
@@ -26,38 +28,41 @@ PREVIEW_ROUTE = Route("/preview.png", lambda request: FileResponse(PREVIEW))
 
 # Gradio's own tags for link previews, of which the first ones name Gradio and its picture.
 _GRADIO_TAGS = re.compile(r'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>\s*')
-# Gradio's widgets, and the page's language with them, follow the browser's: the page around them is English.
-_ENGLISH = "<script>Object.defineProperty(navigator, 'language', {value: 'en'})</script>"
+# Gradio's frontend writes in the browser's language, which the page's address may overrule, and which may be neither of
+# the page's.
+_LANGUAGE = "<script>Object.defineProperty(navigator, 'language', {{value: '{language}'}})</script>"
 
 # Not in style.css, whose rules for print Gradio confines to the page's inside.
 _PRINT = "<style>@media print { footer { display: none !important } }</style>"
 
 
-def head_html(root: str) -> str:
+def head_html(root: str, texts: Texts = ENGLISH) -> str:
     """Tags for a page whose address is ``root``, without a slash at its end."""
+    description = escape(texts(DESCRIPTION))
     preview = {
         "og:type": "website",
         "og:title": TITLE,
-        "og:description": DESCRIPTION,
+        "og:description": texts(DESCRIPTION),
         "og:url": f"{root}/",
         "og:image": f"{root}{PREVIEW_ROUTE.path}",
         "og:image:width": str(PREVIEW_SIZE[0]),
         "og:image:height": str(PREVIEW_SIZE[1]),
-        "og:image:alt": PREVIEW_ALT,
+        "og:image:alt": texts(PREVIEW_ALT),
     }
     return (
-        f"{_ENGLISH}{_PRINT}<title>{TITLE}</title>"
-        f'<meta name="description" content="{DESCRIPTION}">'
+        f"{_LANGUAGE.format(language=texts.language)}{_PRINT}<title>{TITLE}</title>"
+        f'<meta name="description" content="{description}">'
         + "".join(f'<meta property="{name}" content="{escape(value)}">' for name, value in preview.items())
         + '<meta name="twitter:card" content="summary_large_image">'
         '<link rel="icon" type="image/svg+xml" href="favicon.ico">'
     )
 
 
-def with_head(page: str, root: str) -> str:
+def with_head(page: str, root: str, texts: Texts = ENGLISH) -> str:
     """Gradio's page with our tags in place of its own; only what stands before its first script is changed."""
     start, script, rest = page.partition("<script")
-    return _GRADIO_TAGS.sub("", start).replace("<head>", f"<head>{head_html(root)}", 1) + script + rest
+    start = start.replace('lang="en"', f'lang="{texts.language}"', 1)
+    return _GRADIO_TAGS.sub("", start).replace("<head>", f"<head>{head_html(root, texts)}", 1) + script + rest
 
 
 class PageHead:
@@ -82,7 +87,8 @@ class PageHead:
                 body += message.get("body", b"")
                 if message.get("more_body"):
                     return
-                page = with_head(body.decode("utf-8"), self._address(Request(scope))).encode("utf-8")
+                request = Request(scope)
+                page = with_head(body.decode("utf-8"), self._address(request), texts_for(request)).encode("utf-8")
                 MutableHeaders(scope=held)["content-length"] = str(len(page))
                 await send(held)
                 message = {"type": "http.response.body", "body": page}

@@ -10,15 +10,16 @@ import gradio as gr
 
 from lora_mcl.columns import same_captions
 from lora_mcl.errors import OptionsError
+from lora_mcl.phrases import Phrase
 from lora_mcl.types import CompareOptions
 from ui.events import ONE_MOMENT, PRIVATE, Components, connect_views, session_of, show_views
 from ui.html import html
 from ui.sessions import Finished, Sessions, View
 from ui.settings import options_for
+from ui.texts.texts import texts_for
 
-NOTHING = "Compare captions first."
-NO_SAMPLES = "Samples is 0: ask for at least one first."
-UNCHANGED = "With the same settings this column is written the same: change one first, such as {setting}."
+NOTHING = Phrase("Compare captions first.")
+NO_SAMPLES = Phrase("Samples is 0: ask for at least one first.")
 
 # The button that was pressed is drawn anew with its column, and then gets the focus back.
 _JS = """
@@ -56,7 +57,12 @@ def redo_options(finished: Finished, id: str, options: CompareOptions) -> Compar
             raise OptionsError(NO_SAMPLES)
         return replace(options, seed=max(options.seed, before.seed + 1))
     if same_captions(method, before, options):
-        raise OptionsError(UNCHANGED.format(setting=_CHANGES[method]))
+        raise OptionsError(
+            Phrase(
+                "With the same settings this column is written the same: change one first, such as {setting}.",
+                setting=Phrase(_CHANGES[method]),
+            )
+        )
     return options
 
 
@@ -66,20 +72,22 @@ def connect_redo(sessions: Sessions, components: Components) -> None:
     token, column = gr.State(""), gr.State("")
 
     def wait(event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        controls = components.controls(running=True, status=ONE_MOMENT)
+        controls = components.controls(running=True, status=texts_for(request)(ONE_MOMENT))
         return {token: sessions.request(session_of(request)), column: str(event.column), **controls}
 
     def redo(
         request: gr.Request, token: str, id: str, finished: Finished | None, *chosen: Any
     ) -> Iterator[dict[Any, Any]]:
+        texts = texts_for(request)
+
         def views() -> Iterator[View]:
             if finished is None or id not in {spec.id for spec in finished.specs}:
                 raise OptionsError(NOTHING)
             options = options_for(dict(zip(components.settings, chosen, strict=True)), sessions.captioner)
             options = redo_options(finished, id, options)
-            yield from sessions.column_views(finished, id, options, session_of(request))
+            yield from sessions.column_views(finished, id, options, session_of(request), texts)
 
-        yield from show_views(sessions, components, session_of(request), token, views)
+        yield from show_views(sessions, components, session_of(request), token, views, texts)
 
     outputs = [token, column, *components.outputs()]
     requested = clicked.click(wait, None, outputs, queue=False, **PRIVATE)

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from lora_mcl.errors import BundleError
+from lora_mcl.phrases import Phrase
 
 _SYSTEMS = {
     "caption-gate": "Hypotheses (caption gate)",
@@ -113,9 +114,13 @@ def _scenes(name: str, content: Mapping[str, Any]) -> ResultSet:
         name,
         {"image": "Pictures", "audio": "Sounds"}[name],
         quality,
-        f"Three captions of each of {test['captioned']:,} test {media}, made by a program from material that no "
-        "training saw; beam searches use one adapter with three beams. The captions that the models learned from were "
-        "written by programs too, so this shows what the method does, and little of how it does on captions by people.",
+        Phrase(
+            "Three captions of each of {count:,} test {media}, made by a program from material that no training saw; "
+            "beam searches use one adapter with three beams. The captions that the models learned from were written by "
+            "programs too, so this shows what the method does, and little of how it does on captions by people.",
+            count=test["captioned"],
+            media=Phrase(media),
+        ),
         systems,
         specialisations,
     )
@@ -140,14 +145,19 @@ def _translations(name: str, content: Mapping[str, Any]) -> ResultSet:
     if not systems:
         raise ValueError("no run with four captions")
     seeds = len({run["seed"] for run in runs})
+    starts = Phrase("1 random start") if seeds == 1 else Phrase("{count} random starts", count=seeds)
     return ResultSet(
         name,
         "Translations by people",
         "chrF of a caption against the nearest of the four translations",
-        f"Four translations of each of {content['messages']['test']} short messages of programs, which people "
-        "translated into French, German, Spanish and Italian; the language is not given. The model is tiny and was "
-        f"trained for minutes, so its translations are poor; {seeds} random {'start' if seeds == 1 else 'starts'}. "
-        "What can be seen is which hypothesis takes which language, though none is named in training.",
+        Phrase(
+            "Four translations of each of {count} short messages of programs, which people translated into French, "
+            "German, Spanish and Italian; the language is not given. The model is tiny and was trained for minutes, so "
+            "its translations are poor; {starts}. What can be seen is which hypothesis takes which language, though "
+            "none is named in training.",
+            count=content["messages"]["test"],
+            starts=starts,
+        ),
         tuple(systems),
         tuple(specialisations),
     )

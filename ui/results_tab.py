@@ -7,20 +7,21 @@ from typing import Any
 
 import gradio as gr
 
-from ui.html import html
 from ui.results import ResultSet
 from ui.results_view import results_html
+from ui.texts.static import InBrowser, StaticHtml, choices_in, translate_when_opened
+from ui.texts.texts import texts_for
 
 
-def build_results_tab(found: Sequence[ResultSet]) -> None:
+def build_results_tab(page: gr.Blocks, found: Sequence[ResultSet]) -> None:
     """Lay the tab out and wire it; to be called inside its tab, with at least one set."""
     by_name = {one.name: one for one in found}
-    choice = gr.Radio(
-        [(one.title, one.name) for one in found], value=found[0].name, label="Measured on", elem_id="results-choice"
-    )
-    shown = html(results_html(found[0]), elem_id="results-shown")
+    choices = [(one.title, one.name) for one in found]
+    choice = gr.Radio(choices, value=found[0].name, label=InBrowser("Measured on"), elem_id="results-choice")
+    translate_when_opened(page, {choice: choices_in(choices)})
+    shown = StaticHtml(lambda texts: results_html(found[0], texts), elem_id="results-shown")
 
-    def results(name: Any) -> str:
+    def results(name: Any, request: gr.Request) -> str:
         """Measured quality, diversity and specialisation, as HTML.
 
         Args:
@@ -28,7 +29,7 @@ def build_results_tab(found: Sequence[ResultSet]) -> None:
         """
         if not isinstance(name, str) or name not in by_name:
             raise gr.Error(f"name must be one of {', '.join(by_name)}.", print_exception=False)
-        return results_html(by_name[name])
+        return results_html(by_name[name], texts_for(request))
 
     choice.change(
         results, choice, shown, queue=False, preprocess=False, show_progress="hidden", api_visibility="private"

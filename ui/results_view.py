@@ -8,41 +8,53 @@ from html import escape
 from urllib.parse import quote
 
 from ui.results import ResultSet, Specialisation, SystemRow
+from ui.texts.texts import ENGLISH, Texts
 
 _WIDE, _HIGH, _LEFT, _BOTTOM, _TOP, _RIGHT = 420, 250, 40, 36, 14, 14
 _HEADINGS = ("system", "best of K", "mean", "worst", "mBLEU-4")
 
 
-def results_html(found: ResultSet) -> str:
+def results_html(found: ResultSet, texts: Texts = ENGLISH) -> str:
     """Everything about one set: what it is, then a card for each drawing or table with a sentence on how to read it."""
+    quality = escape(texts(found.quality))
     cards = [
         _card(
-            "Quality against diversity",
-            _plane(found),
-            f"Up is better: the {escape(found.quality)}; the dot is the best of K captions, the tail goes down to "
-            "their mean. Right is more diverse: captions of one medium share fewer word sequences (1 − mBLEU-4). Best "
-            "of K favours diverse captions, so look at the tails too.",
+            texts("Quality against diversity"),
+            _plane(found, texts),
+            texts(
+                "Up is better: the {quality}; the dot is the best of K captions, the tail goes down to their mean. "
+                "Right is more diverse: captions of one medium share fewer word sequences (1 − mBLEU-4). Best of K "
+                "favours diverse captions, so look at the tails too.",
+                quality=quality,
+            ),
         ),
         _card(
-            "Best, mean and worst caption",
-            _table(found.systems),
-            f"The {escape(found.quality)}, from 0 to 100. The best of K is what a user who may choose gets, the "
-            "worst what an unlucky user gets. mBLEU-4: lower is more diverse.",
+            texts("Best, mean and worst caption"),
+            _table(found.systems, texts),
+            texts(
+                "The {quality}, from 0 to 100. The best of K is what a user who may choose gets, the worst what "
+                "an unlucky user gets. mBLEU-4: lower is more diverse.",
+                quality=quality,
+            ),
         ),
         *(
             _card(
-                f"Who wins which mode: {escape(one.system)}",
-                _matrix(one),
-                "Each row adds up to 100 %. One strong cell a row means that a mode has a hypothesis of its own; an "
-                "even row, that it has none. Training never saw the modes' names.",
+                texts("Who wins which mode: {system}", system=escape(texts(one.system))),
+                _matrix(one, texts),
+                texts(
+                    "Each row adds up to 100 %. One strong cell a row means that a mode has a hypothesis of its own; "
+                    "an even row, that it has none. Training never saw the modes' names."
+                ),
             )
             for one in found.specialisations
         ),
     ]
     return (
-        f'<div class="results"><p class="lead">{escape(found.about)}</p><div class="demo">{"".join(cards)}</div>'
+        f'<div class="results"><h2 class="sr-only">{texts("Results")}</h2>'
+        f'<p class="lead">{escape(texts(found.about))}</p>'
+        f'<div class="demo">{"".join(cards)}</div>'
         f'<p><a download="results-{escape(found.name)}.csv" href="data:text/csv;charset=utf-8,'
-        f'{quote(results_csv(found))}">Download these figures (CSV)</a></p></div>'
+        f'{quote(results_csv(found))}">{texts("Download these figures (CSV)")}</a></p></div>'
     )
 
 
@@ -71,32 +83,33 @@ def _card(title: str, content: str, note: str) -> str:
     return f'<section class="card"><h3>{title}</h3>{content}<p class="note">{note}</p></section>'
 
 
-def _table(systems: tuple[SystemRow, ...]) -> str:
-    head = "".join(f'<th scope="col">{heading}</th>' for heading in _HEADINGS)
+def _table(systems: tuple[SystemRow, ...], texts: Texts) -> str:
+    head = "".join(f'<th scope="col">{texts(heading)}</th>' for heading in _HEADINGS)
     rows = "".join(
-        f'<tr><th scope="row"><span class="badge accent-{number % 6}">{number + 1}</span> {escape(one.name)}</th>'
-        + "".join(f"<td>{_one(value)}</td>" for value in (one.best, one.mean, one.worst))
-        + f"<td>{one.mutual_bleu:.3f}</td></tr>"
+        f'<tr><th scope="row"><span class="badge accent-{number % 6}">{number + 1}</span> '
+        f"{escape(texts(one.name))}</th>"
+        + "".join(f"<td>{texts.number(value, '.1f')}</td>" for value in (one.best, one.mean, one.worst))
+        + f"<td>{texts.number(one.mutual_bleu, '.3f')}</td></tr>"
         for number, one in enumerate(systems)
     )
     return f'<div class="wide"><table class="figures"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def _matrix(found: Specialisation) -> str:
-    head = "".join(f'<th scope="col">hyp. {k + 1}</th>' for k in range(len(found.share[0])))
+def _matrix(found: Specialisation, texts: Texts) -> str:
+    head = "".join(f'<th scope="col">{texts("hyp. {number}", number=k + 1)}</th>' for k in range(len(found.share[0])))
     rows = "".join(
-        f'<tr><th scope="row">{escape(mode)}</th>'
+        f'<tr><th scope="row">{escape(texts(mode))}</th>'
         + "".join(f'<td class="share" style="--share: {round(100 * value)}%">{100 * value:.0f} %</td>' for value in row)
         + "</tr>"
         for mode, row in zip(found.modes, found.share, strict=True)
     )
     return (
-        '<div class="wide"><table class="figures"><thead><tr><th scope="col">mode</th>'
+        f'<div class="wide"><table class="figures"><thead><tr><th scope="col">{texts("mode")}</th>'
         f"{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
-def _plane(found: ResultSet) -> str:
+def _plane(found: ResultSet, texts: Texts) -> str:
     """A numbered dot for each system at (1 - mBLEU-4, best), with a line down to its mean."""
     xs = [1 - one.mutual_bleu for one in found.systems]
     ys = [value for one in found.systems for value in (one.best, one.mean)]
@@ -111,9 +124,10 @@ def _plane(found: ResultSet) -> str:
     bottom = _HIGH - _BOTTOM
     shapes = [
         f'<path class="axis" d="M{_LEFT} {_TOP}V{bottom}H{_WIDE - _RIGHT}"/>',
-        f'<text class="soft" x="{_WIDE - _RIGHT}" y="{_HIGH - 4}" text-anchor="end">more diverse →</text>',
+        f'<text class="soft" x="{_WIDE - _RIGHT}" y="{_HIGH - 4}" text-anchor="end">{texts("more diverse →")}</text>',
         *(
-            f'<text class="soft" x="{place(x, low)[0]}" y="{bottom + 14}" text-anchor="middle">{x:.2f}</text>'
+            f'<text class="soft" x="{place(x, low)[0]}" y="{bottom + 14}" text-anchor="middle">'
+            f"{texts.number(x, '.2f')}</text>"
             for x in (left, right)
         ),
         *(
@@ -129,8 +143,15 @@ def _plane(found: ResultSet) -> str:
             f'<circle class="dot" cx="{x}" cy="{y}" r="9"/>'
             f'<text class="on" x="{x}" y="{y + 3.5}" text-anchor="middle">{number + 1}</text></g>'
         )
-    label = "; ".join(
-        f"{number + 1} {one.name}: best {_one(one.best)}, mean {_one(one.mean)}, diversity {1 - one.mutual_bleu:.2f}"
+    label = texts("; ").join(
+        texts(
+            "{number} {name}: best {best:.1f}, mean {mean:.1f}, diversity {diversity:.2f}",
+            number=number + 1,
+            name=texts(one.name),
+            best=one.best,
+            mean=one.mean,
+            diversity=1 - one.mutual_bleu,
+        )
         for number, one in enumerate(found.systems)
     )
     return f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {_WIDE} {_HIGH}">{"".join(shapes)}</svg>'

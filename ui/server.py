@@ -25,6 +25,7 @@ from lora_mcl.errors import OptionsError
 from ui.events import MAX_COMPARISONS, QUEUE_SIZE
 from ui.page_head import ICON, PREVIEW_ROUTE, PageHead
 from ui.tab import Tab
+from ui.texts.static import translations
 from ui.theme import STYLE, page_theme
 from ui.uploads import MAX_FILE_SIZE
 
@@ -177,7 +178,7 @@ def launch(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions | None =
         prevent_thread_lock=True,
         # One for each running comparison, and some for quick events.
         max_threads=MAX_THREADS,
-        **_shared(tabs, options),
+        **_shared(page, tabs, options),
     )
     return address
 
@@ -187,7 +188,7 @@ def mounted(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions) -> Fas
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _prepare(page)
     page.max_threads = page._queue.max_thread_count = MAX_THREADS
-    return gr.mount_gradio_app(app, page, path="/", **_shared(tabs, options))
+    return gr.mount_gradio_app(app, page, path="/", **_shared(page, tabs, options))
 
 
 def _prepare(page: gr.Blocks) -> None:
@@ -196,7 +197,7 @@ def _prepare(page: gr.Blocks) -> None:
     page.queue(max_size=QUEUE_SIZE)
 
 
-def _shared(tabs: Sequence[Tab], options: ServerOptions) -> dict[str, Any]:
+def _shared(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions) -> dict[str, Any]:
     """What a page that is launched and one that is mounted have in common."""
 
     def page_address(request: Request) -> str:
@@ -211,6 +212,7 @@ def _shared(tabs: Sequence[Tab], options: ServerOptions) -> dict[str, Any]:
         "max_file_size": MAX_FILE_SIZE,
         "allowed_paths": sorted({str(example.file.parent) for tab in tabs for example in tab.examples}),
         "footer_links": ["api"],
+        "i18n": translations(page),
         # No history of visitors' pictures and recordings, and no monitoring page.
         "run_history": False,
         "enable_monitoring": False,

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from lora_mcl.columns import same_captions
 from lora_mcl.doubt import Doubt
+from lora_mcl.phrasebook import Phrasebook
 from lora_mcl.types import (
     AudioCaptionSource,
     AudioView,
@@ -28,6 +29,7 @@ from ui.modality import ModalityText
 from ui.models import with_model
 from ui.pacing import Pace
 from ui.repeated import Repeated
+from ui.texts.texts import ENGLISH, Texts
 
 # The same words at every token, so that a screen reader announces them once.
 WRITING = "Writing captions …"
@@ -102,10 +104,15 @@ class Sessions:
         modality: ModalityText,
         max_comparisons: int = 1,
         doubts: Mapping[str, Doubt] | None = None,
+        phrasebooks: Mapping[str, Phrasebook] | None = None,
     ) -> None:
-        """``doubts``: when a caption is to be doubted, by the model's name, where that was measured."""
+        """
+        Args:
+            doubts: when a caption is to be doubted, by the model's name, where that was measured.
+            phrasebooks: what translates its captions, by the model's name, where there is one.
+        """
         self.captioner = captioner
-        self._doubts = doubts or {}
+        self._doubts, self._phrasebooks = doubts or {}, phrasebooks or {}
         self.modality = modality
         self.max_comparisons = max_comparisons
         self._runs: dict[str, list[_Run]] = {}
@@ -115,11 +122,11 @@ class Sessions:
         self._models: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def idle(self, session: str = "") -> View:
+    def idle(self, session: str = "", texts: Texts = ENGLISH) -> View:
         """The session's page before a comparison."""
         model = self._models.get(session)
         options = with_model(self.captioner.named(model).defaults, model) if model else None
-        return View(idle_columns(self.captioner.columns(options)))
+        return View(idle_columns(self.captioner.columns(options), texts))
 
     def choose_model(self, session: str, model: str) -> None:
         """Show the columns of that one of several models until another is chosen.
@@ -214,15 +221,24 @@ class Sessions:
                 if not self._runs[session]:
                     del self._runs[session]
 
-    def views(self, media: Path, options: CompareOptions, session: str, start: float | None = None) -> Iterator[View]:
+    def views(
+        self,
+        media: Path,
+        options: CompareOptions,
+        session: str,
+        start: float | None = None,
+        texts: Texts = ENGLISH,
+    ) -> Iterator[View]:
         """Views of the page while ``comparisons`` runs; the last one is not ``running``."""
         specs = self.captioner.columns(options)
         with closing(self.comparisons(media, options, session, start)) as comparisons:
             for comparison in comparisons:
-                view = self._view(specs, comparison)
+                view = self._view(specs, comparison, texts)
                 yield replace(view, finished=Finished(media, options, comparison, specs)) if comparison.done else view
 
-    def column_views(self, finished: Finished, id: str, options: CompareOptions, session: str) -> Iterator[View]:
+    def column_views(
+        self, finished: Finished, id: str, options: CompareOptions, session: str, texts: Texts = ENGLISH
+    ) -> Iterator[View]:
         """Like ``views``, while one column of a complete comparison is written anew and the others stay."""
         window = finished.comparison.window
         alone, start = replace(options, columns=(id,)), None if window is None else window.start
@@ -230,17 +246,19 @@ class Sessions:
         finished = replace(finished, specs=specs)
         with closing(self.comparisons(finished.media, alone, session, start, into=finished)) as comparisons:
             for comparison in comparisons:
-                view = self._view(specs, comparison)
+                view = self._view(specs, comparison, texts)
                 made = finished.with_column(id, comparison, options) if comparison.done else None
                 yield replace(view, finished=made)
 
-    def stop(self, session: str) -> View | None:
+    def stop(self, session: str, texts: Texts = ENGLISH) -> View | None:
         """Stop the session's comparisons; returns what the last had written, ``None`` if nothing was running."""
         runs = self._end(session)
         if not runs:
             return None
         run = runs[-1]
-        return self._view(run.specs, replace(run.latest, stopped=True)) if run.latest else self.idle(session)
+        if run.latest is None:
+            return self.idle(session, texts)
+        return self._view(run.specs, replace(run.latest, stopped=True), texts)
 
     def abandon(self, session: str) -> None:
         """Stop the session's comparisons, and show no more of them."""
@@ -259,20 +277,21 @@ class Sessions:
             run.stop.set()
         return runs
 
-    def _view(self, specs: tuple[ColumnSpec, ...], comparison: Comparison) -> View:
-        doubt = self._doubts.get(comparison.model)
-        columns = comparison_columns(specs, comparison, self.modality.waiting, doubt)
+    def _view(self, specs: tuple[ColumnSpec, ...], comparison: Comparison, texts: Texts) -> View:
+        doubt, phrasebook = self._doubts.get(comparison.model), self._phrasebooks.get(comparison.model)
+        columns = comparison_columns(specs, comparison, self.modality.waiting, doubt, texts, phrasebook)
+        seconds = comparison.seconds
         if comparison.done:
             sentences = [comparison.window.notice if comparison.window else "", *comparison.notices]
-            part = "".join(f" {escape(notice)}" for notice in sentences if notice)
-            done = REPEATED if isinstance(comparison, Repeated) else f"Done in {comparison.seconds:.1f} s."
-            status = f"{done}{part}".strip()
-            return View(columns, diversity_html(comparison), status)
+            part = "".join(f" {escape(texts(notice))}" for notice in sentences if notice)
+            repeated = isinstance(comparison, Repeated)
+            done = texts(REPEATED) if repeated else texts("Done in {seconds:.1f} s.", seconds=seconds)
+            return View(columns, diversity_html(comparison, texts), done + part)
         if comparison.stopped:
             written = any(column.captions for column in comparison.columns)
-            kept = " What had been written stays." if written else ""
-            return View(columns, status=f"Stopped after {comparison.seconds:.1f} s.{kept}")
-        return View(columns, status=LOADING if isinstance(comparison, Waiting) else WRITING, running=True)
+            kept = " " + texts("What had been written stays.") if written else ""
+            return View(columns, status=texts("Stopped after {seconds:.1f} s.", seconds=seconds) + kept)
+        return View(columns, status=texts(LOADING if isinstance(comparison, Waiting) else WRITING), running=True)
 
 
 def _specs_into(before: Finished | None, specs: tuple[ColumnSpec, ...]) -> tuple[ColumnSpec, ...]:

@@ -8,6 +8,7 @@ from reprlib import repr
 from typing import Any
 
 from lora_mcl.errors import OptionsError
+from lora_mcl.phrases import Phrase
 from lora_mcl.types import CaptionSource, ColumnSpec, CompareOptions, fitting_groups
 from ui.models import SeveralCaptioners, captioner_of, with_model
 
@@ -146,19 +147,24 @@ def options_for(values: Mapping[str, Any], captioner: CaptionSource) -> CompareO
     if isinstance(captioner, SeveralCaptioners):
         model = captioner.name if values.get("model") is None else values["model"]
         if not isinstance(model, str):
-            raise OptionsError(f"Model (model) must be one of {', '.join(captioner.names)}, not {repr(model)}.")
+            names, given = ", ".join(captioner.names), repr(model)
+            raise OptionsError(Phrase("Model (model) must be one of {names}, not {value}.", names=names, value=given))
         return with_model(options_for(values, captioner.named(model)), model)
     options = options_from(values, captioner.defaults)
     asked, known = values.get("columns"), [spec.id for spec in columns_to_choose(captioner)]
     if asked is None:
         return options
     if not isinstance(asked, list) or not all(isinstance(id, str) for id in asked):
-        raise OptionsError(f"Columns (columns) must be a list such as {known}, not {repr(asked)}.")
+        raise OptionsError(
+            Phrase("Columns (columns) must be a list such as {known}, not {value}.", known=known, value=repr(asked))
+        )
     if not asked:
-        raise OptionsError("Choose at least one column.")
+        raise OptionsError(Phrase("Choose at least one column."))
     for id in asked:
         if id not in (*known, "sampling"):
-            raise OptionsError(f"There is no column {repr(id)}; there are {', '.join(known)}.")
+            raise OptionsError(
+                Phrase("There is no column {id}; there are {known}.", id=repr(id), known=", ".join(known))
+            )
     if set(asked) >= set(known):
         return replace(options, columns=())
     drawn = ["sampling"] if options.num_samples else []
@@ -185,8 +191,10 @@ def _checked(setting: Setting, value: Any, defaults: CompareOptions) -> int | fl
     whole = isinstance(setting.step, int)
     number = not isinstance(value, bool) and isinstance(value, int | float) and low <= value <= high
     if not number or (whole and value != int(value)):
-        kind = "whole number" if whole else "number"
-        raise OptionsError(
-            f"{setting.label} ({setting.name}) must be a {kind} from {low} to {high}, not {repr(value)}."
-        )
+        wanted = {"label": Phrase(setting.label), "name": setting.name, "low": low, "high": high, "value": repr(value)}
+        if whole:
+            raise OptionsError(
+                Phrase("{label} ({name}) must be a whole number from {low} to {high}, not {value}.", **wanted)
+            )
+        raise OptionsError(Phrase("{label} ({name}) must be a number from {low} to {high}, not {value}.", **wanted))
     return int(value) if whole else value

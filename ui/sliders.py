@@ -6,6 +6,7 @@ import gradio as gr
 
 from lora_mcl.types import CaptionSource, CompareOptions
 from ui.settings import SETTINGS, chosen_ids, columns_to_choose, lower_bound, upper_bound
+from ui.texts.static import InBrowser
 
 
 def setting_sliders(prefix: str, defaults: CompareOptions) -> dict[str, gr.Slider]:
@@ -16,8 +17,8 @@ def setting_sliders(prefix: str, defaults: CompareOptions) -> dict[str, gr.Slide
             upper_bound(setting, defaults),
             value=getattr(defaults, setting.name),
             step=setting.step,
-            label=setting.label,
-            info=setting.info,
+            label=InBrowser(setting.label),
+            info=InBrowser(setting.info),
             elem_id=f"{prefix}-{setting.name}",
         )
         for setting in SETTINGS
@@ -29,8 +30,8 @@ def column_choice(prefix: str, captioner: CaptionSource) -> gr.CheckboxGroup:
     return gr.CheckboxGroup(
         [(spec.label, spec.id) for spec in columns_to_choose(captioner)],
         value=chosen_ids(captioner.defaults, captioner),
-        label="Columns",
-        info="Which answers to compare",
+        label=InBrowser("Columns"),
+        info=InBrowser("Which answers to compare"),
         elem_id=f"{prefix}-columns",
         elem_classes="column-choice",
     )

@@ -19,6 +19,8 @@ from ui.events import COMPARISON, session_of
 from ui.failures import apologising
 from ui.media_input import MediaInput
 from ui.sessions import Finished, Sessions
+from ui.texts.static import InBrowser
+from ui.texts.texts import texts_for
 from ui.uploads import uploaded_file
 
 KINDS = ("png", "svg")
@@ -42,7 +44,11 @@ def slide_buttons(sessions: Sessions, finished: gr.State, folder: str) -> list[g
     buttons = []
     for kind in KINDS:
         button = gr.Button(
-            f"Slide ({kind.upper()})", size="sm", min_width=110, scale=0, elem_id=f"{modality.name}-slide-{kind}"
+            InBrowser(f"Slide ({kind.upper()})"),
+            size="sm",
+            min_width=110,
+            scale=0,
+            elem_id=f"{modality.name}-slide-{kind}",
         )
         making = button.click(_maker(sessions, kind, folder), finished, made, concurrency_limit=2, **_PRIVATE)
         making.success(None, made, None, js=_DOWNLOAD_JS, **_PRIVATE)
@@ -50,15 +56,16 @@ def slide_buttons(sessions: Sessions, finished: gr.State, folder: str) -> list[g
     return buttons
 
 
-def _maker(sessions: Sessions, kind: str, folder: str) -> Callable[[Finished | None], str]:
-    def make(finished: Finished | None) -> str:
+def _maker(sessions: Sessions, kind: str, folder: str) -> Callable[[Finished | None, gr.Request], str]:
+    def make(finished: Finished | None, request: gr.Request) -> str:
+        texts = texts_for(request)
         if finished is None:
-            raise gr.Error("Compare captions first.", print_exception=False)
+            raise gr.Error(texts("Compare captions first."), title=texts("Error"), print_exception=False)
         try:
             with apologising():
                 return str(slide_file(sessions, finished.media, finished.comparison, kind, folder))
         except LoraMclError as error:
-            raise gr.Error(str(error), print_exception=False) from None
+            raise gr.Error(texts.error(error), title=texts("Error"), print_exception=False) from None
 
     return make
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from lora_mcl.doubt import Doubt
+from lora_mcl.phrasebook import Phrasebook
 from lora_mcl.types import AudioCaptionSource, CaptionSource
 from ui.after import build_after, connect_after_endpoints
 from ui.audio_view import audio_controls, recorder
@@ -15,7 +16,7 @@ from ui.difference_switch import difference_switch
 from ui.endpoints import connect_endpoint
 from ui.events import MAX_COMPARISONS, Components, connect
 from ui.example_player import connect_player
-from ui.examples import PageExample, gallery_html
+from ui.examples import PageExample, gallery_template, gallery_texts
 from ui.header import figures_note_html
 from ui.history import connect_history, history_strip
 from ui.html import ARROWS_JS, html
@@ -24,7 +25,10 @@ from ui.model_info import ModelInfo
 from ui.model_switch import ModelSwitch, ModelTexts, board_columns, model_choice, model_panels
 from ui.redo import connect_redo
 from ui.sessions import WRITING, Sessions
+from ui.settings import columns_to_choose
 from ui.sliders import column_choice, setting_sliders
+from ui.texts.static import InBrowser, StaticHtml, choices_in, translate_when_opened
+from ui.texts.texts import ENGLISH, FRENCH
 from ui.uploads import retype_js
 from ui.vote_panel import blind_checkbox
 from ui.votes import VoteStore
@@ -69,15 +73,18 @@ addEventListener('keydown', (event) => {
 
 # On a phone the columns are far below the input: scroll to them when they begin to fill, but not before the visitor
 # has done anything.
+_WRITING = [texts(WRITING) for texts in (ENGLISH, FRENCH)]
 _STATUS_JS = f"""
 let acted = false;
 for (const name of ['pointerdown', 'keydown']) addEventListener(name, () => {{ acted = true; }}, true);
 watch('value', () => {{
   const board = element.closest('[role=tabpanel]').querySelector('.board');
   const below = board.getBoundingClientRect().top > innerHeight;
-  if (props.value === '{WRITING}' && below && acted) board.scrollIntoView();
+  if ({_WRITING}.includes(props.value) && below && acted) board.scrollIntoView();
 }});
 """
+
+_ALT = "The picture to be captioned"
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,7 @@ class Tab:
         info: what the captioner's model can and cannot do.
         better: the hypotheses against the baselines, where that was measured.
         doubt: when one of its captions is to be doubted, where that was measured.
+        phrasebook: translates its captions, where they follow a known grammar.
         max_comparisons: how many run at a time; the others wait in the queue. The least of all tabs counts.
         others: of a captioner for several models, what is said of those after the first.
     """
@@ -100,13 +108,14 @@ class Tab:
     info: ModelInfo
     better: Better | None = None
     doubt: Doubt | None = None
+    phrasebook: Phrasebook | None = None
     max_comparisons: int = MAX_COMPARISONS
     others: tuple[ModelTexts, ...] = ()
 
     @property
     def texts(self) -> tuple[ModelTexts, ...]:
         """What is said of each model."""
-        return (ModelTexts(self.captioner.name, self.info, self.better, self.doubt), *self.others)
+        return (ModelTexts(self.captioner.name, self.info, self.better, self.doubt, self.phrasebook), *self.others)
 
 
 def build_tab(
@@ -120,7 +129,8 @@ def build_tab(
     """
     captioner, modality = tab.captioner, tab.modality
     doubts = {texts.name: texts.doubt for texts in tab.texts if texts.doubt}
-    sessions = Sessions(captioner, modality, tab.max_comparisons, doubts)
+    phrasebooks = {texts.name: texts.phrasebook for texts in tab.texts if texts.phrasebook}
+    sessions = Sessions(captioner, modality, tab.max_comparisons, doubts, phrasebooks)
     defaults = captioner.defaults
     idle = sessions.idle()
     with gr.Row(elem_classes="workspace"):
@@ -130,9 +140,11 @@ def build_tab(
             controls = None if modality == IMAGE else audio_controls()
             with gr.Row(elem_classes="actions"):
                 compare = gr.Button(
-                    "Compare captions", variant="primary", min_width=150, elem_id=f"{modality.name}-compare"
+                    InBrowser("Compare captions"), variant="primary", min_width=150, elem_id=f"{modality.name}-compare"
                 )
-                stop = gr.Button("Stop", interactive=False, min_width=70, scale=0, elem_id=f"{modality.name}-stop")
+                stop = gr.Button(
+                    InBrowser("Stop"), interactive=False, min_width=70, scale=0, elem_id=f"{modality.name}-stop"
+                )
             status = html(
                 "",
                 html_template='<p role="status">${value}</p>',
@@ -141,13 +153,17 @@ def build_tab(
                 elem_classes="status",
             )
             blind = blind_checkbox(modality.name) if votes is not None else None
-            with gr.Accordion("Settings", open=False, elem_id=f"{modality.name}-settings"):
+            with gr.Accordion(InBrowser("Settings"), open=False, elem_id=f"{modality.name}-settings"):
                 choice = column_choice(modality.name, captioner)
                 settings = {**setting_sliders(modality.name, defaults), "columns": choice}
+            names = choices_in([(spec.label, spec.id) for spec in columns_to_choose(captioner)])
+            alt = {media: lambda texts: gr.update(alt_text=texts(_ALT))} if modality == IMAGE else {}
+            translate_when_opened(page, {choice: names, **alt})
             settings |= {"model": model} if model else {}
         with gr.Column(min_width=260, elem_classes="results"):
-            gallery = html(
-                gallery_html(tab.examples, opening=opening),
+            gallery = StaticHtml(
+                lambda texts: gallery_texts(tab.examples, texts),
+                html_template=gallery_template(tab.examples, opening=opening),
                 js_on_load=_EXAMPLES_JS,
                 visible=bool(tab.examples),
                 elem_id=f"{modality.name}-examples",
@@ -155,11 +171,11 @@ def build_tab(
             )
             if modality == AUDIO and tab.examples:
                 connect_player(gallery, tab.examples)
-            html('<h2 class="sr-only">Captions</h2>')
+            StaticHtml(lambda texts: f'<h2 class="sr-only">{texts("Captions")}</h2>')
             with gr.Row(elem_classes="board"):
                 columns = {
-                    spec.id: html(
-                        idle.columns.get(spec.id, ""),
+                    spec.id: StaticHtml(
+                        lambda texts, id=spec.id: sessions.idle(texts=texts).columns.get(id, ""),
                         visible=spec.id in idle.columns,
                         elem_classes=["cell", spec.method],
                     )
@@ -169,7 +185,7 @@ def build_tab(
             finished = gr.State(None)
             build_after(sessions, tab.examples, finished, media.GRADIO_CACHE, blind, votes)
             history = history_strip(modality.name)
-    html(figures_note_html())
+    StaticHtml(figures_note_html)
     diversity = html(idle.diversity)
     caption = your_caption(modality)
     panels = model_panels(captioner, tab.texts[0], modality)
@@ -189,13 +205,13 @@ def build_tab(
 
 def _picture() -> gr.Image:
     return gr.Image(
-        label="Your picture",
-        placeholder="Drop a picture here, paste one, or click to choose",
+        label=InBrowser("Your picture"),
+        placeholder=InBrowser("Drop a picture here, paste one, or click to choose"),
         type="filepath",
         height=240,
         sources=["upload", "clipboard", "webcam"],
         webcam_options=gr.WebcamOptions(mirror=False),
-        alt_text="The picture to be captioned",
+        alt_text=_ALT,
         buttons=["fullscreen"],
         elem_id="image-media",
         elem_classes="media-input",

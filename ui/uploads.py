@@ -16,6 +16,7 @@ import soundfile
 from lora_mcl.audio import load_audio, read_blocks
 from lora_mcl.errors import MediaError
 from lora_mcl.images import image_format, read_image
+from lora_mcl.phrases import Phrase
 from ui.modality import IMAGE, ModalityText
 
 MAX_FILE_SIZE = 40 * 2**20
@@ -84,7 +85,13 @@ def uploaded_file(media: Any, modality: ModalityText, folder: str | Path) -> Ite
     if isinstance(path, str) and path:
         file = Path(path).resolve()
         if not file.is_relative_to(Path(folder).resolve()):
-            raise MediaError(f"{file.name} was not uploaded: upload the {modality.noun} and send the path you get.")
+            raise MediaError(
+                Phrase(
+                    "{name} was not uploaded: upload the {noun} and send the path you get.",
+                    name=file.name,
+                    noun=Phrase(modality.noun),
+                )
+            )
         yield file
     elif isinstance(url, str) and url.startswith("data:"):
         with TemporaryDirectory(dir=folder) as scratch:
@@ -93,7 +100,10 @@ def uploaded_file(media: Any, modality: ModalityText, folder: str | Path) -> Ite
             yield file
     elif isinstance(url, str) and url:
         raise MediaError(
-            f"Addresses are not fetched from here: upload the {modality.noun}, or send it as data:...;base64,..."
+            Phrase(
+                "Addresses are not fetched from here: upload the {noun}, or send it as data:...;base64,...",
+                noun=Phrase(modality.noun),
+            )
         )
     else:
         raise MediaError(modality.missing)
@@ -102,14 +112,25 @@ def uploaded_file(media: Any, modality: ModalityText, folder: str | Path) -> Ite
 def _decoded(url: str, modality: ModalityText) -> bytes:
     """Content of a ``data:...;base64,...`` URL."""
     if len(url) > MAX_FILE_SIZE * 4 / 3 + 1000:
-        raise MediaError(f"The {modality.noun} is too large: at most {MAX_FILE_SIZE // 2**20} MB.")
+        raise MediaError(
+            Phrase(
+                "The {noun} is too large: at most {most} MB.",
+                noun=Phrase(modality.noun),
+                most=MAX_FILE_SIZE // 2**20,
+            )
+        )
     head, comma, content = url.partition(",")
     try:
         if not comma or not head.endswith(";base64"):
             raise ValueError
         return base64.b64decode(content, validate=True)
     except (ValueError, binascii.Error):
-        raise MediaError(f"The {modality.noun} is not base64: send it as data:...;base64,...") from None
+        raise MediaError(
+            Phrase(
+                "The {noun} is not base64: send it as data:...;base64,...",
+                noun=Phrase(modality.noun),
+            )
+        ) from None
 
 
 def browser_copy(file: Path, modality: ModalityText, folder: str | Path) -> Path | None:

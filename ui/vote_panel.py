@@ -13,13 +13,16 @@ import gradio as gr
 
 from lora_mcl.errors import LoraMclError
 from lora_mcl.languages import language_of
+from lora_mcl.phrases import Phrase
 from lora_mcl.types import Comparison
 from ui.html import html
 from ui.sessions import Finished, Sessions
+from ui.texts.static import InBrowser
+from ui.texts.texts import ENGLISH, Texts, texts_for
 from ui.votes import Ballot, VoteOption, VoteStore, WinRate, content_hash, rates_dict
 
-SAME = "All columns wrote the same: there is nothing to choose."
-MIXED = "Columns written with different settings are not voted on."
+SAME = Phrase("All columns wrote the same: there is nothing to choose.")
+MIXED = Phrase("Columns written with different settings are not voted on.")
 
 _PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -75,7 +78,7 @@ def ballot_of(finished: Finished, modality: str, draws: random.Random) -> Ballot
     return Ballot(modality, model, digest, finished.options, tuple(candidates))
 
 
-def ballot_html(ballot: Ballot) -> str:
+def ballot_html(ballot: Ballot, texts: Texts = ENGLISH) -> str:
     """The question with a button for each candidate."""
     buttons = "".join(
         f'<li><button type="button" data-choice="{place}"><span class="key">{place + 1}</span>'
@@ -83,49 +86,57 @@ def ballot_html(ballot: Ballot) -> str:
         "</button></li>"
         for place, candidate in enumerate(ballot.candidates)
     )
+    how = texts("Press its number, or click it. The names come after your vote.")
     return (
-        '<section class="ballot" aria-label="Vote"><h2>Which caption would you keep?</h2>'
-        f"<p>Press its number, or click it. The names come after your vote.</p><ol>{buttons}</ol></section>"
+        f'<section class="ballot" aria-label="{texts("Vote")}"><h2>{texts("Which caption would you keep?")}</h2>'
+        f"<p>{how}</p><ol>{buttons}</ol></section>"
     )
 
 
-def result_html(ballot: Ballot, choice: int, rates: tuple[WinRate, ...], votes: int) -> str:
+def result_html(ballot: Ballot, choice: int, rates: tuple[WinRate, ...], votes: int, texts: Texts = ENGLISH) -> str:
     """Who wrote the chosen caption, and the win rates so far."""
-    writers = " and ".join(f"<b>{escape(label)}</b>" for _, label in ballot.candidates[choice].columns)
+    labels = [f"<b>{escape(texts(label))}</b>" for _, label in ballot.candidates[choice].columns]
+    kept = texts("You kept the caption of {writers}.", writers=texts(" and ").join(labels))
     return (
-        f'<section class="ballot" data-revealed aria-label="Vote"><h2 role="status">You kept the caption of {writers}.'
-        f"</h2>{rates_html(rates, votes)}</section>"
+        f'<section class="ballot" data-revealed aria-label="{texts("Vote")}"><h2><span role="status">{kept}</span></h2>'
+        f"{rates_html(rates, votes, texts)}</section>"
     )
 
 
-def rates_html(rates: tuple[WinRate, ...], votes: int) -> str:
+def rates_html(rates: tuple[WinRate, ...], votes: int, texts: Texts = ENGLISH) -> str:
     """The win rates as a table with their 95 % intervals."""
     if not rates:
-        return "<p>No votes yet.</p>"
+        return f"<p>{texts('No votes yet.')}</p>"
     rows = "".join(
-        f'<tr><th scope="row">{escape(rate.label)}</th><td>{rate.wins} of {rate.shown}</td>'
-        f"<td>{rate.share:.0%}</td><td>{rate.low:.0%} to {rate.high:.0%}"
+        f'<tr><th scope="row">{escape(texts(rate.label))}</th>'
+        f"<td>{texts('{count} of {total}', count=rate.wins, total=rate.shown)}</td>"
+        f"<td>{texts.number(rate.share, '.0%')}</td>"
+        f"<td>{texts('{low:.0%} to {high:.0%}', low=rate.low, high=rate.high)}"
         f'<span class="interval" aria-hidden="true"><i style="margin-left:{100 * rate.low:.1f}%;'
         f'width:{100 * (rate.high - rate.low):.1f}%"></i></span></td></tr>'
         for rate in rates
     )
-    noun = "vote" if votes == 1 else "votes"
-    return (
-        f"<p>{votes} {noun} so far on this computer. Columns that wrote the same words win together.</p>"
-        '<table><thead><tr><th scope="col">Column</th><th scope="col">Kept</th><th scope="col">Share</th>'
-        f'<th scope="col">95 % interval (Wilson)</th></tr></thead><tbody>{rows}</tbody></table>'
+    count = (
+        texts("1 vote so far on this computer.")
+        if votes == 1
+        else texts("{votes} votes so far on this computer.", votes=votes)
     )
+    together = texts("Columns that wrote the same words win together.")
+    headings = (texts("Column"), texts("Kept"), texts("Share"), texts("95 % interval (Wilson)"))
+    head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
+    return f"<p>{count} {together}</p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def no_vote_html(reason: str) -> str:
+def no_vote_html(reason: str, texts: Texts = ENGLISH) -> str:
     """In place of a ballot where there is none."""
-    return f'<section class="ballot" data-revealed aria-label="Vote"><p role="status">{reason}</p></section>'
+    said = f'<p role="status">{texts(reason)}</p>'
+    return f'<section class="ballot" data-revealed aria-label="{texts("Vote")}">{said}</section>'
 
 
 def blind_checkbox(modality: str) -> gr.Checkbox:
     """The switch of blind votes, to stand with the tab's buttons."""
     return gr.Checkbox(
-        label="Blind vote: captions without names first",
+        label=InBrowser("Blind vote: captions without names first"),
         value=False,
         container=False,
         elem_id=f"{modality}-blind",
@@ -140,26 +151,28 @@ def vote_panel(sessions: Sessions, finished: gr.State, blind: gr.Checkbox, store
     panel = html("", js_on_load=_PANEL_JS, elem_id=f"{modality}-vote", elem_classes="vote")
     draws = random.Random()
 
-    def open_vote(finished: Finished | None, blind: bool) -> tuple[Any, str]:
+    def open_vote(finished: Finished | None, blind: bool, request: gr.Request) -> tuple[Any, str]:
+        texts = texts_for(request)
         if finished is None or not blind:
             return None, ""
         if finished.redone:
-            return None, no_vote_html(MIXED)
+            return None, no_vote_html(MIXED, texts)
         try:
             made = ballot_of(finished, modality, draws)
         except OSError:  # the upload no longer exists
             return None, ""
-        return made, ballot_html(made) if made else no_vote_html(SAME)
+        return made, ballot_html(made, texts) if made else no_vote_html(SAME, texts)
 
-    def vote(ballot: Ballot | None, event: gr.EventData) -> tuple[Any, Any]:
+    def vote(ballot: Ballot | None, event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
+        texts = texts_for(request)
         if ballot is None:
             return None, gr.skip()
         try:
             store.add(ballot, event.choice)
         except LoraMclError as error:
-            raise gr.Error(str(error), print_exception=False) from None
+            raise gr.Error(texts.error(error), title=texts("Error"), print_exception=False) from None
         rates = store.win_rates(modality, ballot.model)
-        return None, result_html(ballot, event.choice, rates, store.count(modality, ballot.model))
+        return None, result_html(ballot, event.choice, rates, store.count(modality, ballot.model), texts)
 
     # Not "once": a comparison that ends while the switch is still being answered must not lose its vote.
     gr.on(

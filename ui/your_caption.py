@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from lora_mcl.errors import LoraMclError
+from lora_mcl.phrases import Phrase
 from lora_mcl.scores import CaptionScore
 from ui.events import Components
 from ui.failures import apologising
@@ -20,6 +21,8 @@ from ui.models import SeveralCaptioners
 from ui.score_view import refusal_html, score_html
 from ui.sessions import Sessions
 from ui.settings import MODEL_DOCUMENTATION
+from ui.texts.static import InBrowser, documented
+from ui.texts.texts import texts_for
 from ui.uploads import uploaded_file
 
 # A score is one forward: it does not wait for the comparisons' turns.
@@ -55,16 +58,20 @@ class YourCaption:
 def your_caption(modality: ModalityText) -> YourCaption:
     """The panel, empty."""
     name = modality.name
-    with gr.Accordion("Your caption: which hypothesis would win it?", open=False, elem_id=f"{name}-your-caption"):
+    with gr.Accordion(
+        InBrowser("Your caption: which hypothesis would win it?"), open=False, elem_id=f"{name}-your-caption"
+    ):
         with gr.Row(elem_classes="actions your-caption"):
             text = gr.Textbox(
-                label="Your caption",
-                info=f"Type or paste a caption of your {modality.noun}, in any language",
+                label=InBrowser("Your caption"),
+                info=InBrowser(
+                    Phrase("Type or paste a caption of your {noun}, in any language", noun=Phrase(modality.noun))
+                ),
                 max_lines=4,
                 max_length=_MAX_CHARACTERS,
                 elem_id=f"{name}-caption",
             )
-            button = gr.Button("Score", min_width=90, scale=0, elem_id=f"{name}-score")
+            button = gr.Button(InBrowser("Score"), min_width=90, scale=0, elem_id=f"{name}-score")
         result = html("", elem_id=f"{name}-scored")
     return YourCaption(text, button, result)
 
@@ -77,11 +84,12 @@ def connect_your_caption(sessions: Sessions, components: Components, panel: Your
     models = [components.settings["model"]] if components.switch.several else []
     names = ["media", "caption", *(["start"] if starts else []), *(["model"] if models else [])]
 
-    def show(*values: Any) -> str:
+    def show(request: gr.Request, *values: Any) -> str:
+        texts = texts_for(request)
         try:
-            return score_html(_score(sessions, folder, **dict(zip(names, values, strict=True))))
+            return score_html(_score(sessions, folder, **dict(zip(names, values, strict=True))), texts)
         except LoraMclError as error:
-            return refusal_html(str(error))
+            return refusal_html(texts.error(error))
 
     gr.on(
         [panel.button.click, panel.text.submit],
@@ -100,7 +108,12 @@ def connect_your_caption(sessions: Sessions, components: Components, panel: Your
     start_input = [gr.Number(None, label="Start in seconds", visible=False)] if modality == AUDIO else []
     gr.Button(visible=False).click(
         _endpoint(sessions, folder),
-        [MediaInput(modality, fetch_urls), gr.Textbox(visible=False, label="Caption"), *start_input, *models],
+        [
+            MediaInput(modality, fetch_urls),
+            gr.Textbox(visible=False, label="Caption"),
+            *start_input,
+            *map(documented, models),
+        ],
         gr.JSON(visible=False),
         api_name=f"score_{modality.name}",
         **_SCORING,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lora_mcl.errors import OptionsError
 from lora_mcl.models.base import MediaLanguageModel
+from lora_mcl.phrases import Phrase
 
 _PROBE = "caption"
 
@@ -76,7 +77,13 @@ class ChatLabels:
         """
         for word in self._special:
             if word in caption:
-                raise OptionsError(f"The caption {caption!r} contains {word!r}, which the model takes for a command")
+                raise OptionsError(
+                    Phrase(
+                        "The caption {caption!r} contains {word!r}, which the model takes for a command",
+                        caption=caption,
+                        word=word,
+                    )
+                )
 
     def _tokens(self, text: str) -> list[int]:
         # As processors do: a template may write the beginning of the sequence itself.

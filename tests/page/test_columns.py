@@ -4,8 +4,11 @@ import re
 from dataclasses import replace
 
 from lora_mcl.doubt import Doubt
+from lora_mcl.phrasebook import phrasebook_of
 from lora_mcl.types import Caption, ColumnResult, ColumnSpec, CompareOptions, Comparison
+from tests.support.small_phrasebook import SMALL
 from ui.columns import comparison_columns
+from ui.texts.texts import ENGLISH, FRENCH
 
 SPECS = tuple(
     ColumnSpec(id, method, id, "…")
@@ -87,3 +90,24 @@ def test_a_sign_of_doubt_by_the_agreement_of_beams():
     assert "where they agree more, in 30 of 50" in columns["hypothesis-0"] and "Unsure" not in columns["beam"]
     for agreeing in (("A cat.", "A cat."), ("A cat.",)):  # of one candidate nothing is known
         assert "Unsure" not in shown(texts | {"beam": agreeing})["hypothesis-0"]
+
+
+def test_a_french_caption_has_its_translation_under_it_on_the_english_page_once_it_is_written():
+    french = Caption("Sur une plage, un chat se trouve à gauche.", -1.0, -0.1, 10)
+    free = replace(french, text="Un grand chat dort sur la plage avec deux pommes.")
+    results = tuple(
+        ColumnResult(spec.id, spec.method, spec.label, 0.1, captions, True)
+        for spec, captions in zip(SPECS, ((french,), (french, free), CAPTIONS), strict=True)
+    )
+    done, book = Comparison("a.png", "fake", 0.1, results, done=True), phrasebook_of(SMALL)
+    columns = comparison_columns(SPECS, done, "", phrasebook=book)
+    line = (
+        '<p class="translation" lang="en"><span class="sr-only">Translation: </span>On a beach, a cat is on the left.'
+        "</p>"
+    )
+    assert columns["hypothesis-0"].count(line) == columns["beam"].count(line) == 1
+    assert "translation" not in columns["sampling"]
+    writing = replace(done, done=False)
+    for comparison, texts, other in ((writing, ENGLISH, book), (done, FRENCH, book), (done, ENGLISH, None)):
+        shown = comparison_columns(SPECS, comparison, "", texts=texts, phrasebook=other)
+        assert "translation" not in "".join(shown.values())

@@ -27,7 +27,7 @@ SAME = comparison(
 
 def test_words_are_compared_within_one_language():
     found = column_words(SAME)
-    assert [reading.language_names for reading in found.values()] == ["French", "English", "English"]
+    assert [reading.language_names() for reading in found.values()] == ["French", "English", "English"]
     assert found["hypothesis-0"].marks == {}  # the only column in French
     english = found["hypothesis-1"].marks
     assert english == {"two": "shared", "sheep": "shared", "on": "unique", "the": "unique", "beach": "unique"}

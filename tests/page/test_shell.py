@@ -64,13 +64,14 @@ def test_nothing_after_the_first_script_is_rewritten():
     assert 'content="Gradio"' not in shown and "mine" in shown and 'content="http://here/preview.png"' in shown
 
 
-def test_the_page_is_english_for_every_browser(browser, address):
-    context = browser.new_context(locale="fr-FR")
+@pytest.mark.parametrize(("locale", "language"), [("en-GB", "en"), ("fr-CA", "fr"), ("de-DE", "en")])
+def test_the_page_says_which_of_its_languages_it_is_in(browser, address, locale, language):
+    context = browser.new_context(locale=locale)
     page = context.new_page()
     page.goto(address)
     expect(page.locator(".caption-column").first).to_be_visible()
     expect(page).to_have_title(TITLE)
-    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.evaluate("document.documentElement.lang") == language
     context.close()
 
 

@@ -57,9 +57,11 @@ def visiting(browser: Browser) -> Iterator[OpenPage]:
         if response.status >= 400:
             troubles.append(f"{response.status} for {response.url}: {response.text()[:500]}")
 
-    def open_page(address: str, width: int = 1280, height: int = 860, expected: str | None = None) -> Page:
+    def open_page(
+        address: str, width: int = 1280, height: int = 860, expected: str | None = None, locale: str = "en-US"
+    ) -> Page:
         allowed.update([expected] if expected else [])
-        page = browser.new_page(viewport={"width": width, "height": height})
+        page = browser.new_page(viewport={"width": width, "height": height}, locale=locale)
         page.set_default_timeout(PATIENCE)
         pages.append(page)
         page.on("console", note_message)

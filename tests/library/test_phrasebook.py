@@ -1,0 +1,60 @@
+"""Translation of captions by the grammar of a bundle."""
+
+import json
+
+import pytest
+
+from lora_mcl.bundle.bundle import EMBEDDED_BUNDLE
+from lora_mcl.errors import BundleError
+from lora_mcl.phrasebook import PHRASEBOOK_FILE, load_phrasebook, phrasebook_of
+from tests.support.small_phrasebook import SMALL
+
+
+@pytest.mark.parametrize(
+    ("french", "english"),
+    [
+        ("Sur une plage, un chat se trouve à gauche.", "On a beach, a cat is on the left."),
+        ("Sur une plage, deux moutons se trouvent au milieu.", "On a beach, two sheep are in the middle."),
+        ("Il y a une pomme à droite d'un chat.", "There is an apple to the right of a cat."),
+        ("Il y a deux pommes à droite d’une énorme pomme.", "There are two apples to the right of an enormous apple."),
+        ("Voici une plage avec deux énormes chats au milieu.", "This is a beach with two enormous cats in the middle."),
+    ],
+)
+def test_sentences_of_the_grammar_are_translated(french, english):
+    assert phrasebook_of(SMALL).translate(french) == english
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "",
+        "A cat.",
+        "Sur une plage, un chien se trouve à gauche.",
+        "Sur la lune, un chat se trouve à gauche.",
+        "Sur une plage, un chat se trouve à droite.",
+        "Sur une plage, un chat se trouve à gauche. Il dort.",
+        "Sur une plage, trois chats se trouvent à gauche.",
+        "Sur une plage, une chat se trouve à gauche.",
+    ],
+)
+def test_of_anything_else_there_is_no_translation(caption):
+    assert phrasebook_of(SMALL).translate(caption) is None
+
+
+def test_a_bundle_may_have_none(tmp_path):
+    assert load_phrasebook(tmp_path) is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({**SMALL, "nouns": [["chat"]]})])
+def test_a_file_that_is_none_is_refused(tmp_path, content):
+    (tmp_path / PHRASEBOOK_FILE).write_text(content, encoding="utf-8")
+    with pytest.raises(BundleError, match=f"{PHRASEBOOK_FILE} is not a phrasebook"):
+        load_phrasebook(tmp_path)
+
+
+def test_the_embedded_model_has_one():
+    phrasebook = load_phrasebook(EMBEDDED_BUNDLE)
+    assert len(phrasebook.things) > 5_000
+    assert phrasebook.translate("Une petite vache entre deux pommes et un énorme chat, sur une plage.") == (
+        "A small cow between two apples and an enormous cat, on a beach."
+    )

@@ -1,0 +1,79 @@
+"""Every tab in use, by the rules of axe-core: in light, dark and phone width."""
+
+import pytest
+
+from tests.support.accessibility import violations
+from tests.support.browsing import screenshot
+from tests.support.gradio_warnings import GRADIO_WARNINGS
+from tests.support.tour import TABS, visit_tab, whole_page
+
+pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
+
+# Whether dark, and the width.
+LOOKS = {"light": (False, 1280), "dark": (True, 1280), "phone": (False, 390), "phone-dark": (True, 390)}
+
+
+@pytest.fixture(scope="module")
+def address(serve, clip, tmp_path_factory):
+    tabs, options = whole_page(tmp_path_factory.mktemp("examples"), clip)
+    return serve(*tabs, **options)
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_axe_finds_nothing_and_phones_do_not_scroll_sideways(visit, address, picture, clip, tmp_path, tab):
+    page = visit(address)
+    visit_tab(page, tab, picture, clip)
+    found = []
+    for look, (dark, width) in LOOKS.items():
+        page.set_viewport_size({"width": width, "height": 860})
+        page.evaluate("(dark) => document.body.classList.toggle('dark', dark)", dark)
+        # Until buttons have faded to their new colours.
+        page.wait_for_timeout(500)
+        found += [f"{look}: {violation}" for violation in violations(page)]
+        screenshot(page, f"axe-{tab}-{look}", tmp_path)
+    for width in (390, 360, 320):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"scrolls sideways at {width}"
+    assert not found, "\n".join(found)
+
+
+def test_axe_finds_what_is_wrong(visit, address):
+    """A check that finds nothing must be able to find something."""
+    page = visit(address)
+    page.evaluate(
+        """document.querySelector('.lead').outerHTML =
+        '<p class="lead" style="color: #eee !important; background: #fff">Pale</p><img src="preview.png">'"""
+    )
+    found = " ".join(violations(page))
+    assert "color-contrast" in found and "image-alt" in found
+
+
+GROUNDS = """(selectors) => selectors.map((selector) => {
+  const bar = document.querySelector(selector);
+  return [bar, bar.parentElement].map((element) => getComputedStyle(element).backgroundColor);
+})"""
+
+
+def test_bars_are_seen_in_forced_colours(visit, address, picture, clip):
+    page = visit(address)
+    visit_tab(page, "image", picture, clip)
+    page.emulate_media(forced_colors="active")
+    for bar, ground in page.evaluate(GROUNDS, [".bar i", ".caption-column .badge"]):
+        assert bar != ground
+
+
+RING = """() => {
+  const {outlineStyle, outlineWidth} = getComputedStyle(document.activeElement);
+  return [outlineStyle, outlineWidth];
+}"""
+
+
+def test_what_the_keyboard_is_at_is_seen(visit, address, picture, clip):
+    page = visit(address)
+    page.locator("#image-settings > button").click()
+    page.keyboard.press("Tab")
+    for selector in ("#image-num_beams input[type=range]", "#image-compare", "#image-examples button"):
+        page.locator(selector).first.focus()
+        style, width = page.evaluate(RING)
+        assert style == "solid" and float(width.removesuffix("px")) >= 2, selector

@@ -1,0 +1,256 @@
+"""The page's two languages: which one a visitor gets, that both are complete, and the French page in a browser."""
+
+import ast
+import copy
+import json
+import re
+import urllib.request
+from pathlib import Path
+from string import Formatter
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from playwright.sync_api import expect
+
+from lora_mcl.phrases import Phrase
+from tests.support.browsing import screenshot
+from tests.support.gradio_warnings import GRADIO_WARNINGS
+from tests.support.tour import TABS, visit_tab, whole_page
+from ui.page import build_page
+from ui.slides import KINDS
+from ui.texts.static import InBrowser, marked_key, translations
+from ui.texts.texts import ENGLISH, FRENCH, texts_for
+from ui.texts.typography import typographic
+
+pytestmark = GRADIO_WARNINGS
+
+
+def request(query="", accept=""):
+    return SimpleNamespace(query_params={"lang": query} if query else {}, headers={"accept-language": accept})
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "language"),
+    [
+        ("", "", "en"),
+        ("", "fr", "fr"),
+        ("", "fr-CA,fr;q=0.9,en;q=0.8", "fr"),
+        ("", "en;q=0.5,fr;q=0.9", "fr"),
+        ("", "de-DE,de;q=0.9", "en"),
+        ("", "de,fr;q=0.7,en;q=0.3", "fr"),
+        ("", "fr;q=0", "en"),
+        ("", "fr;q=high,;;q,en", "en"),
+        ("fr", "en", "fr"),
+        ("en", "fr", "en"),
+        ("xx", "fr", "fr"),
+    ],
+)
+def test_the_address_goes_before_the_browser(query, accept, language):
+    assert texts_for(request(query, accept)).language == language
+
+
+def test_without_a_request_the_language_is_english():
+    assert texts_for(None) is ENGLISH
+
+
+def test_numbers():
+    template = "{count:,} of {share:.0%}, {value:.2f}, {name}"
+    values = {"count": 1234, "share": 0.5, "value": -0.25, "name": "a.b, 5%"}
+    assert ENGLISH(template, **values) == "1,234 of 50%, -0.25, a.b, 5%"
+    assert FRENCH(template, **values) == "1\u202f234 of 50\u202f%, -0,25, a.b, 5%"
+    assert (ENGLISH.number(1.5, ".1f"), FRENCH.number(1.5, ".1f")) == ("1.5", "1,5")
+
+
+def test_a_phrase_is_its_english_text_and_can_be_translated():
+    phrase = Phrase("One model, {ways} ways of answering", ways=Phrase("two"))
+    assert phrase == "One model, two ways of answering"
+    assert FRENCH(phrase) == "Un modèle, deux façons de répondre"
+    # ZeroGPU sends them between processes; values may hold braces.
+    phrase = Phrase("{name} is empty", name="{odd}.png")
+    again = copy.copy(phrase)
+    assert (again, again.template, again.values) == (phrase, phrase.template, phrase.values)
+
+
+def test_french_spaces_and_apostrophes():
+    assert typographic("L'image : « oui » ; non ! 5 %") == (
+        "L’image\u00a0: «\u00a0oui\u00a0»\u202f; non\u202f! 5\u202f%"
+    )
+
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = [file for folder in ("ui", "lora_mcl") for file in sorted((ROOT / folder).rglob("*.py"))]
+# The translations themselves are no use of a text.
+CODE = [file for file in SOURCES if "french" not in file.parts]
+
+
+def calls_of(names: tuple[str, ...]) -> dict[str, str]:
+    """The literal first argument of every call of these names, with its place."""
+    found = {}
+    for file in CODE:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in names and node.args:
+                text = node.args[0]
+                if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                    found[text.value] = f"{file.relative_to(ROOT)}:{node.lineno}"
+    return found
+
+
+def names_in_assets() -> set[str]:
+    """What bundles and examples name and describe."""
+    assets = ROOT / "assets"
+    names = set()
+    for file in assets.glob("bundles/*/bundle.json"):
+        for one in json.loads(file.read_text(encoding="utf-8"))["hypotheses"]:
+            names |= {one["label"], one["description"]}
+    for file in assets.glob("examples/*/examples.json"):
+        for one in json.loads(file.read_text(encoding="utf-8")):
+            names |= {one["title"], one["alt"]}
+    return names
+
+
+def test_every_text_of_the_code_has_a_translation():
+    written = calls_of(("texts", "Phrase", "InBrowser", "texts_for(request)"))
+    assert len(written) > 180
+    missing = [f"{place}: {text}" for text, place in written.items() if text not in FRENCH.translations]
+    assert not missing, "\n".join(missing)
+
+
+def test_every_name_of_the_models_and_examples_has_a_translation():
+    names = names_in_assets()
+    assert len(names) > 20 and names <= set(FRENCH.translations), names - set(FRENCH.translations)
+
+
+def test_no_translation_is_of_a_text_that_is_gone():
+    constants = {
+        node.value
+        for file in CODE
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    # Of formatted labels only the parts are constants.
+    named = {f"Slide ({kind.upper()})" for kind in KINDS} | {f"{name}{_BASE}" for name in SEARCHES}
+    gone = set(FRENCH.translations) - constants - names_in_assets() - named
+    assert not gone, sorted(gone)
+
+
+_BASE = " (base)"
+SEARCHES = ("Beam search", "Diverse beam search", "Sampling")
+
+
+@pytest.mark.parametrize("english", FRENCH.translations)
+def test_a_translation_has_the_same_fields_and_tags_and_french_spaces(english):
+    french = FRENCH.translations[english]
+    fields = [sorted(filter(None, (name for _, name, *_ in Formatter().parse(text)))) for text in (english, french)]
+    tags = [sorted(re.findall(r"</?\w+>", text)) for text in (english, french)]
+    assert fields[0] == fields[1] and tags[0] == tags[1]
+    assert not re.search(r" [:;!?%»]|« |\w'\w|\.\.\.", french), french
+    assert french.strip() or not english.strip()
+
+
+def test_every_static_text_of_the_page_has_a_translation(clip, tmp_path):
+    tabs, options = whole_page(tmp_path, clip)
+    page = build_page(tabs, **options)
+    known = translations(page).translations_dict["fr"]
+    assert all(len(french) < 20_000 for french in known.values()), "no picture is sent twice"
+    parts = [part for part in page.blocks.values() if part.visible is not False or part.elem_id]
+    shown = [
+        part.get_config().get(name)
+        for part in parts
+        for name in ("label", "info", "placeholder", *(("value",) if isinstance(part, gr.HTML | gr.Button) else ()))
+    ]
+    plain = [
+        value
+        for value in shown
+        if isinstance(value, str) and marked_key(value) is None and re.search(r"[a-z]{2}", visible(value))
+    ]
+    assert not plain, plain
+    keys = [value.key for value in shown if isinstance(value, InBrowser)]
+    keys += [key for value in shown if isinstance(value, str) and (key := marked_key(value))]
+    assert len(keys) > 60
+    missing = [
+        key
+        for key in keys
+        if key not in known and key not in FRENCH.translations and re.search(r"[a-z]{2}", visible(key))
+    ]
+    assert not missing, missing
+    choices = [choice[0] for part in parts for choice in part.get_config().get("choices") or ()]
+    assert len(choices) > 20 and set(choices) <= set(FRENCH.translations)
+
+
+def visible(html: str) -> str:
+    """The text of HTML."""
+    return re.sub(r"<[^>]*>", "", html)
+
+
+@pytest.fixture(scope="module")
+def address(serve, clip, tmp_path_factory):
+    tabs, options = whole_page(tmp_path_factory.mktemp("examples"), clip)
+    return serve(*tabs, **options)
+
+
+# Every text that the page shows or that a screen reader says, but captions, file names, code and what is marked as
+# being in another language.
+SAID = """() => {
+  const skipped = '.caption, .tokens .token:not(.end), .name, code, script, style, [lang=en], textarea, .file-name, '
+    + '.language-switch, [data-testid=block-label] ~ *[title]';
+  const said = [];
+  const seen = (element) => element.getClientRects().length || element.closest('.sr-only');
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const element = node.parentElement;
+    if (node.data.trim() && !element.closest(skipped) && seen(element)) said.push(node.data.trim());
+  }
+  for (const element of document.querySelectorAll('body *'))
+    if (!element.closest(skipped) && seen(element))
+      for (const name of ['aria-label', 'title', 'placeholder', 'alt'])
+        if (element.getAttribute(name)) said.push(element.getAttribute(name).trim());
+  return [...new Set(said)];
+}"""
+# Words of English sentences that are no French ones.
+ENGLISH_WORDS = re.compile(
+    r"\b(the|of|and|with|is|are|was|to|in|it|its|this|that|for|from|by|each|how|what|which|your|you|not|no|one|two|"
+    r"click|drop|upload|search|words?|captions?|pictures?|sounds?|files?|best|mean|worst|step|training|here)\b",
+    re.IGNORECASE,
+)
+# Of Gradio's own components, without a French version there.
+GRADIOS = ("microphone",)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("tab", TABS)
+def test_the_french_page_is_french(visit, address, picture, clip, tmp_path, tab):
+    page = visit(address, locale="fr-FR")
+    assert page.evaluate("document.documentElement.lang") == "fr"
+    visit_tab(page, tab, picture, clip)
+    said = page.evaluate(SAID)
+    assert len(said) > 30
+    english = [text for text in said if ENGLISH_WORDS.search(text) and text not in GRADIOS]
+    screenshot(page, f"french-{tab}", tmp_path)
+    page.set_viewport_size({"width": 390, "height": 860})
+    page.wait_for_timeout(300)
+    screenshot(page, f"french-{tab}-phone", tmp_path)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert not english, "\n".join(english)
+
+
+@pytest.mark.browser
+def test_the_switch_changes_the_language_and_keeps_the_address(visit, address):
+    page = visit(f"{address}?__theme=dark", locale="en-GB")
+    expect(page.locator("h1")).to_have_text("One model, three ways of answering")
+    assert page.evaluate("document.documentElement.lang") == "en"
+    page.get_by_role("link", name="Français").click()
+    expect(page.locator("h1")).to_have_text("Un modèle, trois façons de répondre")
+    assert "lang=fr" in page.url and "__theme=dark" in page.url
+    # What the server writes later is in the language of the address too.
+    page.locator("#image-examples button").click()
+    expect(page.locator("#image-status")).to_contain_text("Terminé en")
+    page.get_by_role("link", name="English").click()
+    expect(page.locator("h1")).to_have_text("One model, three ways of answering")
+
+
+def test_the_api_is_english(address):
+    with urllib.request.urlopen(f"{address}gradio_api/info?lang=fr", timeout=60) as answer:
+        endpoints = json.load(answer)["named_endpoints"]
+    labels = [one["label"] for one in endpoints["/compare_image"]["parameters"]]
+    assert "Beams" in labels and "Diversity penalty" in labels

@@ -1,0 +1,1 @@
+"""The texts of the page, in English and in French."""
