@@ -1,16 +1,23 @@
-"""How much memory small files can make the program take: bombs none to speak of, heavy files that of their content."""
+"""How much memory files can make the program take: bombs none to speak of, heavy files that of their content, and a
+served page none that stays.
+"""
 
+import io
 import json
 import re
 import subprocess
 import sys
 
+import numpy as np
+import psutil
 import pytest
+from PIL import Image
 
 from tests.support import hostile_pictures, hostile_sounds
+from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.paths import ROOT
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="peak memory as Unix counts it")
+pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="peak memory as Unix counts it"), *GRADIO_WARNINGS]
 FILES = {"image": hostile_pictures, "audio": hostile_sounds}
 # In megabytes. A refused picture is never decoded; a refused sound is read for at most ten minutes.
 BOMB = {"image": 30, "audio": 200}
@@ -50,3 +57,18 @@ def test_bombs_take_no_memory_and_heavy_files_a_bounded_one(tmp_path, modality):
     for name in heavy:
         outcome, megabytes = found[name]
         assert megabytes < HEAVY[modality], (name, outcome, megabytes)
+
+
+def test_a_served_page_keeps_nothing_of_what_it_was_sent(page, tmp_path):
+    """Twelve pictures of 6 million pixels, 216 MB once they are read."""
+    noise = np.random.default_rng(0).integers(0, 256, (2_000, 3_000), np.uint8)
+    process = psutil.Process()
+    for number in range(15):
+        out = io.BytesIO()
+        Image.fromarray(np.roll(noise, number)).convert("RGB").save(out, "JPEG", quality=20)
+        (tmp_path / f"{number}.jpg").write_bytes(out.getvalue())
+        del out
+        assert page.ask("image", tmp_path / f"{number}.jpg").captioned
+        if number == 2:
+            before = process.memory_info().rss
+    assert process.memory_info().rss - before < 100e6

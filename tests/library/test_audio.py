@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from lora_mcl import audio_readers
-from lora_mcl.audio import load_audio, load_window, mel_frequencies
+from lora_mcl.audio import _mix, load_audio, load_window, mel_frequencies
 from lora_mcl.errors import MediaError, OptionsError
 from lora_mcl.images import input_name, modality_of
 from lora_mcl.types import AudioClip
@@ -310,6 +310,16 @@ def test_the_loudest_of_opposite_channels_may_be_any(tmp_path):
         opposite = np.stack(channels, axis=1)
         loudest = opposite[:, 1]
         assert np.array_equal(load_audio(AudioClip(opposite, RATE), RATE), loudest)
+
+
+def test_the_number_of_channels_may_change_in_joined_files():
+    """The second channel is the loudest of those that cancel; where there is one channel only, it is taken."""
+    loud, end = tone(440, 1.0), 0.01 * tone(900, 1.0)
+    blocks = [(RATE, np.stack([-0.95 * loud, loud], axis=1)), (RATE, end[:, None])]
+    for order in (blocks, blocks[::-1]):
+        found = _mix(lambda order=order: order, "joined").resampled(RATE)
+        expected = np.concatenate([loud if block.shape[1] == 2 else end for _, block in order])
+        assert np.array_equal(found, expected.astype(np.float32))
 
 
 def test_a_file_that_is_no_sound_states_no_length(tmp_path):

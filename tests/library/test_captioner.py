@@ -176,6 +176,10 @@ def test_what_is_loaded_has_the_dtype_and_the_revision_that_were_given(tiny_bund
     assert (base, given["revision"]) == ("owner/base", "abc123")
 
 
+def test_a_placement_takes_the_place_of_a_device(tiny_bundle, picture, snapshots):
+    assert texts(last(Captioner.load(tiny_bundle, device_map="cpu").compare(picture))) == texts(snapshots[-1])
+
+
 def test_the_length_penalty_ranks_every_beam_column(tiny_captioner, picture):
     """Scores are sums over length ** penalty: with a penalty of 0 the order is that of the sums."""
     options = replace(tiny_captioner.defaults, length_penalty=0.0, hypothesis_beams=2)
@@ -194,9 +198,11 @@ def test_the_seconds_of_a_column_leave_out_the_encoding(tiny_captioner, picture,
         return encode(*args, **kwargs)
 
     monkeypatch.setattr(tiny_captioner._model, "encode", slow_encode)
+    started = time.perf_counter()
     final = last(tiny_captioner.compare(picture))
     # The same clock, so the pause lies between the two however slow the machine is.
     assert all(0 < column.seconds <= final.seconds - 0.4 for column in final.columns)
+    assert final.seconds <= time.perf_counter() - started
 
 
 def test_placeholders_are_never_written_however_likely(tiny_bundle, picture, snapshots, monkeypatch):

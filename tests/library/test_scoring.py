@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from lora_mcl.scoring import MAX_CAPTION_TOKENS, caption_ids, caption_log_probs,
 from tests.support.comparisons import MODEL_CLASSES, last
 from tests.support.tiny_audio import SAMPLING_RATE
 from tests.support.tiny_bundle import TinyModel
+from tests.support.tiny_decoders import EmbeddedPrompt
 
 CAPTION = "Two cats on a table."
 # What ends an answer in the tiny bases' chat templates.
@@ -69,7 +71,9 @@ def test_without_a_baseline_the_bare_base_is_scored(tiny_model):
 
 
 def test_the_result(tiny_model):
+    started = time.perf_counter()
     score = tiny_model.captioner.score(tiny_model.media, "  Two  cats\non a table. ")
+    assert 0 < score.seconds <= time.perf_counter() - started
     assert score.caption == CAPTION and "".join(score.tokens) == CAPTION and score.tokens[-1] == ""
     assert [system.id for system in score.systems] == ["hypothesis-0", "hypothesis-1", "hypothesis-2", "baseline"]
     assert [system.label for system in score.systems] == [*(f"Hypothesis {k}" for k in range(3)), "One adapter"]
@@ -173,6 +177,20 @@ def test_a_caption_beyond_the_models_positions(tiny_captioner, picture):
     with pytest.raises(OptionsError, match="too long for the model, which has 512 positions: shorten the caption"):
         caption_log_probs(model, stack, prompt, [0], ids)
     assert caption_log_probs(model, stack, prompt, [0], ids[1:]).shape == (1, len(ids) - 1)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_each_adapter_may_have_a_prompt_of_its_own(tiny_captioner, picture, count):
+    model, stack, ids = tiny_captioner._model.model, tiny_captioner._stack, [5, 6, 7]
+    with Image.open(picture) as image:
+        prompt = tiny_captioner._encode(image.convert("RGB"))
+    embeds = torch.cat([prompt.inputs_embeds.roll(shift, dims=1) for shift in range(count)])
+    together = EmbeddedPrompt(embeds, prompt.attention_mask.repeat(count, 1))
+    found = caption_log_probs(model, stack, together, range(count), ids)
+    for row in range(count):
+        own = EmbeddedPrompt(embeds[row : row + 1], prompt.attention_mask)
+        expected = caption_log_probs(model, stack, own, [row], ids)
+        torch.testing.assert_close(found[row], expected[0], rtol=0, atol=1e-4)
 
 
 def test_media_that_are_refused(tiny_captioner, tiny_audio_captioner, picture, clip):

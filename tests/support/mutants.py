@@ -213,10 +213,12 @@ def tests_pass(folder: Path, tests: tuple[str, ...], plugin: object | None = Non
     there = [test for test in tests if (folder / test).exists()]
     process = multiprocessing.get_context("fork").Process(target=_run_tests, args=(folder, there, plugin))
     process.start()
-    process.join(limit)
-    if process.is_alive():
-        os.killpg(process.pid, signal.SIGKILL)
-        process.join()
+    try:
+        process.join(limit)
+    finally:  # also where this program is interrupted
+        if process.is_alive():
+            os.killpg(process.pid, signal.SIGKILL)
+            process.join()
     return process.exitcode == 0
 
 

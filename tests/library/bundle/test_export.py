@@ -11,6 +11,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import (
     AutoModelForCausalLM,
@@ -194,6 +195,17 @@ def test_a_base_that_cannot_be_loaded_is_one_clear_error(tmp_path, text_bundle):
     (tmp_path / "copy" / "base" / "model.safetensors").write_bytes(b"x")
     with pytest.raises(BundleError, match="The base model .*base cannot be loaded"):
         load_base(load_bundle(tmp_path / "copy" / "bundle"))
+
+
+def test_a_base_that_lacks_weights_is_refused_and_three_are_named(text_bundle, tmp_path):
+    shutil.copytree(text_bundle.parent, tmp_path / "copy")
+    file = tmp_path / "copy" / "base" / "model.safetensors"
+    tensors = load_file(file)
+    gone = sorted(name for name in tensors if ".h.0." in name)[:5]
+    save_file({name: tensor for name, tensor in tensors.items() if name not in gone}, file, metadata={"format": "pt"})
+    with pytest.raises(BundleError) as refused:
+        load_base(load_bundle(tmp_path / "copy" / "bundle"))
+    assert len(gone) == 5 and f"are incomplete (no {', '.join(gone[:3])}): fetch" in str(refused.value)
 
 
 class FakeHub:

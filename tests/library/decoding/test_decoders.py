@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lora_mcl.decoding import BeamSearch, DecodeContext, DiverseBeamSearch, Greedy, LogitsOptions
+from lora_mcl.decoding.beam import Beam, expand
 from lora_mcl.decoding.logits_processor import DEFAULT_LOGITS_OPTIONS, LogitsProcessor
 from lora_mcl.errors import LoraMclError, OptionsError
 
@@ -212,3 +213,11 @@ def test_options_are_refused_with_the_reason(make, message):
     with pytest.raises(OptionsError, match=message) as error:
         make()
     assert isinstance(error.value, LoraMclError)
+
+
+def test_no_more_continuations_than_there_are():
+    """A vocabulary of three tokens, one of which may not come next."""
+    scores = torch.tensor([[-1.0, -torch.inf, -0.5]])
+    found = expand([Beam()], scores, scores, keep=10)
+    assert [(one.token, one.parent, one.beam.total) for one in found] == [(2, 0, -0.5), (0, 0, -1.0)]
+    assert [one.token for one in expand([Beam()], scores, scores, keep=1)] == [2]

@@ -132,6 +132,7 @@ def test_a_dataset_with_an_audio_column(saved):
     (only,) = load_examples(options, "validation")
     assert only.name == f"{saved} (dev), row 0"
     assert len(load_examples(DataOptions("hub", str(saved), limit=2))) == 2
+    assert load_examples(options) == [first, second, third]  # read again, equal
 
 
 def test_a_folder_of_parquet_with_an_image_column(tmp_path, monkeypatch, picture):
@@ -145,6 +146,9 @@ def test_a_folder_of_parquet_with_an_image_column(tmp_path, monkeypatch, picture
         load_examples(DataOptions("hub", str(tmp_path / "data")))
     (example,) = load_examples(DataOptions("hub", str(tmp_path / "data"), media_column="image"))
     assert example.captions == ("A red circle.",) and example.media.read() == picture.read_bytes()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (at_home,) = load_examples(DataOptions("hub", "~/data", media_column="image"))
+    assert at_home.captions == example.captions
 
 
 def test_datasets_that_are_wrong(saved, tmp_path):
