@@ -16,6 +16,7 @@ from ui.events import COMPARISON, Components, session_of
 from ui.failures import apologising
 from ui.media_input import MediaInput
 from ui.modality import AUDIO, IMAGE
+from ui.pacing import API
 from ui.sessions import Sessions
 from ui.settings import SETTINGS, options_from
 from ui.uploads import uploaded_file
@@ -51,6 +52,7 @@ def connect_endpoint(sessions: Sessions, components: Components, fetch_urls: boo
         [inputs[name] for name in _parameters(modality)],
         gr.JSON(visible=False),
         api_name=f"compare_{modality}",
+        postprocess=False,  # it is JSON already
         **COMPARISON | {"concurrency_limit": sessions.max_comparisons},
     )
 
@@ -71,7 +73,7 @@ def _endpoint(sessions: Sessions, folder: str) -> Callable[..., Iterator[dict[st
             options = options_from(given, sessions.captioner.defaults)
             with apologising(), uploaded_file(given[modality], sessions.modality, folder) as file:
                 comparisons = sessions.comparisons(
-                    file, options, session_of(request), given.get("start"), stop_earlier=False
+                    file, options, session_of(request), given.get("start"), stop_earlier=False, rate=API
                 )
                 for comparison in comparisons:
                     yield comparison.to_dict()

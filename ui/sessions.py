@@ -24,7 +24,7 @@ from ui.diversity import IDLE as NO_DIVERSITY
 from ui.diversity import diversity_html
 from ui.loading import Waiting
 from ui.modality import ModalityText
-from ui.pacing import Pace
+from ui.pacing import PAGE, Pace, Rate
 
 # The same words at every token, so that a screen reader announces them once.
 WRITING = "Writing captions …"
@@ -132,6 +132,7 @@ class Sessions:
         start: float | None = None,
         *,
         stop_earlier: bool = True,
+        rate: Rate = PAGE,
     ) -> Iterator[Comparison]:
         """The captioner's snapshots, until one is ``done`` or ``stopped``; ``start`` is in seconds of a sound.
 
@@ -139,11 +140,12 @@ class Sessions:
 
         Args:
             stop_earlier: whether the session's earlier comparisons stop.
+            rate: how many snapshots a second.
 
         Raises:
             LoraMclError: the input or an option cannot be used.
         """
-        run, pace = _Run(self.captioner.columns(options)), Pace()
+        run, pace = _Run(self.captioner.columns(options)), Pace(rate)
         with self._lock:
             earlier = list(self._runs.setdefault(session, []))
             self._runs[session].append(run)
