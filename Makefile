@@ -63,7 +63,7 @@ $(VENV)/.requirements-training: requirements-training.txt $(VENV)/.requirements
 	$(PIP) install -r requirements-training.txt
 	@touch $@
 
-$(VENV)/.requirements-dev: requirements-dev.txt $(VENV)/.requirements-training
+$(VENV)/.requirements-dev: requirements-dev.txt requirements-serve.txt $(VENV)/.requirements-training
 	$(PIP) install -r requirements-dev.txt
 	@touch $@
 

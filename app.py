@@ -22,6 +22,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
+from lora_mcl.allocator import share_arenas
 from lora_mcl.audio import warm_up
 from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, Bundle, load_bundle
 from lora_mcl.decoding.options import Acceleration, SchedulerOptions
@@ -59,7 +60,8 @@ USER_ERROR = 2
 # Options of which the command line's form is all there is; in the environment they are LORA_MCL_<NAME>.
 _BY_NAME = (
     *("more-models", "root-path", "auth-file", "mcp", "fetch-urls", "votes"),
-    *("dtype", "device-map", "load-in-4bit", "acceleration", "max-rows", "max-cache", "lease-start", "lease-per-token"),
+    *("dtype", "device-map", "load-in-4bit", "acceleration", "max-rows", "max-cache", "keep-prompts"),
+    *("lease-start", "lease-per-token"),
 )
 _ON_OR_OFF = ("load-in-4bit", "mcp", "fetch-urls")
 # Variables of Gradio with the same meaning, by option.
@@ -74,10 +76,10 @@ class Settings:
     """What to serve (a bundle folder or Hub id for each modality, or None) and where.
 
     ``dtype``, ``device_map``, ``load_in_4bit``, ``acceleration`` are for bundles that do not come with the repository;
-    ``scheduler`` bounds what each model computes at a time; ``lease`` is for ZeroGPU. ``fetch_urls``: whether API
-    clients may give addresses of pictures and sounds. ``votes``: the file of the blind votes,
-    "none" for none, or None for the default (``ui.votes.open_votes``). ``more_models``: further bundles, each a choice
-    in the tab of its modality, after that tab's own.
+    ``scheduler`` bounds what each model computes at a time, ``keep_prompts`` how many encoded media it keeps; ``lease``
+    is for ZeroGPU. ``fetch_urls``: whether API clients may give addresses of pictures and sounds. ``votes``: the file
+    of the blind votes, "none" for none, or None for the default (``ui.votes.open_votes``).
+    ``more_models``: further bundles, each a choice in the tab of its modality, after that tab's own.
     """
 
     image_model: str | None
@@ -92,6 +94,7 @@ class Settings:
     lease: Lease = field(default_factory=Lease)
     votes: str | None = None
     more_models: tuple[str, ...] = ()
+    keep_prompts: int = 16
 
 
 class _Parser(argparse.ArgumentParser):
@@ -175,6 +178,13 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
         metavar="GB",
         help="gigabytes (10^9 bytes) of their keys and values (default: no bound)",
     )
+    together.add_argument(
+        "--keep-prompts",
+        type=int,
+        default=Settings.keep_prompts,
+        metavar="N",
+        help="pictures or sounds whose encoding is kept, for those who ask again (default %(default)s)",
+    )
     lease = Lease()
     zero_gpu = parser.add_argument_group("ZeroGPU", "how many seconds of a GPU a comparison requests (app_zero_gpu.py)")
     zero_gpu.add_argument("--lease-start", type=float, default=lease.start, metavar="SECONDS", help="before any token")
@@ -184,6 +194,8 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
     args = vars(parser.parse_args([*_environment_arguments(environment, parser), *arguments]))
     try:
         args["scheduler"] = _scheduler_options(args.pop("max_rows"), args.pop("max_cache"))
+        if args["keep_prompts"] < 0:
+            raise OptionsError(f"keep-prompts must be a whole number of at least 0, not {args['keep_prompts']}.")
         args["lease"] = Lease(args.pop("lease_start"), args.pop("lease_per_token"))
         auth_file = args.pop("auth_file")
         users = () if auth_file is None else read_users(auth_file)
@@ -308,10 +320,11 @@ def _load_captioner(bundle: Bundle, settings: Settings) -> Captioner:
     from lora_mcl.captioner import Captioner
 
     if bundle.folder.resolve() in (EMBEDDED_BUNDLE, EMBEDDED_AUDIO_BUNDLE):
-        return Captioner.load(bundle, scheduler_options=settings.scheduler)
+        return Captioner.load(bundle, scheduler_options=settings.scheduler, keep_prompts=settings.keep_prompts)
     return Captioner.load(
         bundle,
         scheduler_options=settings.scheduler,
+        keep_prompts=settings.keep_prompts,
         dtype=None if settings.dtype is None else getattr(torch, settings.dtype),
         device_map=settings.device_map,
         load_in_4bit=settings.load_in_4bit,
@@ -356,6 +369,7 @@ def _stop(*_: Any) -> None:
 
 
 def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
+    share_arenas()
     # A stop by the system ends the program like one by the keyboard, so that uploads are deleted.
     signal.signal(signal.SIGTERM, _stop)
     try:

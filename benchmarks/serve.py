@@ -126,7 +126,9 @@ def measure(server: Server, media: Sequence[MediaFile], clients: int, seconds: f
     load_before, before = round(os.getloadavg()[0], 1), server.cpu_seconds()
     with sampled(server.memory_mib) as memory:
         visits = asyncio.run(load.run(clients, seconds))
-    cell = summary(visits, seconds, server.cpu_seconds() - before, memory)
+        used = server.cpu_seconds() - before
+    server.settle()
+    cell = summary(visits, seconds, used, memory)
     return {**cell, "load_before": load_before}
 
 

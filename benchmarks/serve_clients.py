@@ -185,7 +185,7 @@ async def visit(api: Api, http: httpx.AsyncClient, medium: MediaFile, end: End) 
 
 @dataclass
 class Load:
-    """Visitors who ask again and again until a time is over, and the visits that ended within it.
+    """Visitors who ask again and again until a time is over.
 
     Attributes:
         api: makes the interface of each visitor.
@@ -199,19 +199,30 @@ class Load:
     seed: int = 0
 
     async def run(self, clients: int, seconds: float) -> list[Visit]:
-        """The visits that ended in time, or one, of a number of visitors at a time; all are read to their end."""
+        """The visits that ended in time, or one, of a number of visitors at a time; the others are broken off."""
         until = time.perf_counter() + seconds
         found: list[Visit] = []
+        one = asyncio.Event()
 
         async def visitor(number: int) -> None:
             chance = random.Random(f"{self.seed}-{clients}-{number}")
             limits = httpx.Timeout(PATIENCE)
-            while time.perf_counter() < until:
+            while not found or time.perf_counter() < until:
                 # A visitor's own connection, as a browser has it.
                 async with httpx.AsyncClient(timeout=limits) as http:
-                    result = await visit(self.api(), http, chance.choice(self.media), self.mix.end(chance))
-                if time.perf_counter() < until or not found:
-                    found.append(result)
+                    found.append(await visit(self.api(), http, chance.choice(self.media), self.mix.end(chance)))
+                one.set()
 
-        await asyncio.gather(*(visitor(number) for number in range(clients)))
-        return found
+        visitors = [asyncio.create_task(visitor(number)) for number in range(clients)]
+        await asyncio.wait(visitors, timeout=seconds)
+        if not found:
+            first = asyncio.create_task(one.wait())
+            await asyncio.wait([first, *visitors], return_when=asyncio.FIRST_COMPLETED)
+            first.cancel()
+        in_time = list(found)
+        for task in visitors:
+            task.cancel()
+        for ended in await asyncio.gather(*visitors, return_exceptions=True):
+            if isinstance(ended, Exception):  # a cancelled task's is none
+                raise ended
+        return in_time

@@ -1,7 +1,7 @@
 """The servers that ``benchmarks.serve`` compares, each a process of its own.
 
-page    the page of this repository: python app.py
-turns   the same, but a model computes one comparison at a time: python app.py --max-rows 1
+page    the page of this repository: python app.py --keep-prompts 0, so that every visitor's file is encoded
+turns   the same, but a model computes one comparison at a time: --max-rows 1 too
 peft    a threaded HTTP server that runs PEFT's generate for one column after the other: this file
 
 python -m benchmarks.serve_ways IMAGE_BUNDLE AUDIO_BUNDLE PORT       # the last one
@@ -39,6 +39,8 @@ from training.paths import ROOT
 
 WAYS = ("page", "turns", "peft")
 START_SECONDS = 600.0
+# A server whose visitors have all left is idle when it uses less than this share of a core; looked for so long.
+IDLE_SHARE, IDLE_SECONDS = 0.1, 60.0
 
 
 class PeftColumns:
@@ -178,6 +180,15 @@ class Server:
         """Resident memory."""
         return self.process.memory_info().rss / 2**20
 
+    def settle(self) -> None:
+        """Wait until what was broken off takes no more of the machine."""
+        until, used = time.monotonic() + IDLE_SECONDS, None
+        while time.monotonic() < until:
+            before, used = used, self.cpu_seconds()
+            if before is not None and used - before < IDLE_SHARE * 0.5:
+                return
+            time.sleep(0.5)
+
 
 @contextmanager
 def serving(way: str, image_bundle: str, audio_bundle: str, threads: int, log: Path) -> Iterator[Server]:
@@ -192,6 +203,8 @@ def serving(way: str, image_bundle: str, audio_bundle: str, threads: int, log: P
         command = ["-m", "benchmarks.serve_ways", image_bundle, audio_bundle, str(port)]
     else:
         models = ["--image-model", image_bundle, "--audio-model", audio_bundle]
+        # The visitors share a few files; real ones mostly bring their own.
+        models += ["--keep-prompts", "0"]
         command = ["app.py", *models, "--port", str(port), *(["--max-rows", "1"] if way == "turns" else [])]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
     address = f"http://127.0.0.1:{port}"

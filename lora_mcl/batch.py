@@ -55,6 +55,25 @@ class _Running:
         return latest is not None and not (latest.done or latest.stopped)
 
 
+def media_in(folder: Path) -> tuple[list[Path], int]:
+    """The images and sounds in a folder and in those below it, in the order of their names; hidden ones do not count.
+
+    Returns:
+        The files, and how many others there are.
+    """
+    found, others = [], 0
+    for file in sorted(folder.rglob("*")):
+        if any(part.startswith(".") for part in file.relative_to(folder).parts) or not file.is_file():
+            continue
+        try:
+            modality_of(file)
+        except MediaError:
+            others += 1
+        else:
+            found.append(file)
+    return found, others
+
+
 def caption_batch(
     items: Sequence[BatchFile],
     captioners: Mapping[Modality, BatchCaptioner],

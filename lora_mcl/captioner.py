@@ -35,6 +35,7 @@ from lora_mcl.decoding.options import Acceleration
 from lora_mcl.errors import BundleError, MediaError, OptionsError
 from lora_mcl.images import check_not_blank, input_name, read_image
 from lora_mcl.models import LANGUAGE_MODELS, AudioLanguageModel, EncodedPrompt, ImageLanguageModel, MediaLanguageModel
+from lora_mcl.recent_prompts import RecentPrompts
 from lora_mcl.scores import CaptionScore, SystemScore
 from lora_mcl.scoring import caption_ids, caption_log_probs, one_line, token_texts
 from lora_mcl.types import (
@@ -71,6 +72,7 @@ class Captioner(BundleCaptioner):
         stack: AdapterStack,
         engine_options: EngineOptions | None = None,
         scheduler_options: SchedulerOptions | None = None,
+        keep_prompts: int = 0,
     ) -> None:
         self.bundle = bundle
         self._model = model
@@ -79,6 +81,8 @@ class Captioner(BundleCaptioner):
             model.model, stack, model.eos_token_ids, model.pad_token_id, engine_options or EngineOptions()
         )
         self._scheduler = Scheduler(self._engine, scheduler_options)
+        # Used within the scheduler's turn, so by one thread at a time.
+        self._recent = RecentPrompts(keep_prompts)
         self._prompt_per_adapter = not all(name.startswith(_LANGUAGE_MODEL) for name in stack.layers)
         if self._prompt_per_adapter and isinstance(model, ImageLanguageModel):
             raise BundleError(
@@ -98,6 +102,7 @@ class Captioner(BundleCaptioner):
         load_in_4bit: bool = False,
         acceleration: Acceleration = "off",
         scheduler_options: SchedulerOptions | None = None,
+        keep_prompts: int = 0,
     ) -> Captioner:
         """Load a bundle, its base model and its adapters.
 
@@ -109,6 +114,7 @@ class Captioner(BundleCaptioner):
             load_in_4bit: hold the base's language model in 4 bits (needs the bitsandbytes package).
             acceleration: how steps are run on a GPU; see ``decoding.EngineOptions``. Requests then take turns.
             scheduler_options: how many requests of other threads may share a step; see ``decoding.SchedulerOptions``.
+            keep_prompts: of how many media that were asked for last the encoding is kept, for those who ask again.
 
         Raises:
             BundleError: the bundle, its base or an adapter is missing, malformed or does not fit.
@@ -136,7 +142,7 @@ class Captioner(BundleCaptioner):
         )
         # In the base's dtype, to which they would be cast for every product anyway.
         stack = AdapterStack.from_peft(model.model, bundle.adapter_folders(), dtype=dtype)
-        return cls(bundle, model, stack, engine_options, scheduler_options)
+        return cls(bundle, model, stack, engine_options, scheduler_options, keep_prompts)
 
     def compare(
         self,
@@ -254,10 +260,14 @@ class Captioner(BundleCaptioner):
 
     def _encode(self, content: Image.Image | np.ndarray) -> EncodedPrompt:
         """The prompt: one row for all columns, or one for each of ``_adapters`` where these change the tower."""
-        if not self._prompt_per_adapter:
-            return self._model.encode(content, self.bundle.prompt)
-        with self._stack.rows(self._adapters()):
-            return self._model.encode(content, self.bundle.prompt, copies=len(self._adapters()))
+
+        def encode() -> EncodedPrompt:
+            if not self._prompt_per_adapter:
+                return self._model.encode(content, self.bundle.prompt)
+            with self._stack.rows(self._adapters()):
+                return self._model.encode(content, self.bundle.prompt, copies=len(self._adapters()))
+
+        return self._recent.get(content, encode)
 
     def _adapters(self) -> list[int]:
         """Rows of the hypotheses, in order, then of the baseline."""

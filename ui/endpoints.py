@@ -17,6 +17,7 @@ from ui.failures import apologising
 from ui.media_input import MediaInput
 from ui.modality import AUDIO, IMAGE
 from ui.models import SeveralCaptioners
+from ui.pacing import API
 from ui.sessions import Sessions
 from ui.settings import COLUMNS_DOCUMENTATION, MODEL_DOCUMENTATION, SETTINGS, options_for
 from ui.texts.static import documented
@@ -54,6 +55,7 @@ def connect_endpoint(sessions: Sessions, components: Components, fetch_urls: boo
         [inputs[name] for name in parameters],
         gr.JSON(visible=False),
         api_name=f"compare_{modality}",
+        postprocess=False,  # it is JSON already
         **COMPARISON | {"concurrency_limit": sessions.max_comparisons},
     )
 
@@ -76,7 +78,7 @@ def _endpoint(sessions: Sessions, folder: str) -> Callable[..., Iterator[dict[st
             options = options_for(given, sessions.captioner)
             with apologising(), uploaded_file(given[modality], sessions.modality, folder) as file:
                 comparisons = sessions.comparisons(
-                    file, options, session_of(request), given.get("start"), stop_earlier=False
+                    file, options, session_of(request), given.get("start"), stop_earlier=False, rate=API
                 )
                 for comparison in comparisons:
                     yield comparison.to_dict()

@@ -80,21 +80,22 @@ class Components:
         return [*self.columns.values(), self.diversity, self.status, self.compare, self.stop, self.finished]
 
     def changes(self, view: View, shown: View | None) -> dict[Any, Any]:
-        """The updates that lead from what is shown to ``view``; all of them where nothing is known."""
+        """The updates that lead from what is shown to ``view``; all of them where nothing is known.
+
+        What is shown already is given again as it is, which changes nothing in the browser: for a component that is
+        left out, Gradio makes a new one in the session, again and again.
+        """
         updates: dict[Any, Any] = {}
         for id, part in self.columns.items():
             now, before = view.columns.get(id), None if shown is None else shown.columns.get(id)
             if shown is None or (now is None) != (before is None):
                 updates[part] = gr.HTML(visible=False) if now is None else gr.HTML(now, visible=True)
-            elif now != before:
-                updates[part] = now
-        if shown is None or shown.diversity != view.diversity:
-            updates[self.diversity] = view.diversity
-        if shown is None or shown.finished != view.finished:
-            updates[self.finished] = view.finished
-        if shown is None or (shown.status, shown.running) != (view.status, view.running):
-            updates |= self.controls(view.running, view.status)
-        return updates
+            else:
+                updates[part] = now or ""
+        updates |= {self.diversity: view.diversity, self.finished: view.finished}
+        if shown is None or shown.running != view.running:
+            return updates | self.controls(view.running, view.status)
+        return updates | {self.compare: self.compare.value, self.stop: self.stop.value, self.status: view.status}
 
     def controls(self, running: bool, status: str) -> dict[Any, Any]:
         return {
@@ -233,9 +234,11 @@ def show_views(
             for view in found:
                 yield components.changes(view, shown)
                 shown = view
-        # Ended by the visitor in the middle: the browser gets a generator's last output once more when it ends.
-        if shown is not None and shown.running and sessions.is_quiet(session):
-            yield components.changes(sessions.idle(session, texts), None)
+        # Ended by the visitor in the middle: the browser gets a generator's last output once more when it ends,
+        # which may be after what a new comparison shows.
+        if shown is not None and shown.running:
+            quiet = sessions.is_quiet(session)
+            yield components.changes(sessions.idle(session, texts), None) if quiet else {components.status: gr.skip()}
     except LoraMclError as error:
         message = escape(texts.error(error))
         yield components.controls(running=False, status=message)
@@ -271,6 +274,7 @@ def connect_views(
         show_progress="minimal",
         show_progress_on=components.status,
         api_visibility="private",
+        postprocess=False,  # it would take a thread for each component of each update
         **COMPARISON | {"concurrency_limit": sessions.max_comparisons},
     )
     showing.failure(refuse, token, components.outputs(), queue=False, **PRIVATE)

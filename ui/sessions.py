@@ -27,7 +27,7 @@ from ui.diversity import diversity_html
 from ui.loading import Waiting
 from ui.modality import ModalityText
 from ui.models import with_model
-from ui.pacing import Pace
+from ui.pacing import PAGE, Pace, Rate
 from ui.repeated import Repeated
 from ui.texts.texts import ENGLISH, Texts
 
@@ -183,6 +183,7 @@ class Sessions:
         *,
         stop_earlier: bool = True,
         into: Finished | None = None,
+        rate: Rate = PAGE,
     ) -> Iterator[Comparison]:
         """The captioner's snapshots, until one is ``done`` or ``stopped``; ``start`` is in seconds of a sound.
 
@@ -191,12 +192,13 @@ class Sessions:
         Args:
             stop_earlier: whether the session's earlier comparisons stop.
             into: a complete comparison whose other columns each snapshot keeps.
+            rate: how many snapshots a second.
 
         Raises:
             LoraMclError: the input or an option cannot be used.
         """
         specs = _specs_into(into, self.captioner.columns(options))
-        run, pace = _Run(specs, latest=into.comparison if into else None), Pace()
+        run, pace = _Run(specs, latest=into.comparison if into else None), Pace(rate)
         with self._lock:
             earlier = list(self._runs.setdefault(session, []))
             self._runs[session].append(run)

@@ -107,16 +107,29 @@ def start(args: argparse.Namespace) -> None:
     serve.run(page_app(tuple(models), root_path=args.root_path), name="page", route_prefix="/")
 
 
-def connect(address: str | None) -> None:
-    """Connect to a Ray cluster, or start one on this machine whose programs find this repository."""
-    import ray
+def connect(address: str | None, **options: Any) -> None:
+    """Connect to a Ray cluster, or start one on this machine whose programs find this repository; once in a process.
 
+    Args:
+        address: of the cluster; None starts one.
+        options: further ones of ``ray.init``.
+
+    Raises:
+        RuntimeError: it cannot be started or reached.
+    """
     # Nothing of ours calls out to other hosts unasked.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # On a busy machine Ray's own processes need longer than it waits for them by default.
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
+    os.environ.setdefault("RAY_agent_register_timeout_ms", "300000")
+    import ray
+
+    if ray.is_initialized():
+        return
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     # On a cluster the machines have the repository in their image, or get it by working_dir.
     environment = {"env_vars": {"PYTHONPATH": paths}} if address is None else {}
-    ray.init(address=address, runtime_env=environment, include_dashboard=False if address is None else None)
+    ray.init(address=address, runtime_env=environment, include_dashboard=False if address is None else None, **options)
 
 
 if __name__ == "__main__":

@@ -61,23 +61,29 @@ class Scale:
         return {**options, "autoscaling_config": {**bounds, "target_ongoing_requests": TARGET_REQUESTS}}
 
 
-def captioner_app(config: ReplicaConfig, scale: Scale, **options: Any) -> Application:
-    """The replicas of one model; ``options`` are further ones of the Serve deployment."""
+def captioner_app(config: ReplicaConfig | None, scale: Scale) -> Application:
+    """The replicas of one model; without a configuration, one comes from the ``user_config`` of a file."""
     fixed: dict[str, Any] = {
         "max_ongoing_requests": MAX_REQUESTS,
-        "user_config": {name: value for name, value in asdict(config).items() if value is not None},
+        "user_config": config and {name: value for name, value in asdict(config).items() if value is not None},
         # A check is a comparison; long enough for one that waits behind others.
         "health_check_period_s": 30,
         "health_check_timeout_s": 60,
         "graceful_shutdown_timeout_s": 60,
     }
     deployment = serve.deployment(CaptionReplica, name=CAPTIONER)
-    return deployment.options(**{**fixed, **scale.options(), **options}).bind()
+    return deployment.options(**fixed, **scale.options()).bind()
 
 
 def captioner(args: Mapping[str, str]) -> Application:
-    """Builder for ``serve.yaml``: what there is to set is in its ``deployments``."""
-    return captioner_app(ReplicaConfig.of(args), Scale())
+    """Builder for ``serve.yaml``, which sets all in its ``deployments``: other ``args`` would restart the replicas.
+
+    Raises:
+        OptionsError: there are ``args``.
+    """
+    if args:
+        raise OptionsError("A captioner takes no args: its bundle is in user_config of its deployment.")
+    return captioner_app(None, Scale())
 
 
 def page_app(modalities: tuple[str, ...], fetch_urls: bool = False, root_path: str = "") -> Application:

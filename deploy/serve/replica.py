@@ -9,19 +9,23 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from deploy.serve.media import SentFile, received
-from lora_mcl.bundle import Bundle
-from lora_mcl.captioner import Captioner
-from lora_mcl.decoding import SchedulerOptions
+from lora_mcl.allocator import share_arenas
+from lora_mcl.bundle.bundle import Bundle
+from lora_mcl.decoding.options import SchedulerOptions
 from lora_mcl.errors import LoraMclError, OptionsError
 from lora_mcl.types import AudioClip, CompareOptions, Comparison, Media
 
+if TYPE_CHECKING:
+    from lora_mcl.captioner import Captioner
+
+# Media whose encoding a replica keeps.
+KEEP_PROMPTS = 16
 # Requests of a replica that may be open at a time; its scheduler decides which of them compute.
 MAX_REQUESTS = 64
 
@@ -68,6 +72,11 @@ class ReplicaConfig:
 
     def load(self) -> Captioner:
         """Load the bundle; raises BundleError."""
+        # Not at the top: Ray reads this file also where no model is held, to deploy it.
+        import torch
+
+        from lora_mcl.captioner import Captioner
+
         return Captioner.load(
             self.bundle,
             revision=self.revision,
@@ -75,6 +84,7 @@ class ReplicaConfig:
             device_map=self.device_map,
             load_in_4bit=self.load_in_4bit,
             scheduler_options=self.scheduler_options(),
+            keep_prompts=KEEP_PROMPTS,
         )
 
 
@@ -86,6 +96,7 @@ class CaptionReplica:
     """
 
     def __init__(self) -> None:
+        share_arenas()
         self._captioner: Captioner | None = None
         self._threads = ThreadPoolExecutor(MAX_REQUESTS, thread_name_prefix="comparison")
         # Comparisons that are not over: only the event loop counts.
@@ -101,6 +112,8 @@ class CaptionReplica:
 
     async def check_health(self) -> None:
         """Caption a small picture or sound, one token long; raises if that fails."""
+        if self._captioner is None:
+            raise OptionsError("The deployment has no user_config: it needs a bundle, its folder or its Hub id.")
         await self._in_thread(check, self._captioner)
 
     async def status(self) -> dict[str, int]:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from lora_mcl.batch import media_in
 from lora_mcl.captioner import Captioner
 from lora_mcl.cli.loading import add_loading_options, bundle_for, load_captioner
 from lora_mcl.cli.outputs import comparison_table, json_line, opened
@@ -131,17 +132,8 @@ def _files(paths: list[Path]) -> Iterator[Path]:
         if not is_folder(path):
             yield path
             continue
-        others = 0
-        for file in sorted(path.rglob("*")):
-            hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-            if hidden or not file.is_file():
-                continue
-            try:
-                modality_of(file)
-            except MediaError:
-                others += 1
-            else:
-                yield file
+        files, others = media_in(path)
+        yield from files
         if others:
             _say(f"{others} files in {path} are neither images nor sounds that can be read.")
 

@@ -59,6 +59,27 @@ def test_those_who_leave_leave_at_the_first_words(end, cancelled):
     assert found.error == "" and found.total is None and (server.cancelled, server.closed) == (cancelled, 1)
 
 
+class Slow(Answers):
+    """A server whose answers take 10 seconds but for the first."""
+
+    async def visit(self, http, medium):
+        is_first, self.updates = not self.updates, (FINAL, None)
+        await asyncio.sleep(0 if is_first else 10)
+        async for update in super().visit(http, medium):
+            yield update
+
+
+def test_visits_that_last_too_long_are_broken_off():
+    server = Slow()
+    found = asyncio.run(Load(lambda: server, [MEDIUM], Mix(0, 0)).run(2, 0.2))
+    assert [(one.end, one.columns) for one in found] == [("done", 2)] and server.closed == 1
+
+
+def test_there_is_always_one_visit():
+    found = asyncio.run(Load(lambda: Answers(FINAL, None), [MEDIUM], Mix(0, 0)).run(1, 0.0))
+    assert found and found[0].wrong == 0
+
+
 def test_the_mix_by_counting():
     chance = random.Random(1)
     ends = [Mix(0.2, 0.1).end(chance) for _ in range(5000)]

@@ -87,3 +87,20 @@ def pace(captioner) -> Iterator[Callable[[float], None]]:
 
     yield set_pace
     captioner.seconds_per_token = 0.0
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """A Ray of this machine's own, which all tests that need one share."""
+    import ray
+
+    from deploy.serve.__main__ import connect as connect_ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        # What Ray starts inherits these. By default its workers give way to all else on the machine.
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("RAY_worker_niceness", "0")
+        connect_ray(None, num_cpus=2, log_to_driver=False)
+        yield
+        ray.shutdown()

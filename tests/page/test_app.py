@@ -9,6 +9,7 @@ import pytest
 import app
 from lora_mcl.bundle.bundle import EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE
 from lora_mcl.decoding.options import SchedulerOptions
+from tests.support.comparisons import last
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from ui.server import ServerOptions
 from ui.zero_gpu import Lease
@@ -51,6 +52,7 @@ def test_every_option_can_come_from_the_environment(capsys):
         "LORA_MCL_ACCELERATION": "cuda-graph",
         "LORA_MCL_MAX_ROWS": "64",
         "LORA_MCL_MAX_CACHE": "1.5",
+        "LORA_MCL_KEEP_PROMPTS": "3",
         "LORA_MCL_LEASE_START": "4.5",
         "LORA_MCL_LEASE_PER_TOKEN": "0.05",
         "LORA_MCL_VOTES": "votes.sqlite",
@@ -58,7 +60,7 @@ def test_every_option_can_come_from_the_environment(capsys):
     server, bounds = ServerOptions(root_path="/studio"), SchedulerOptions(64, 1_500_000_000)
     model = ("float16", "auto", True, "cuda-graph")
     large = app.Settings("me/bundle", None, server, True, *model, bounds, Lease(4.5, 0.05))
-    large = replace(large, votes="votes.sqlite")
+    large = replace(large, votes="votes.sqlite", keep_prompts=3)
     assert app.settings_from([], environment) == large
     arguments = ["--no-load-in-4bit", "--dtype", "bfloat16", "--lease-start", "3"]
     assert app.settings_from(arguments, environment) == replace(
@@ -70,6 +72,7 @@ def test_every_option_can_come_from_the_environment(capsys):
         "LORA_MCL_ACCELERATION": "fast",
         "LORA_MCL_MAX_ROWS": "0",
         "LORA_MCL_MAX_CACHE": "nan",
+        "LORA_MCL_KEEP_PROMPTS": "-1",
         "LORA_MCL_LEASE_START": "0",
         "LORA_MCL_LEASE_PER_TOKEN": "soon",
         "LORA_MCL_ROOT_PATH": "studio",
@@ -104,6 +107,17 @@ def test_the_bounds_reach_the_scheduler(tiny_bundle, picture, argument, value):
         *_, last = first
         handle.remove()
     assert last.done and bool(calls) == (value == "27")
+
+
+@pytest.mark.parametrize(("keep", "encoded"), [("1", 1), ("0", 2)])
+def test_prompts_are_kept_for_those_who_ask_again(tiny_bundle, picture, keep, encoded):
+    arguments = ["--image-model", str(tiny_bundle), "--audio-model", "none", "--keep-prompts", keep]
+    (tab,) = app.load_tabs(app.settings_from(arguments, {}))
+    tab.captioner.load()
+    tower, forwards = tab.captioner._captioner.result()._model.model.model.vision_tower, []
+    tower.register_forward_hook(lambda *_: forwards.append(1))
+    first, again = ([column.captions for column in last(tab.captioner.compare(picture)).columns] for _ in range(2))
+    assert first == again and len(forwards) == encoded
 
 
 def test_something_must_be_served(capsys):

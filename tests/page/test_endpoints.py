@@ -60,7 +60,7 @@ def test_only_comparison_and_score_are_public(client):
 
 
 def test_the_endpoint_streams_comparisons_as_json(connect, picture):
-    client = connect(image_tab(FakeCaptioner(seconds_per_token=0.1)))
+    client = connect(image_tab(FakeCaptioner(seconds_per_token=0.3)))  # slower than programs get updates
     job = client.submit(image=handle_file(str(picture)), num_beams=2, num_beam_groups=1, api_name="/compare_image")
     final = job.result(timeout=60)
     assert final["media"] == picture.name and final["model"] == "fake"

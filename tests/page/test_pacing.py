@@ -7,23 +7,24 @@ import pytest
 from lora_mcl.types import Caption, ColumnResult, CompareOptions, Comparison
 from tests.support.fake_captioner import FakeCaptioner
 from ui.modality import IMAGE
-from ui.pacing import Pace, interval
+from ui.pacing import API, PAGE, Pace, Rate
 from ui.sessions import Sessions
 
 WAITING = Comparison("a.png", "fake", 0.0, (ColumnResult("beam", "beam", "Beam", 0.0),))
 WRITING = replace(WAITING, columns=(replace(WAITING.columns[0], captions=(Caption("a dog", -1.0, -0.5, 2),)),))
 
 
-def passed_on(times: list[float], snapshots: list[Comparison], watchers: int = 1) -> list[int]:
+def passed_on(times: list[float], snapshots: list[Comparison], watchers: int = 1, rate: Rate = PAGE) -> list[int]:
     """Indices of the snapshots that are due, each at its time."""
     now = iter(times)
-    pace = Pace(lambda: next(now))
+    pace = Pace(rate, lambda: next(now))
     return [index for index, snapshot in enumerate(snapshots) if pace.is_due(snapshot, watchers)]
 
 
 def test_intervals_by_hand():
-    assert interval(1) == interval(4) == pytest.approx(1 / 12)
-    assert interval(8) == pytest.approx(1 / 6) and interval(48) == 1
+    assert PAGE.interval(1) == PAGE.interval(4) == pytest.approx(1 / 12)
+    assert PAGE.interval(8) == pytest.approx(1 / 6) and PAGE.interval(48) == 1
+    assert API.interval(1) == API.interval(8) == 1 / 4 and API.interval(32) == 1
 
 
 def test_the_first_words_and_the_last_snapshot_are_always_due():
@@ -41,6 +42,7 @@ def test_slow_steps_are_all_passed_on_unless_many_watch():
     snapshots = [WRITING] * 5
     assert passed_on(times, snapshots) == [0, 1, 2, 3, 4]
     assert passed_on(times, snapshots, watchers=16) == [0, 2, 4]
+    assert passed_on(times, snapshots, rate=API) == [0, 2, 4]
 
 
 @pytest.mark.parametrize("others", [0, 31])

@@ -1,5 +1,6 @@
 """The page as a visitor sees it, in a headless Chromium."""
 
+import re
 import time
 
 import pytest
@@ -26,6 +27,7 @@ from tests.support.fake_captioner import (
 )
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.served_pages import image_tab, served
+from ui.sessions import WRITING
 
 pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
 
@@ -69,6 +71,32 @@ def test_the_columns_stream_together(visit, address, picture, pace):
     expect_state(page, "done")
     expect(column(page, "beam").locator(".answers")).to_have_attribute("aria-busy", "false")
     expect(page.locator("body")).not_to_contain_text("Provisional")
+
+
+def test_what_does_not_change_is_not_drawn_anew(visit, address, picture, pace):
+    """While captions are written: the status, the buttons and what stands below the columns."""
+    pace(3)  # until it is set anew
+    page = visit(address)
+    upload_picture(page, picture)
+    page.click("#image-compare")
+    expect(page.locator("#image-status")).to_contain_text(WRITING)
+    expect(column(page, "hypothesis-1").locator(".caption")).to_have_text(re.compile("^On"))
+    page.evaluate(
+        """() => {
+          window.redrawn = [];
+          for (const selector of ['#image-status', '.actions', '.diversity']) {
+            const part = document.querySelector(`[role=tabpanel] ${selector}`).parentElement;
+            new MutationObserver(() => redrawn.push(selector))
+              .observe(part, {subtree: true, childList: true, characterData: true, attributes: true});
+          }
+        }"""
+    )
+    words = len(captions(page, "hypothesis-1")[0])
+    expect(column(page, "hypothesis-1").locator(".caption")).to_have_text(re.compile(f"^.{{{words + 4},}}"))
+    assert page.evaluate("redrawn") == []
+    pace(0)
+    expect_state(page, "done")
+    assert {"#image-status", ".actions", ".diversity"} <= set(page.evaluate("redrawn"))
 
 
 def test_stop_stops_the_computation_and_the_page_goes_on(visit, address, captioner, picture, pace):

@@ -1,6 +1,9 @@
-"""The page in front of replicas of Ray Serve: the same answers, Stop, a replica that dies, more of them under load."""
+"""The page in front of replicas of Ray Serve, as serve.yaml deploys them: the local answers, Stop, a replica that dies,
+another bundle, and more replicas under load."""
 
+import copy
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -8,50 +11,78 @@ import warnings
 from contextlib import closing
 
 import pytest
+import yaml
 from gradio_client import Client, handle_file
 
-from deploy.serve.replica import ReplicaConfig
 from lora_mcl.errors import MediaError, OptionsError
 from lora_mcl.types import CompareOptions
 from tests.support.browsing import wait_until
 from tests.support.comparisons import last
 from tests.support.paths import ROOT
 
-ray = pytest.importorskip("ray", reason="pip install -r requirements-serve.txt")
-
 with warnings.catch_warnings():
     # Ray uses pydantic in ways that pydantic deprecates.
     warnings.simplefilter("ignore", DeprecationWarning)
     from ray import serve
+    from ray.serve.context import _get_global_client
+    from ray.serve.schema import ServeDeploySchema
 
-    from deploy.serve.apps import Scale, captioner_app, page_app
     from deploy.serve.remote import RemoteCaptioner, ReplicaError
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")]
 
 LONG = CompareOptions(max_new_tokens=300, min_new_tokens=300)
+SECONDS = 300  # a busy machine is slow, not wrong
+
+
+def config_of(bundle, **changes) -> dict:
+    """What serve.yaml says, with one model of that bundle in two replicas; ``changes`` are of its deployment."""
+    config = yaml.safe_load((ROOT / "deploy" / "serve" / "serve.yaml").read_text())
+    (image,) = (app for app in config["applications"] if app["name"] == "image")
+    (page,) = (app for app in config["applications"] if app["name"] == "page")
+    (captioner,) = image["deployments"]
+    captioner |= {"num_replicas": 2, "user_config": {**captioner["user_config"], "bundle": str(bundle)}}
+    captioner["ray_actor_options"]["num_cpus"] = 0.5
+    del captioner["autoscaling_config"]
+    captioner |= changes
+    if "autoscaling_config" in changes:
+        del captioner["num_replicas"]
+    page["args"] = {"modalities": "image"}
+    return {**config, "applications": [image, page]}
+
+
+def deploy(config: dict) -> None:
+    """What ``serve deploy`` asks the cluster's dashboard to do; waits until all runs."""
+    # Ray takes values out of what it is given.
+    _get_global_client().deploy_apps(ServeDeploySchema.model_validate(copy.deepcopy(config)))
+
+    def states() -> dict[str, str]:
+        return {name: app.status.value for name, app in serve.status().applications.items()}
+
+    def settled() -> bool:
+        found = states()
+        assert "DEPLOY_FAILED" not in found.values(), serve.status()
+        return set(found.values()) == {"RUNNING"} and len(found) == len(config["applications"])
+
+    wait_until(settled, SECONDS)
 
 
 @pytest.fixture(scope="module")
-def port():
-    """A Ray of this machine's own, whose HTTP proxy listens there."""
+def port(ray_cluster, tiny_bundle):
+    """Two replicas of the tiny bundle, and the page, which listens there."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         number = free.getsockname()[1]
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    variables = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": variables})
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": number})
+        deploy(config_of(tiny_bundle))
         yield number
     finally:
         serve.shutdown()
-        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
-def handle(port, tiny_bundle):
-    """Two replicas of the tiny bundle."""
-    return serve.run(captioner_app(ReplicaConfig(str(tiny_bundle)), Scale(2)), name="image", route_prefix=None)
+def handle(port):
+    return serve.get_app_handle("image")
 
 
 @pytest.fixture(scope="module")
@@ -59,21 +90,21 @@ def remote(handle):
     return RemoteCaptioner(handle)
 
 
-def statuses(handle, expected: int = 2) -> dict[int, int]:
+def running(handle, replicas: int = 2) -> dict[int, int]:
     """Comparisons in progress by process; asks until that many replicas have answered."""
     found = {}
 
     def all_answered() -> bool:
-        status = handle.status.remote().result(timeout_s=60)
+        status = handle.status.remote().result(timeout_s=SECONDS)
         found[status["pid"]] = status["running"]
-        return len(found) >= expected
+        return len(found) >= replicas
 
-    wait_until(all_answered, 300)
+    wait_until(all_answered, SECONDS)
     return found
 
 
-def total_running(handle) -> int:
-    return sum(statuses(handle).values())
+def is_idle(handle) -> bool:
+    return sum(running(handle).values()) == 0
 
 
 def test_the_answers_are_the_local_ones(remote, tiny_captioner, picture, tmp_path):
@@ -91,6 +122,13 @@ def test_the_answers_are_the_local_ones(remote, tiny_captioner, picture, tmp_pat
             captioner.compare(picture, start=1.0)
 
 
+def test_the_page_captions_by_the_replicas(port, tiny_captioner, picture):
+    client = Client(f"http://127.0.0.1:{port}", verbose=False)
+    final = client.predict(image=handle_file(str(picture)), max_new_tokens=6, api_name="/compare_image")
+    local = last(tiny_captioner.compare(picture, CompareOptions(num_beams=4, num_beam_groups=2, max_new_tokens=6)))
+    assert [c["captions"] for c in final["columns"]] == [c.to_dict()["captions"] for c in local.columns]
+
+
 def test_stop_reaches_the_replica(remote, handle, picture):
     stop = threading.Event()
     snapshots = []
@@ -99,29 +137,44 @@ def test_stop_reaches_the_replica(remote, handle, picture):
         if snapshot.columns[0].captions:
             stop.set()
     assert snapshots[-1].stopped and snapshots[-1].columns[0].captions[0].tokens < 300
-    wait_until(lambda: total_running(handle) == 0)
+    wait_until(lambda: is_idle(handle), SECONDS)
 
 
 def test_a_caller_that_leaves_stops_the_replica(remote, handle, picture):
     with closing(remote.compare(picture, LONG)) as snapshots:
         next(snapshots), next(snapshots)
-        assert total_running(handle) == 1
-    wait_until(lambda: total_running(handle) == 0)
+        assert sum(running(handle).values()) == 1
+    wait_until(lambda: is_idle(handle), SECONDS)
 
 
-def test_the_page_captions_by_the_replicas(handle, port, tiny_captioner, picture):
-    serve.run(page_app(("image",)), name="page", route_prefix="/")
-    client = Client(f"http://127.0.0.1:{port}", verbose=False)
-    final = client.predict(image=handle_file(str(picture)), max_new_tokens=6, api_name="/compare_image")
-    local = last(tiny_captioner.compare(picture, CompareOptions(num_beams=4, num_beam_groups=2, max_new_tokens=6)))
-    assert [c["captions"] for c in final["columns"]] == [c.to_dict()["captions"] for c in local.columns]
-    serve.delete("page")
+def test_another_bundle_is_taken_over_by_replicas_that_go_on(remote, handle, tiny_bundle, picture):
+    """While visitors ask: none is refused, none is cut off, and no process is started anew."""
+    other = tiny_bundle.with_name("other")
+    shutil.copytree(tiny_bundle, other, dirs_exist_ok=True)
+    before, names, over = set(running(handle)), [], threading.Event()
+
+    def visit() -> None:
+        while not over.wait(0.1):
+            final = last(remote.compare(picture))
+            names.append((final.model, final.done))
+
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    try:
+        deploy(config_of(other))
+        wait_until(lambda: ("other", True) in names or not visitor.is_alive(), SECONDS)
+    finally:
+        over.set()
+        visitor.join()
+        deploy(config_of(tiny_bundle))
+    assert set(names) == {("bundle", True), ("other", True)}
+    assert set(running(handle)) == before and remote.name == "bundle"
 
 
 def test_a_replica_that_dies_is_one_message_and_the_next_request_works(remote, handle, picture):
     snapshots = remote.compare(picture, LONG)
     next(snapshots), next(snapshots)
-    (busy,) = (pid for pid, running in statuses(handle).items() if running)
+    (busy,) = (pid for pid, count in running(handle).items() if count)
     os.kill(busy, signal.SIGKILL)
     with pytest.raises(ReplicaError, match="has stopped answering. Please try again"):
         for _ in snapshots:
@@ -129,16 +182,16 @@ def test_a_replica_that_dies_is_one_message_and_the_next_request_works(remote, h
     assert last(remote.compare(picture)).done
 
 
-def test_replicas_follow_the_load(port, tiny_bundle, picture):
+def test_replicas_follow_the_load(remote, handle, tiny_bundle, picture):
     quick = {"upscale_delay_s": 0.5, "downscale_delay_s": 1, "metrics_interval_s": 0.2, "look_back_period_s": 1}
     bounds = {"min_replicas": 1, "max_replicas": 2, "target_ongoing_requests": 1, **quick}
-    app = captioner_app(ReplicaConfig(str(tiny_bundle)), Scale(1, 2), autoscaling_config=bounds)
-    remote = RemoteCaptioner(serve.run(app, name="scaled", route_prefix=None))
+    deploy(config_of(tiny_bundle, autoscaling_config=bounds))
 
     def num_replicas() -> int:
-        states = serve.status().applications["scaled"].deployments["captioner"].replica_states
+        states = serve.status().applications["image"].deployments["captioner"].replica_states
         return states.get("RUNNING", 0)
 
+    wait_until(lambda: num_replicas() == 1, SECONDS)
     over = threading.Event()
 
     def visit() -> None:
@@ -146,14 +199,12 @@ def test_replicas_follow_the_load(port, tiny_bundle, picture):
             last(remote.compare(picture, LONG, should_stop=over.is_set))
 
     visitors = [threading.Thread(target=visit) for _ in range(4)]
-    assert num_replicas() == 1
     try:
         for visitor in visitors:
             visitor.start()
-        wait_until(lambda: num_replicas() == 2, 300)
+        wait_until(lambda: num_replicas() == 2, SECONDS)
     finally:
         over.set()
         for visitor in visitors:
             visitor.join()
-    wait_until(lambda: num_replicas() == 1, 300)
-    serve.delete("scaled")
+    wait_until(lambda: num_replicas() == 1, SECONDS)

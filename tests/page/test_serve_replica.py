@@ -2,6 +2,8 @@
 
 import asyncio
 import shutil
+import subprocess
+import sys
 from contextlib import aclosing
 
 import pytest
@@ -12,6 +14,7 @@ from deploy.serve.replica import CaptionReplica, ReplicaConfig
 from lora_mcl.errors import BundleError, MediaError, OptionsError
 from lora_mcl.types import CompareOptions
 from tests.support.comparisons import last
+from tests.support.paths import ROOT
 
 OPTIONS = CompareOptions(num_beams=1, num_beam_groups=1, max_new_tokens=8)
 
@@ -77,6 +80,14 @@ def test_a_caller_that_leaves_ends_the_work(tiny_bundle, picture):
     assert run(steps) < 300
 
 
+def test_a_replica_without_a_bundle_says_what_is_missing():
+    async def steps(replica):
+        with pytest.raises(OptionsError, match="no user_config: it needs a bundle"):
+            await replica.check_health()
+
+    run(steps)
+
+
 def test_a_replica_without_answers_is_not_healthy(tiny_bundle):
     def fail(*args):
         raise RuntimeError("the device is gone")
@@ -123,3 +134,10 @@ def test_without_ray_there_is_one_clear_line(monkeypatch, capsys):
     monkeypatch.setattr(command, "find_spec", lambda name: None)
     assert command.main([]) == command.USER_ERROR
     assert capsys.readouterr().err == "deploy.serve: Ray is not installed: pip install -r requirements-serve.txt\n"
+
+
+def test_only_a_replica_loads_torch():
+    """The page and what deploys it start without: seconds, and a few hundred megabytes."""
+    modules = "deploy.serve.apps, deploy.serve.page, deploy.caption_dataset"
+    program = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, cwd=ROOT)
