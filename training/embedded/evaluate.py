@@ -89,7 +89,9 @@ def training_summaries(domain: Domain) -> dict[str, Any]:
     def of_stage(folder: Path) -> dict[str, Any]:
         return json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
 
-    stages = {"align": of_stage(domain.aligned_dir), "base": of_stage(domain.base_dir)}
+    stages = {"align": of_stage(domain.aligned_dir), "base": of_stage(domain.first_base_dir)}
+    if domain.training.refine:
+        stages["refine"] = of_stage(domain.base_dir)
     return stages | {run: run_summary(domain.adapters_dir, run) for run in RUNS}
 
 

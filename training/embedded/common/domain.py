@@ -27,7 +27,7 @@ PROMPT = "Caption:"
 """The instruction of the embedded models; their bundles carry it."""
 NAMES = ("image", "audio")
 
-Stage = Literal["align", "base", "adapters"]
+Stage = Literal["align", "base", "refine", "adapters"]
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,7 @@ class Training:
         alignment_names: the names of things, and of places, by id.
         locate: of an item's P positions, those where each of its things is ([P] bool); and its place.
         align, base: settings of the two stages.
+        refine: settings of a second round of the base, on other shares of the same data; None for no such round.
     """
 
     embed_prompt: Callable[[nn.Module, dict[str, Any]], Tensor]
@@ -183,6 +184,7 @@ class Training:
     locate: Callable[[Item, int], tuple[list[tuple[str, Tensor]], str | None]]
     align: StageSettings
     base: StageSettings
+    refine: StageSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -246,8 +248,14 @@ class Domain:
         return self.work / "aligned"
 
     @property
-    def base_dir(self) -> Path:
+    def first_base_dir(self) -> Path:
+        """The base after its first round."""
         return self.work / "base"
+
+    @property
+    def base_dir(self) -> Path:
+        """The base that adapters are trained on."""
+        return self.work / "refined" if self.training.refine else self.first_base_dir
 
     @property
     def adapters_dir(self) -> Path:

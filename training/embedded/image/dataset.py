@@ -15,11 +15,8 @@ from training.embedded.common.dataset import CachedFeatures, SceneDataset
 from training.embedded.common.domain import Item
 from training.embedded.image.captions.grammar import MODES, Grammar
 from training.embedded.image.render.patches import mirror
-from training.embedded.image.render.photo_simulator import SCRAMBLED, PhotoSimulator, scrambled
+from training.embedded.image.render.photo_simulator import PhotoSimulator, scrambled
 from training.embedded.image.render.simulated_content import ContentSampler, named_scene
-
-PLACE_NAMED = 0.4
-"""Of the simulated photographs with a recognisable place, the share whose captions name it."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +98,12 @@ class ImageDataset(SceneDataset):
 
     def _simulated(self, rng: random.Random) -> tuple[Item, Tensor]:
         assert self.simulator is not None and self.backgrounds is not None and self.contents is not None
-        places, config = self.backgrounds.cached, self.tower.classifier_config
+        places, config, simulation = self.backgrounds.cached, self.tower.classifier_config, self.contents.simulation
         index = rng.randrange(len(places))
         item, background = places.items[index], places.features(index)[..., : config.hidden_size]
         # Most photographs show no place that this model knows: it must not guess one.
-        place = item.scene.place if rng.random() < PLACE_NAMED else None
-        if rng.random() < SCRAMBLED:
+        place = item.scene.place if rng.random() < simulation.place_named else None
+        if rng.random() < simulation.scrambled:
             place = None
             others = [rng.randrange(len(places)) for _ in range(4)]
             alike = [places.features(other) for other in others if len(places.items[other].rows) == len(item.rows)]
