@@ -1,23 +1,22 @@
 """Train an embedded base: projector and language model, all annotators mixed, tower frozen.
 
     python -m training.embedded.train_base image
-    python -m training.embedded.train_base image --refine
+    python -m training.embedded.train_base image --round 2
 
-A run that was cut short goes on from its last checkpoint. The model is written to ``build/image/base``; that of the
-second round, which the image model alone has, to ``build/image/refined``.
+A run that was cut short goes on from its last checkpoint. The model is written to ``build/image/base``. The image model
+has two further rounds, each from the one before and on other shares of the same data, in ``base-2`` and ``base-3``.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
 
 import torch
 
 from lora_mcl.models.base import use_eager_attention_on_cpu
 from training.embedded.common.base_module import BaseModule, BaseTrainer
 from training.embedded.common.collator import SampleCollator, encode_prompts
-from training.embedded.common.domain import Domain, StageSettings, load_domain
+from training.embedded.common.domain import Domain, StageSettings, base_round_name, load_domain
 from training.embedded.common.training_stage import (
     Precision,
     settings_from,
@@ -28,18 +27,14 @@ from training.embedded.common.training_stage import (
 
 
 def train(
-    domain: Domain,
-    settings: StageSettings,
-    seed: int = 0,
-    precision: Precision = "float32",
-    stage: Literal["base", "refine"] = "base",
+    domain: Domain, settings: StageSettings, seed: int = 0, precision: Precision = "float32", number: int = 1
 ) -> None:
-    """Train everything but the tower of the aligned model, or of the base's first round."""
+    """Train everything but the tower: of the aligned model in round 1, then of the round before."""
     torch.manual_seed(seed)
-    first = stage == "base"
-    model = domain.architecture.model_class.load(domain.aligned_dir if first else domain.first_base_dir)
+    start = domain.aligned_dir if number == 1 else domain.base_round_dir(number - 1)
+    model = domain.architecture.model_class.load(start)
     use_eager_attention_on_cpu(model.model)
-    length = settings.steps * settings.batch_size
+    stage, length = base_round_name(number), settings.steps * settings.batch_size
     tower = getattr(model.model.model, domain.architecture.tower)
     trainer = BaseTrainer(
         BaseModule(model.model, tower, partial(encode_prompts, domain), settings.feature_dropout),
@@ -49,18 +44,18 @@ def train(
         ),
         data_collator=SampleCollator(model),
     )
-    train_and_save(trainer, model, domain.first_base_dir if first else domain.base_dir)
+    train_and_save(trainer, model, domain.base_round_dir(number))
 
 
 def main() -> None:
     parser = training_parser(__doc__)
-    parser.add_argument("--refine", action="store_true", help="train the second round, after the first")
+    parser.add_argument("--round", type=int, default=1, help="which round of the base (default: 1)")
     args = parser.parse_args()
     domain = load_domain(args.domain)
-    settings, stage = (domain.training.refine, "refine") if args.refine else (domain.training.base, "base")
-    if settings is None:
-        parser.error(f"the {domain.name} model has no second round: leave out --refine")
-    train(domain, settings_from(args, settings), args.seed, args.precision, stage)
+    rounds = domain.training.base_rounds
+    if not 1 <= args.round <= len(rounds):
+        parser.error(f"--round: the {domain.name} model has {len(rounds)}; got {args.round}")
+    train(domain, settings_from(args, rounds[args.round - 1]), args.seed, args.precision, args.round)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lora_mcl.models.image_tower import ImageTowerConfig
 from training.embedded.common.dataset import CachedFeatures, SceneDataset
@@ -87,7 +88,8 @@ class ImageDataset(SceneDataset):
             return self._simulated(rng)
         if draw < self.simulated_share + self.photograph_share:
             assert self.photographs is not None
-            return self._perhaps_mirrored(self.photographs, rng.randrange(len(self.photographs)), rng)
+            item, patches = self._perhaps_mirrored(self.photographs, rng.randrange(len(self.photographs)), rng)
+            return item, self._perhaps_without_shapes(patches, rng)
         return self._perhaps_mirrored(self.composed, self.shuffled(number, len(self.composed)), rng)
 
     def _perhaps_mirrored(self, cached: CachedFeatures, index: int, rng: random.Random) -> tuple[Item, Tensor]:
@@ -114,4 +116,12 @@ class ImageDataset(SceneDataset):
         donor = donors.features(rng.randrange(len(donors)))[0, :, : config.hidden_size]
         contents = self.contents.contents(rng)
         patches = self.simulator.patches(background, item.size, self.backgrounds.head(index), donor, contents, rng)
-        return Item(named_scene(place, contents), item.size), patches
+        return Item(named_scene(place, contents), item.size), self._perhaps_without_shapes(patches, rng)
+
+    def _perhaps_without_shapes(self, patches: Tensor, rng: random.Random) -> Tensor:
+        """Patches [V, P, D], of some photographs only the picture's tags and the detector's boxes."""
+        share = 0.0 if self.contents is None else self.contents.simulation.shapes_hidden
+        if not share or rng.random() >= share:
+            return patches
+        tags = patches[..., self.tower.classifier_config.hidden_size :]
+        return F.pad(tags, (self.tower.classifier_config.hidden_size, 0))

@@ -43,7 +43,7 @@ from training.embedded.image.model import build_model
 from training.embedded.image.probe import probe
 from training.embedded.image.render.photo_simulator import PhotoSimulator
 from training.embedded.image.render.pictures import SEEDS, draw, draw_photograph, material_split
-from training.embedded.image.render.simulated_content import CLEAR, UNCLEAR, ContentSampler, Simulation
+from training.embedded.image.render.simulated_content import CLEAR, TAGS_FIRST, UNCLEAR, ContentSampler, Simulation
 from training.embedded.image.tower import pretrained_tower
 from training.embedded.image.world.lexicon import load_lexicon
 from training.embedded.image.world.places import load_places
@@ -53,8 +53,9 @@ from training.embedded.image.world.scene import SLOTS, Scene, Thing
 SHARES: dict[Stage, tuple[float, float, Simulation]] = {
     "align": (0.25, 0.05, CLEAR),
     "base": (0.34, 0.08, CLEAR),
-    "refine": (0.58, 0.08, UNCLEAR),
-    "adapters": (0.4, 0.1, UNCLEAR),
+    "base-2": (0.58, 0.08, UNCLEAR),
+    "base-3": (0.58, 0.08, TAGS_FIRST),
+    "adapters": (0.4, 0.1, TAGS_FIRST),
 }
 """Of each stage's samples, the shares of simulated and of real photographs, and how the former are drawn."""
 
@@ -125,7 +126,7 @@ def open_dataset(
         photograph_share=photograph_share,
         tower=tower.config,
         mode_shares=mode_shares,
-        all_modes=stage in ("base", "refine"),
+        all_modes=stage in ("base", "base-2", "base-3"),
     )
 
 
@@ -197,7 +198,10 @@ IMAGE = Domain(
         locate=locate,
         align=StageSettings(steps=1200, batch_size=128, learning_rate=1.5e-3, feature_dropout=0.4),
         base=StageSettings(steps=2600, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.3),
-        refine=StageSettings(steps=3600, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
+        further_rounds=(
+            StageSettings(steps=3600, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
+            StageSettings(steps=2200, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
+        ),
     ),
     reporting=Reporting(
         split_measures=split_measures,

@@ -55,6 +55,7 @@ class Simulation:
         further_tags: whether the classifier also sees other classes of the same concept, and what people wear or hold.
         place_named: of the photographs with a recognisable place, the share whose captions name it.
         scrambled: share of photographs without a recognisable place, whose background mixes cells of several.
+        shapes_hidden: share of photographs, real ones too, of which tags and boxes alone are shown.
     """
 
     tagged_share: float
@@ -63,12 +64,15 @@ class Simulation:
     further_tags: bool
     place_named: float
     scrambled: float
+    shapes_hidden: float = 0.0
 
 
 CLEAR = Simulation(0.32, 0.25, 0.25, further_tags=False, place_named=0.4, scrambled=0.45)
 """One class for each thing, as where the base begins."""
 UNCLEAR = Simulation(0.5, 0.12, 0.05, further_tags=True, place_named=0.25, scrambled=0.6)
 """As the tower answers real photographs: breeds of one animal share the score, and clothes show with their wearer."""
+TAGS_FIRST = replace(UNCLEAR, shapes_hidden=0.3)
+"""What a real photograph's cells look like misleads a model that knows drawings: tags and boxes must be enough."""
 WORN_OR_HELD = frozenset(("clothing", "instrument", "tool", "toy", "furniture", "other"))
 """Groups whose classes the classifier gives to photographs of people."""
 
