@@ -96,6 +96,21 @@ def test_few_simulated_photographs_name_their_place_and_no_scrambled_one_does():
     assert places[None] / 200 == pytest.approx(CLEAR.scrambled, abs=0.12)
 
 
+def test_some_photographs_are_reduced_to_tags_and_boxes():
+    shapes = TOWER.config.classifier_config.hidden_size
+    hidden = ContentSampler(load_lexicon(), replace(CLEAR, shapes_hidden=0.5))
+    for source in ({"simulated_share": 1.0}, {"photographs": PHOTOGRAPHS, "photograph_share": 1.0}):
+        shown, reduced = dataset(60, **source), dataset(60, **source, contents=hidden)
+        assert all(shown[number].features[..., :shapes].any() for number in range(60))
+        without = [not reduced[number].features[..., :shapes].any() for number in range(60)]
+        assert 0.3 < sum(without) / 60 < 0.7
+        number = without.index(True)
+        assert reduced[number].item == shown[number].item
+        assert torch.equal(reduced[number].features[..., shapes:], shown[number].features[..., shapes:])
+    composed = dataset(60, contents=hidden)
+    assert all(composed[number].features[..., :shapes].any() for number in range(60)), "drawings are known by shape"
+
+
 def test_both_views_of_a_wide_place_are_simulated():
     wide = EmptyPlaces(cached([Scene("beach", ())] * 2, (240, 320), views=2), EMPTY.heads)
     sample = dataset(simulated_share=1.0, backgrounds=wide)[0]
