@@ -41,6 +41,10 @@ FEATURES = {
         "--split train-short --shards 32 --per-shard 500",
     ),
 }
+FURTHER_ROUNDS = {
+    "image": ("training.embedded.train_base image --round 2", "training.embedded.train_base image --round 3"),
+    "audio": (),
+}
 RUNS = ("caption-gate", "relaxed", "mle", "mle-wide")
 
 
@@ -53,6 +57,7 @@ def commands(name: str) -> tuple[str, ...]:
         f"training.embedded.probe {name}",
         f"training.embedded.align {name}",
         f"training.embedded.train_base {name}",
+        *FURTHER_ROUNDS[name],
         *(f"training.train training/configs/embedded/{name}/{run}.yaml" for run in RUNS),
         f"training.embedded.evaluate {name}",
         f"training.embedded.bundle {name}",

@@ -29,7 +29,7 @@ from training.embedded.common.comparison import (
     run_summary,
 )
 from training.embedded.common.dataset import CachedFeatures
-from training.embedded.common.domain import PROMPT, Domain, load_domain, stage_parser
+from training.embedded.common.domain import PROMPT, Domain, base_round_name, load_domain, stage_parser
 from training.embedded.common.generation import generate
 from training.embedded.common.likelihood import likelihoods
 from training.embedded.common.training_stage import SUMMARY
@@ -89,7 +89,9 @@ def training_summaries(domain: Domain) -> dict[str, Any]:
     def of_stage(folder: Path) -> dict[str, Any]:
         return json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
 
-    stages = {"align": of_stage(domain.aligned_dir), "base": of_stage(domain.base_dir)}
+    stages = {"align": of_stage(domain.aligned_dir)}
+    for number in range(1, len(domain.training.base_rounds) + 1):
+        stages[base_round_name(number)] = of_stage(domain.base_round_dir(number))
     return stages | {run: run_summary(domain.adapters_dir, run) for run in RUNS}
 
 

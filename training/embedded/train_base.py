@@ -1,8 +1,10 @@
 """Train an embedded base: projector and language model, all annotators mixed, tower frozen.
 
     python -m training.embedded.train_base image
+    python -m training.embedded.train_base image --round 2
 
-A run that was cut short goes on from its last checkpoint. The model is written to ``build/image/base``.
+A run that was cut short goes on from its last checkpoint. The model is written to ``build/image/base``. The image model
+has two further rounds, each from the one before and on other shares of the same data, in ``base-2`` and ``base-3``.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import torch
 from lora_mcl.models.base import use_eager_attention_on_cpu
 from training.embedded.common.base_module import BaseModule, BaseTrainer
 from training.embedded.common.collator import SampleCollator, encode_prompts
-from training.embedded.common.domain import Domain, StageSettings, load_domain
+from training.embedded.common.domain import Domain, StageSettings, base_round_name, load_domain
 from training.embedded.common.training_stage import (
     Precision,
     settings_from,
@@ -24,28 +26,36 @@ from training.embedded.common.training_stage import (
 )
 
 
-def train(domain: Domain, settings: StageSettings, seed: int = 0, precision: Precision = "float32") -> None:
-    """Train everything but the tower of the aligned model."""
+def train(
+    domain: Domain, settings: StageSettings, seed: int = 0, precision: Precision = "float32", number: int = 1
+) -> None:
+    """Train everything but the tower: of the aligned model in round 1, then of the round before."""
     torch.manual_seed(seed)
-    model = domain.architecture.model_class.load(domain.aligned_dir)
+    start = domain.aligned_dir if number == 1 else domain.base_round_dir(number - 1)
+    model = domain.architecture.model_class.load(start)
     use_eager_attention_on_cpu(model.model)
-    length = settings.steps * settings.batch_size
+    stage, length = base_round_name(number), settings.steps * settings.batch_size
     tower = getattr(model.model.model, domain.architecture.tower)
     trainer = BaseTrainer(
         BaseModule(model.model, tower, partial(encode_prompts, domain), settings.feature_dropout),
-        training_arguments(domain.work / "base-checkpoints", settings, warmup=0.03, seed=seed, precision=precision),
+        training_arguments(domain.work / f"{stage}-checkpoints", settings, warmup=0.03, seed=seed, precision=precision),
         train_dataset=domain.training.open_dataset(
-            model, domain.features_dir, "base", length, settings.batch_size, seed, None
+            model, domain.features_dir, stage, length, settings.batch_size, seed, None
         ),
         data_collator=SampleCollator(model),
     )
-    train_and_save(trainer, model, domain.base_dir)
+    train_and_save(trainer, model, domain.base_round_dir(number))
 
 
 def main() -> None:
-    args = training_parser(__doc__).parse_args()
+    parser = training_parser(__doc__)
+    parser.add_argument("--round", type=int, default=1, help="which round of the base (default: 1)")
+    args = parser.parse_args()
     domain = load_domain(args.domain)
-    train(domain, settings_from(args, domain.training.base), args.seed, args.precision)
+    rounds = domain.training.base_rounds
+    if not 1 <= args.round <= len(rounds):
+        parser.error(f"--round: the {domain.name} model has {len(rounds)}; got {args.round}")
+    train(domain, settings_from(args, rounds[args.round - 1]), args.seed, args.precision, args.round)
 
 
 if __name__ == "__main__":

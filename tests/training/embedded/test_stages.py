@@ -82,6 +82,8 @@ def test_pictures_of_the_committed_pack_train_to_a_bundle(tmp_path, monkeypatch)
         features.write_shard(domain, split, 0, 4)
     align.train(domain, SETTINGS)
     train_base.train(domain, SETTINGS)
+    for number in (2, 3):
+        train_base.train(domain, SETTINGS, number=number)
     monkeypatch.chdir(ROOT)
     words = [f"model.base={domain.base_dir}", f"data.path={domain.features_dir}", f"output={tmp_path / 'run'}"]
     words += ["data.workers=0", "training.steps=2", "training.batch_size=2", "training.log_every=1"]

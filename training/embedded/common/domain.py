@@ -27,7 +27,7 @@ PROMPT = "Caption:"
 """The instruction of the embedded models; their bundles carry it."""
 NAMES = ("image", "audio")
 
-Stage = Literal["align", "base", "adapters"]
+Stage = Literal["align", "base", "base-2", "base-3", "adapters"]
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,7 @@ class Training:
         alignment_names: the names of things, and of places, by id.
         locate: of an item's P positions, those where each of its things is ([P] bool); and its place.
         align, base: settings of the two stages.
+        further_rounds: settings of the base's second and later rounds, each on other shares of the same data.
     """
 
     embed_prompt: Callable[[nn.Module, dict[str, Any]], Tensor]
@@ -183,6 +184,12 @@ class Training:
     locate: Callable[[Item, int], tuple[list[tuple[str, Tensor]], str | None]]
     align: StageSettings
     base: StageSettings
+    further_rounds: tuple[StageSettings, ...] = ()
+
+    @property
+    def base_rounds(self) -> tuple[StageSettings, ...]:
+        """Of all rounds of the base, the first one's settings first."""
+        return (self.base, *self.further_rounds)
 
 
 @dataclass(frozen=True)
@@ -245,9 +252,14 @@ class Domain:
     def aligned_dir(self) -> Path:
         return self.work / "aligned"
 
+    def base_round_dir(self, number: int) -> Path:
+        """The base after so many rounds (1, 2, ...)."""
+        return self.work / base_round_name(number)
+
     @property
     def base_dir(self) -> Path:
-        return self.work / "base"
+        """The base after all its rounds, which adapters are trained on."""
+        return self.base_round_dir(len(self.training.base_rounds))
 
     @property
     def adapters_dir(self) -> Path:
@@ -272,6 +284,12 @@ class Domain:
     @property
     def examples_dir(self) -> Path:
         return self.assets / "examples" / self.name
+
+
+def base_round_name(number: int) -> Stage:
+    """Name of a round of the base, as a stage and as a folder: base, base-2, base-3."""
+    names: tuple[Stage, ...] = ("base", "base-2", "base-3")
+    return names[number - 1]
 
 
 def load_domain(name: str) -> Domain:

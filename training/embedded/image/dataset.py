@@ -9,17 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lora_mcl.models.image_tower import ImageTowerConfig
 from training.embedded.common.dataset import CachedFeatures, SceneDataset
 from training.embedded.common.domain import Item
 from training.embedded.image.captions.grammar import MODES, Grammar
 from training.embedded.image.render.patches import mirror
-from training.embedded.image.render.photo_simulator import SCRAMBLED, PhotoSimulator, scrambled
+from training.embedded.image.render.photo_simulator import PhotoSimulator, scrambled
 from training.embedded.image.render.simulated_content import ContentSampler, named_scene
-
-PLACE_NAMED = 0.4
-"""Of the simulated photographs with a recognisable place, the share whose captions name it."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,8 @@ class ImageDataset(SceneDataset):
             return self._simulated(rng)
         if draw < self.simulated_share + self.photograph_share:
             assert self.photographs is not None
-            return self._perhaps_mirrored(self.photographs, rng.randrange(len(self.photographs)), rng)
+            item, patches = self._perhaps_mirrored(self.photographs, rng.randrange(len(self.photographs)), rng)
+            return item, self._perhaps_without_shapes(patches, rng)
         return self._perhaps_mirrored(self.composed, self.shuffled(number, len(self.composed)), rng)
 
     def _perhaps_mirrored(self, cached: CachedFeatures, index: int, rng: random.Random) -> tuple[Item, Tensor]:
@@ -101,12 +100,12 @@ class ImageDataset(SceneDataset):
 
     def _simulated(self, rng: random.Random) -> tuple[Item, Tensor]:
         assert self.simulator is not None and self.backgrounds is not None and self.contents is not None
-        places, config = self.backgrounds.cached, self.tower.classifier_config
+        places, config, simulation = self.backgrounds.cached, self.tower.classifier_config, self.contents.simulation
         index = rng.randrange(len(places))
         item, background = places.items[index], places.features(index)[..., : config.hidden_size]
         # Most photographs show no place that this model knows: it must not guess one.
-        place = item.scene.place if rng.random() < PLACE_NAMED else None
-        if rng.random() < SCRAMBLED:
+        place = item.scene.place if rng.random() < simulation.place_named else None
+        if rng.random() < simulation.scrambled:
             place = None
             others = [rng.randrange(len(places)) for _ in range(4)]
             alike = [places.features(other) for other in others if len(places.items[other].rows) == len(item.rows)]
@@ -117,4 +116,12 @@ class ImageDataset(SceneDataset):
         donor = donors.features(rng.randrange(len(donors)))[0, :, : config.hidden_size]
         contents = self.contents.contents(rng)
         patches = self.simulator.patches(background, item.size, self.backgrounds.head(index), donor, contents, rng)
-        return Item(named_scene(place, contents), item.size), patches
+        return Item(named_scene(place, contents), item.size), self._perhaps_without_shapes(patches, rng)
+
+    def _perhaps_without_shapes(self, patches: Tensor, rng: random.Random) -> Tensor:
+        """Patches [V, P, D], of some photographs only the picture's tags and the detector's boxes."""
+        share = 0.0 if self.contents is None else self.contents.simulation.shapes_hidden
+        if not share or rng.random() >= share:
+            return patches
+        tags = patches[..., self.tower.classifier_config.hidden_size :]
+        return F.pad(tags, (self.tower.classifier_config.hidden_size, 0))

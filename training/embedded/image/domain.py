@@ -43,15 +43,21 @@ from training.embedded.image.model import build_model
 from training.embedded.image.probe import probe
 from training.embedded.image.render.photo_simulator import PhotoSimulator
 from training.embedded.image.render.pictures import SEEDS, draw, draw_photograph, material_split
-from training.embedded.image.render.simulated_content import ContentSampler
+from training.embedded.image.render.simulated_content import CLEAR, TAGS_FIRST, UNCLEAR, ContentSampler, Simulation
 from training.embedded.image.tower import pretrained_tower
 from training.embedded.image.world.lexicon import load_lexicon
 from training.embedded.image.world.places import load_places
 from training.embedded.image.world.sampler import sample_scene
 from training.embedded.image.world.scene import SLOTS, Scene, Thing
 
-SHARES: dict[Stage, tuple[float, float]] = {"align": (0.25, 0.05), "base": (0.34, 0.08), "adapters": (0.28, 0.1)}
-"""Of each stage's samples, the shares of simulated and of real photographs."""
+SHARES: dict[Stage, tuple[float, float, Simulation]] = {
+    "align": (0.25, 0.05, CLEAR),
+    "base": (0.34, 0.08, CLEAR),
+    "base-2": (0.58, 0.08, UNCLEAR),
+    "base-3": (0.58, 0.08, TAGS_FIRST),
+    "adapters": (0.4, 0.1, TAGS_FIRST),
+}
+"""Of each stage's samples, the shares of simulated and of real photographs, and how the former are drawn."""
 
 
 def any_scene(rng: random.Random) -> Scene:
@@ -102,7 +108,7 @@ def open_dataset(
         FileNotFoundError: no features are cached.
     """
     tower = model.model.model.vision_tower
-    simulated_share, photograph_share = SHARES[stage]
+    simulated_share, photograph_share, simulation = SHARES[stage]
     composed, empty, photographs = (
         CachedFeatures.open(IMAGE, split, folder) for split in ("train", "empty", "photographs")
     )
@@ -114,13 +120,13 @@ def open_dataset(
         seed,
         simulator=PhotoSimulator(tower),
         backgrounds=EmptyPlaces(empty, heads),
-        contents=ContentSampler(load_lexicon()),
+        contents=ContentSampler(load_lexicon(), simulation),
         simulated_share=simulated_share,
         photographs=photographs,
         photograph_share=photograph_share,
         tower=tower.config,
         mode_shares=mode_shares,
-        all_modes=stage == "base",
+        all_modes=stage in ("base", "base-2", "base-3"),
     )
 
 
@@ -192,6 +198,10 @@ IMAGE = Domain(
         locate=locate,
         align=StageSettings(steps=1200, batch_size=128, learning_rate=1.5e-3, feature_dropout=0.4),
         base=StageSettings(steps=2600, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.3),
+        further_rounds=(
+            StageSettings(steps=3600, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
+            StageSettings(steps=2200, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
+        ),
     ),
     reporting=Reporting(
         split_measures=split_measures,

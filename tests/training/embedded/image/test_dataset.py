@@ -1,6 +1,7 @@
 """The image model's samples: composed scenes, simulated and real photographs, mirrored or not."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +13,10 @@ from training.embedded.common.dataset import CachedFeatures
 from training.embedded.common.domain import Item
 from training.embedded.image.captions.grammar import Grammar
 from training.embedded.image.captions.parser import load_parser
-from training.embedded.image.dataset import PLACE_NAMED, EmptyPlaces, ImageDataset
+from training.embedded.image.dataset import EmptyPlaces, ImageDataset
 from training.embedded.image.render.patches import mirror
-from training.embedded.image.render.photo_simulator import SCRAMBLED, PhotoSimulator
-from training.embedded.image.render.simulated_content import ContentSampler
+from training.embedded.image.render.photo_simulator import PhotoSimulator
+from training.embedded.image.render.simulated_content import CLEAR, ContentSampler
 from training.embedded.image.world.lexicon import load_lexicon
 from training.embedded.image.world.places import load_places
 from training.embedded.image.world.scene import Scene, Thing
@@ -84,14 +85,30 @@ def test_simulated_photographs_are_captioned_as_what_they_show():
         assert parsed.place == (None if sample.mode == "en-objects" else sample.item.scene.place)
 
 
-def test_few_simulated_photographs_name_their_place_and_no_scrambled_one_does(monkeypatch):
+def test_few_simulated_photographs_name_their_place_and_no_scrambled_one_does():
     samples = dataset(200, simulated_share=1.0)
     places = Counter(samples[number].item.scene.place for number in range(200))
     assert set(places) == {None, "beach", "desert"}
-    assert 1 - places[None] / 200 == pytest.approx((1 - SCRAMBLED) * PLACE_NAMED, abs=0.1)
-    monkeypatch.setattr("training.embedded.image.dataset.PLACE_NAMED", 1.0)
+    assert 1 - places[None] / 200 == pytest.approx((1 - CLEAR.scrambled) * CLEAR.place_named, abs=0.1)
+    contents = ContentSampler(load_lexicon(), replace(CLEAR, place_named=1.0))
+    samples = dataset(200, simulated_share=1.0, contents=contents)
     places = Counter(samples[number].item.scene.place for number in range(200))
-    assert places[None] / 200 == pytest.approx(SCRAMBLED, abs=0.12)
+    assert places[None] / 200 == pytest.approx(CLEAR.scrambled, abs=0.12)
+
+
+def test_some_photographs_are_reduced_to_tags_and_boxes():
+    shapes = TOWER.config.classifier_config.hidden_size
+    hidden = ContentSampler(load_lexicon(), replace(CLEAR, shapes_hidden=0.5))
+    for source in ({"simulated_share": 1.0}, {"photographs": PHOTOGRAPHS, "photograph_share": 1.0}):
+        shown, reduced = dataset(60, **source), dataset(60, **source, contents=hidden)
+        assert all(shown[number].features[..., :shapes].any() for number in range(60))
+        without = [not reduced[number].features[..., :shapes].any() for number in range(60)]
+        assert 0.3 < sum(without) / 60 < 0.7
+        number = without.index(True)
+        assert reduced[number].item == shown[number].item
+        assert torch.equal(reduced[number].features[..., shapes:], shown[number].features[..., shapes:])
+    composed = dataset(60, contents=hidden)
+    assert all(composed[number].features[..., :shapes].any() for number in range(60)), "drawings are known by shape"
 
 
 def test_both_views_of_a_wide_place_are_simulated():

@@ -28,8 +28,6 @@ BACKGROUND_ALARM = 0.15
 """Share of photographs with a false alarm where nothing stands."""
 VIEW_NOISE = 0.7
 """Standard deviation of a score's log odds from view to view."""
-SCRAMBLED = 0.45
-"""Share of photographs without a recognisable place: their background mixes cells of several places."""
 BORROWED = 0.75
 """Share of photographs whose things have the shapes of another picture; those of the others are noise."""
 PICTURE_SHARE = (0.85, 1.4)
@@ -118,9 +116,10 @@ class PhotoSimulator:
         areas = [max(width * height for _, _, width, height in content.boxes) for content in contents]
         features = head + torch.randn(len(head), generator=generator) * CLUTTER / 2 * head.mean()
         for content, area in zip(contents, areas, strict=True):
-            if content.imagenet is not None:
+            if classes := classes_of(content):
                 share = rng.uniform(*PICTURE_SHARE) * (area / max(areas)) ** 0.5
-                features = features + share * content.strength * self._direction(content.imagenet)
+                for imagenet, strength in classes:
+                    features = features + share * strength * self._direction(imagenet)
         return features.clamp(0, 6)
 
     def _direction(self, imagenet: int) -> Tensor:
@@ -134,8 +133,8 @@ class PhotoSimulator:
     ) -> Tensor:
         """``count`` cells [N, S + E] that show nothing but the thing."""
         features = head + torch.randn((count, len(head)), generator=generator) * CLUTTER * head.mean()
-        if content.imagenet is not None:
-            features = features + content.strength * self._direction(content.imagenet)
+        for imagenet, strength in classes_of(content):
+            features = features + strength * self._direction(imagenet)
         tags = self.tower.classifier.probabilities(features.clamp(0, 6)) @ self.tower.classifier.tag_embedding
         shapes = torch.randn((count, self.config.shape_width), generator=generator)
         return torch.cat([shapes if borrowed is None else borrowed[:, : self.config.shape_width], tags], dim=-1)
@@ -145,6 +144,12 @@ class PhotoSimulator:
             return []
         box = (rng.random(), rng.random(), rng.uniform(0.05, 0.3), rng.uniform(0.05, 0.3))
         return [Alarm(rng.choice(("person", *COCO_CLASSES)), rng.uniform(0.1, 0.35), box)]
+
+
+def classes_of(content: Content) -> tuple[tuple[int, float], ...]:
+    """The ImageNet classes that the head sees on a thing, each with its logit above the mean class."""
+    main = () if content.imagenet is None else ((content.imagenet, content.strength),)
+    return (*main, *content.further)
 
 
 def scrambled(places: list[Tensor], side: int, width: int, rng: random.Random) -> Tensor:

@@ -42,8 +42,39 @@ PERSON_TAGS = (400, 431, 457, 515, 608, 610, 617, 639, 643, 652, 655, 667, 735, 
 
 STRONG, MEDIUM = 6.5, 4.0
 """Logits above the mean class from which the head's class can be trusted, and from which its family can."""
-SEEN = 0.25
-"""Score from which a box can be trusted."""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """How simulated photographs of a training stage are drawn and named.
+
+    Attributes:
+        tagged_share: of all things but people, those that the classifier alone can recognise.
+        named_from: score from which a box names its class.
+        person_named_from: that of a person, whom the detector takes for nothing else and seldom sees where nobody is.
+        further_tags: whether the classifier also sees other classes of the same concept, and what people wear or hold.
+        place_named: of the photographs with a recognisable place, the share whose captions name it.
+        scrambled: share of photographs without a recognisable place, whose background mixes cells of several.
+        shapes_hidden: share of photographs, real ones too, of which tags and boxes alone are shown.
+    """
+
+    tagged_share: float
+    named_from: float
+    person_named_from: float
+    further_tags: bool
+    place_named: float
+    scrambled: float
+    shapes_hidden: float = 0.0
+
+
+CLEAR = Simulation(0.32, 0.25, 0.25, further_tags=False, place_named=0.4, scrambled=0.45)
+"""One class for each thing, as where the base begins."""
+UNCLEAR = Simulation(0.5, 0.12, 0.05, further_tags=True, place_named=0.25, scrambled=0.6)
+"""As the tower answers real photographs: breeds of one animal share the score, and clothes show with their wearer."""
+TAGS_FIRST = replace(UNCLEAR, shapes_hidden=0.3)
+"""What a real photograph's cells look like misleads a model that knows drawings: tags and boxes must be enough."""
+WORN_OR_HELD = frozenset(("clothing", "instrument", "tool", "toy", "furniture", "other"))
+"""Groups whose classes the classifier gives to photographs of people."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +97,7 @@ class Content:
         imagenet: the class that the head sees there; None for no class.
         strength: the class's logit above the mean class.
         name: id of the concept that annotators name it by; None where they leave it out.
+        further: other classes that the head sees there, each with its logit above the mean class.
     """
 
     thing: Thing
@@ -74,18 +106,22 @@ class Content:
     imagenet: int | None
     strength: float
     name: str | None
+    further: tuple[tuple[int, float], ...] = ()
 
 
 class ContentSampler:
     """Draws what simulated photographs show, from one lexicon."""
 
-    def __init__(self, lexicon: Mapping[str, Concept]) -> None:
-        self.lexicon = lexicon
+    def __init__(self, lexicon: Mapping[str, Concept], simulation: Simulation = CLEAR) -> None:
+        self.lexicon, self.simulation = lexicon, simulation
         self.by_coco: dict[str, list[Concept]] = {name: [] for name in COCO_CLASSES}
         for concept in lexicon.values():
             if concept.coco:
                 self.by_coco[concept.coco].append(concept)
         self.tagged = [concept for concept in lexicon.values() if concept.imagenet and not concept.coco]
+        self._worn = [
+            index for concept in lexicon.values() if concept.group in WORN_OR_HELD for index in concept.imagenet
+        ]
         self._weights = [12.0 if name == "person" else 0.6 if name in HARD else 1.0 for name in COCO_CLASSES]
 
     def contents(self, rng: random.Random) -> tuple[Content, ...]:
@@ -103,7 +139,7 @@ class ContentSampler:
         return tuple(self._content(concept, slot, kinds, rng) for concept, slot in zip(concepts, slots, strict=True))
 
     def _concept(self, rng: random.Random, person: bool) -> Concept:
-        if not person and rng.random() < 0.32:
+        if not person and rng.random() < self.simulation.tagged_share:
             return rng.choice(self.tagged)
         coco = "person" if person else rng.choices(COCO_CLASSES, self._weights)[0]
         finer = [concept for concept in self.by_coco[coco] if concept.imagenet]
@@ -117,7 +153,8 @@ class ContentSampler:
         boxes, size = draw_boxes(slot, count, kinds, rng)
         alarms = tuple(alarm for box in boxes for alarm in self._alarms(concept, box, rng))
         imagenet, strength = self._tag(concept, rng)
-        content = Content(Thing(concept.id, count, size, slot), boxes, alarms, imagenet, strength, None)
+        further = self._further(concept, imagenet, strength, rng) if self.simulation.further_tags else ()
+        content = Content(Thing(concept.id, count, size, slot), boxes, alarms, imagenet, strength, None, further)
         return replace(content, name=self._name(content, rng))
 
     def _alarms(self, concept: Concept, box: Box, rng: random.Random) -> list[Alarm]:
@@ -158,18 +195,38 @@ class ContentSampler:
             return rng.choice(rng.choice(like).imagenet), rng.uniform(1.5, 7)
         return None, 0.0
 
+    def _further(
+        self, concept: Concept, imagenet: int | None, strength: float, rng: random.Random
+    ) -> tuple[tuple[int, float], ...]:
+        """Other classes that the head sees on a thing, none of them named."""
+        if concept.coco == "person":
+            return tuple((rng.choice(self._worn), rng.uniform(2, 10)) for _ in range(rng.choice((0, 1, 1, 2))))
+        if imagenet is None or rng.random() < 0.4:
+            return ()
+        like = [other.imagenet for other in self.lexicon.values() if other.group == concept.group and other.imagenet]
+        same = len(concept.imagenet) > 1 and imagenet in concept.imagenet
+        found = []
+        for _ in range(rng.choice((1, 2))):
+            if same and rng.random() < 0.7:
+                found.append((rng.choice(concept.imagenet), strength * rng.uniform(0.8, 1)))
+            else:
+                found.append((rng.choice(rng.choice(like)), strength * rng.uniform(0.3, 0.75)))
+        return tuple(found)
+
     def _name(self, content: Content, rng: random.Random) -> str | None:
         concept = self.lexicon[content.thing.concept]
         trusted = content.imagenet in concept.imagenet and content.strength >= STRONG
         best = max(content.alarms, key=lambda alarm: alarm.score, default=None)
-        detected = best is not None and best.coco == concept.coco and best.score >= SEEN
+        person = concept.coco == "person"
+        needed = self.simulation.person_named_from if person else self.simulation.named_from
+        detected = best is not None and best.coco == concept.coco and best.score >= needed
         if trusted:
             return concept.id
         if detected:
             return plain_concept(concept.coco)
-        if concept.coco == "person":
+        if person:
             return None
-        hint = content.strength >= MEDIUM or (best is not None and best.score >= SEEN)
+        hint = content.strength >= MEDIUM or (best is not None and best.score >= self.simulation.named_from)
         return family_of(concept) if hint and (content.imagenet is not None or concept.coco) else OBJECT
 
 
