@@ -1,4 +1,4 @@
-"""Examples of sounds can be heard without comparing them: a button on each thumbnail, and a player below."""
+"""Playback of the example sounds without a comparison: a button on each thumbnail, and a player below."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from lora_mcl.phrases import Phrase
 from lora_mcl.report.media import picture_uri
 from ui.events import Components, session_of
 from ui.html import ARROWS_JS, html, webp_uri
-from ui.models import ModelOptions
+from ui.models import NamedModelOptions
 from ui.sessions import Finished, Sessions
 from ui.settings import SETTINGS, options_for
 from ui.texts.texts import ENGLISH, FRENCH, Texts, texts_for
@@ -80,7 +80,7 @@ def entry_html(finished: Finished, content: str, thumbnail: str, start: float | 
     """
     options = {setting.name: getattr(finished.options, setting.name) for setting in SETTINGS}
     options["columns"] = list(finished.options.columns) or None
-    if isinstance(finished.options, ModelOptions):
+    if isinstance(finished.options, NamedModelOptions):
         options["model"] = finished.options.model
     key = json.dumps([content, start, options])
     entry = json.dumps({"media": str(finished.media), "start": start, **options})
@@ -115,7 +115,7 @@ def connect_history(sessions: Sessions, components: Components, strip: gr.HTML) 
             with uploaded_file({"path": media}, sessions.modality, components.folder) as file:
                 if not file.is_file():
                     raise OptionsError(Phrase("This {noun} is deleted from the server: choose it again.", noun=noun))
-                heard = controls.restored(content_hash(file), start or 0.0) if controls is not None else {}
+                audio_updates = controls.restored(content_hash(file), start or 0.0) if controls is not None else {}
         except LoraMclError as error:
             return {components.status: escape(texts.error(error))}
         session = session_of(request)
@@ -123,7 +123,7 @@ def connect_history(sessions: Sessions, components: Components, strip: gr.HTML) 
         return {
             **components.switch.updates(session, options, texts),
             **components.changes(sessions.idle(session, texts), None),
-            **heard,
+            **audio_updates,
             components.media: media,
             components.chosen: count + 1,
         }

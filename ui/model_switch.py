@@ -135,7 +135,7 @@ def model_choice(prefix: str, captioner: Source) -> gr.Radio | None:
 
 
 def every_column(captioner: Source) -> tuple[ColumnSpec, ...]:
-    """All columns that a model may have: with sampling, whatever its bundle recommends."""
+    """All columns that a model may have: with sampling, also where its bundle has no default for it."""
     defaults = captioner.defaults
     return captioner.columns(replace(defaults, num_samples=max(1, defaults.num_samples), columns=()))
 

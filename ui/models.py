@@ -28,19 +28,21 @@ ONE_MODEL = Phrase("A caption is scored by one model at a time: choose one of th
 
 
 @dataclass(frozen=True)
-class ModelOptions(CompareOptions):
+class NamedModelOptions(CompareOptions):
     """Options for one of several models, by its name."""
 
     model: str = ""
 
 
-def with_model(options: CompareOptions, model: str) -> ModelOptions:
+def with_model(options: CompareOptions, model: str) -> NamedModelOptions:
     """The options, for that model."""
-    return ModelOptions(**{field.name: getattr(options, field.name) for field in fields(CompareOptions)}, model=model)
+    return NamedModelOptions(
+        **{field.name: getattr(options, field.name) for field in fields(CompareOptions)}, model=model
+    )
 
 
 class SeveralCaptioners:
-    """A captioner for each of several models; that of ``ModelOptions.model`` answers, by default the first."""
+    """A captioner for each of several models; that of ``NamedModelOptions.model`` answers, by default the first."""
 
     def __init__(self, captioners: Sequence[Source]) -> None:
         """
@@ -229,7 +231,7 @@ def captioner_of(captioner: Source, options: CompareOptions | None) -> Source:
     """
     if not isinstance(captioner, SeveralCaptioners):
         return captioner
-    named = isinstance(options, ModelOptions) and options.model
+    named = isinstance(options, NamedModelOptions) and options.model
     return captioner.named(options.model) if named else captioner.captioners[0]
 
 

@@ -33,7 +33,7 @@ def snippet(tmp_path, monkeypatch):
 def test_the_tools_are_listed_and_a_picture_is_captioned(snippet, capsys):
     exec(snippet, {})
     tools, answer = capsys.readouterr().out.splitlines()[-2:]
-    assert ast.literal_eval(tools) == ["compare_image", "score_image", "slide_image", "caption_files"]
+    assert {"compare_image", "score_image", "slide_image", "caption_files"} <= set(ast.literal_eval(tools))
     columns = ast.literal_eval(answer)["columns"]
     assert [column["captions"][0]["text"] for column in columns[:3]] == [text for _, _, text in HYPOTHESES]
 

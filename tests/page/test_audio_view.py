@@ -29,7 +29,7 @@ def test_low_pitch_is_at_the_bottom_and_time_runs_right():
 
 
 def test_the_louder_the_more_opaque():
-    """Two units are 80 dB, all that the features span; the loudest is solid, whatever its level."""
+    """Two units are 80 dB, all that the features span; the loudest is solid at any level."""
     shown = picture(np.repeat([[0.7, 0.2, -0.3, -1.3, -4.0]], 8, axis=0).repeat(20, axis=1))
     levels = shown[4, 10::20, 1].astype(int)
     assert np.abs(levels - np.array([255, 191, 127, 0, 0])).max() <= 8

@@ -14,7 +14,7 @@ from tests.support.served_pages import image_tab
 from ui.loading import LoadingCaptioner, Waiting
 from ui.modality import IMAGE
 from ui.model_switch import model_choice
-from ui.models import ModelOptions, SeveralCaptioners, SideBySide, captioner_of, with_model
+from ui.models import NamedModelOptions, SeveralCaptioners, SideBySide, captioner_of, with_model
 from ui.sessions import Sessions
 from ui.settings import SETTINGS, chosen_ids, options_for
 
@@ -108,7 +108,7 @@ def test_side_by_side_of_models_that_are_loading(before, tiny_bundle, picture):
 def test_settings_are_for_the_model_that_is_asked_for(several, after):
     values = {setting.name: getattr(SHORT, setting.name) for setting in SETTINGS}
     options = options_for({**values, "model": "after", "columns": ["hypothesis-1", "beam"]}, several)
-    assert isinstance(options, ModelOptions) and options.model == "after"
+    assert isinstance(options, NamedModelOptions) and options.model == "after"
     assert options.columns == ("hypothesis-1", "beam") == tuple(chosen_ids(options, several))
     assert captioner_of(several, options) is after
     assert options_for(values, several).model == "before"

@@ -31,7 +31,7 @@ def captioner() -> FakeAudioCaptioner:
 
 @pytest.fixture(scope="module")
 def address(serve, captioner, tmp_path_factory) -> str:
-    """An Audio tab with one example, of which the model hears 2 s at a time."""
+    """An Audio tab with one example, of which the model takes 2 s at a time."""
     folder = tmp_path_factory.mktemp("examples")
     soundfile.write(folder / "rain.flac", chirp(SECONDS), 16_000)
     (folder / "rain.webp").write_bytes(log_mel_webp(captioner.audio_view(folder / "rain.flac", 0).log_mel))
@@ -66,11 +66,11 @@ def test_a_link_restores_the_start_of_a_sound(visit, address, captioner):
     expect(column(page, "beam")).to_have_attribute("data-state", "idle")
     page.click("#audio-compare")
     expect(link).to_have_attribute("href", "?tab=audio&model=fake&example=rain&start=2.5")
-    heard = captioner.heard.tolist()
-    captioner.heard = None
+    samples = captioner.samples.tolist()
+    captioner.samples = None
     again = visit(address + link.get_attribute("href"))
     expect_state(again, "done")
-    assert captioner.heard.tolist() == heard
+    assert captioner.samples.tolist() == samples
     expect(again.locator("#audio-start input[type=number]")).to_have_value("2.5")
     expect(again.locator("#audio-view .seconds")).to_contain_text("2.5 s")
     expect(again.locator("#audio-link a")).to_have_attribute("href", link.get_attribute("href"))
