@@ -19,7 +19,7 @@ from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.tour import TABS, visit_tab, whole_page
 from ui.page import build_page
 from ui.slides import KINDS
-from ui.texts.static import InBrowser, marked_key, translations
+from ui.texts.static import InBrowser, StaticHtml, marked_key, translations
 from ui.texts.texts import ENGLISH, FRENCH, texts_for
 from ui.texts.typography import typographic
 
@@ -254,3 +254,9 @@ def test_the_api_is_english(address):
         endpoints = json.load(answer)["named_endpoints"]
     labels = [one["label"] for one in endpoints["/compare_image"]["parameters"]]
     assert "Beams" in labels and "Diversity penalty" in labels
+
+
+def test_a_brace_in_static_html_does_not_end_gradios_mark():
+    part = StaticHtml(lambda texts: f"<p>{texts('Captions')} {{a}}</p>")
+    assert part.in_french == {"<p>Captions {a&#125;</p>": "<p>Légendes {a}</p>"}
+    assert marked_key(part.value) == "<p>Captions {a&#125;</p>" and part.value.index("}") > part.value.index("&#125;")

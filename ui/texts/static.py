@@ -45,14 +45,9 @@ class StaticHtml(gr.HTML):
     is_template = True
 
     def __init__(self, write: Callable[[Texts], str], **kwargs: Any) -> None:
-        """``write`` writes the HTML in a language, without braces: by them the frontend finds the key's end.
-
-        Raises:
-            ValueError: there is a brace in it.
-        """
-        english = write(ENGLISH)
-        if "}" in english:
-            raise ValueError(f"The static HTML has a brace: {english[:200]}")
+        """``write`` writes the HTML in a language."""
+        # By the first closing brace the frontend finds the end of its mark.
+        english = write(ENGLISH).replace("}", "&#125;")
         self.in_french = {english: write(FRENCH)}
         value = str(I18nData(english)) if english else ""
         super().__init__(value, **{"apply_default_css": False, "js_on_load": None, **kwargs})
