@@ -17,7 +17,6 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
@@ -31,6 +30,7 @@ from lora_mcl.errors import BundleError, LoraMclError, OptionsError
 from lora_mcl.phrasebook import load_phrasebook
 from lora_mcl.types import AudioCaptionSource, CaptionSource
 from ui.better import Better, load_better
+from ui.environment import environment_arguments
 from ui.events import MAX_COMPARISONS
 from ui.examples import load_examples
 from ui.loading import LoadingCaptioner
@@ -40,7 +40,7 @@ from ui.model_info import ModelInfo, info_of, side_by_side_info
 from ui.model_switch import ModelTexts
 from ui.models import SeveralCaptioners, SideBySide, models_of
 from ui.page import build_page
-from ui.repeated import RepeatedCaptioner
+from ui.repeated import REMEMBERED, RepeatedCaptioner
 from ui.results import load_results
 from ui.server import ServerOptions, launch, private_uploads, read_users
 from ui.tab import Tab
@@ -56,19 +56,6 @@ RESULTS = ROOT / "assets" / "results"
 # In place of a bundle: this modality gets no tab.
 NO_MODEL = "none"
 USER_ERROR = 2
-
-# Options of which the command line's form is all there is; in the environment they are LORA_MCL_<NAME>.
-_BY_NAME = (
-    *("more-models", "root-path", "auth-file", "mcp", "fetch-urls", "votes"),
-    *("dtype", "device-map", "load-in-4bit", "acceleration", "max-rows", "max-cache", "keep-prompts"),
-    *("lease-start", "lease-per-token"),
-)
-_ON_OR_OFF = ("load-in-4bit", "mcp", "fetch-urls")
-# Variables of Gradio with the same meaning, by option.
-_GRADIO_NAMES = {"root-path": "GRADIO_ROOT_PATH", "mcp": "GRADIO_MCP_SERVER"}
-# Other variables of that prefix: the first two options, where to listen, and where the tests put screenshots.
-_OWN_NAMES = tuple(f"LORA_MCL_{name}" for name in ("IMAGE_MODEL", "AUDIO_MODEL", "HOST", "PORT", "SCREENSHOTS"))
-_SWITCHES = {"1": "--", "true": "--", "0": "--no-", "false": "--no-"}
 
 
 @dataclass(frozen=True)
@@ -183,7 +170,7 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
         type=int,
         default=Settings.keep_prompts,
         metavar="N",
-        help="pictures or sounds whose encoding is kept, for those who ask again (default %(default)s)",
+        help="media whose encoding is kept, for those who ask again (default %(default)s); 0 keeps no captions either",
     )
     lease = Lease()
     zero_gpu = parser.add_argument_group("ZeroGPU", "how many seconds of a GPU a comparison requests (app_zero_gpu.py)")
@@ -191,7 +178,7 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
     zero_gpu.add_argument("--lease-per-token", type=float, default=lease.per_token, metavar="SECONDS", help="for each")
     arguments = sys.argv[1:] if arguments is None else arguments
     # The environment's options come first, so that the command line's win; both are checked alike.
-    args = vars(parser.parse_args([*_environment_arguments(environment, parser), *arguments]))
+    args = vars(parser.parse_args([*environment_arguments(environment, parser), *arguments]))
     try:
         args["scheduler"] = _scheduler_options(args.pop("max_rows"), args.pop("max_cache"))
         if args["keep_prompts"] < 0:
@@ -224,28 +211,6 @@ def _scheduler_options(max_rows: int, max_cache: float | None) -> SchedulerOptio
     if not (math.isfinite(max_cache) and max_cache * 1e9 >= 1):
         raise OptionsError(f"max-cache must be a positive number of gigabytes, not {max_cache:g}.")
     return SchedulerOptions(max_rows, int(max_cache * 1e9))
-
-
-def _environment_arguments(environment: Mapping[str, str], parser: argparse.ArgumentParser) -> list[str]:
-    """The options ``_BY_NAME`` that the environment sets, as arguments."""
-    known = {f"LORA_MCL_{option.upper().replace('-', '_')}": option for option in _BY_NAME}
-    for name in environment:
-        if name.startswith("LORA_MCL_") and name not in {*known, *_OWN_NAMES}:
-            nearest = get_close_matches(name, [*known, *_OWN_NAMES], n=1)
-            parser.error(f"there is no variable {name}" + (f": did you mean {nearest[0]}?" if nearest else ""))
-    arguments = []
-    for own, option in known.items():
-        name = own if environment.get(own) else _GRADIO_NAMES.get(option, own)
-        value = environment.get(name)
-        if not value:
-            continue
-        if option not in _ON_OR_OFF:
-            arguments.append(f"--{option}={value}")
-        elif value.lower() in _SWITCHES:
-            arguments.append(f"{_SWITCHES[value.lower()]}{option}")
-        else:
-            parser.error(f"{name} must be 1 or 0, not {value!r}")
-    return arguments
 
 
 def load_tabs(settings: Settings, gpu: Callable[..., Any] | None = None) -> list[Tab]:
@@ -308,9 +273,11 @@ def _page_captioner(
     bundle: Bundle, modality: ModalityText, settings: Settings, gpu: Callable[..., Any] | None
 ) -> CaptionSource | AudioCaptionSource:
     """One bundle's captioner: repeated comparisons come from memory."""
+    remembered = REMEMBERED if settings.keep_prompts else 0
     if gpu is None:
-        return LoadingCaptioner(bundle, lambda: RepeatedCaptioner(_load_captioner(bundle, settings)))
-    return RepeatedCaptioner(ZeroGpuCaptioner(_load_captioner(bundle, settings), modality, gpu, settings.lease))
+        return LoadingCaptioner(bundle, lambda: RepeatedCaptioner(_load_captioner(bundle, settings), remembered))
+    on_gpu = ZeroGpuCaptioner(_load_captioner(bundle, settings), modality, gpu, settings.lease)
+    return RepeatedCaptioner(on_gpu, remembered)
 
 
 def _load_captioner(bundle: Bundle, settings: Settings) -> Captioner:

@@ -1,6 +1,6 @@
 """The servers that ``benchmarks.serve`` compares, each a process of its own.
 
-page    the page of this repository: python app.py --keep-prompts 0, so that every visitor's file is encoded
+page    the page of this repository: python app.py --keep-prompts 0, so that every comparison is computed
 turns   the same, but a model computes one comparison at a time: --max-rows 1 too
 peft    a threaded HTTP server that runs PEFT's generate for one column after the other: this file
 

@@ -82,8 +82,8 @@ class Components:
     def changes(self, view: View, shown: View | None) -> dict[Any, Any]:
         """The updates that lead from what is shown to ``view``; all of them where nothing is known.
 
-        What is shown already is given again as it is, which changes nothing in the browser: for a component that is
-        left out, Gradio makes a new one in the session, again and again.
+        HTML that is shown already is given again as it is, which changes nothing in the browser: for a component that
+        is left out, Gradio makes a new one in the session, again and again.
         """
         updates: dict[Any, Any] = {}
         for id, part in self.columns.items():
@@ -95,7 +95,7 @@ class Components:
         updates |= {self.diversity: view.diversity, self.finished: view.finished}
         if shown is None or shown.running != view.running:
             return updates | self.controls(view.running, view.status)
-        return updates | {self.compare: self.compare.value, self.stop: self.stop.value, self.status: view.status}
+        return updates | {self.status: view.status}
 
     def controls(self, running: bool, status: str) -> dict[Any, Any]:
         return {

@@ -39,7 +39,7 @@ class RepeatedCaptioner(BundleCaptioner):
     """Another captioner's answers, those of repeated comparisons from memory.
 
     Sampled captions are among them: they are drawn with the seed of the options. Of more than ``size`` finished
-    comparisons, those are forgotten that were not asked for longest. Safe to share between threads.
+    comparisons, those are forgotten that were not asked for longest; of size 0, all. Safe to share between threads.
     """
 
     def __init__(self, captioner: CaptionSource | AudioCaptionSource, size: int = REMEMBERED) -> None:

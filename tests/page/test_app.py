@@ -9,6 +9,7 @@ import pytest
 import app
 from lora_mcl.bundle.bundle import EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE
 from lora_mcl.decoding.options import SchedulerOptions
+from lora_mcl.types import CompareOptions
 from tests.support.comparisons import last
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from ui.server import ServerOptions
@@ -76,7 +77,7 @@ def test_every_option_can_come_from_the_environment(capsys):
         "LORA_MCL_LEASE_START": "0",
         "LORA_MCL_LEASE_PER_TOKEN": "soon",
         "LORA_MCL_ROOT_PATH": "studio",
-        "LORA_MCL_MCP": "1",
+        "LORA_MCL_MCP": "perhaps",
         "LORA_MCL_AUTH_FILE": "/no/such/file",
         "LORA_MCL_AUDIO_MODLE": "none",
         "LORA_MCL_PORT": "99999",
@@ -109,15 +110,18 @@ def test_the_bounds_reach_the_scheduler(tiny_bundle, picture, argument, value):
     assert last.done and bool(calls) == (value == "27")
 
 
-@pytest.mark.parametrize(("keep", "encoded"), [("1", 1), ("0", 2)])
-def test_prompts_are_kept_for_those_who_ask_again(tiny_bundle, picture, keep, encoded):
+@pytest.mark.parametrize(("keep", "encoded"), [("1", [1, 1, 1]), ("0", [1, 2, 3])])
+def test_media_are_kept_for_those_who_ask_again(tiny_bundle, picture, keep, encoded):
+    """The same settings again, then others; with 0 nothing is kept."""
     arguments = ["--image-model", str(tiny_bundle), "--audio-model", "none", "--keep-prompts", keep]
     (tab,) = app.load_tabs(app.settings_from(arguments, {}))
     tab.captioner.load()
-    tower, forwards = tab.captioner._captioner.result()._model.model.model.vision_tower, []
-    tower.register_forward_hook(lambda *_: forwards.append(1))
-    first, again = ([column.captions for column in last(tab.captioner.compare(picture)).columns] for _ in range(2))
-    assert first == again and len(forwards) == encoded
+    model, forwards, found = tab.captioner._captioner.result()._captioner._model.model.model, [], []
+    model.vision_tower.register_forward_hook(lambda *_: forwards.append(1))
+    for tokens in (6, 6, 5):
+        comparison = last(tab.captioner.compare(picture, CompareOptions(max_new_tokens=tokens)))
+        found.append((len(forwards), [column.captions for column in comparison.columns]))
+    assert [count for count, _ in found] == encoded and found[0][1] == found[1][1]
 
 
 def test_something_must_be_served(capsys):

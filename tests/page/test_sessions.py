@@ -135,6 +135,9 @@ def test_the_status_says_that_the_models_are_loading(picture):
 class OnlyTheEnd:
     """A pace at which nothing but the last snapshot is due."""
 
+    def __init__(self, rate):
+        pass
+
     def is_due(self, comparison, watchers):
         return comparison.done or comparison.stopped
 

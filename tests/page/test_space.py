@@ -18,10 +18,10 @@ from gradio_client.exceptions import AppError
 from huggingface_hub import SpaceCard
 from packaging.specifiers import SpecifierSet
 
-import app
 from deploy.card import HARDWARE, SDK_INSTALLS, SpaceError, pins
 from deploy.space import ROOT, assemble, main
 from tests.support.gradio_warnings import GRADIO_WARNINGS
+from ui.environment import BY_NAME, OWN_NAMES
 
 pytestmark = GRADIO_WARNINGS
 
@@ -68,8 +68,8 @@ OF_ONE_KIND = {
 @pytest.mark.parametrize("hardware", HARDWARE)
 def test_the_card_lists_every_variable_of_its_kind(spaces, hardware):
     listed = re.findall(r"LORA_MCL_([A-Z0-9_]+)", (spaces[hardware] / "README.md").read_text(encoding="utf-8"))
-    known = {option.upper().replace("-", "_") for option in app._BY_NAME}
-    known |= {name.removeprefix("LORA_MCL_") for name in app._OWN_NAMES}
+    known = {option.upper().replace("-", "_") for option in BY_NAME}
+    known |= {name.removeprefix("LORA_MCL_") for name in OWN_NAMES}
     others = set().union(*OF_ONE_KIND.values()) - OF_ONE_KIND[hardware]
     assert sorted(listed) == sorted(known - NOT_FOR_SPACES - others)
 
