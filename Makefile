@@ -1,4 +1,4 @@
-# make setup | demo | space | training | models | test | mutants | lint | format | audit | clean
+# make setup | demo | space | training | models | evidence | test | mutants | lint | format | audit | clean
 # `make demo ARGS="--port 8000"` passes arguments to app.py, and likewise for space and test.
 
 SHELL := /bin/bash
@@ -14,7 +14,7 @@ ARGS ?=
 # Where `make space` writes.
 SPACE ?= build/space
 
-.PHONY: help setup demo space training models dev chromium test mutants lint format audit clean
+.PHONY: help setup demo space training models evidence dev chromium test mutants lint format audit clean
 
 help:
 	@echo "make setup     create $(VENV) and install what the page needs (Python 3.11 to 3.14)"
@@ -22,6 +22,7 @@ help:
 	@echo "make space     setup, then assemble a Hugging Face Space in $(SPACE) (docs/spaces.md)"
 	@echo "make training  setup, and what the training commands need"
 	@echo "make models    training, then make both embedded models anew, going on where it was cut short (hours)"
+	@echo "make evidence  training, then every experiment of docs/evidence.md, going on where it was cut short (hours)"
 	@echo "make test      setup and the test needs, then every test, on every core (ARGS=tests/library: those of one area)"
 	@echo "make mutants AREA=trainer  mutation testing of an area: its score and what survives (slow; tests/support/mutants.py)"
 	@echo "make lint      check style; make format puts it right"
@@ -74,6 +75,16 @@ demo: setup
 models: training
 	$(BIN)/python -m training.embedded.all_stages image
 	$(BIN)/python -m training.embedded.all_stages audio
+
+# Finished runs are kept under build/translations and build/experiments.
+evidence: training
+	$(BIN)/python -m training.experiments.translations
+	$(BIN)/python -m training.experiments.translations.bilingual
+	$(BIN)/python -m training.experiments.translations.ranking
+	$(BIN)/python -m training.experiments.ablations sweeps
+	$(BIN)/python -m training.experiments.systems audio
+	$(BIN)/python -m training.experiments.systems image
+	$(BIN)/python -m training.experiments.evidence
 
 space: setup
 	$(BIN)/python -m deploy.space --out $(SPACE) $(ARGS)

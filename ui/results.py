@@ -55,12 +55,22 @@ class Specialisation:
 
 
 @dataclass(frozen=True)
+class NumberRow:
+    """NLL of references under K hypotheses, nats per token: of each one's best hypothesis, and of their mixture."""
+
+    hypotheses: int
+    best: float
+    mixture: float
+
+
+@dataclass(frozen=True)
 class ResultSet:
     """Results of one file, on one kind of data.
 
     Attributes:
         quality: what "quality" is here, as a noun phrase.
         about: what was measured on what, and the limits, in sentences.
+        numbers: the loss for each number of hypotheses, where several were trained.
     """
 
     name: str
@@ -69,6 +79,7 @@ class ResultSet:
     about: str
     systems: tuple[SystemRow, ...]
     specialisations: tuple[Specialisation, ...]
+    numbers: tuple[NumberRow, ...] = ()
 
 
 def load_results(folder: Path) -> tuple[ResultSet, ...]:
@@ -160,4 +171,17 @@ def _translations(name: str, content: Mapping[str, Any]) -> ResultSet:
         ),
         tuple(systems),
         tuple(specialisations),
+        _numbers(runs),
     )
+
+
+def _numbers(runs: Sequence[Mapping[str, Any]]) -> tuple[NumberRow, ...]:
+    """Means over seeds of one adapter and of the relaxed hypotheses, by K; none if K was not varied."""
+    found: dict[int, list[Mapping[str, float]]] = {}
+    for run in runs:
+        if run["variant"] == "mle" or run["variant"].startswith("relaxed-"):
+            found.setdefault(run["hypotheses"], []).append(run["likelihood"])
+    rows = [
+        NumberRow(k, *(fmean(one[name] for one in found[k]) for name in ("best", "mixture"))) for k in sorted(found)
+    ]
+    return tuple(rows) if len(rows) > 1 else ()

@@ -7,7 +7,7 @@ import io
 from html import escape
 from urllib.parse import quote
 
-from ui.results import ResultSet, Specialisation, SystemRow
+from ui.results import NumberRow, ResultSet, Specialisation, SystemRow
 from ui.texts.texts import ENGLISH, Texts
 
 _WIDE, _HIGH, _LEFT, _BOTTOM, _TOP, _RIGHT = 420, 250, 40, 36, 14, 14
@@ -49,6 +49,18 @@ def results_html(found: ResultSet, texts: Texts = ENGLISH) -> str:
             for one in found.specialisations
         ),
     ]
+    if found.numbers:
+        cards.append(
+            _card(
+                texts("Loss against the number of hypotheses"),
+                _loss_curve(found.numbers, texts),
+                texts(
+                    "NLL of the references in nats per token, lower is better. 1: of each reference's best hypothesis, "
+                    "which any choice lowers; 2: of all K as one distribution, the fair comparison with a single "
+                    "adapter (K = 1)."
+                ),
+            )
+        )
     return (
         f'<div class="results"><h2 class="sr-only">{texts("Results")}</h2>'
         f'<p class="lead">{escape(texts(found.about))}</p>'
@@ -66,6 +78,10 @@ def results_csv(found: ResultSet) -> str:
     out.writerows(
         [one.name, *map(_one, (one.best, one.mean, one.worst)), f"{one.mutual_bleu:.3f}"] for one in found.systems
     )
+    if found.numbers:
+        out.writerow([])
+        out.writerow(["K", "NLL of the best", "NLL of the mixture"])
+        out.writerows([one.hypotheses, f"{one.best:.4f}", f"{one.mixture:.4f}"] for one in found.numbers)
     for one in found.specialisations:
         out.writerow([])
         out.writerow([f"share won, %: {one.system}", *(f"hypothesis {k + 1}" for k in range(len(one.share[0])))])
@@ -155,6 +171,52 @@ def _plane(found: ResultSet, texts: Texts) -> str:
         for number, one in enumerate(found.systems)
     )
     return f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {_WIDE} {_HIGH}">{"".join(shapes)}</svg>'
+
+
+def _loss_curve(numbers: tuple[NumberRow, ...], texts: Texts) -> str:
+    """Two lines over K: NLL of the best hypothesis and of the mixture, the last point of each numbered."""
+    low, high = _bounds([value for one in numbers for value in (one.best, one.mixture)])
+    first, last = numbers[0].hypotheses, numbers[-1].hypotheses
+    bottom = _HIGH - _BOTTOM
+
+    def place(k: int, value: float) -> tuple[float, float]:
+        across = _LEFT + 18 + (k - first) / (last - first) * (_WIDE - _LEFT - _RIGHT - 36)
+        up = _TOP + (high - value) / (high - low) * (bottom - _TOP)
+        return round(across, 1), round(up, 1)
+
+    shapes = [
+        f'<path class="axis" d="M{_LEFT} {_TOP}V{bottom}H{_WIDE - _RIGHT}"/>',
+        f'<text class="soft" x="{_WIDE - _RIGHT}" y="{_HIGH - 4}" text-anchor="end">{texts("hypotheses K →")}</text>',
+        *(
+            f'<text class="soft" x="{place(one.hypotheses, low)[0]}" y="{bottom + 14}" text-anchor="middle">'
+            f"{one.hypotheses}</text>"
+            for one in numbers
+        ),
+        *(
+            f'<text class="soft" x="{_LEFT - 5}" y="{place(first, value)[1] + 4}" text-anchor="end">'
+            f"{texts.number(value, '.2f')}</text>"
+            for value in (low, high)
+        ),
+    ]
+    for number, field in enumerate(("best", "mixture")):
+        points = [place(one.hypotheses, getattr(one, field)) for one in numbers]
+        dots = "".join(f'<circle class="dot" cx="{x}" cy="{y}" r="3"/>' for x, y in points[:-1])
+        x, y = points[-1]
+        shapes.append(
+            f'<g class="accent-{number}"><polyline points="{" ".join(f"{x},{y}" for x, y in points)}"/>{dots}'
+            f'<circle class="dot" cx="{x}" cy="{y}" r="9"/>'
+            f'<text class="on" x="{x}" y="{y + 3.5}" text-anchor="middle">{number + 1}</text></g>'
+        )
+    said = "; ".join(
+        texts(
+            "K = {number}: best {best:.3f}, mixture {mixture:.3f}",
+            number=one.hypotheses,
+            best=one.best,
+            mixture=one.mixture,
+        )
+        for one in numbers
+    )
+    return f'<svg role="img" aria-label="{escape(said)}" viewBox="0 0 {_WIDE} {_HIGH}">{"".join(shapes)}</svg>'
 
 
 def _bounds(values: list[float]) -> tuple[float, float]:

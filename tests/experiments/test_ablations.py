@@ -7,7 +7,7 @@ import torch
 
 from lora_mcl.markov.theory import true_matrices_nll
 from lora_mcl.objectives import ObjectiveOptions
-from training.experiments.ablations import image, markov
+from training.experiments.ablations import image, markov, sweeps
 from training.experiments.ablations.figures import draw
 from training.experiments.ablations.variants import (
     SAMPLED,
@@ -66,7 +66,7 @@ def test_results_by_hand(tmp_path):
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("experiment", [markov, image])
+@pytest.mark.parametrize("experiment", [markov, image, sweeps])
 def test_every_variant_can_be_run(experiment):
     """Variants that go by seconds name earlier variants, and shares are a distribution over the modes."""
     earlier = []

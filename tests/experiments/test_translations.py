@@ -10,8 +10,25 @@ import torch
 from lora_mcl.objectives import ObjectiveOptions
 from lora_mcl.trainer.batch import IGNORE_INDEX
 from training.experiments.translations import __main__ as program
-from training.experiments.translations.catalogues import LANGUAGES, PACKAGES, Limits, Message, read_messages, split
-from training.experiments.translations.measures import reference_nll, run_report, specialisation, system_report
+from training.experiments.translations import bilingual as two_languages
+from training.experiments.translations import runs
+from training.experiments.translations.catalogues import (
+    BILINGUAL,
+    LANGUAGES,
+    Limits,
+    Message,
+    bilingual,
+    read_messages,
+    split,
+)
+from training.experiments.translations.measures import (
+    identified,
+    loops,
+    reference_nll,
+    run_report,
+    specialisation,
+    system_report,
+)
 from training.experiments.translations.model import Encoder, Pairs, Size, build_tokenizer, collate, train_base
 
 TINY = Size(vocabulary=300, hidden=16, layers=1, heads=2, base_steps=3, base_batch=4, steps=2, batch=4, rank=2)
@@ -130,10 +147,12 @@ def test_all_languages_cover_and_one_language_four_times_does_not():
     message = MESSAGES[0]
     all_four = system_report([list(message.translations)], [message])
     assert all_four["coverage"] == {"chrf": pytest.approx(100), "bleu": pytest.approx(100)}
+    assert all_four["coverage_by_language"] == pytest.approx([100] * 4) and all_four["loops"] == 0
     assert all_four["languages"] == [0.25] * 4 and all_four["languages_per_message"] == 4
     french = system_report([[message.translations[0]] * 4], [message])
     assert french["chrf"] == {"best": 100, "mean": 100, "worst": 100}
     assert french["coverage"]["chrf"] < 60
+    assert french["coverage_by_language"][0] == pytest.approx(100) > max(french["coverage_by_language"][1:])
     assert french["languages"] == [1, 0, 0, 0] and french["languages_per_message"] == 1
     assert french["mutual_bleu"] == pytest.approx(1, abs=1e-3)
     assert all_four["mutual_bleu"] < 0.1
@@ -152,52 +171,113 @@ def base(tmp_path_factory):
     return folder
 
 
+def setting(base, train, test, tmp_path, budgets=(2, 3), languages=LANGUAGES):
+    return runs.Setting(base, train, test, TINY, tmp_path, budgets, languages=languages)
+
+
 @pytest.mark.parametrize(
     "variant",
     [
-        program.Variant(1, program.RELAXED, 2),
-        program.Variant(3, program.RELAXED, 2),
-        program.Variant(2, program.GATE, 2),
+        runs.Variant(1, runs.RELAXED),
+        runs.Variant(1, runs.RELAXED, 4, experts=2),
+        runs.Variant(3, runs.RELAXED, 2),
+        runs.Variant(2, runs.GATE, 2),
     ],
 )
 def test_a_run_is_trained_measured_and_kept(variant, base, tmp_path, monkeypatch):
-    train, test = MESSAGES[:6], MESSAGES[6:]
-    result = program.run(variant, 0, base, train, test, TINY, tmp_path)
+    of_all = setting(base, MESSAGES[:6], MESSAGES[6:], tmp_path)
+    result = runs.run(variant, 0, of_all)
     likelihood = result["likelihood"]
     assert likelihood["best"] <= likelihood["mixture"] + 1e-4 and likelihood["best"] <= likelihood["mean"] + 1e-4
     names = set(result["systems"])
+    count = variant.hypotheses if variant.hypotheses > 1 else 4
+    assert [len(example["texts"]) for example in result["examples"]] == [count] * len(runs.EXAMPLES)
     if variant.hypotheses == 1:
-        assert {"beam x 4", "beam x 3", "diverse-beam-0.5 x 4", "nucleus x 4", "top-k x 4", "typical x 4"} <= names
+        assert {"beam x 4", "diverse-beam-0.5 x 4", "nucleus x 4", "top-k x 4", "typical x 4"} <= names
+        assert ("beam x 3" in names) == ("diverse-beam-0.8 x 3" in names) == (variant.name == "mle")
         assert result["specialisation"] is None
         assert all(system["texts"] == int(name.split(" x ")[1]) for name, system in result["systems"].items())
     else:
         assert names == {f"hypotheses x {variant.hypotheses}"}
         assert [round(sum(row), 3) for row in result["specialisation"]["share"]] == [1] * 4
+        assert len(result["by_hypothesis"]) == len(result["loops_by_hypothesis"]) == variant.hypotheses
     # Kept: read again, without another training.
-    monkeypatch.setattr(program, "train_adapters", None)
-    assert program.run(variant, 0, base, train, test, TINY, tmp_path) == json.loads(json.dumps(result))
+    monkeypatch.setattr(runs, "train_adapters", None)
+    assert runs.run(variant, 0, of_all) == json.loads(json.dumps(result))
     with pytest.raises(TypeError):
-        program.run(variant, 0, base, train[1:], test, TINY, tmp_path)
+        runs.run(variant, 0, setting(base, MESSAGES[1:6], MESSAGES[6:], tmp_path))
+
+
+def test_adapters_are_kept_for_the_same_arguments(base, tmp_path, monkeypatch):
+    of_all, two = setting(base, MESSAGES, MESSAGES, tmp_path), runs.Variant(2, runs.GATE, 2)
+    weights = runs.trained(two, 0, of_all)[0].trainable_state_dict()
+    steps = []
+    monkeypatch.setattr(
+        "training.experiments.translations.model.MultipleChoiceTrainer.train", lambda trainer: steps.append(trainer)
+    )
+    again = runs.trained(two, 0, of_all)[0].trainable_state_dict()
+    assert not steps and again.keys() == weights.keys()
+    assert all(torch.equal(again[name], weights[name]) for name in weights)
+    runs.trained(two, 1, of_all)
+    assert len(steps) == 1
 
 
 def test_references_are_scored_one_by_one(base, tmp_path):
     """In a batch with padding as alone."""
-    learner, encoder = program.train_adapters(base, MESSAGES, 2, ObjectiveOptions("wta"), TINY, 2, 0, tmp_path)
+    learner, encoder = runs.train_adapters(
+        base, MESSAGES, 2, ObjectiveOptions("wta"), TINY, 2, 0, tmp_path / "adapters"
+    )
     together, lengths = reference_nll(learner, encoder, MESSAGES)
     alone = torch.cat([reference_nll(learner, encoder, [message])[0] for message in MESSAGES], dim=2)
     assert together.shape == (2, 4, 8) and lengths.shape == (4, 8)
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
     assert int(lengths[1, 0]) == len(encoder.target(MESSAGES[0].translations[1]))
-    assert run_report(learner, encoder, MESSAGES[:2], seed=0)["examples"][0]["message"] == "red brush"
+    (example,) = run_report(learner, encoder, MESSAGES[:2], 0, examples=["red page"])["examples"]
+    assert example["message"] == "red page" and len(example["texts"]) == 2
 
 
-def test_bad_arguments_are_one_sentence(monkeypatch, capsys, tmp_path):
+def test_german_into_english_and_french():
+    assert bilingual(MESSAGES[:1]) == [Message("Pinsel rot", ("red brush", "pinceau rouge"))]
+    assert len(BILINGUAL) == 2
+    unseen = two_languages.unseen(
+        [Message("Weich", ("soft", "doux"))], [Message("weich", ("Smooth", "lisse")), Message("Hart", ("hard", "dur"))]
+    )
+    assert [message.text for message in unseen] == ["Hart"]
+
+
+def test_a_bilingual_run_has_two_languages(base, tmp_path):
+    two = bilingual(MESSAGES)
+    of_two = setting(base, two[:6], two[6:], tmp_path, two_languages.BUDGETS, BILINGUAL)
+    one, both = (runs.run(runs.Variant(count, runs.RELAXED), 0, of_two) for count in (1, 2))
+    assert {"beam x 1", "beam x 2", "diverse-beam-0.8 x 2"} <= set(one["systems"])
+    assert [len(row) for row in both["specialisation"]["share"]] == [2, 2]
+    assert [len(shares) for shares in both["by_hypothesis"]] == [2, 2]
+    assert [sum(shares) for shares in both["identified"]] == pytest.approx([1, 1], abs=1e-3)
+
+
+def test_languages_of_texts():
+    texts = ["Open the picture", "The layer is empty", "Ouvrir la fenêtre", "Delete this file"]
+    assert identified(texts, ("en", "fr")) == [0.75, 0.25]
+
+
+def test_texts_that_repeat_themselves():
+    assert loops("de la la la la image") and loops("Sich-D-D-D") and loops("a b a b A b") and loops("x y z x y z x y z")
+    assert not any(loops(text) for text in ("la la image", "a b a b", "lalala", "", "papa pa"))
+
+
+def test_results_name_sources_and_every_run(base, tmp_path, capsys):
+    of_all = setting(base, MESSAGES[:6], MESSAGES[6:], tmp_path / "kept")
+    out = tmp_path / "results" / "translations.json"
+    runs.run_all([runs.Variant(1, runs.RELAXED, 2)], 2, of_all, out)
+    content = json.loads(out.read_text(encoding="utf-8"))
+    assert [run["seed"] for run in content["runs"]] == [0, 1] and content["messages"]["test"] == 2
+    assert all("GPL" in source["licence"] for source in content["sources"])
+    assert str(tmp_path) not in out.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", [program, two_languages])
+def test_bad_arguments_are_one_sentence(command, capsys, tmp_path):
     for arguments, message in [(["--seeds", "0"], "--seeds must be"), (["--base", str(tmp_path)], "holds no model")]:
-        monkeypatch.setattr("sys.argv", ["translations", *arguments])
         with pytest.raises(SystemExit):
-            program.main()
+            command.main(arguments)
         assert message in capsys.readouterr().err
-
-
-def test_every_source_has_a_licence():
-    assert all("GPL" in package.licence for package in PACKAGES)

@@ -14,7 +14,7 @@ from lora_mcl.errors import BundleError
 from tests.support.browsing import screenshot, unnamed
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.served_pages import image_tab
-from ui.results import ResultSet, Specialisation, SystemRow, load_results
+from ui.results import NumberRow, ResultSet, Specialisation, SystemRow, load_results
 from ui.results_view import results_csv, results_html
 
 pytestmark = GRADIO_WARNINGS
@@ -27,7 +27,15 @@ ONE = ResultSet(
     (SystemRow("Hypotheses", 60.0, 50.0, 40.0, 0.1), SystemRow("Beam & search", 55.0, 54.0, 53.0, 0.6)),
     (Specialisation("Hypotheses", ("en", "fr"), ((0.9, 0.1), (0.25, 0.75))),),
 )
-TRANSLATIONS = ResultSet("translations", "Translations by people", "chrF", "Four.", ONE.systems, ONE.specialisations)
+TRANSLATIONS = ResultSet(
+    "translations",
+    "Translations by people",
+    "chrF",
+    "Four.",
+    ONE.systems,
+    ONE.specialisations,
+    (NumberRow(1, 2.0, 2.0), NumberRow(2, 1.6, 1.9), NumberRow(4, 1.2, 2.1)),
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +66,29 @@ def translations(seeds):
     runs = []
     for seed in seeds:
         mle = {name: system(20 + seed) for name in ("beam x 4", "diverse-beam-0.8 x 4", "nucleus x 4")}
-        runs.append({"variant": "mle", "seed": seed, "systems": mle, "specialisation": None})
+        likelihood = {"best": 2.0 + seed, "mixture": 2.0 + seed}
+        runs.append(
+            {
+                "variant": "mle",
+                "seed": seed,
+                "hypotheses": 1,
+                "likelihood": likelihood,
+                "systems": mle,
+                "specialisation": None,
+            }
+        )
         share = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
         four = {"hypotheses x 4": system(30 + 2 * seed)}
-        runs.append({"variant": "relaxed-4", "seed": seed, "systems": four, "specialisation": {"share": share}})
+        runs.append(
+            {
+                "variant": "relaxed-4",
+                "seed": seed,
+                "hypotheses": 4,
+                "likelihood": {"best": 1.0, "mixture": 1.5 + seed},
+                "systems": four,
+                "specialisation": {"share": share},
+            }
+        )
     return {"languages": ["fr", "de", "es", "it"], "messages": {"test": 7}, "runs": runs}
 
 
@@ -74,6 +101,7 @@ def test_translations_are_means_over_seeds(tmp_path):
     ]
     (matrix,) = found.specialisations
     assert matrix.modes == ("French", "German", "Spanish", "Italian") and matrix.share[2] == (0, 0, 1, 0)
+    assert found.numbers == (NumberRow(1, 2.5, 2.5), NumberRow(4, 1.0, 2.0))
     assert "7 short messages" in found.about and "2 random starts" in found.about
 
 
@@ -101,6 +129,25 @@ def test_csv_has_every_figure():
     ]
     href = re.search(r'href="data:text/csv;charset=utf-8,([^"]*)"', results_html(ONE))[1]
     assert unquote(href) == results_csv(ONE)
+
+
+def test_csv_has_the_loss_of_every_number():
+    rows = list(csv.reader(io.StringIO(results_csv(TRANSLATIONS))))
+    at = rows.index(["K", "NLL of the best", "NLL of the mixture"])
+    assert rows[at + 1 : at + 4] == [["1", "2.0000", "2.0000"], ["2", "1.6000", "1.9000"], ["4", "1.2000", "2.1000"]]
+
+
+def test_the_loss_curve_goes_down_where_the_loss_falls():
+    shown = results_html(TRANSLATIONS)
+    curve = shown[shown.index("Loss against the number of hypotheses") :]
+    best, mixture = (
+        [tuple(map(float, point.split(","))) for point in line.split()]
+        for line in re.findall(r'<polyline points="([^"]+)"', curve)
+    )
+    assert [y for _, y in best] == sorted(y for _, y in best)  # y grows downwards
+    assert best[0] == mixture[0] and mixture[1][1] > mixture[0][1] > mixture[2][1]
+    assert best[2][0] - best[1][0] == pytest.approx(2 * (best[1][0] - best[0][0]), abs=0.2)
+    assert "Loss against" not in results_html(ONE)
 
 
 def test_names_are_text_not_markup():
@@ -142,6 +189,7 @@ def test_a_visitor_reads_chooses_and_downloads(visit, address, tmp_path):
     assert (tmp_path / "figures.csv").read_text(encoding="utf-8") == results_csv(ONE)
     panel.get_by_label("Translations by people").check()
     expect(panel.get_by_text("Four.")).to_be_visible()
+    expect(panel.get_by_role("img", name=re.compile("K = 2: best 1.600, mixture 1.900"))).to_be_visible()
     screenshot(page, "results", tmp_path)
 
 

@@ -101,8 +101,12 @@ class Evaluator:
 
     @torch.no_grad()
     def caption(self, contents: Sequence[Content], system: System) -> tuple[list[list[str]], dict[str, float]]:
-        """K captions of each medium, and the cost: ``seconds``, tower included, and ``forwards`` of the model."""
-        started = time.perf_counter()
+        """K captions of each medium, and what they cost.
+
+        The cost: ``seconds``, tower included; ``cpu_seconds`` of this process alone, which other work on the machine
+        hardly changes; ``forwards`` of the model.
+        """
+        started, used = time.perf_counter(), time.process_time()
         prompts: list[Tensor] = []  # [T, D] each
         placed: list[ColumnRequest] = []
         for number, content in enumerate(contents):
@@ -131,7 +135,12 @@ class Evaluator:
             captions[number] += [
                 self.model.text(candidate.tokens).rstrip("\ufffd").strip() for candidate in written[column.id]
             ]
-        return captions, {"seconds": time.perf_counter() - started, "forwards": forwards}
+        cost = {
+            "seconds": time.perf_counter() - started,
+            "cpu_seconds": time.process_time() - used,
+            "forwards": forwards,
+        }
+        return captions, cost
 
     def _prompts(self, content: Content, system: System) -> Iterator[tuple[int, Tensor]]:
         """(adapter, prompt [T, D]) of every sequence that the system decodes for a medium."""

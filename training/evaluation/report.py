@@ -64,6 +64,7 @@ def results_of(lines: Sequence[Line], hypotheses: int, systems: Mapping[str, int
             "diversity": diversity_of([line["captions"][name] for line in lines]) if count > 1 else None,
             "forwards": round(sum(cost["forwards"] for cost in costs), 1),
             "seconds": round(sum(cost["seconds"] for cost in costs), 2),
+            "cpu_seconds": round(sum(cost["cpu_seconds"] for cost in costs), 2),
         }
     results = {
         "media": len(lines),

@@ -1,4 +1,4 @@
-"""Write the tables of ``docs/evidence.md`` from the results files; no figure is typed by hand.
+"""Write the tables of ``docs/evidence.md`` and its figure from the results files; no figure is typed by hand.
 
 python -m training.experiments.evidence
 """
@@ -6,23 +6,30 @@ python -m training.experiments.evidence
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from training.embedded.common.tables import filled, percent, table
 from training.evaluation.report import tables_of
+from training.experiments import evidence_text as text
+from training.experiments.evidence_figure import draw, values
 from training.paths import RESULTS, ROOT
 
 DOCUMENT = ROOT / "docs" / "evidence.md"
+README = ROOT / "README.md"
+FIGURE = ROOT / "docs" / "evidence.png"
 DOMAINS = ("audio", "image")
-LANGUAGES = {"fr": "French", "de": "German", "es": "Spanish", "it": "Italian"}
-VARIANTS = {
-    "mle": "one adapter (LoRA-MLE), rank 8",
-    "mle-wide": "one adapter, rank 32",
-    **{f"relaxed-{k}": f"K = {k}, relaxed" for k in (2, 3, 4, 5)},
-    "caption-gate-4": "K = 4, caption gate",
+
+
+TRANSLATION_PASSAGES = ("likelihood", "systems", "shares", "numbers", "examples")
+# What the README's table compares: a system of the audio model's results; a variant and a system of the translations'.
+COMPARED = {
+    "hypotheses (caption gate)": ("caption-gate", "caption-gate-4", "hypotheses x 4"),
+    "hypotheses (relaxed)": ("relaxed", "relaxed-4", "hypotheses x 4"),
+    "beam search": ("beam", "mle", "beam x 4"),
+    "diverse beam search": ("diverse-beam", "mle", "diverse-beam-0.8 x 4"),
 }
 
 
@@ -72,19 +79,50 @@ def answers(results: Mapping[str, Any]) -> str:
     return "\n".join(f"{number}. {sentence}" for number, sentence in enumerate(sentences, 1))
 
 
+def on_translations(content: Mapping[str, Any]) -> str:
+    """What the same question comes to on messages translated by people; means over seeds, figures without a verdict."""
+
+    def chrf(variant: str, system: str, which: str) -> str:
+        return f"{fmean(run['systems'][system]['chrf'][which] for run in text.runs_of(content, variant)):.1f}"
+
+    def nll(variant: str, which: str = "mixture") -> str:
+        return f"{fmean(run['likelihood'][which] for run in text.runs_of(content, variant)):.3f}"
+
+    compared = {title: (variant, system) for title, (_, variant, system) in COMPARED.items()}
+    best, mean = (
+        ", ".join(f"{title} {chrf(*systems, which)}" for title, systems in compared.items())
+        for which in ("best", "mean")
+    )
+    gate, relaxed = (
+        percent(fmean(max(row) for run in text.runs_of(content, variant) for row in run["specialisation"]["share"]))
+        for variant in ("caption-gate-4", "relaxed-4")
+    )
+    return (
+        f"On translations by people, four texts of a message: chrF of the best {best}; on average {mean}. One "
+        f"hypothesis wins {gate} of a language's references with the caption gate, {relaxed} with the relaxed "
+        f"assignment. As one distribution, four hypotheses have an NLL of {nll('caption-gate-4')} and "
+        f"{nll('relaxed-4')} nats per token, one adapter {nll('mle')}, LoRA-MoE of the same size {nll('moe-4')}."
+    )
+
+
 def systems_tables(results: Mapping[str, Any]) -> str:
     """The evaluation's own tables."""
     return tables_of(results).strip()
 
 
 def cost_table(results: Mapping[str, Any]) -> str:
-    """What each system costs a medium; the tower is run once for each system, as it would be alone."""
-    media = results["media"]
-    rows = [
-        [name, str(system["rows"]), f"{system['forwards'] / media:.1f}", f"{system['seconds'] / media:.2f}"]
-        for name, system in results["systems"].items()
-    ]
-    return table(["system", "rows", "forwards a medium", "seconds a medium"], rows)
+    """What each system costs a medium; the tower is run once for each system, as it would be alone.
+
+    CPU seconds where they were measured.
+    """
+    media, systems = results["media"], results["systems"]
+    measured = all("cpu_seconds" in system for system in systems.values())
+    rows = []
+    for name, system in systems.items():
+        row = [name, str(system["rows"]), f"{system['forwards'] / media:.1f}"]
+        rows.append([*row, f"{system['cpu_seconds'] / media:.2f}"] if measured else row)
+    head = ["system", "rows", "forwards a medium"]
+    return table([*head, "CPU seconds a medium"] if measured else head, rows)
 
 
 def modes_table(results: Mapping[str, Any]) -> str:
@@ -96,85 +134,10 @@ def modes_table(results: Mapping[str, Any]) -> str:
     rows.append(["words a caption", *(f"{one['words']:.1f}" for one in found["hypotheses"])])
     rows.append(["typical words", *(", ".join(one["typical"][:5]) or "–" for one in found["hypotheses"])])
     entropies = (
-        f"H(winner given mode) = {modes['winner_given_mode']:.3f} nats, H(mode given winner) = "
-        f"{modes['mode_given_winner']:.3f} nats; 0 is a perfect match."
+        f"H(winner given mode) = {abs(modes['winner_given_mode']):.3f} nats, H(mode given winner) = "
+        f"{abs(modes['mode_given_winner']):.3f} nats; 0 is a perfect match."
     )
     return table(["won by", *(f"hypothesis {k + 1}" for k in range(count))], rows) + "\n\n" + entropies
-
-
-def runs_of(content: Mapping[str, Any], variant: str) -> list[dict[str, Any]]:
-    """The runs of a variant, one for each seed."""
-    return [run for run in content["runs"] if run["variant"] == variant]
-
-
-def likelihood_table(content: Mapping[str, Any]) -> str:
-    """NLL of all test references, and who wins which language; means over seeds."""
-    rows = []
-    for variant, title in VARIANTS.items():
-        runs = runs_of(content, variant)
-        if not runs:
-            continue
-        mean = {name: fmean(run["likelihood"][name] for run in runs) for name in ("best", "mean", "mixture")}
-        special = [run["specialisation"] for run in runs if run["specialisation"]]
-        purity = percent(fmean(max(row) for one in special for row in one["share"])) if special else "–"
-        own = f"{sum(one['distinct'] for one in special)} of {len(special)}" if special else "–"
-        entropy = f"{fmean(one['entropy_of_language'] for one in special):.2f}" if special else "–"
-        rows.append([title, str(len(runs)), *(f"{value:.3f}" for value in mean.values()), purity, own, entropy])
-    head = [
-        "adapters",
-        "starts",
-        "best",
-        "mean",
-        "mixture",
-        "main hypothesis' share",
-        "4 distinct",
-        "H(lang. | winner)",
-    ]
-    return table(head, rows)
-
-
-def share_table(content: Mapping[str, Any], variant: str) -> str:
-    """[languages][K] of the first seed's run: the share of each language's references won by each hypothesis."""
-    run = runs_of(content, variant)[0]
-    rows = [
-        [LANGUAGES[language], *map(percent, share)]
-        for language, share in zip(content["languages"], run["specialisation"]["share"], strict=True)
-    ]
-    return table([VARIANTS[variant], *(f"hypothesis {k + 1}" for k in range(run["hypotheses"]))], rows)
-
-
-def systems_table(content: Mapping[str, Any]) -> str:
-    """chrF, BLEU and coverage of four translations by every system; means over seeds."""
-    wanted = [("caption-gate-4", "hypotheses x 4"), ("relaxed-4", "hypotheses x 4")]
-    first = runs_of(content, "mle")
-    wanted += [("mle", name) for name in first[0]["systems"] if name.endswith(" x 4")] if first else []
-    rows = []
-    for variant, name in wanted:
-        found = [run["systems"][name] for run in runs_of(content, variant)]
-        if found:
-            title = f"{name.removesuffix(' x 4')}, {VARIANTS[variant]}"
-            rows.append([title, *_system_cells(found)])
-    head = [
-        "system",
-        "chrF best (mean, worst)",
-        "BLEU best",
-        "coverage chrF",
-        "coverage BLEU",
-        "languages of 4",
-        "mBLEU-4",
-    ]
-    return table(head, rows)
-
-
-def _system_cells(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    chrf = [fmean(one["chrf"][which] for one in found) for which in ("best", "mean", "worst")]
-    return [
-        f"{chrf[0]:.1f} ({chrf[1]:.1f}, {chrf[2]:.1f})",
-        f"{fmean(one['bleu']['best'] for one in found):.1f}",
-        *(f"{fmean(one['coverage'][metric] for one in found):.1f}" for metric in ("chrf", "bleu")),
-        f"{fmean(one['languages_per_message'] for one in found):.2f}",
-        f"{fmean(one['mutual_bleu'] for one in found):.3f}",
-    ]
 
 
 def passages(results: Path = RESULTS) -> dict[str, str]:
@@ -186,15 +149,80 @@ def passages(results: Path = RESULTS) -> dict[str, str]:
         found |= {name: not_run(command) if systems is None else make(systems) for name, make in tables.items()}
     scenes = read("audio", results)
     found["answers"] = not_run("training.embedded.evaluate audio") if scenes is None else answers(scenes)
-    translations = read("translations", results)
-    found |= dict.fromkeys(("likelihood", "systems", "shares"), not_run("training.experiments.translations"))
+    found |= text_passages(results)
+    return found
+
+
+def complete(translations: Mapping[str, Any]) -> bool:
+    """Whether all variants that the summaries compare were run."""
+    return {variant for _, variant, _ in COMPARED.values()} | {"moe-4"} <= {
+        run["variant"] for run in translations["runs"]
+    }
+
+
+def summary_table(audio: Mapping[str, Any], translations: Mapping[str, Any]) -> str:
+    """The README's table: captions of sounds and translations by hypotheses and by beam searches of equal budgets."""
+    rows = []
+    for title, (system, variant, name) in COMPARED.items():
+        sounds = audio["test"]["generation"][system]
+        found = [run["systems"][name] for run in text.runs_of(translations, variant)]
+        chrf = [fmean(one["chrf"][which] for one in found) for which in ("best", "mean")]
+        rows.append(
+            [
+                title,
+                *(percent(sounds[which]["family_recall"]) for which in ("best", "mean")),
+                f"{sounds['diversity']['mutual_bleu']:.3f}",
+                *(f"{value:.1f}" for value in chrf),
+                f"{fmean(one['coverage']['chrf'] for one in found):.1f}",
+            ]
+        )
+    head = [
+        "system",
+        "sounds named: best of 3",
+        "mean",
+        "mBLEU-4 ↓",
+        "translations, chrF: best of 4",
+        "mean",
+        "all 4 references",
+    ]
+    return table(head, rows)
+
+
+def readme_passages(results: Path = RESULTS) -> dict[str, str]:
+    """The README's passage, if both results files are there."""
+    audio, translations = read("audio", results), read("translations", results)
+    if audio is None or translations is None or not complete(translations):
+        return {}
+    return {"evidence": summary_table(audio, translations)}
+
+
+def text_passages(results: Path) -> dict[str, str]:
+    """Passages of the experiments on text."""
+    names = ("translations", "bilingual", "method-sweeps", "ranking")
+    translations, bilingual, sweeps, ranking = (read(name, results) for name in names)
+    found = dict.fromkeys(TRANSLATION_PASSAGES, not_run("training.experiments.translations"))
+    found["bilingual"] = found["bilingual_likelihood"] = not_run("training.experiments.translations.bilingual")
+    found["sweeps"] = not_run("training.experiments.ablations sweeps")
+    found["ranking"] = not_run("training.experiments.translations.ranking")
+    found["on_translations"] = not_run("training.experiments.translations")
     if translations is not None:
-        variants = [one for one in ("caption-gate-4", "relaxed-4") if runs_of(translations, one)]
+        variants = [one for one in ("caption-gate-4", "relaxed-4") if text.runs_of(translations, one)]
         found |= {
-            "likelihood": likelihood_table(translations),
-            "systems": systems_table(translations),
-            "shares": "\n\n".join(share_table(translations, one) for one in variants),
+            "likelihood": text.likelihood_table(translations),
+            "systems": text.systems_table(translations),
+            "shares": "\n\n".join(text.share_table(translations, one) for one in variants),
+            "numbers": text.number_table(translations),
+            "examples": text.examples_table(translations, ("mle", *variants)),
         }
+        if complete(translations):
+            found["on_translations"] = on_translations(translations)
+    if bilingual is not None:
+        found["bilingual"] = text.bilingual_table(bilingual)
+        found["bilingual_likelihood"] = text.likelihood_table(bilingual, text.BILINGUAL)
+    if sweeps is not None:
+        found["sweeps"] = text.sweeps_table(sweeps)
+    if ranking is not None:
+        found["ranking"] = text.ranking_table(ranking)
     return found
 
 
@@ -204,8 +232,13 @@ def not_run(command: str) -> str:
 
 
 def main() -> None:
-    DOCUMENT.write_text(filled(DOCUMENT.read_text(encoding="utf-8"), passages()), encoding="utf-8")
-    print(DOCUMENT)
+    for file, found in ((DOCUMENT, passages()), (README, readme_passages())):
+        file.write_text(filled(file.read_text(encoding="utf-8"), found), encoding="utf-8")
+        print(file)
+    translations = read("translations")
+    if translations is not None and complete(translations):
+        draw(values(translations, read("systems-audio")), FIGURE)
+        print(FIGURE)
 
 
 if __name__ == "__main__":

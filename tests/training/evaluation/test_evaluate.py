@@ -75,7 +75,7 @@ def test_results_of_all_systems(evaluated):
         assert system["quality"]["cider_d"]["best"] >= system["quality"]["cider_d"]["mean"]
         assert system["quality"]["meteor"].startswith("unavailable: METEOR is a Java program")
         assert system["diversity"]["vocabulary"] > 0
-        assert system["forwards"] > 0 and system["seconds"] > 0
+        assert system["forwards"] > 0 and system["seconds"] > 0 and system["cpu_seconds"] > 0
     likelihood = results["likelihood"]
     assert set(likelihood) == {"hypotheses", "baseline"}
     assert likelihood["hypotheses"]["best"] <= likelihood["hypotheses"]["mixture"] <= likelihood["hypotheses"]["mean"]

@@ -1,9 +1,10 @@
 """Ablations: the method's open questions by experiment, three seeds each.
 
     python -m training.experiments.ablations markov
+    python -m training.experiments.ablations sweeps   # number of hypotheses, epsilon, temperature; Markov chains too
     python -m training.experiments.ablations image    # needs the base and the cached features of the image model
 
-Writes ``assets/results/method-markov.json`` or ``method-image.json``, and curves next to it. What a run cut short has
+Writes ``assets/results/method-markov.json`` (``-sweeps``, ``-image``), and curves next to it. What a run cut short has
 finished is kept under ``build/experiments``; a question may be asked alone with --only.
 """
 
@@ -21,6 +22,7 @@ from training.paths import BUILD, RESULTS
 RESULTS_DIR = RESULTS
 COLUMNS = {
     "markov": ("loss", "excess", "accuracy", "chains_covered", "used", "steps", "seconds"),
+    "sweeps": ("loss", "excess", "accuracy", "chains_covered", "used", "apart"),
     "image": ("loss", "main_nll", "stability", "distinct", "used", "steps", "seconds"),
 }
 
@@ -36,6 +38,8 @@ def main() -> None:
     # Imported here, so that each experiment needs only its own data.
     if args.data == "markov":
         from training.experiments.ablations import markov as experiment
+    elif args.data == "sweeps":
+        from training.experiments.ablations import sweeps as experiment
     else:
         from training.experiments.ablations import image as experiment
     variants = experiment.VARIANTS

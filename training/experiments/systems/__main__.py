@@ -27,7 +27,7 @@ from training.evaluation.options import EvaluationOptions
 from training.paths import BUILD, RESULTS
 
 KEPT = BUILD / "experiments" / "systems"
-SCENES = 24
+SCENES = 48
 RATE = 16_000
 
 

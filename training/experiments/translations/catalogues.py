@@ -15,6 +15,7 @@ from pathlib import Path
 from training.embedded.common.packages import Package
 
 LANGUAGES = ("fr", "de", "es", "it")
+BILINGUAL = ("en", "fr")
 PACKAGES = (
     Package("deb", "audacity-data", "3.2.4+dfsg-1", "GPL-2.0-or-later"),
     Package("deb", "cinnamon-l10n", "5.6.1-2", "GPL-2.0-or-later"),
@@ -97,6 +98,12 @@ def _kept(text: str, translations: Sequence[str], limits: Limits) -> bool:
         and all(0 < len(one) <= limits.translation_characters and "\n" not in one for one in translations)
         and len({text, *translations}) == 1 + len(translations)
     )
+
+
+def bilingual(messages: Sequence[Message]) -> list[Message]:
+    """The German translation as the message, to be translated into English and French."""
+    german, french = LANGUAGES.index("de"), LANGUAGES.index("fr")
+    return [Message(one.translations[german], (one.text, one.translations[french])) for one in messages]
 
 
 def split(messages: Sequence[Message], test: int) -> tuple[list[Message], list[Message]]:

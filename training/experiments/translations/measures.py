@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from math import log
 from statistics import fmean
 from typing import Any
 
 import torch
+from py3langid.langid import MODEL_DIR, MODEL_FILE, LanguageIdentifier
 from sacrebleu.metrics import BLEU, CHRF
 from torch import Tensor
 
@@ -24,6 +27,7 @@ from training.experiments.translations.model import Encoder, collate, encode_pro
 AT_ONCE = 32
 MAX_NEW_TOKENS = 24
 PENALTIES = (0.5, 0.8, 1.0)
+_LOOP = re.compile(r"(\b\w+(?:\W+\w+){0,2})(?:\W+\1\b){2}")
 _CHRF, _BLEU = CHRF(), BLEU(effective_order=True)
 
 
@@ -32,16 +36,16 @@ def reference_nll(
     learner: MultipleChoiceLearner, encoder: Encoder, messages: Sequence[Message]
 ) -> tuple[Tensor, Tensor]:
     """NLL [K, languages, N] of every reference under every hypothesis, nats per token; and their lengths."""
-    parts, lengths = [], []
+    parts, lengths, languages = [], [], len(messages[0].translations)
     for start in range(0, len(messages), AT_ONCE):
         some = messages[start : start + AT_ONCE]
         pairs = [
             {"prompt": encoder.prompt(message.text), "target": encoder.target(message.translations[language])}
-            for language in range(len(LANGUAGES))
+            for language in range(languages)
             for message in some
         ]
-        parts.append(learner.nll(Batch.from_collated(collate(pairs))).unflatten(1, (len(LANGUAGES), len(some))))
-        lengths.append(torch.tensor([len(pair["target"]) for pair in pairs]).unflatten(0, (len(LANGUAGES), len(some))))
+        parts.append(learner.nll(Batch.from_collated(collate(pairs))).unflatten(1, (languages, len(some))))
+        lengths.append(torch.tensor([len(pair["target"]) for pair in pairs]).unflatten(0, (languages, len(some))))
     return torch.cat(parts, dim=2), torch.cat(lengths, dim=1)
 
 
@@ -111,7 +115,8 @@ def system_report(sets: Sequence[Sequence[str]], messages: Sequence[Message]) ->
     ``chrf`` and ``bleu``: sentence scores against the translation that fits best, ``best`` of the K texts, their
     ``mean`` and the ``worst``. ``coverage``: each reference's best score among the K texts, a mean over languages: high
     only if all languages are among them. ``languages``: share of the texts that are nearest (by chrF) to each
-    language's reference; ``languages_per_message``: how many different ones the K texts of a message are in.
+    language's reference; ``languages_per_message``: how many different ones the K texts of a message are in;
+    ``loops``: share of the texts that repeat themselves.
     """
     chrf, bleu = [], []  # [N][K][languages]
     for texts, message in zip(sets, messages, strict=True):
@@ -126,15 +131,52 @@ def system_report(sets: Sequence[Sequence[str]], messages: Sequence[Message]) ->
         "chrf": _best_mean_worst(chrf),
         "bleu": _best_mean_worst(bleu),
         "coverage": {"chrf": _coverage(chrf), "bleu": _coverage(bleu)},
-        "languages": [round(flat.count(language) / len(flat), 4) for language in range(len(LANGUAGES))],
+        "coverage_by_language": [round(value, 4) for value in _covered(chrf)],
+        "languages": [round(flat.count(language) / len(flat), 4) for language in range(len(messages[0].translations))],
         "languages_per_message": round(fmean(len(set(of_message) - {None}) for of_message in languages), 3),
+        "loops": round(fmean(loops(text) for texts in sets for text in texts), 4),
         "mutual_bleu": round(mutual_bleu(split), 4) if more else None,
         "distinct_1": round(distinct_n(split, 1), 4) if more else None,
     }
 
 
-def run_report(learner: MultipleChoiceLearner, encoder: Encoder, test: Sequence[Message], seed: int) -> dict[str, Any]:
-    """All measures of one run. One adapter is decoded with every budget from 1 to 5, its other baselines with 4."""
+def identified(texts: Sequence[str], codes: Sequence[str]) -> list[float]:
+    """The share of the texts in each of these languages, by py3langid."""
+    found = [str(_identifier(tuple(codes)).classify(text)[0]) for text in texts]
+    return [round(found.count(code) / len(found), 4) for code in codes]
+
+
+@lru_cache(maxsize=4)
+def _identifier(codes: tuple[str, ...]) -> LanguageIdentifier:
+    identifier = LanguageIdentifier.from_model_file(MODEL_DIR / MODEL_FILE, norm_probs=True)
+    identifier.set_languages(list(codes))
+    return identifier
+
+
+def loops(text: str) -> bool:
+    """Whether up to three words come three times or more in a row."""
+    return _LOOP.search(text.lower()) is not None
+
+
+def run_report(
+    learner: MultipleChoiceLearner,
+    encoder: Encoder,
+    test: Sequence[Message],
+    seed: int,
+    budgets: Sequence[int] = (1, 2, 3, 5, 6),
+    examples: Sequence[str] = (),
+    codes: Sequence[str] = LANGUAGES,
+) -> dict[str, Any]:
+    """All measures of one run.
+
+    One adapter is decoded by every baseline with as many rows as there are languages, and by beam search and diverse
+    beam search also with ``budgets``. ``examples``: what is written for these prompts, by the hypotheses or by
+    beam search. ``codes``: of the languages.
+
+    ``identified``: [K][languages] which share of each hypothesis' texts a language identifier finds in each language;
+    ``identified_references``: the share of the references whose language it finds, which is as good as it can be.
+    """
+    languages = len(test[0].translations)
     nll, lengths = reference_nll(learner, encoder, test)
     hypotheses = len(learner.stack)
     report: dict[str, Any] = {
@@ -147,19 +189,36 @@ def run_report(learner: MultipleChoiceLearner, encoder: Encoder, test: Sequence[
         texts = translate(learner, encoder, test, columns_of(hypotheses, 1, seed))
         together = [[one for column in texts.values() for one in column[number]] for number in range(len(test))]
         systems[f"hypotheses x {hypotheses}"] = system_report(together, test)
-        report["by_hypothesis"] = [system_report(column, test)["languages"] for column in texts.values()]
-        report["examples"] = [
-            {"message": test[number].text, "texts": together[number]} for number in range(min(5, len(test)))
-        ]
+        alone = [system_report(column, test) for column in texts.values()]
+        report["by_hypothesis"] = [one["languages"] for one in alone]
+        report["loops_by_hypothesis"] = [one["loops"] for one in alone]
+        report["identified"] = [identified([one for (one,) in column], codes) for column in texts.values()]
+        references = [identified([one.translations[number] for one in test], codes) for number in range(languages)]
+        report["identified_references"] = round(fmean(row[number] for number, row in enumerate(references)), 4)
+        report["examples"] = _examples(learner, encoder, examples, columns_of(hypotheses, 1, seed))
         return report
-    columns = columns_of(1, len(LANGUAGES), seed)
-    columns += [ColumnRequest(f"beam x {budget}", 0, BeamSearch(budget)) for budget in (2, 3, 5)]
+    columns = columns_of(1, languages, seed)
+    columns += [ColumnRequest(f"beam x {budget}", 0, BeamSearch(budget)) for budget in budgets]
     columns += [
-        ColumnRequest(f"diverse-beam-0.8 x {budget}", 0, DiverseBeamSearch(budget, budget, 0.8)) for budget in (2, 3, 5)
+        ColumnRequest(f"diverse-beam-0.8 x {budget}", 0, DiverseBeamSearch(budget, budget, 0.8))
+        for budget in budgets
+        if budget > 1
     ]
     for name, sets in translate(learner, encoder, test, columns).items():
-        systems[name if " x " in name else f"{name} x {len(LANGUAGES)}"] = system_report(sets, test)
+        systems[name if " x " in name else f"{name} x {languages}"] = system_report(sets, test)
+    report["examples"] = _examples(learner, encoder, examples, columns_of(1, languages, seed)[:1])
     return report
+
+
+def _examples(
+    learner: MultipleChoiceLearner, encoder: Encoder, prompts: Sequence[str], columns: Sequence[ColumnRequest]
+) -> list[dict[str, Any]]:
+    """Each prompt with the texts of all columns."""
+    texts = translate(learner, encoder, [Message(prompt, ()) for prompt in prompts], columns)
+    return [
+        {"message": prompt, "texts": [text for column in texts.values() for text in column[number]]}
+        for number, prompt in enumerate(prompts)
+    ]
 
 
 def _nearest(scores: Sequence[float]) -> int | None:
@@ -172,8 +231,14 @@ def _best_mean_worst(scores: Sequence[Sequence[Sequence[float]]]) -> dict[str, f
     return _rounded({"best": fmean(map(max, fits)), "mean": fmean(map(fmean, fits)), "worst": fmean(map(min, fits))})
 
 
+def _covered(scores: Sequence[Sequence[Sequence[float]]]) -> list[float]:
+    """Of each language, the mean over messages of the best score among the K texts."""
+    best = [[max(of_language) for of_language in zip(*of_message, strict=True)] for of_message in scores]
+    return [fmean(of_language) for of_language in zip(*best, strict=True)]
+
+
 def _coverage(scores: Sequence[Sequence[Sequence[float]]]) -> float:
-    return round(fmean(fmean(map(max, zip(*of_message, strict=True))) for of_message in scores), 4)
+    return round(fmean(_covered(scores)), 4)
 
 
 def _rounded(figures: Mapping[str, float]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """A small language model from scratch that writes translations, and its K adapters.
 
-A sequence is ``<s> message <to> translation </s>``; the language is not given. The base learns from all languages at
+A sequence is ``<s> message <to> translation </s>``; the language is not given. The base learns from all translations at
 once, by transformers' Trainer; the adapters on it by ``MultipleChoiceTrainer``.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import (
@@ -32,7 +33,8 @@ from lora_mcl.objectives import ObjectiveOptions
 from lora_mcl.trainer import MultipleChoiceLearner, MultipleChoiceTrainer
 from lora_mcl.trainer.batch import IGNORE_INDEX, pad_left, pad_right
 from training.embedded.common.tokenizer import train_tokenizer
-from training.experiments.translations.catalogues import LANGUAGES, Message
+from training.experiments.translations.catalogues import Message
+from training.experiments.translations.moe import route_tokens
 
 SEPARATOR = "<to>"
 GATE_CAPTIONS = 2000
@@ -46,7 +48,7 @@ class Size:
     hidden: int = 128
     layers: int = 3
     heads: int = 4
-    base_steps: int = 400
+    base_steps: int = 900
     base_batch: int = 96
     base_learning_rate: float = 3e-3
     steps: int = 120
@@ -105,22 +107,18 @@ class Pairs(Dataset):
     """Training pairs in a fixed random order: each message with one of its translations, all of them in turn."""
 
     def __init__(self, messages: Sequence[Message], encoder: Encoder, length: int, seed: int) -> None:
-        self._encoder, self._messages = encoder, messages
+        self._encoder = encoder
+        self._pairs = [(message.text, one) for message in messages for one in message.translations]
         generator = torch.Generator().manual_seed(seed)
-        pairs = len(messages) * len(LANGUAGES)
-        orders = [torch.randperm(pairs, generator=generator) for _ in range(-(-length // pairs))]
+        orders = [torch.randperm(len(self._pairs), generator=generator) for _ in range(-(-length // len(self._pairs)))]
         self._order = torch.cat(orders)[:length].tolist()
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __getitem__(self, index: int) -> dict[str, list[int]]:
-        number, language = divmod(self._order[index], len(LANGUAGES))
-        message = self._messages[number]
-        return {
-            "prompt": self._encoder.prompt(message.text),
-            "target": self._encoder.target(message.translations[language]),
-        }
+        text, translation = self._pairs[self._order[index]]
+        return {"prompt": self._encoder.prompt(text), "target": self._encoder.target(translation)}
 
 
 def collate(pairs: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:
@@ -161,7 +159,7 @@ def train_base(messages: Sequence[Message], folder: Path, size: Size, seed: int)
     use_eager_attention_on_cpu(model)
     pairs = Pairs(messages, Encoder(tokenizer), size.base_steps * size.base_batch, seed)
     run = folder.with_name(folder.name + "-run")
-    arguments = _arguments(run, size.base_steps, size.base_batch, size.base_learning_rate, seed, save_steps=100)
+    arguments = _arguments(run, size.base_steps, size.base_batch, size.base_learning_rate, seed, save_steps=50)
     trainer = Trainer(model, arguments, train_dataset=pairs, data_collator=collate)
     trainer.train(resume_from_checkpoint=any(run.glob("checkpoint-*")))
     tokenizer.save_pretrained(folder)
@@ -185,8 +183,12 @@ def train_adapters(
     rank: int,
     seed: int,
     out: Path,
+    experts: int = 0,
 ) -> tuple[MultipleChoiceLearner, Encoder]:
-    """K adapters of one rank, trained by ``MultipleChoiceTrainer``; K = 1 is LoRA-MLE."""
+    """K adapters of one rank, trained by ``MultipleChoiceTrainer``; K = 1 is LoRA-MLE, or LoRA-MoE with ``experts``.
+
+    They are saved as ``out``.safetensors, and read from there if that file exists.
+    """
     model, encoder = load_base(base)
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
@@ -198,6 +200,13 @@ def train_adapters(
         tokenizer=encoder.tokenizer,
         generator=generator,
     )
+    if experts:
+        route_tokens(learner.stack, experts, generator)
+    saved = out.with_name(f"{out.name}.safetensors")
+    if saved.is_file():
+        learner.load_trainable_state_dict(load_file(saved))
+        learner.eval()
+        return learner, encoder
     pairs = Pairs(messages, encoder, size.steps * size.batch, seed + 1)
     if learner.gate is not None:
         captions = [pairs[number]["target"] for number in range(min(GATE_CAPTIONS, len(pairs)))]
@@ -205,6 +214,8 @@ def train_adapters(
     arguments = _arguments(out, size.steps, size.batch, size.learning_rate, seed, save_steps=10**9)
     MultipleChoiceTrainer(learner, arguments, train_dataset=pairs, data_collator=collate).train()
     learner.eval()
+    state = {name: tensor.contiguous() for name, tensor in learner.trainable_state_dict().items()}
+    save_file(state, saved)
     return learner, encoder
 
 

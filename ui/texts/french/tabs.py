@@ -207,6 +207,17 @@ TABS = {
         "Chaque ligne fait 100 % au total. Une seule case forte par ligne veut dire qu'un mode a sa propre "
         "hypothèse ; une ligne égale, qu'il n'en a pas. L'entraînement n'a jamais vu les noms des modes."
     ),
+    "Loss against the number of hypotheses": "Perte selon le nombre d'hypothèses",
+    "NLL of the references in nats per token, lower is better. 1: of each reference's best hypothesis, which any "
+    "choice lowers; 2: of all K as one distribution, the fair comparison with a single adapter (K = 1).": (
+        "NLL des références en nats par token, plus bas c'est mieux. 1 : de la meilleure hypothèse pour chaque "
+        "référence, que tout choix abaisse ; 2 : des K ensemble comme une seule distribution, la comparaison "
+        "équitable avec un seul adaptateur (K = 1)."
+    ),
+    "hypotheses K →": "hypothèses K →",
+    "K = {number}: best {best:.3f}, mixture {mixture:.3f}": (
+        "K = {number} : meilleure {best:.3f}, mélange {mixture:.3f}"
+    ),
     "Download these figures (CSV)": "Télécharger ces chiffres (CSV)",
     "system": "système",
     "best of K": "meilleure de K",
