@@ -117,10 +117,10 @@ def test_numbers_of_hypotheses(results):
     content = json.loads((results / "translations.json").read_text())
     found = by_number(content)
     assert set(found) == {1, 4}
-    expected = {"best": 1.25, "mixture": 1.35, "used": 4, "languages": 4, "coverage": 10, "beam": 10, "diverse": None}
+    expected = {"best": 1.25, "mixture": 1.35, "used": 4, "languages": 4, "coverage": 10, "beam": 10, "diverse": 12}
     assert found[4] == pytest.approx(expected)
     assert found[1]["coverage"] is None and found[1]["languages"] is None
-    assert "| 4 | 1.250 | 1.350 | 4.0 | 4.0 | 10.0 | 10.0 | – |" in passages(results)["numbers"]
+    assert "| 4 | 1.250 | 1.350 | 4.0 | 4.0 | 10.0 | 10.0 | 12.0 |" in passages(results)["numbers"]
     assert in_use([[1, 0, 0], [0.99, 0, 0.01], [0.5, 0.5, 0]]) == 2
     assert languages_taken([[1, 0, 0], [0.99, 0, 0.01], [0.4, 0.6, 0]]) == 2
 

@@ -152,7 +152,7 @@ def test_all_languages_cover_and_one_language_four_times_does_not():
     french = system_report([[message.translations[0]] * 4], [message])
     assert french["chrf"] == {"best": 100, "mean": 100, "worst": 100}
     assert french["coverage"]["chrf"] < 60
-    assert french["coverage_by_language"][0] == pytest.approx(100) > max(french["coverage_by_language"][1:])
+    assert french["coverage_by_language"][0] == pytest.approx(100) and max(french["coverage_by_language"][1:]) < 99
     assert french["languages"] == [1, 0, 0, 0] and french["languages_per_message"] == 1
     assert french["mutual_bleu"] == pytest.approx(1, abs=1e-3)
     assert all_four["mutual_bleu"] < 0.1
@@ -213,7 +213,8 @@ def test_adapters_are_kept_for_the_same_arguments(base, tmp_path, monkeypatch):
     weights = runs.trained(two, 0, of_all)[0].trainable_state_dict()
     steps = []
     monkeypatch.setattr(
-        "training.experiments.translations.model.MultipleChoiceTrainer.train", lambda trainer: steps.append(trainer)
+        "training.experiments.translations.model.MultipleChoiceTrainer.train",
+        lambda trainer, **more: steps.append(more),
     )
     again = runs.trained(two, 0, of_all)[0].trainable_state_dict()
     assert not steps and again.keys() == weights.keys()

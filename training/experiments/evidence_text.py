@@ -87,7 +87,7 @@ def systems_table(content: Mapping[str, Any]) -> str:
     wanted += [(one, name) for one in ("moe-4", "mle-wide") for name in ("beam x 4", "diverse-beam-0.8 x 4")]
     rows = []
     for variant, name in wanted:
-        found = [run["systems"][name] for run in runs_of(content, variant)]
+        found = [run["systems"][name] for run in runs_of(content, variant) if name in run["systems"]]
         if found:
             title = f"{name.removesuffix(' x 4')}, {VARIANTS[variant]}"
             rows.append([title, *_system_cells(found)])

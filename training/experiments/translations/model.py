@@ -187,7 +187,8 @@ def train_adapters(
 ) -> tuple[MultipleChoiceLearner, Encoder]:
     """K adapters of one rank, trained by ``MultipleChoiceTrainer``; K = 1 is LoRA-MLE, or LoRA-MoE with ``experts``.
 
-    They are saved as ``out``.safetensors, and read from there if that file exists.
+    They are saved as ``out``.safetensors, and read from there if that file exists. A training that was cut short
+    goes on from its last checkpoint in ``out``.
     """
     model, encoder = load_base(base)
     generator = torch.Generator().manual_seed(seed)
@@ -211,8 +212,8 @@ def train_adapters(
     if learner.gate is not None:
         captions = [pairs[number]["target"] for number in range(min(GATE_CAPTIONS, len(pairs)))]
         start_gate(learner.gate, pad_right(captions), generator)
-    arguments = _arguments(out, size.steps, size.batch, size.learning_rate, seed, save_steps=10**9)
-    MultipleChoiceTrainer(learner, arguments, train_dataset=pairs, data_collator=collate).train()
+    arguments = _arguments(out, size.steps, size.batch, size.learning_rate, seed, save_steps=10)
+    MultipleChoiceTrainer(learner, arguments, train_dataset=pairs, data_collator=collate).train_or_resume()
     learner.eval()
     state = {name: tensor.contiguous() for name, tensor in learner.trainable_state_dict().items()}
     save_file(state, saved)
