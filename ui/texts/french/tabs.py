@@ -210,7 +210,7 @@ TABS = {
     "Loss against the number of hypotheses": "Perte selon le nombre d'hypothèses",
     "NLL of the references in nats per token, lower is better. 1: of each reference's best hypothesis, which any "
     "choice lowers; 2: of all K as one distribution, the fair comparison with a single adapter (K = 1).": (
-        "NLL des références en nats par token, plus bas c'est mieux. 1 : de la meilleure hypothèse pour chaque "
+        "NLL des références en nats par jeton, plus bas c'est mieux. 1 : de la meilleure hypothèse pour chaque "
         "référence, que tout choix abaisse ; 2 : des K ensemble comme une seule distribution, la comparaison "
         "équitable avec un seul adaptateur (K = 1)."
     ),
