@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.experiments.test_translations import MESSAGES, TINY
+from tests.support.tiny_translations import MESSAGES, TINY
 from training.experiments.translations import ranking, runs
 from training.experiments.translations.catalogues import Message
 from training.experiments.translations.model import train_base

@@ -9,6 +9,7 @@ import torch
 
 from lora_mcl.objectives import ObjectiveOptions
 from lora_mcl.trainer.batch import IGNORE_INDEX
+from tests.support.tiny_translations import MESSAGES, TINY
 from training.experiments.translations import __main__ as program
 from training.experiments.translations import bilingual as two_languages
 from training.experiments.translations import runs
@@ -29,21 +30,7 @@ from training.experiments.translations.measures import (
     specialisation,
     system_report,
 )
-from training.experiments.translations.model import Encoder, Pairs, Size, build_tokenizer, collate, train_base
-
-TINY = Size(vocabulary=300, hidden=16, layers=1, heads=2, base_steps=3, base_batch=4, steps=2, batch=4, rank=2)
-COLOURS = {"red": ("rouge", "rot", "rojo", "rosso"), "blue": ("bleu", "blau", "azul", "blu")}
-THINGS = {
-    "brush": ("pinceau", "Pinsel", "pincel", "pennello"),
-    "layer": ("calque", "Ebene", "capa", "livello"),
-    "page": ("feuille", "Seite", "hoja", "pagina"),
-    "file": ("fichier", "Datei", "archivo", "documento"),
-}
-MESSAGES = [
-    Message(f"{colour} {thing}", tuple(f"{b} {a}" for a, b in zip(shades, names, strict=True)))
-    for colour, shades in COLOURS.items()
-    for thing, names in THINGS.items()
-]
+from training.experiments.translations.model import Encoder, Pairs, build_tokenizer, collate, train_base
 
 
 def write_catalogue(file, entries):
