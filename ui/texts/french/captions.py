@@ -10,7 +10,7 @@ CAPTIONS = {
     "Your sound": "Votre son",
     "Listen from second": "Écouter à partir de la seconde",
     "Your sound is longer than the model's input": "Votre son dépasse la durée que le modèle entend d'un coup",
-    "Compare captions": "Comparer les légendes",
+    "Compare captions": "Comparer",
     "Stop": "Arrêter",
     "Or try one of these": "Ou essayez l'un de ces exemples",
     # What the model hears
