@@ -6,7 +6,7 @@ python -m training.experiments.evidence
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -80,28 +80,28 @@ def answers(results: Mapping[str, Any]) -> str:
 
 
 def on_translations(content: Mapping[str, Any]) -> str:
-    """What the same question comes to on messages translated by people; means over seeds, figures without a verdict."""
+    """The same question on messages translated by people; means over seeds of the variants that were run."""
 
-    def chrf(variant: str, system: str, which: str) -> str:
-        return f"{fmean(run['systems'][system]['chrf'][which] for run in text.runs_of(content, variant)):.1f}"
+    def mean(variant: str, figure: Callable[[Mapping[str, Any]], float]) -> float:
+        return fmean(figure(run) for run in text.runs_of(content, variant))
 
-    def nll(variant: str, which: str = "mixture") -> str:
-        return f"{fmean(run['likelihood'][which] for run in text.runs_of(content, variant)):.3f}"
-
-    compared = {title: (variant, system) for title, (_, variant, system) in COMPARED.items()}
-    best, mean = (
-        ", ".join(f"{title} {chrf(*systems, which)}" for title, systems in compared.items())
+    run = {one["variant"] for one in content["runs"]}
+    compared = {title: (variant, system) for title, (_, variant, system) in COMPARED.items() if variant in run}
+    best, average = (
+        ", ".join(
+            f"{title} {mean(variant, lambda one, s=system, w=which: one['systems'][s]['chrf'][w]):.1f}"
+            for title, (variant, system) in compared.items()
+        )
         for which in ("best", "mean")
     )
-    gate, relaxed = (
-        percent(fmean(max(row) for run in text.runs_of(content, variant) for row in run["specialisation"]["share"]))
-        for variant in ("caption-gate-4", "relaxed-4")
+    likelihood = ", ".join(
+        f"{text.VARIANTS[variant]} {mean(variant, lambda one: one['likelihood']['mixture']):.3f}"
+        for variant in ("mle", "moe-4", "caption-gate-4", "relaxed-4")
+        if variant in run
     )
     return (
-        f"On translations by people, four texts of a message: chrF of the best {best}; on average {mean}. One "
-        f"hypothesis wins {gate} of a language's references with the caption gate, {relaxed} with the relaxed "
-        f"assignment. As one distribution, four hypotheses have an NLL of {nll('caption-gate-4')} and "
-        f"{nll('relaxed-4')} nats per token, one adapter {nll('mle')}, LoRA-MoE of the same size {nll('moe-4')}."
+        f"On translations by people, four texts of a message: chrF of the best: {best}; on average: {average}. NLL as "
+        f"one distribution, nats per token: {likelihood}."
     )
 
 
@@ -212,10 +212,9 @@ def text_passages(results: Path) -> dict[str, str]:
             "systems": text.systems_table(translations),
             "shares": "\n\n".join(text.share_table(translations, one) for one in variants),
             "numbers": text.number_table(translations),
+            "on_translations": on_translations(translations),
             "examples": text.examples_table(translations, ("mle", *variants)),
         }
-        if complete(translations):
-            found["on_translations"] = on_translations(translations)
     if bilingual is not None:
         found["bilingual"] = text.bilingual_table(bilingual)
         found["bilingual_likelihood"] = text.likelihood_table(bilingual, text.BILINGUAL)

@@ -54,7 +54,7 @@ def likelihood_table(content: Mapping[str, Any], titles: Mapping[str, str] = VAR
         "mixture",
         "main hypothesis' share",
         f"{len(content['languages'])} distinct",
-        "H(lang. | winner)",
+        "H(lang. given winner)",
     ]
     return table(head, rows)
 
