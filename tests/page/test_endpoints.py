@@ -234,7 +234,8 @@ def _handlers(page: gr.Blocks) -> dict[str, Callable]:
 
 def test_a_refusal_of_the_server_keeps_its_words_and_frees_the_page(upload):
     failing = FakeCaptioner(failure=gr.Error("Your quota is used up."))
-    handlers, request = _handlers(build_page([image_tab(failing)])), SimpleNamespace(session_hash="visitor")
+    handlers = _handlers(build_page([image_tab(failing)]))
+    request = SimpleNamespace(session_hash="visitor", query_params={}, headers={})
     values = [*(getattr(failing.defaults, setting.name) for setting in SETTINGS), None]  # of the columns, all
     (token,) = (value for part, value in handlers["wait"](request).items() if isinstance(part, gr.State))
     shown = []
