@@ -1,4 +1,4 @@
-"""How well sounds can be distinguished after each of Whisper's layers, and whether SoundNet's add to them.
+"""How well sounds can be distinguished after each of Whisper's layers.
 
 Every clip holds one sound on a background, and the encoder's output is averaged over exactly the time it lasts: no
 captioner has it that easy. A small classifier learns the sounds from training recordings. ``seen`` are new clips of
@@ -19,14 +19,11 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import Qwen2AudioEncoder, WhisperFeatureExtractor
 
-from training.embedded.audio import soundnet
 from training.embedded.audio.annotation.solo_clips import POSITION_SECONDS, positions_in, solo_clip
 from training.embedded.audio.material.assets import load_material
 from training.embedded.audio.render.clips import SHORT_SECONDS, material_split
 from training.embedded.audio.render.dsp import RATE
 from training.embedded.audio.render.render import Span
-from training.embedded.audio.soundnet import pretrained_soundnet
-from training.embedded.audio.whisper import LAYERS as USED
 from training.embedded.audio.whisper import log_mel_extractor, pretrained_encoder
 from training.embedded.audio.world.lexicon import load_lexicon
 from training.embedded.common.probing import accuracy, fit
@@ -34,12 +31,8 @@ from training.paths import BUILD
 
 WEIGHTS = BUILD / "audio" / "probe-encoder"
 LAYERS = 4
-SPLITS = {"seen": "seen", "unseen": "test"}
-"""What is measured, by its name in the results."""
-CLIPS = {"train": 8, "seen": 2, "test": 10}
+CLIPS = {"train": 8, "seen": 2, "test": 3}
 """Of each sound."""
-FITS = 5
-"""Classifiers with and without SoundNet's features differ by little more than two from other seeds: so many each."""
 
 
 @torch.inference_mode()
@@ -60,19 +53,16 @@ def pooled(encoder: Qwen2AudioEncoder, log_mel: Tensor, spans: tuple[Span, ...],
 
 
 def encode(extractor: WhisperFeatureExtractor, task: tuple[str, str]) -> np.ndarray:
-    """[N, L * C + D] of the clips of one sound in one split: Whisper's layers, then SoundNet's two convolutions."""
+    """[N, L, C] of the clips of one sound in one split."""
     split, sound = task
     torch.set_num_threads(1)
     material = load_material(material_split(split))
     encoder = Qwen2AudioEncoder.from_pretrained(WEIGHTS).eval()
-    network = pretrained_soundnet()
     out = []
     for number in range(CLIPS[split]):
         _, clip = solo_clip(sound, material, random.Random(f"probe/{split}/{sound}/{number}"))
         log_mel = extractor(clip.samples, sampling_rate=RATE, return_tensors="pt")["input_features"]
-        layers = pooled(encoder, log_mel, clip.spans[0], SHORT_SECONDS)
-        added = soundnet.pooled(network, clip.samples, clip.spans[0])
-        out.append(torch.cat([layers.flatten(), added["conv5"], added["conv6"]]))
+        out.append(pooled(encoder, log_mel, clip.spans[0], SHORT_SECONDS))
     return torch.stack(out).numpy()
 
 
@@ -88,37 +78,17 @@ def probe(workers: int) -> dict[str, Any]:
         mine = [(sound, part) for (of, sound), part in zip(tasks, parts, strict=True) if of == split]
         features[split] = torch.from_numpy(np.concatenate([part for _, part in mine]))
         labels[split] = torch.tensor([sounds.index(sound) for sound, part in mine for _ in range(len(part))])
-    width = sum(soundnet.CONVOLUTIONS[number][0] for number in (4, 5))
-    whisper = {split: part[:, :-width].unflatten(1, (LAYERS, -1)) for split, part in features.items()}
-    conv5, conv6 = (
-        {split: part[:, columns] for split, part in features.items()}
-        for columns in (slice(-width, -soundnet.CONVOLUTIONS[5][0]), slice(-soundnet.CONVOLUTIONS[5][0], None))
-    )
-
-    def accuracies(inputs: dict[str, Tensor], seed: int = 0) -> dict[str, float]:
-        model = fit(inputs["train"], labels["train"], seed=seed)
-        return {name: accuracy(model, inputs[split], labels[split]) for name, split in SPLITS.items()}
-
-    def over_seeds(*parts: dict[str, Tensor]) -> dict[str, list[float]]:
-        joined = {split: torch.cat([part[split] for part in parts], dim=1) for split in CLIPS}
-        found = [accuracies(joined, seed) for seed in range(FITS)]
-        return {name: [one[name] for one in found] for name in SPLITS}
-
-    layers = {
-        str(layer + 1): accuracies({split: part[:, layer] for split, part in whisper.items()})
-        for layer in range(LAYERS)
-    }
-    used = {split: part[:, USED - 1] for split, part in whisper.items()}
-    alternatives = {
-        "whisper": over_seeds(used),
-        "whisper + conv5": over_seeds(used, conv5),
-        "whisper + conv5 + conv6": over_seeds(used, conv5, conv6),
-    }
+    layers = {}
+    for layer in range(LAYERS):
+        model = fit(features["train"][:, layer], labels["train"])
+        layers[str(layer + 1)] = {
+            name: accuracy(model, features[split][:, layer], labels[split])
+            for name, split in (("seen", "seen"), ("unseen", "test"))
+        }
     clips = {split: len(labels[split]) for split in CLIPS}
     return {
         "sounds": len(sounds),
         "sounds_unseen": len(set(labels["test"].tolist())),
         "clips": clips,
         "layers": layers,
-        "soundnet": alternatives,
     }
