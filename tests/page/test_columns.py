@@ -3,13 +3,17 @@
 import re
 from dataclasses import replace
 
+import pytest
+
 from lora_mcl.doubt import Doubt
 from lora_mcl.phrasebook import phrasebook_of
 from lora_mcl.types import Caption, ColumnResult, ColumnSpec, CompareOptions, Comparison
+from tests.support.paths import ROOT
 from tests.support.small_phrasebook import SMALL
 from ui.columns import comparison_columns
 from ui.texts.texts import ENGLISH, FRENCH
 
+STYLE = ROOT / "ui" / "style.css"
 SPECS = tuple(
     ColumnSpec(id, method, id, "…")
     for id, method in (("hypothesis-0", "hypothesis"), ("beam", "beam"), ("sampling", "sampling"))
@@ -92,14 +96,20 @@ def test_a_sign_of_doubt_by_the_agreement_of_beams():
         assert "Unsure" not in shown(texts | {"beam": agreeing})["hypothesis-0"]
 
 
-def test_a_french_caption_has_its_translation_under_it_on_the_english_page_once_it_is_written():
+@pytest.fixture
+def translated() -> Comparison:
+    """A comparison with a French caption that the small phrasebook knows, alone and in a list."""
     french = Caption("Sur une plage, un chat se trouve à gauche.", -1.0, -0.1, 10)
     free = replace(french, text="Un grand chat dort sur la plage avec deux pommes.")
     results = tuple(
         ColumnResult(spec.id, spec.method, spec.label, 0.1, captions, True)
         for spec, captions in zip(SPECS, ((french,), (french, free), CAPTIONS), strict=True)
     )
-    done, book = Comparison("a.png", "fake", 0.1, results, done=True), phrasebook_of(SMALL)
+    return Comparison("a.png", "fake", 0.1, results, done=True)
+
+
+def test_a_french_caption_has_its_translation_under_it_on_the_english_page_once_it_is_written(translated):
+    done, book = translated, phrasebook_of(SMALL)
     columns = comparison_columns(SPECS, done, "", phrasebook=book)
     line = (
         '<p class="translation" lang="en"><span class="sr-only">Translation: </span>On a beach, a cat is on the left.'
@@ -111,3 +121,13 @@ def test_a_french_caption_has_its_translation_under_it_on_the_english_page_once_
     for comparison, texts, other in ((writing, ENGLISH, book), (done, FRENCH, book), (done, ENGLISH, None)):
         shown = comparison_columns(SPECS, comparison, "", texts=texts, phrasebook=other)
         assert "translation" not in "".join(shown.values())
+
+
+def test_a_translation_is_as_wide_as_its_caption_in_a_list(translated, browser):
+    columns = comparison_columns(SPECS, translated, "", phrasebook=phrasebook_of(SMALL))
+    page = browser.new_page()
+    page.set_content(f"<style>{STYLE.read_text(encoding='utf-8')}</style>{columns['beam']}")
+    caption, translation = (page.locator(f"li .{name}").first.bounding_box() for name in ("caption", "translation"))
+    assert (translation["x"], translation["width"]) == (caption["x"], caption["width"])
+    assert translation["y"] >= caption["y"] + caption["height"]
+    page.close()
