@@ -155,7 +155,7 @@ def _redo(words: ColumnWords | None, texts: Texts) -> str:
     if not words:
         return ""
     title = texts("Write this column alone again, with the settings as they are now")
-    return f' <button class="copy redo" type="button" title="{title}">{texts("Redo")}</button>'
+    return f' <button class="redo" type="button" title="{title}">{texts("Redo")}</button>'
 
 
 def _note(state: State, provisional: bool, waiting: str, texts: Texts) -> str:

@@ -10,7 +10,7 @@ _JS = """
 const panel = element.closest('[role=tabpanel]');
 const words = element.querySelector('label').dataset;
 panel.addEventListener('click', async ({target}) => {
-  const button = target.closest('.copy:not(.redo)');
+  const button = target.closest('.copy');
   if (!button) return;
   const caption = button.closest('li, .caption-column').querySelector('.caption');
   try {
