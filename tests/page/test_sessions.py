@@ -112,9 +112,11 @@ def test_a_stopped_comparison_shows_what_it_had_and_an_abandoned_one_nothing_mor
 
 
 def test_what_is_complete_is_kept_with_what_it_was_made_from(sessions, picture):
-    *before, last = sessions.views(picture, sessions.captioner.defaults, "a")
+    defaults = sessions.captioner.defaults
+    *before, last = sessions.views(picture, defaults, "a")
     assert before and {view.finished for view in before} == {None} and {view.status for view in before} == {WRITING}
-    assert last.finished == Finished(picture, sessions.captioner.defaults, last.finished.comparison)
+    specs = sessions.captioner.columns(defaults)
+    assert last.finished == Finished(picture, defaults, last.finished.comparison, specs)
     assert last.finished.comparison.done and not last.running
 
 
