@@ -122,6 +122,7 @@ def test_defaults():
         "top_p": 0.95,
         "typical_p": 1.0,
         "seed": 0,
+        "columns": (),
     }
 
 
@@ -129,7 +130,7 @@ def test_defaults():
 def test_a_part_is_a_part_if_the_notice_can_show_it(end, cut):
     window = Window(0.0, end, 10.0)
     assert window.cut == cut and bool(window.notice) == cut
-    assert Window(1.0, 10.0, 10.0).cut and Window(1.0, 10.0, 10.0).notice.startswith("The model hears second 1.0 to 10")
+    assert Window(1.0, 10.0, 10.0).cut and Window(1.0, 10.0, 10.0).notice.startswith("The model takes second 1.0 to 10")
 
 
 def test_a_window_and_notices_are_in_the_json_where_there_are_any():

@@ -16,7 +16,7 @@ from training.embedded import align, bundle, card, evaluate, features, train_bas
 from training.embedded.build_base import build_base
 from training.embedded.common.comparison import RUNS, load_stack
 from training.embedded.common.dataset import CachedFeatures
-from training.embedded.common.domain import StageSettings, sample_captions
+from training.embedded.common.domain import StageSettings, base_round_name, sample_captions
 from training.embedded.common.shards import DIGEST, FEATURES
 from training.embedded.common.tables import filled
 from training.embedded.common.weight_files import TOWER_FILE, TRAINED_FILE
@@ -123,4 +123,5 @@ def test_hypotheses_are_named_after_what_they_win(name):
 def test_results_hold_every_stages_settings():
     for domain in DOMAINS.values():
         recorded = json.loads(domain.results_file.read_text(encoding="utf-8"))["training"]
-        assert set(recorded) == {"align", "base", *RUNS}
+        rounds = [base_round_name(number) for number in range(1, len(domain.training.base_rounds) + 1)]
+        assert set(recorded) == {"align", *rounds, *RUNS}
