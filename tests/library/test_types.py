@@ -149,7 +149,7 @@ def test_good_options():
     assert options.num_beams == 1
     with pytest.raises(FrozenInstanceError):
         options.num_beams = 2
-    assert {field.name for field in fields(options)} == {*WHOLE, "min_new_tokens", *REAL, *DRAWING}
+    assert {field.name for field in fields(options)} == {*WHOLE, "min_new_tokens", *REAL, *DRAWING, "columns"}
 
 
 def test_an_unknown_method_is_refused():

@@ -76,7 +76,7 @@ class HostilePage:
         with httpx.Client(timeout=PATIENCE) as http:
             dependencies = http.get(f"{self.client.src}config").json()["dependencies"]
             (index,) = (entry["id"] for entry in dependencies if entry["api_name"] == f"compare_{modality}")
-            data = [{"url": content}, *([None] if modality == "audio" else []), *chosen, []]
+            data = [{"url": content}, *([None] if modality == "audio" else []), *chosen, None]
             http.post(f"{url}join", json={"data": data, "fn_index": index, "session_hash": session}).raise_for_status()
             with http.stream("GET", f"{url}data", params={"session_hash": session}) as stream:
                 yield stream.iter_lines()
