@@ -156,10 +156,10 @@ def link_html(query: str, example: PageExample | None, noun: str, texts: Texts =
         if example
         else texts("Link to these settings (your {noun} is not in it)", noun=texts(noun))
     )
-    said = f'data-copied="{texts("Copied.")}" data-failed="{texts("Copy the link by its menu.")}"'
+    messages = f'data-copied="{texts("Copied.")}" data-failed="{texts("Copy the link by its menu.")}"'
     return (
         f'<p class="link"><a href="?{escape(query)}">{link}</a> <button type="button">{texts("Copy link")}</button> '
-        f'<span role="status" {said}></span></p>'
+        f'<span role="status" {messages}></span></p>'
     )
 
 

@@ -88,14 +88,14 @@ class ModelSwitch:
             for setting in SETTINGS
         }
         choices = [(texts(spec.label), spec.id) for spec in columns_to_choose(captioner)]
-        said = self._texts[captioner.name]
+        described = self._texts[captioner.name]
         return {
             **values,
             **bounds,
             self._settings["columns"]: gr.CheckboxGroup(choices, value=chosen),
             self._settings["model"]: captioner.name,
-            self._panels.info: model_info_html(said.info, texts),
-            self._panels.better: gr.HTML(better_of(said, texts), visible=said.better is not None),
+            self._panels.info: model_info_html(described.info, texts),
+            self._panels.better: gr.HTML(better_of(described, texts), visible=described.better is not None),
             self._panels.guide: guide_html(every_column(captioner), self._sessions.modality, texts),
         }
 
@@ -108,16 +108,16 @@ class ModelSwitch:
         return with_model(self._sessions.captioner.named(model).defaults, model)
 
 
-def model_panels(captioner: Source, said: ModelTexts, modality: ModalityText) -> ModelPanels:
+def model_panels(captioner: Source, described: ModelTexts, modality: ModalityText) -> ModelPanels:
     """The components, with the first model's texts."""
     specs = every_column(models_of(captioner)[0])
     better = StaticHtml(
-        lambda texts: better_of(said, texts),
+        lambda texts: better_of(described, texts),
         js_on_load=TO_RESULTS_JS,
-        visible=said.better is not None,
+        visible=described.better is not None,
         elem_id=f"{modality.name}-better",
     )
-    info = StaticHtml(lambda texts: model_info_html(said.info, texts), elem_id=f"{modality.name}-about")
+    info = StaticHtml(lambda texts: model_info_html(described.info, texts), elem_id=f"{modality.name}-about")
     return ModelPanels(info, better, StaticHtml(lambda texts: guide_html(specs, modality, texts)))
 
 
@@ -150,6 +150,6 @@ def board_columns(captioner: Source) -> tuple[ColumnSpec, ...]:
     return tuple(sorted(found.values(), key=lambda spec: last if spec.number is None else spec.number))
 
 
-def better_of(said: ModelTexts, texts: Texts = ENGLISH) -> str:
+def better_of(described: ModelTexts, texts: Texts = ENGLISH) -> str:
     """The panel "Is it better?" of a model; empty where that was not measured."""
-    return better_html(said.better, texts) if said.better else ""
+    return better_html(described.better, texts) if described.better else ""

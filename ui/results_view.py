@@ -207,7 +207,7 @@ def _loss_curve(numbers: tuple[NumberRow, ...], texts: Texts) -> str:
             f'<circle class="dot" cx="{x}" cy="{y}" r="9"/>'
             f'<text class="on" x="{x}" y="{y + 3.5}" text-anchor="middle">{number + 1}</text></g>'
         )
-    said = "; ".join(
+    summary = "; ".join(
         texts(
             "K = {number}: best {best:.3f}, mixture {mixture:.3f}",
             number=one.hypotheses,
@@ -216,7 +216,7 @@ def _loss_curve(numbers: tuple[NumberRow, ...], texts: Texts) -> str:
         )
         for one in numbers
     )
-    return f'<svg role="img" aria-label="{escape(said)}" viewBox="0 0 {_WIDE} {_HIGH}">{"".join(shapes)}</svg>'
+    return f'<svg role="img" aria-label="{escape(summary)}" viewBox="0 0 {_WIDE} {_HIGH}">{"".join(shapes)}</svg>'
 
 
 def _bounds(values: list[float]) -> tuple[float, float]:

@@ -99,7 +99,7 @@ class Tab:
         doubt: when one of its captions is to be doubted, where that was measured.
         phrasebook: translates its captions, where they follow a known grammar.
         max_comparisons: how many run at a time; the others wait in the queue. The least of all tabs counts.
-        others: of a captioner for several models, what is said of those after the first.
+        others: of a captioner for several models, the texts of those after the first.
     """
 
     modality: ModalityText
@@ -114,7 +114,7 @@ class Tab:
 
     @property
     def texts(self) -> tuple[ModelTexts, ...]:
-        """What is said of each model."""
+        """The texts of each model."""
         return (ModelTexts(self.captioner.name, self.info, self.better, self.doubt, self.phrasebook), *self.others)
 
 

@@ -129,8 +129,8 @@ def rates_html(rates: tuple[WinRate, ...], votes: int, texts: Texts = ENGLISH) -
 
 def no_vote_html(reason: str, texts: Texts = ENGLISH) -> str:
     """In place of a ballot where there is none."""
-    said = f'<p role="status">{texts(reason)}</p>'
-    return f'<section class="ballot" data-revealed aria-label="{texts("Vote")}">{said}</section>'
+    status = f'<p role="status">{texts(reason)}</p>'
+    return f'<section class="ballot" data-revealed aria-label="{texts("Vote")}">{status}</section>'
 
 
 def blind_checkbox(modality: str) -> gr.Checkbox:

@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 as a vision tower for LLaVA-NeXT, with dense class tags.
 
-The trunk (Tan & Le 2019, "EfficientNet"; Lite variant: ReLU6, no squeeze-and-excite) turns an image into a
+The backbone (Tan & Le 2019, "EfficientNet"; Lite variant: ReLU6, no squeeze-and-excite) turns an image into a
 grid of cells, one every 32 pixels. Its ImageNet classifier is linear after average pooling, so it can be
 applied to every cell on its own: the cell's class probabilities, embedded by one vector per class, say *what*
 is there in terms the network was trained to name. What the network was not trained to name (drawings) shows
@@ -34,11 +34,11 @@ class EfficientNetTowerConfig(PreTrainedConfig):
 
     Attributes:
         image_size: side of the square input, in pixels; a multiple of ``patch_size``.
-        stem_width, stage_widths, stage_depths, head_width: channels and blocks of the trunk.
+        stem_width, stage_widths, stage_depths, head_width: channels and blocks of the backbone.
         num_classes: classes of the ImageNet head.
         tag_dim: channels of a class's tag vector.
         shape_stages: the stages, counted from 0, whose outputs are a cell's shapes.
-        cells_per_patch: a patch is a square of this many trunk cells on each side.
+        cells_per_patch: a patch is a square of this many backbone cells on each side.
         mean_cell: whether each patch ends with the mean of the picture's cells.
     """
 

@@ -19,7 +19,7 @@ from training.experiments.translations.runs import GATE, KEPT, RELAXED, Setting,
 from training.paths import RESULTS
 
 RESULTS_FILE = RESULTS / "translations.json"
-# The most telling ones first: a run that is cut short still compares them.
+# The most informative ones first: a run that is cut short still compares them.
 VARIANTS = (
     Variant(1, RELAXED),
     Variant(4, GATE),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import lru_cache
 from math import log
 from statistics import fmean
@@ -243,8 +242,3 @@ def _coverage(scores: Sequence[Sequence[Sequence[float]]]) -> float:
 
 def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in figures.items()}
-
-
-def settings_of(size: Any) -> dict[str, Any]:
-    """The settings, for the results file."""
-    return asdict(size)

@@ -1,4 +1,4 @@
-"""French: what is said of files and settings that cannot be used."""
+"""French: messages about files and settings that cannot be used."""
 
 MESSAGES = {
     # Any file
