@@ -33,17 +33,6 @@ from tests.support.tiny_image import save_tiny_image_base
 
 torch.set_num_threads(1)
 
-TESTS = Path(__file__).parent
-# Tests that serve a page or open a browser: one process runs them all, one after another.
-SERVING = ("page", "hostile")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes (pytest-xdist): a file's tests stay together, as do all that serve a page."""
-    for item in items:
-        name = item.path.relative_to(TESTS).as_posix()
-        item.add_marker(pytest.mark.xdist_group("page" if name.startswith(SERVING) else name))
-
 
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory) -> Path:
