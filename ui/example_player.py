@@ -12,7 +12,7 @@ from lora_mcl.audio import load_window
 from lora_mcl.report.media import SOUND_SECONDS, sound_uri
 from ui.examples import PageExample
 from ui.html import html
-from ui.texts.texts import Texts, texts_for
+from ui.texts.texts import texts_for
 
 _RATE = 16_000  # Hz; only the sound's length is read at this rate
 
@@ -22,13 +22,13 @@ def connect_player(gallery: gr.HTML, examples: Sequence[PageExample]) -> gr.HTML
     player = html("", elem_id="audio-example-player")
 
     @cache
-    def sound(index: int, texts: Texts) -> str:
-        example = examples[index]
-        _, window = load_window(example.file, 0, sampling_rate=_RATE, max_seconds=SOUND_SECONDS)
-        return player_html(texts(example.title), sound_uri(example.file, window))
+    def uri(index: int) -> str:
+        _, window = load_window(examples[index].file, 0, sampling_rate=_RATE, max_seconds=SOUND_SECONDS)
+        return sound_uri(examples[index].file, window)
 
     def play(event: gr.EventData, request: gr.Request) -> str:
-        return sound(int(event.index), texts_for(request))
+        index = int(event.index)
+        return player_html(texts_for(request)(examples[index].title), uri(index))
 
     gallery.play(play, None, player, api_visibility="private", show_progress="hidden", trigger_mode="always_last")
     return player
