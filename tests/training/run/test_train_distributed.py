@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,54 +21,69 @@ from training import train as program
 from training.run.config import load_config
 from training.run.options import TrainConfig
 
+GATE = {"objective": {"name": "caption-gate"}, "gate": {"balance": "estimated", "start": "random"}}
+RUNS = {"annealed": {}, "gate": GATE}
 
-def in_two_processes(file, way):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, str(ROOT / "tests" / "support" / "programs" / "train_full.py"), str(file), way],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory):
+    folder = picture_folder(tmp_path_factory.mktemp("data") / "pictures", 18)
+    (folder / "000.txt").write_text("A red apple.\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory, tiny_base, media):
+    """The folder of each run of one process."""
+    folder = tmp_path_factory.mktemp("one")
+    for name, changes in RUNS.items():
+        program.train(load_config(TrainConfig, config_file(folder, name, tiny_base, media, 4, **changes)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, tiny_base, media):
+    """The folder of a run of two processes; with FSDP2 they did share out adapters and base."""
+
+    @cache
+    def run(way: str, name: str) -> Path:
+        file = config_file(tmp_path_factory.mktemp(way), name, tiny_base, media, 2, **RUNS[name])
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        done = subprocess.run(
+            [*command, str(ROOT / "tests" / "support" / "programs" / "train_full.py"), str(file), way],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        if way == "fsdp2":
+            (shared,) = set(re.findall(r"SHARDED (\d+) True True", done.stdout))
+            assert int(shared) > 40
+        return file.with_suffix("")
+
+    return run
 
 
 @pytest.mark.slow
-def test_a_gate_is_saved_whole_by_processes_that_share_it_out(tmp_path, tiny_base):
-    media = picture_folder(tmp_path / "pictures", 18)
-    file = config_file(tmp_path, "two", tiny_base, media, 2, objective={"name": "caption-gate"})
-    in_two_processes(file, "fsdp2")
-    gate = CaptionGate.load(tmp_path / "two" / "bundle" / "gate")
-    checkpoint = load_file(tmp_path / "two" / "checkpoints" / "checkpoint-4" / "model.safetensors")
+def test_a_gate_is_saved_whole_by_processes_that_share_it_out(two):
+    run = two("fsdp2", "gate")
+    gate = CaptionGate.load(run / "bundle" / "gate")
+    checkpoint = load_file(run / "checkpoints" / "checkpoint-4" / "model.safetensors")
     assert gate.weight.shape == checkpoint["gate.weight"].shape == (2, len(gate.counted))
     assert gate.occurrences.sum() > 0 and gate.bias.isfinite().all()
 
 
-GATE = {"objective": {"name": "caption-gate"}, "gate": {"balance": "estimated", "start": "random"}}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [{}, GATE], ids=["annealed", "gate"])
+@pytest.mark.parametrize("name", RUNS)
 @pytest.mark.parametrize("way", ["plain", "fsdp2"])
-def test_two_processes_give_the_bundle_of_one(tmp_path, tiny_base, picture, way, changes):
-    media = picture_folder(tmp_path / "pictures", 18)
-    (media / "000.txt").write_text("A red apple.\n")
-    program.train(load_config(TrainConfig, config_file(tmp_path, "one", tiny_base, media, 4, **changes)))
-    two = config_file(tmp_path, "two", tiny_base, media, 2, **changes)
-    output = in_two_processes(two, way)
-    if way == "fsdp2":
-        (shared,) = set(re.findall(r"SHARDED (\d+) True True", output))
-        assert int(shared) > 40
-    one, other = learned(tmp_path / "one"), learned(tmp_path / "two")
-    assert one.keys() == other.keys() and len(one) > 20
-    for name, tensor in one.items():
-        torch.testing.assert_close(
-            other[name], tensor, rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
-        )
-    states = [load_state(tmp_path / name) for name in ("one", "two")]
-    assert states[0] == pytest.approx(states[1], abs=1e-4)
-    assert len(Captioner.load(tmp_path / "two" / "bundle", device="cpu").columns()) >= 2
+def test_two_processes_give_the_bundle_of_one(one, two, way, name):
+    run = two(way, name)
+    expected, tensors = learned(one / name), learned(run)
+    assert expected.keys() == tensors.keys() and len(expected) > 20
+    for key, tensor in expected.items():
+        torch.testing.assert_close(tensors[key], tensor, rtol=0, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
+    assert load_state(one / name) == pytest.approx(load_state(run), abs=1e-4)
+    assert len(Captioner.load(run / "bundle", device="cpu").columns()) >= 2
 
 
 def load_state(run):
