@@ -100,6 +100,19 @@ def stated_seconds(path: Path) -> float:
     return max(_by_packets(path), _by_header(path))
 
 
+def header_seconds(path: Path) -> float:
+    """Length of a file as its header states it, without a look at the rest; 0 where there is none."""
+    try:
+        return soundfile.info(path).duration
+    except DECODING_ERRORS:
+        pass
+    try:
+        with _opened(path) as container:
+            return (container.duration or 0) / av.time_base
+    except DECODING_ERRORS:
+        return 0.0
+
+
 def _by_packets(path: Path) -> float:
     """Sum of the packets' durations, and the container's own length where its header states one."""
     try:

@@ -40,7 +40,7 @@ def check_file(path: Path) -> None:
             raise MediaError(
                 Phrase(
                     "{path} is an address, and files are not fetched from the network: download it first.",
-                    path=path,
+                    path=_ADDRESS.sub(r"\g<0>/", str(path), count=1),
                 )
             )
         raise MediaError(Phrase("There is no file {path}.", path=path))

@@ -218,6 +218,8 @@ class CaptionGate(nn.Module):
         weight, counted = state.get("weight"), state.get("counted")
         if weight is None or weight.ndim != 2 or counted is None or counted.ndim != 1:
             raise BundleError(f"{path}: weight [hypotheses, features] or counted [vocabulary] is missing")
+        if broken := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+            raise BundleError(f"{path}: {broken[0]} has values that are not finite")
         try:
             gate = cls(len(counted), len(weight), order=order, balance="estimated" if "share" in state else "uniform")
             gate.load_state_dict(state)

@@ -84,7 +84,8 @@ def attach(config: TrainConfig, model: MediaLanguageModel, dataset: TrainDataset
         special = [token for token in model.tokenizer.all_special_ids if token < vocabulary]
         gate = CaptionGate(vocabulary, len(specs), balance=config.gate.balance, excluded_token_ids=special)
         if config.adapters.init_from is None and config.gate.start == "mixture":
-            numbers = range(min(START_CAPTIONS, len(dataset)))
+            # Of an epoch, where the run is shorter.
+            numbers = range(min(START_CAPTIONS, max(len(dataset), dataset.epoch_length)))
             start_gate(gate, pad_right([dataset.caption_ids(n) for n in numbers]), torch.Generator().manual_seed(seed))
     if config.adapters.init_from is not None:
         load_weights(stack, gate, load_bundle(config.adapters.init_from))

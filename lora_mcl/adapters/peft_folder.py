@@ -1,8 +1,11 @@
 """Standard PEFT folders: adapter_config.json + adapter_model.safetensors, one folder per adapter."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from peft import LoraConfig
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -11,6 +14,7 @@ from torch import Tensor
 from lora_mcl.adapters.spec import HONOURED_FIELDS, AdapterSpec, unsupported
 from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.json_file import read_json
+from lora_mcl.option_checks import is_number, is_whole_number
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -20,18 +24,38 @@ AdapterTensors = dict[str, tuple[Tensor, Tensor]]
 """{full module name: (A [rank, in], B [out, rank])}"""
 
 
-_FIELD_TYPES = (
-    ("r", int, "an integer"),
-    ("lora_alpha", (int, float), "a number"),
-    ("lora_dropout", (int, float), "a number"),
-    ("target_modules", (str, list), "a string or a list of strings"),
-    ("exclude_modules", (str, list), "a string or a list of strings"),
-    ("layers_to_transform", (int, list), "an integer or a list of integers"),
-    ("layers_pattern", (str, list), "a string or a list of strings"),
-    ("rank_pattern", dict, "an object"),
-    ("alpha_pattern", dict, "an object"),
-    ("use_rslora", bool, "true or false"),
+_TEXTS, _WHOLE_NUMBERS = "a string or a list of strings", "an integer or a list of integers"
+
+
+def _one_or_list_of(is_one: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: all(map(is_one, value)) if isinstance(value, list) else is_one(value)
+
+
+def _of_type(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kind)
+
+
+_FIELD_TYPES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("r", is_whole_number, "an integer"),
+    ("lora_alpha", is_number, "a number"),
+    ("lora_dropout", is_number, "a number"),
+    ("target_modules", _one_or_list_of(_of_type(str)), _TEXTS),
+    ("exclude_modules", _one_or_list_of(_of_type(str)), _TEXTS),
+    ("layers_to_transform", _one_or_list_of(is_whole_number), _WHOLE_NUMBERS),
+    ("layers_pattern", _one_or_list_of(_of_type(str)), _TEXTS),
+    ("rank_pattern", _of_type(dict), "an object"),
+    ("alpha_pattern", _of_type(dict), "an object"),
+    ("use_rslora", _of_type(bool), "true or false"),
 )
+_WEIGHT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def wrong_type(fields: Mapping[str, Any]) -> str | None:
+    """A message naming the field of an adapter_config.json whose value is of another type than PEFT's, or None."""
+    for field, is_right, meaning in _FIELD_TYPES:
+        if fields.get(field) is not None and not is_right(fields[field]):
+            return f"{field} must be {meaning}; got {fields[field]!r}"
+    return None
 
 
 def read_config(name: str, folder: Path) -> AdapterSpec:
@@ -51,11 +75,8 @@ def read_config(name: str, folder: Path) -> AdapterSpec:
         raise BundleError(f"{path} must hold a JSON object")
     if fields.get("peft_type") != "LORA":
         raise BundleError(f"{path}: peft_type must be 'LORA'; got {fields.get('peft_type')!r}")
-    if problem := unsupported(fields):
+    if problem := unsupported(fields) or wrong_type(fields):
         raise BundleError(f"{path}: {problem}")
-    for field, kind, meaning in _FIELD_TYPES:
-        if fields.get(field) is not None and not isinstance(fields[field], kind):
-            raise BundleError(f"{path}: {field} must be {meaning}; got {fields[field]!r}")
     if not fields.get("target_modules"):
         raise BundleError(f"{path}: target_modules is missing")
     honoured = {key: value for key, value in fields.items() if key in HONOURED_FIELDS and value is not None}
@@ -90,6 +111,9 @@ def read_tensors(folder: Path) -> AdapterTensors:
         is_lora = key.startswith(KEY_PREFIX) and module and part in ("A.weight", "B.weight")
         if not is_lora or tensor.ndim != 2:
             raise BundleError(f"{path}: {key} {list(tensor.shape)} is not a matrix of a plain LoRA adapter")
+        if tensor.dtype not in _WEIGHT_TYPES:
+            kinds = ", ".join(str(kind).removeprefix("torch.") for kind in _WEIGHT_TYPES)
+            raise BundleError(f"{path}: {key} is of type {str(tensor.dtype).removeprefix('torch.')}, not {kinds}")
         if not tensor.isfinite().all():
             raise BundleError(f"{path}: {key} has values that are not finite")
         pairs.setdefault(module, {})[part[0]] = tensor

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from transformers import PreTrainedModel
 from lora_mcl.adapters.linear import LINEAR_CLASSES, LayerAdapter
 from lora_mcl.adapters.patterns import check_pattern
 from lora_mcl.errors import OptionsError
-from lora_mcl.option_checks import nearest
+from lora_mcl.option_checks import is_number, is_whole_number, nearest
 
 LANGUAGE_MODEL_LINEARS = (
     r"(?:(?:.+\.)?language_model\.(?:model\.)?|model\.)?layers\.\d+"
@@ -29,6 +30,9 @@ Matches LLaVA-NeXT and Qwen2-Audio ("model.language_model.layers.0.self_attn.q_p
 projector.
 """
 
+
+MAX_RANK = 2**16
+"""More than the width of any layer."""
 
 ALL_LINEAR = "all-linear"
 """PEFT's word for every linear layer except the output embeddings, as `target_modules`."""
@@ -84,7 +88,7 @@ class AdapterSpec:
 
     Attributes:
         name: unique in its stack; no dots.
-        rank: r, at least 1.
+        rank: r, from 1 to `MAX_RANK`.
         alpha: the adapter's output is scaled by alpha / rank (alpha / sqrt(rank) if `use_rslora`).
         dropout: probability in [0, 1) of dropping an input of the adapter, in training only.
         target_modules: a regular expression matched against the full module name, or a tuple of name
@@ -119,15 +123,17 @@ class AdapterSpec:
             ("rank", self.rank),
             *((f"rank_pattern[{k}]", v) for k, v in self.rank_pattern.items()),
         ]:
-            if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
+            if not is_whole_number(rank) or rank < 1:
                 raise OptionsError(f"adapter {self.name!r}: {label} must be an integer of at least 1; got {rank!r}")
+            if rank > MAX_RANK:
+                raise OptionsError(f"adapter {self.name!r}: {label} must be at most {MAX_RANK}; got {rank:.3g}")
         for label, alpha in [
             ("alpha", self.alpha),
             *((f"alpha_pattern[{k}]", v) for k, v in self.alpha_pattern.items()),
         ]:
-            if not isinstance(alpha, int | float) or not (math.isfinite(alpha) and alpha > 0):
+            if not is_number(alpha) or not 0 < alpha <= sys.float_info.max:
                 raise OptionsError(f"adapter {self.name!r}: {label} must be a positive number; got {alpha!r}")
-        if not 0.0 <= self.dropout < 1.0:
+        if not is_number(self.dropout) or not 0 <= self.dropout < 1:
             raise OptionsError(f"adapter {self.name!r}: dropout must be in [0, 1); got {self.dropout!r}")
         if not self.target_modules:
             raise OptionsError(f"adapter {self.name!r}: target_modules must not be empty")

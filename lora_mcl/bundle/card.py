@@ -6,9 +6,12 @@ import json
 from dataclasses import asdict
 
 from huggingface_hub import ModelCard, ModelCardData
+from yaml import YAMLError
 
 from lora_mcl.bundle.bundle import Bundle
 from lora_mcl.bundle.export import MODEL_CLASSES
+from lora_mcl.errors import BundleError, first_line
+from lora_mcl.models.base import load_model_config
 from lora_mcl.models.efficientnet import EfficientNetTowerConfig
 from lora_mcl.models.image_tower import ImageTowerConfig
 from lora_mcl.types import CompareOptions
@@ -61,8 +64,15 @@ def model_card(bundle: Bundle, repo_id: str, license: str | None = None) -> str:
 
 
 def license_of(card: str) -> str | None:
-    """The license in a card's front matter."""
-    return ModelCard(card).data.license
+    """The license in a card's front matter.
+
+    Raises:
+        BundleError: it has none that can be read.
+    """
+    try:
+        return ModelCard(card).data.license
+    except (ValueError, YAMLError) as error:
+        raise BundleError(f"The front matter of the bundle's README.md is not valid: {first_line(error)}") from error
 
 
 def _usage(bundle: Bundle, repo_id: str) -> str:
@@ -91,9 +101,9 @@ def _own_tower(bundle: Bundle) -> bool:
     """Whether a base that lies in the bundle has a vision tower of ``lora_mcl.models``."""
     if bundle.base.path is None:
         return False
-    fields = json.loads((bundle.folder / bundle.base.path / "config.json").read_text(encoding="utf-8"))
-    own = (EfficientNetTowerConfig.model_type, ImageTowerConfig.model_type)
-    return fields.get("vision_config", {}).get("model_type") in own
+    config = load_model_config(bundle.folder / bundle.base.path)
+    own = (EfficientNetTowerConfig, ImageTowerConfig)
+    return isinstance(getattr(config, "vision_config", None), own)
 
 
 def _cell(text: str) -> str:

@@ -47,10 +47,13 @@ def push_bundle(
 
     Raises:
         OptionsError: ``license`` is given and the bundle has a card of its own.
-        BundleError: the Hub refused; the message has its reason.
+        BundleError: the card cannot be read, or the Hub refused; the message has the reason.
     """
     own = bundle.folder / CARD
-    card = own.read_text(encoding="utf-8") if own.is_file() else GENERATED
+    try:
+        card = own.read_text(encoding="utf-8") if own.is_file() else GENERATED
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{own} is not UTF-8 text: save it as UTF-8, or delete it for a generated card.") from error
     generated = GENERATED in card
     if license is not None and not generated:
         raise OptionsError(f"The bundle has a card: set the license in the front matter of {own}.")

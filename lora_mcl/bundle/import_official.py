@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,8 +29,15 @@ from transformers import PreTrainedModel
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack
 from lora_mcl.adapters.linear import LINEAR_CLASSES
-from lora_mcl.adapters.peft_folder import CONFIG_FILE, KEY_PREFIX, WEIGHTS_FILE, AdapterTensors, write_folder
-from lora_mcl.adapters.spec import unsupported
+from lora_mcl.adapters.peft_folder import (
+    CONFIG_FILE,
+    KEY_PREFIX,
+    WEIGHTS_FILE,
+    AdapterTensors,
+    write_folder,
+    wrong_type,
+)
+from lora_mcl.adapters.spec import MAX_RANK, unsupported
 from lora_mcl.bundle.bundle import AdapterRef, BaseRef, Bundle, save_bundle
 from lora_mcl.bundle.export import MODEL_CLASSES
 from lora_mcl.errors import BundleError, OptionsError
@@ -225,14 +233,18 @@ def _read_config(folder: Path) -> dict[str, Any]:
         config = read_json(path)
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise BundleError(f"{path} must hold a JSON object")
     plain = {name: value for name, value in config.items() if not _PACKAGE_FIELD.fullmatch(name)}
-    if problem := unsupported(plain):
+    if problem := unsupported(plain) or wrong_type(plain):
         raise BundleError(f"{path}: {problem}")
     if plain.get("rank_pattern") or plain.get("alpha_pattern"):
         raise BundleError(f"{path}: rank_pattern and alpha_pattern are not of the official runs")
-    for name, kind in (("r", int), ("lora_alpha", int | float)):
-        if not isinstance(config.get(name), kind) or config[name] <= 0:
-            raise BundleError(f"{path}: {name} must be a positive number; got {config.get(name)!r}")
+    for name, most in (("r", MAX_RANK), ("lora_alpha", sys.float_info.max)):
+        if config.get(name) is None or not 0 < config[name] <= most:
+            raise BundleError(f"{path}: {name} must be a positive number, at most {most:g}; got {config.get(name)!r}")
+    if not 0 <= (config.get("lora_dropout") or 0) < 1:
+        raise BundleError(f"{path}: lora_dropout must be in [0, 1); got {config['lora_dropout']!r}")
     return config
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from math import inf
+from math import inf, nan
 
 import torch
 from accelerate import Accelerator
@@ -48,7 +48,7 @@ class AssignmentStats:
 
         ``wins_<k>`` examples whose largest weight is hypothesis k's; ``nll_<k>`` its mean NLL over all examples and
         ``best_nll`` the mean of each example's least, in nats; ``assignment_entropy`` in nats; ``skipped`` examples
-        without target tokens.
+        without target tokens. Means are NaN where every example was without.
         """
         if self._sums is None:
             return {}
@@ -57,7 +57,7 @@ class AssignmentStats:
         wins, nll = rest[: self.hypotheses], rest[self.hypotheses :]
         self._sums = None
         self._warn(skipped, count)
-        examples = max(count, 1.0)
+        examples = count or nan  # a mean of no examples is none
         figures = {f"wins_{k}": value for k, value in enumerate(wins)}
         figures |= {f"nll_{k}": value / examples for k, value in enumerate(nll)}
         return figures | {

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lora_mcl.adapters.peft_folder import read_config
 from lora_mcl.bundle import load_bundle
 from lora_mcl.bundle.bundle import _parse
+from lora_mcl.bundle.import_official import read_official
 from lora_mcl.cli import main
 from lora_mcl.errors import BundleError
 
@@ -308,6 +310,32 @@ def test_any_change_of_the_table_is_read_or_refused(tiny_bundle, data):
         assert str(error).startswith("bundle.json: ")
     else:
         assert all((bundle.folder / ref.path).is_dir() for ref in bundle.hypotheses)
+
+
+@given(data=st.data())
+def test_any_change_of_an_adapters_configuration_is_read_or_refused(tiny_bundle, tmp_path_factory, data):
+    """By the readers of PEFT's folders and of the authors' checkpoints, which have the same fields."""
+    table = {"rank_pattern": {"q_proj": 4}, "alpha_pattern": {"q_proj": 16}} | json.loads(
+        (tiny_bundle / CONFIG).read_text()
+    )
+    for _ in range(data.draw(st.integers(1, 2))):
+        table = replaced(table, data.draw(st.sampled_from([*places(table)])), data.draw(ANYTHING))
+    folder = tmp_path_factory.mktemp("adapter") / "lora0"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(json.dumps(table))
+    shutil.copy(tiny_bundle / WEIGHTS, folder)
+    try:
+        spec = read_config("a", folder)
+    except BundleError as error:
+        assert "adapter_config.json" in str(error)
+    else:
+        assert spec.rank >= 1 and 0 < spec.alpha < float("inf") and 0 <= spec.dropout < 1
+    try:
+        read = read_official(folder.parent, "image")
+    except BundleError as error:
+        assert str(folder) in str(error)
+    else:
+        assert read.rank >= 1 and 0 < read.alpha < float("inf") and 0 <= read.dropout < 1
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))

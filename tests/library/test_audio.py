@@ -202,7 +202,11 @@ def test_refused_files(tmp_path, make, message):
 
 @pytest.mark.parametrize(
     ("path", "message"),
-    [("missing.wav", "no file"), (".", "is a folder: give a file"), ("https://host/a.wav", "is an address")],
+    [
+        ("missing.wav", "no file"),
+        (".", "is a folder: give a file"),
+        ("https://host/a.wav", "^https://host/a.wav is an address"),
+    ],
 )
 def test_no_such_file(tmp_path, monkeypatch, path, message):
     monkeypatch.chdir(tmp_path)

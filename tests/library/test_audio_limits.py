@@ -6,6 +6,7 @@ import soundfile
 
 from lora_mcl import audio
 from lora_mcl.audio import load_audio, load_window
+from lora_mcl.audio_readers import header_seconds
 from lora_mcl.errors import MediaError, OptionsError
 from lora_mcl.types import AudioClip
 from tests.support.encoded_sounds import encode, encoded
@@ -67,6 +68,18 @@ def test_ten_minutes_are_not_too_long(tmp_path, rate):
 def test_ten_minutes_are_not_too_long_in_lossy_formats(tmp_path, name):
     encode(tmp_path / name, np.zeros(600 * RATE, np.float32), RATE, {"a.m4a": "aac", "a.mp3": "libmp3lame"}[name])
     assert 0 <= len(load_audio(tmp_path / name, RATE)) - 600 * RATE < RATE // 4
+
+
+def test_the_length_in_a_header_is_never_that_of_another_file(tmp_path):
+    """FFmpeg would open what a playlist names."""
+    soundfile.write(tmp_path / "a.wav", tone(440, 1.5), RATE)
+    encode(tmp_path / "a.m4a", tone(440, 1.5), RATE, "aac")
+    (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.5,\na.m4a\n#EXT-X-ENDLIST\n")
+    (tmp_path / "list.ffconcat").write_text("ffconcat version 1.0\nfile a.m4a\n")
+    (tmp_path / "nothing.mp3").write_bytes(b"")
+    assert header_seconds(tmp_path / "a.wav") == 1.5
+    assert header_seconds(tmp_path / "a.m4a") == pytest.approx(1.5, abs=0.1)
+    assert [header_seconds(tmp_path / name) for name in ("list.m3u8", "list.ffconcat", "nothing.mp3")] == [0, 0, 0]
 
 
 def test_memory_is_bounded_at_high_rates(monkeypatch):

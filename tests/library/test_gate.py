@@ -259,10 +259,14 @@ def test_order_estimated_shares_and_words_are_saved(tmp_path):
     assert json.loads((tmp_path / "words.json").read_text("utf-8")) == [["rouge"], ["été", "red"]]
 
 
-@pytest.mark.parametrize("content", [None, b"junk", "other tensors"])
+@pytest.mark.parametrize("content", [None, b"junk", "other tensors", "one NaN"])
 def test_a_bad_file_gives_one_clear_error(tmp_path, content):
     path = tmp_path / "gate.safetensors"
-    if content == "other tensors":
+    if content == "one NaN":
+        gate = CaptionGate(5, 2)
+        gate.weight.data[1, 3] = torch.nan
+        gate.save(tmp_path)
+    elif content == "other tensors":
         save_file({"weight": torch.zeros(2, 3)}, path)
     elif content is not None:
         path.write_bytes(content)

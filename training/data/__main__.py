@@ -26,17 +26,15 @@ from training.data.options import DataOptions, Kind
 from training.data.preprocess import as_file, decode_audio, decode_image
 
 SAMPLING_RATE, MAX_SECONDS = 16_000, 30.0
-"""In Hz and seconds; those of Whisper's encoders, and so of Qwen2-Audio."""
+"""In Hz and seconds; those of Whisper's encoders, and so of Qwen2-Audio. What can be used with these can be used with
+others: the part of a sound that a model reads begins at the first sound."""
 
 
-def broken(
-    examples: Sequence[Example], modality: Modality | None, max_seconds: float = MAX_SECONDS
-) -> Iterator[tuple[Example, str]]:
+def broken(examples: Sequence[Example], modality: Modality | None) -> Iterator[tuple[Example, str]]:
     """Media that training would skip, with the reason: decoded by the same code as in training.
 
     Args:
         modality: of the model; by default each file is decoded as what it is.
-        max_seconds: the part of a sound that the model reads.
     """
     seen = set()
     for example in examples:
@@ -49,7 +47,7 @@ def broken(
             if kind == "image":
                 decode_image(example)
             else:
-                decode_audio(example, SAMPLING_RATE, max_seconds)
+                decode_audio(example, SAMPLING_RATE, MAX_SECONDS)
         except (MediaError, OSError) as error:
             yield example, str(error)
 
@@ -86,9 +84,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--media", default="", help="folder that file names are relative to")
     made.add_argument("--modality", choices=("image", "audio"))
     made.add_argument("--split", default="train", help="subfolder, or split of a Hugging Face dataset (%(default)s)")
-    made.add_argument(
-        "--max-seconds", type=float, default=MAX_SECONDS, help="of a sound that the model reads (%(default)s)"
-    )
     made.add_argument("--max-missing", type=int, default=0, help="named files that need not be there")
     made.add_argument("--limit", type=int, default=0, help="only the first so many media")
     return made
@@ -114,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     print(summary(examples))
     wrong = 0
-    for example, reason in broken(examples, _modality(options), args.max_seconds):
+    for example, reason in broken(examples, _modality(options)):
         wrong += 1
         print(f"cannot be decoded: {example.name}: {reason}")
     print(f"{wrong} of them cannot be decoded: training would skip them" if wrong else "all of them can be decoded")

@@ -125,6 +125,7 @@ def fingerprint(model: MediaLanguageModel, revision: str | None = None) -> str:
         "tower": values.hexdigest(),
         "config": {name: value for name, value in config.to_dict().items() if name.startswith("vision")},
         "settings": settings.to_dict(),
+        "window": "from the first sound",
     }
     return json.dumps(facts, sort_keys=True, default=str)
 

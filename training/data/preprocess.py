@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import av
 import numpy as np
-import soundfile
 import torch
 from PIL import Image
 from torch import Tensor
 from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
 
 from lora_mcl.audio import MIN_SECONDS, load_window
+from lora_mcl.audio_readers import header_seconds
 from lora_mcl.errors import MediaError
 from lora_mcl.images import FORMATS, load_image
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
@@ -47,7 +46,7 @@ class MediaInputs:
 
 
 def load_media_inputs(model: MediaLanguageModel, example: Example) -> MediaInputs:
-    """Decode an example's media. Of a sound longer than the model's window, the beginning is taken.
+    """Decode an example's media. Of a sound longer than the model's window, the part from its first sound on is taken.
 
     Raises:
         MediaError: it cannot be decoded, or is silent.
@@ -69,13 +68,13 @@ def decode_image(example: Example) -> Image.Image:
 
 
 def decode_audio(example: Example, sampling_rate: int, max_seconds: float) -> np.ndarray:
-    """The samples of an example's sound, at most the first ``max_seconds``.
+    """The samples of an example's sound, at most ``max_seconds`` from where captioning begins by default.
 
     Raises:
         MediaError: it cannot be decoded, or is silent.
     """
     with _decoding(example) as path:
-        return load_window(path, 0, sampling_rate=sampling_rate, max_seconds=max_seconds)[0]
+        return load_window(path, sampling_rate=sampling_rate, max_seconds=max_seconds)[0]
 
 
 @contextmanager
@@ -136,7 +135,7 @@ def estimate_positions(model: MediaLanguageModel, example: Example) -> int:
     if isinstance(model, ImageLanguageModel):
         return _image_positions(model, example.media)
     assert isinstance(model, AudioLanguageModel)
-    return round(min(_seconds(example.media), model.max_seconds) * POSITIONS_PER_SECOND)
+    return round(min(header_seconds(example.media), model.max_seconds) * POSITIONS_PER_SECOND)
 
 
 def _image_positions(model: ImageLanguageModel, path: Path) -> int:
@@ -149,15 +148,3 @@ def _image_positions(model: ImageLanguageModel, path: Path) -> int:
     side = config.vision_config.image_size
     tiles = image_size_to_num_patches((height, width), config.image_grid_pinpoints, side)
     return tiles * (side // config.vision_config.patch_size) ** 2
-
-
-def _seconds(path: Path) -> float:
-    try:
-        return soundfile.info(str(path)).duration
-    except (soundfile.SoundFileError, OSError, TypeError, ValueError):
-        pass
-    try:
-        with path.open("rb") as file, av.open(file) as container:
-            return (container.duration or 0) / av.time_base
-    except (av.FFmpegError, OSError, ValueError):
-        return 0.0

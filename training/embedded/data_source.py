@@ -24,9 +24,11 @@ class SceneSamples(Dataset):
 
     Attributes:
         broken: names of inputs that could not be decoded; none here.
+        epoch_length: 0, as there are no epochs.
     """
 
     broken: tuple[str, ...] = ()
+    epoch_length = 0
 
     def __init__(self, samples: Dataset, model: MediaLanguageModel) -> None:
         self.samples, self._tokenizer = samples, model.tokenizer

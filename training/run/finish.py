@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -105,7 +106,7 @@ def summary_of(config: TrainConfig, trainer: RunTrainer, seconds: float) -> dict
         "skipped_media": len(trainer.broken),
         "wins": [round(won / max(sum(wins), 1), 4) for won in wins],
     }
-    if state.best_metric is not None:
+    if state.best_metric is not None and math.isfinite(state.best_metric):  # of a validation that could be read
         summary |= {"best_validation": round(state.best_metric, 4), "best_step": state.best_global_step}
     return summary
 

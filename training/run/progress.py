@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 import time
@@ -35,6 +36,8 @@ def format_log(step: int, total: int, logs: dict[str, float], left: float | None
         left: seconds until the end, if known.
     """
     share = f"step {step:,}/{total:,} ({step / total:.0%})"
+    if math.isnan(logs.get("eval_loss", 0.0)):
+        return f"{share}  validation: none of its media can be read"
     if "eval_loss" in logs:
         return f"{share}  validation: best hypothesis {logs['eval_loss']:.4f} nats/token"
     parts = [share, f"loss {logs['loss']:.4f}", f"best {logs['best_nll']:.4f}"]

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import httpx
 import pytest
@@ -33,13 +32,14 @@ from lora_mcl.bundle import (
     save_bundle,
 )
 from lora_mcl.bundle.bundle import EMBEDDED_BUNDLE
-from lora_mcl.bundle.card import model_card
+from lora_mcl.bundle.card import GENERATED, model_card
 from lora_mcl.bundle.export import export_merged, load_base
 from lora_mcl.bundle.hub import push_bundle
 from lora_mcl.cli import main
 from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.gate import CaptionGate
 from lora_mcl.models import ImageLanguageModel
+from tests.support.fake_hub import FakeHub
 from tests.support.packed_linear import PackedLinear
 
 TOKENS = torch.tensor([[1, 5, 9, 7], [1, 8, 8, 30]])
@@ -208,26 +208,6 @@ def test_a_base_that_lacks_weights_is_refused_and_three_are_named(text_bundle, t
     assert len(gone) == 5 and f"are incomplete (no {', '.join(gone[:3])}): fetch" in str(refused.value)
 
 
-class FakeHub:
-    """The two calls of the Hub client that are used, onto a folder."""
-
-    def __init__(self, folder: Path, error: Exception | None = None):
-        self.folder, self.error, self.calls = folder, error, []
-
-    def create_repo(self, repo_id, *, private=None, exist_ok=False):
-        self.calls.append(("create", repo_id, private, exist_ok))
-        return f"https://huggingface.co/{repo_id}"
-
-    def upload_folder(self, *, repo_id, folder_path, commit_message):
-        if self.error:
-            raise self.error
-        self.calls.append(("upload", repo_id, commit_message))
-        shutil.copytree(folder_path, self.folder)
-
-    def files(self):
-        return {str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()}
-
-
 def test_a_pushed_bundle_is_complete_and_has_a_card(tmp_path, text_bundle):
     bundle = shutil.copytree(text_bundle.parent, tmp_path / "copy") / "bundle"
     (bundle / "secret.env").write_text("x")
@@ -294,6 +274,23 @@ def test_what_the_hub_refuses_is_one_clear_error(tmp_path, text_bundle):
     hub = FakeHub(tmp_path / "hub", LocalTokenNotFoundError("Token is required: run hf auth login\nmore"))
     with pytest.raises(BundleError, match="The Hub did not take me/two: Token is required: run hf auth login$"):
         push_bundle(load_bundle(text_bundle), "me/two", api=hub)
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        ("# Été\n".encode("latin-1"), "README.md is not UTF-8 text: save it as UTF-8, or delete it"),
+        (f"---\nlicense: [\n---\n{GENERATED}\n".encode(), "The front matter of the bundle's README.md is not valid"),
+        (f"---\njust a text\n---\n{GENERATED}\n".encode(), "The front matter of the bundle's README.md is not valid"),
+    ],
+)
+def test_a_card_that_cannot_be_read_is_one_clear_error(tmp_path, text_bundle, card, message):
+    folder = shutil.copytree(text_bundle.parent, tmp_path / "copy") / "bundle"
+    (folder / "README.md").write_bytes(card)
+    hub = FakeHub(tmp_path / "hub")
+    with pytest.raises(BundleError, match=message):
+        push_bundle(load_bundle(folder), "me/two", api=hub)
+    assert hub.calls == []
 
 
 def test_push_from_the_command_line(text_bundle, capsys, monkeypatch, tmp_path):

@@ -331,7 +331,11 @@ def test_every_command_has_help(capsys, command):
 @pytest.mark.parametrize(
     ("arguments", "file", "message"),
     [
-        ((), "https://host/photo.jpg", "is an address, and files are not fetched from the network: download it first"),
+        (
+            (),
+            "https://host/photo.jpg",
+            "https://host/photo.jpg is an address, and files are not fetched from the",
+        ),
         (("--out", "captions.xml"), "picture.png", "give a file that ends in .jsonl or .csv, or a folder"),
         (("--out", "/proc/no/captions.csv"), "picture.png", "cannot be written: No such file"),
         (("--slide", "slide.pdf"), "picture.png", "--slide slide.pdf: give a file that ends in .png or .svg"),

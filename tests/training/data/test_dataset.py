@@ -12,6 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from transformers import TrainingArguments
 
+from lora_mcl.audio import load_window
 from lora_mcl.errors import OptionsError
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
 from lora_mcl.objectives import ObjectiveOptions
@@ -22,7 +23,8 @@ from training.data import DataError, DataOptions, load_examples
 from training.data.cache import open_cache
 from training.data.collator import ModelCollator, PromptCollator, encode_prompts
 from training.data.dataset import train_dataset, validation_dataset
-from training.data.preprocess import estimate_positions
+from training.data.example import Example
+from training.data.preprocess import estimate_positions, load_media_inputs
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -354,6 +356,18 @@ def test_the_trainer_learns_from_a_folder_with_a_broken_file(model, folder, tmp_
     assert after["eval_loss"] < before["eval_loss"] - 0.5
     if form == "prompts":
         assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 5
+
+
+def test_a_sound_is_learned_from_where_captioning_begins(tiny_audio_base, tmp_path):
+    """The model takes 1 s: not the silence before the first sound."""
+    model = AudioLanguageModel.load(tiny_audio_base)
+    file = tmp_path / "late.wav"
+    soundfile.write(file, np.concatenate([np.zeros(32_000), tone(440, 1.5)]), 16_000)
+    inputs = load_media_inputs(model, Example(file, ("A tone.",)))
+    samples, window = load_window(file, sampling_rate=model.sampling_rate, max_seconds=model.max_seconds)
+    assert window.start == 2.0
+    expected = model.inputs(samples, "prompt")["input_features"][0]
+    assert torch.equal(inputs.tensors["input_features"], expected)
 
 
 def test_silence_is_no_sound_to_learn_from(tiny_audio_base, tmp_path):

@@ -142,6 +142,19 @@ def test_unreadable_media_are_skipped_up_to_a_limit(tmp_path, tiny_base, caplog)
         program.train(strict)
 
 
+def test_a_validation_that_cannot_be_read_is_no_result(tmp_path, tiny_base, pictures, capsys):
+    """It is neither a loss of 0, the best there is, nor the end of the run."""
+    folder = picture_folder(tmp_path / "validation", 2)
+    for file in folder.glob("*.png"):
+        file.write_bytes(b"not a picture")
+    data = {"validation_share": 0.0, "validation_path": str(folder)}
+    bundle = program.train(config(tmp_path / "run", tiny_base, pictures, data=data))
+    log = capsys.readouterr().out
+    assert log.count("validation: none of its media can be read") == 2 and "Best validation" not in log
+    assert "best_validation" not in json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert len(load_bundle(bundle).hypotheses) == 2
+
+
 def test_early_stop_and_the_best_weights(tmp_path, tiny_base, pictures):
     # So large steps make the loss jump: it does not fall in two evaluations one after the other, long before the end.
     training = {"steps": 400, "learning_rate": 2.0, "evaluate_every": 2, "patience": 2, "schedule": "constant"}
@@ -237,6 +250,9 @@ def test_a_dry_run_takes_one_step_and_leaves_nothing(tmp_path, tiny_base, pictur
         r"One step of 4 examples: \d+\.\d s, at most \d+\.\d\d GiB", capsys.readouterr().out.splitlines()[-1]
     )
     assert not (tmp_path / "run").exists()
+    # The gate starts from more captions than one step has.
+    assert program.main([str(file), "training.batch_size=1", "adapters.hypotheses=3", "--dry-run"]) == 0
+    assert "One step of 1 examples: " in capsys.readouterr().out
 
 
 def test_a_run_may_start_from_a_bundle(tmp_path, tiny_base, pictures):
