@@ -36,6 +36,7 @@ from lora_mcl.errors import BundleError, MediaError, OptionsError
 from lora_mcl.images import check_not_blank, input_name, read_image
 from lora_mcl.models import LANGUAGE_MODELS, AudioLanguageModel, EncodedPrompt, ImageLanguageModel, MediaLanguageModel
 from lora_mcl.recent_prompts import RecentPrompts
+from lora_mcl.score_head import ScoreHead, load_score_head, prompt_states, state_width
 from lora_mcl.scores import CaptionScore, SystemScore
 from lora_mcl.scoring import caption_ids, caption_log_probs, one_line, token_texts
 from lora_mcl.types import (
@@ -73,10 +74,12 @@ class Captioner(BundleCaptioner):
         engine_options: EngineOptions | None = None,
         scheduler_options: SchedulerOptions | None = None,
         keep_prompts: int = 0,
+        score_head: ScoreHead | None = None,
     ) -> None:
         self.bundle = bundle
         self._model = model
         self._stack = stack
+        self._score_head = score_head
         self._engine = Engine(
             model.model, stack, model.eos_token_ids, model.pad_token_id, engine_options or EngineOptions()
         )
@@ -117,7 +120,7 @@ class Captioner(BundleCaptioner):
             keep_prompts: of how many media that were asked for last the encoding is kept, for those who ask again.
 
         Raises:
-            BundleError: the bundle, its base or an adapter is missing, malformed or does not fit.
+            BundleError: the bundle, its base, an adapter or the score head is missing, malformed or does not fit.
             OptionsError: both ``device`` and ``device_map`` are given, or an unknown acceleration.
         """
         engine_options = EngineOptions(acceleration=acceleration)
@@ -142,7 +145,8 @@ class Captioner(BundleCaptioner):
         )
         # In the base's dtype, to which they would be cast for every product anyway.
         stack = AdapterStack.from_peft(model.model, bundle.adapter_folders(), dtype=dtype)
-        return cls(bundle, model, stack, engine_options, scheduler_options, keep_prompts)
+        score_head = load_score_head(bundle, state_width(model.model))
+        return cls(bundle, model, stack, engine_options, scheduler_options, keep_prompts, score_head)
 
     def compare(
         self,
@@ -155,7 +159,8 @@ class Captioner(BundleCaptioner):
         """Caption one image or sound in every column at once.
 
         It is encoded once for all columns, unless the adapters change the audio tower or the projector: then once
-        for each of them, in one batch.
+        for each of them, in one batch. With a score head the bare base reads the prompt once more, and every hypothesis
+        has its predicted probability of winning from its first token on.
 
         Args:
             media: an image or a sound, as the bundle takes them, or the path of one.
@@ -269,6 +274,16 @@ class Captioner(BundleCaptioner):
 
         return self._recent.get(content, encode)
 
+    def _win_probabilities(self, content: Image.Image | np.ndarray, prompt: EncodedPrompt) -> list[float]:
+        """Each hypothesis' predicted probability of winning; empty without a score head."""
+        if self._score_head is None:
+            return []
+        if self._prompt_per_adapter:  # none of these is the bare base's
+            with self._stack.rows([BASE_ROW]):
+                prompt = self._model.encode(content, self.bundle.prompt)
+        states = prompt_states(self._model.model, self._stack, prompt)
+        return self._score_head.log_probabilities(states.cpu())[0].exp().tolist()
+
     def _adapters(self) -> list[int]:
         """Rows of the hypotheses, in order, then of the baseline."""
         baseline = BASE_ROW if self.bundle.baseline is None else self._stack.index("baseline")
@@ -284,10 +299,12 @@ class Captioner(BundleCaptioner):
     ) -> Iterator[Comparison]:
         yield comparison
         decoding_since = started
+        predicted: list[float] = []
 
         def encode() -> EncodedPrompt:
             nonlocal decoding_since
             prompt = self._encode(content)
+            predicted.extend(self._win_probabilities(content, prompt))
             decoding_since = time.perf_counter()
             return prompt
 
@@ -306,6 +323,8 @@ class Captioner(BundleCaptioner):
         with closing(events):
             for event in events:
                 now = time.perf_counter()
+                if predicted:
+                    comparison = comparison.with_win_probabilities(predicted)
                 columns = tuple(
                     replace(
                         column,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
 from PIL import Image
 
 from lora_mcl.decoding.options import (
@@ -17,8 +16,8 @@ from lora_mcl.decoding.options import (
     check_finite,
     check_sampling,
 )
-from lora_mcl.errors import MediaError, OptionsError
-from lora_mcl.phrases import Phrase
+from lora_mcl.errors import OptionsError
+from lora_mcl.sounds import AudioClip, AudioView, Window
 
 if TYPE_CHECKING:  # both import from here
     from lora_mcl.bundle import Bundle
@@ -26,28 +25,6 @@ if TYPE_CHECKING:  # both import from here
 
 Method = Literal["hypothesis", "beam", "diverse-beam", "sampling"]
 METHODS: tuple[Method, ...] = ("hypothesis", "beam", "diverse-beam", "sampling")
-
-
-@dataclass(frozen=True, eq=False)
-class AudioClip:
-    """A sound in memory.
-
-    Attributes:
-        samples: floats [N] or, for C channels, [N, C]; full scale is 1.
-        sampling_rate: samples a second, in Hz.
-    """
-
-    samples: np.ndarray
-    sampling_rate: int
-
-    def __post_init__(self) -> None:
-        if isinstance(self.sampling_rate, bool) or not isinstance(self.sampling_rate, int | np.integer):
-            raise MediaError(f"An audio clip needs its sampling rate as a whole number, not {self.sampling_rate!r}.")
-        if self.samples.ndim not in (1, 2) or not np.issubdtype(self.samples.dtype, np.floating):
-            raise MediaError(
-                "An audio clip needs its samples as floats [N] or [N, channels], "
-                f"not {self.samples.dtype} {list(self.samples.shape)}."
-            )
 
 
 Media = Image.Image | AudioClip | str | Path
@@ -230,6 +207,9 @@ class ColumnResult:
     Attributes:
         seconds: wall-clock time from the start of decoding until this column's last change.
         done: nothing more will be written in this column.
+        win_probability: of a hypothesis, that it is the one that fits this medium best, as the bundle's score head
+            predicts it from the medium alone; the K hypotheses' sum to 1. ``None`` without a head.
+        predicted_winner: no hypothesis of its bundle has a higher one.
     """
 
     id: str
@@ -238,6 +218,8 @@ class ColumnResult:
     seconds: float
     captions: tuple[Caption, ...] = ()
     done: bool = False
+    win_probability: float | None = None
+    predicted_winner: bool = False
 
     @property
     def number(self) -> int | None:
@@ -245,61 +227,16 @@ class ColumnResult:
         return hypothesis_number(self.id)
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON form; ``win_probability`` and ``predicted_winner`` only where the bundle has a score head."""
+        predicted = {"win_probability": self.win_probability, "predicted_winner": self.predicted_winner}
         return {
             "id": self.id,
             "method": self.method,
             "label": self.label,
             "seconds": self.seconds,
+            **({} if self.win_probability is None else predicted),
             "captions": [caption.to_dict() for caption in self.captions],
         }
-
-
-@dataclass(frozen=True)
-class Window:
-    """The part of a sound that a model gets.
-
-    Attributes:
-        start, end, duration: of the part, and of the whole sound, in seconds.
-        notices: sentences for the user about how the sound was read, such as one that could not be read to its end.
-    """
-
-    start: float
-    end: float
-    duration: float
-    notices: tuple[str, ...] = ()
-
-    @property
-    def cut(self) -> bool:
-        """Whether the model gets only a part."""
-        # Less than the notice could show does not count.
-        return self.end - self.start < self.duration - 0.05
-
-    @property
-    def notice(self) -> str:
-        """A sentence for the user whose sound was cut; empty otherwise."""
-        if not self.cut:
-            return ""
-        return Phrase(
-            "The model takes second {start:.1f} to {end:.1f} of this sound's {duration:.1f}.", **self.to_dict()
-        )
-
-    def to_dict(self) -> dict[str, float]:
-        return {"start": self.start, "end": self.end, "duration": self.duration}
-
-
-@dataclass(frozen=True, eq=False)
-class AudioView:
-    """The part of a sound that a model gets, and its log-mel spectrogram.
-
-    Attributes:
-        window: the part of it.
-        log_mel: [mel bins, frames], lowest pitch first; the loudest value is at most 2 above the softest.
-        sampling_rate: of the model's input, in Hz; see ``audio.mel_frequencies`` for the bins' frequencies.
-    """
-
-    window: Window
-    log_mel: np.ndarray
-    sampling_rate: int = 16_000
 
 
 @dataclass(frozen=True)
@@ -332,6 +269,17 @@ class Comparison:
             if column.id == id:
                 return column
         raise KeyError(id)
+
+    def with_win_probabilities(self, probabilities: Sequence[float]) -> Comparison:
+        """The same with the K hypotheses' predicted probabilities of winning in their columns."""
+        best = max(range(len(probabilities)), key=probabilities.__getitem__)
+        columns = tuple(
+            column
+            if column.number is None
+            else replace(column, win_probability=probabilities[column.number], predicted_winner=column.number == best)
+            for column in self.columns
+        )
+        return replace(self, columns=columns)
 
     def captions(self, method: Method) -> tuple[str, ...]:
         """The texts of all columns of one method, in order: what its diversity is measured on."""

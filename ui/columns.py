@@ -82,7 +82,8 @@ def _column_html(
     return (
         f'<section class="caption-column {kind}{" provisional" if provisional else ""}" '
         f'data-column="{escape(spec.id)}" data-state="{state}" aria-label="{label}">'
-        f'<p class="kind">{kind_name}{_badge(language)}</p><h3>{label}</h3><p class="what">{description}</p>'
+        f'<p class="kind">{kind_name}{_likeliest(result, texts)}{_badge(language)}</p><h3>{label}</h3>'
+        f'<p class="what">{description}</p>'
         f'<div class="answers" aria-live="polite" aria-busy="{busy}">{answers}</div>'
         f'<p class="figures">{_figures(single, result, note, words, texts)}</p>'
         f"{_doubt(doubt, texts) if doubt else ''}"
@@ -92,6 +93,15 @@ def _column_html(
 
 def _badge(language: str) -> str:
     return f'<span class="language">{escape(language)}</span>' if language else ""
+
+
+def _likeliest(result: ColumnResult | None, texts: Texts) -> str:
+    """The sign of the hypothesis that is predicted to win, where the bundle can predict it."""
+    if result is None or not result.predicted_winner or result.win_probability is None:
+        return ""
+    title = texts("Predicted before anything was written: how likely this hypothesis fits best of all")
+    sign = texts("Most likely: {share:.0%}", share=result.win_probability)
+    return f' <span class="likeliest" title="{escape(title)}">{sign}</span>'
 
 
 def _by_score(captions: tuple[Caption, ...]) -> tuple[Caption, ...]:

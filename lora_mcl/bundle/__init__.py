@@ -6,8 +6,18 @@ from lora_mcl.bundle.bundle import (
     AdapterRef,
     BaseRef,
     Bundle,
+    ScoreHeadRef,
     load_bundle,
     save_bundle,
 )
 
-__all__ = ["ADAPTER_FILES", "BUNDLE_FILE", "AdapterRef", "BaseRef", "Bundle", "load_bundle", "save_bundle"]
+__all__ = [
+    "ADAPTER_FILES",
+    "BUNDLE_FILE",
+    "AdapterRef",
+    "BaseRef",
+    "Bundle",
+    "ScoreHeadRef",
+    "load_bundle",
+    "save_bundle",
+]

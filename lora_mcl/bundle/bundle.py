@@ -3,10 +3,11 @@
 ::
 
     bundle.json       format version, modality, base, prompt, chat_template, hypotheses, baseline, gate,
-                      generation, training
+                      score_head, generation, training
     hypotheses/<k>/   one standard PEFT folder per hypothesis
     baseline/         the adapter that beam and diverse beam search run on (optional)
     gate/             the caption gate that training assigned captions with, and each hypothesis' words (optional)
+    score_head.safetensors  predicts from the prompt which hypothesis will win (optional)
     base/             the frozen base model, if the bundle carries its own (optional)
     README.md         the card
 
@@ -27,6 +28,7 @@ from httpx import HTTPError
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
+from lora_mcl.bundle.references import BUNDLE_FILE, AdapterRef, BaseRef, ScoreHeadRef
 from lora_mcl.errors import BundleError, OptionsError, first_line
 from lora_mcl.hub_id import is_hub_id
 from lora_mcl.json_file import read_json
@@ -41,7 +43,6 @@ EMBEDDED_AUDIO_BUNDLE = _EMBEDDED / "audio"
 FORMAT_VERSION = 1
 # The input of the base, next to the prompt; "text" has none.
 BUNDLE_MODALITIES = (*MODALITIES, "text")
-BUNDLE_FILE = "bundle.json"
 # What every file system takes as a name.
 _LONGEST_PATH = 255
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -49,51 +50,6 @@ GATE_FILE, WORDS_FILE = "gate.safetensors", "words.json"
 
 # Weights are read from safetensors only: other formats can run code when read.
 HUB_PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.md"]
-
-
-@dataclass(frozen=True)
-class BaseRef:
-    """Reference to the frozen base model: a folder relative to the bundle, or a Hub id; exactly one of the two.
-
-    Attributes:
-        path: folder relative to the bundle, with forward slashes.
-        id: Hub repository.
-        revision: commit, tag or branch of ``id``.
-    """
-
-    path: str | None = None
-    id: str | None = None
-    revision: str | None = None
-
-    def __post_init__(self) -> None:
-        if (self.path is None) == (self.id is None):
-            raise BundleError(f"{BUNDLE_FILE}: base: give either path or id.")
-        if self.revision is not None and self.id is None:
-            raise BundleError(f"{BUNDLE_FILE}: base.revision: only a Hub id has a revision.")
-
-    @classmethod
-    def of(cls, base: str | Path, folder: Path, revision: str | None = None) -> BaseRef:
-        """Reference from a bundle in ``folder`` to ``base``: a folder if there is one, otherwise a Hub id.
-
-        Raises:
-            BundleError: it is neither.
-        """
-        if str(base) and Path(base).is_dir():
-            if revision is not None:
-                raise BundleError(f"The base model {base} is a folder; only a Hub id has a revision.")
-            return cls(path=Path(os.path.relpath(base, folder)).as_posix())
-        if isinstance(base, Path) or not is_hub_id(base):
-            raise BundleError(f"The base model {str(base)!r} is neither a folder nor a Hub id (owner/name or name).")
-        return cls(id=base, revision=revision)
-
-
-@dataclass(frozen=True)
-class AdapterRef:
-    """One PEFT folder of the bundle, with the heading and the line that the page shows for it."""
-
-    path: str
-    label: str
-    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,6 +64,7 @@ class Bundle:
         hypotheses: the K adapters of LoRA-MCL, in column order.
         baseline: the adapter under beam and diverse beam search; ``None`` means the bare base model.
         gate: folder of the caption gate, relative to the bundle.
+        score_head: what predicts the winning hypothesis.
         generation: recommended options.
         training: free summary of how the adapters were made.
     """
@@ -119,6 +76,7 @@ class Bundle:
     hypotheses: tuple[AdapterRef, ...]
     baseline: AdapterRef | None = None
     gate: str | None = None
+    score_head: ScoreHeadRef | None = None
     modality: str = "image"
     chat_template: str | None = None
     generation: CompareOptions = field(default_factory=CompareOptions)
@@ -202,6 +160,8 @@ def save_bundle(bundle: Bundle) -> None:
         table["baseline"] = asdict(bundle.baseline)
     if bundle.gate is not None:
         table["gate"] = bundle.gate
+    if bundle.score_head is not None:
+        table["score_head"] = asdict(bundle.score_head)
     table["generation"] = asdict(bundle.generation)
     table["training"] = dict(bundle.training)
     try:
@@ -256,6 +216,7 @@ def _parse(table: Any, folder: Path, *, name: str, local: bool) -> Bundle:
     if gate is not None:
         _check_path(gate, "gate", may_leave=False)
         _check_files(folder / gate, (GATE_FILE,), "gate", gate)
+    score_head = root.take("score_head", dict, optional=True)
     generation = root.take("generation", dict, optional=True) or {}
     training = root.take("training", dict, optional=True) or {}
     root.finish()
@@ -267,6 +228,7 @@ def _parse(table: Any, folder: Path, *, name: str, local: bool) -> Bundle:
         hypotheses=hypotheses,
         baseline=None if baseline is None else _parse_adapter(baseline, "baseline", folder),
         gate=gate,
+        score_head=None if score_head is None else _parse_score_head(score_head, folder),
         modality=modality,
         chat_template=chat_template,
         generation=_parse_generation(generation),
@@ -294,6 +256,20 @@ def _parse_adapter(table: Any, where: str, folder: Path) -> AdapterRef:
     _check_path(path, f"{where}.path", may_leave=False)
     _check_files(folder / path, ADAPTER_FILES, f"{where}.path", path)
     return ref
+
+
+def _parse_score_head(table: Any, folder: Path) -> ScoreHeadRef:
+    entry = _Table(table, "score_head")
+    path = entry.take("path", str)
+    captions = entry.take("captions", int)
+    figures = {name: entry.take(name, float) for name in ("accuracy", "log_loss", "frequency_log_loss", "ece")}
+    entry.finish()
+    _check_path(path, "score_head.path", may_leave=False)
+    if not path.endswith(".safetensors"):
+        raise _bad("score_head.path", f"must end in .safetensors, not {path!r}")
+    if not (folder / path).is_file():
+        raise _bad("score_head.path", f"there is no file {path!r}")
+    return ScoreHeadRef(path, captions, **figures)
 
 
 def _parse_generation(table: dict[str, Any]) -> CompareOptions:
@@ -332,7 +308,7 @@ def _bad(where: str, problem: str) -> BundleError:
     return BundleError(f"{BUNDLE_FILE}: {where}: {problem}.")
 
 
-_KINDS = {int: "a whole number", str: "a text", dict: "an object", list: "a list"}
+_KINDS = {int: "a whole number", float: "a number", str: "a text", dict: "an object", list: "a list"}
 
 
 class _Table:
@@ -353,7 +329,7 @@ class _Table:
             if optional:
                 return None
             raise _bad(self._path(name), "missing")
-        if type(value) is not kind:
+        if type(value) is not kind and not (kind is float and type(value) is int):
             raise _bad(self._path(name), f"must be {_KINDS[kind]}, not {json.dumps(value)}")
         if kind is str and not optional and not value.strip():
             raise _bad(self._path(name), "must not be empty")

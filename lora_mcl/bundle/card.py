@@ -10,6 +10,7 @@ from yaml import YAMLError
 
 from lora_mcl.bundle.bundle import Bundle
 from lora_mcl.bundle.export import MODEL_CLASSES
+from lora_mcl.bundle.references import ScoreHeadRef
 from lora_mcl.errors import BundleError, first_line
 from lora_mcl.models.base import load_model_config
 from lora_mcl.models.efficientnet import EfficientNetTowerConfig
@@ -51,6 +52,8 @@ def model_card(bundle: Bundle, repo_id: str, license: str | None = None) -> str:
     ]
     if bundle.baseline is not None:
         parts.append(f"`{bundle.baseline.path}`: {bundle.baseline.label}. {bundle.baseline.description}".strip())
+    if bundle.score_head is not None:
+        parts.append(_score_head(bundle.score_head))
     parts += ["## Use", _usage(bundle, repo_id)]
     if bundle.prompt:
         parts.append(f"The prompt is `{bundle.prompt}`.")
@@ -73,6 +76,15 @@ def license_of(card: str) -> str | None:
         return ModelCard(card).data.license
     except (ValueError, YAMLError) as error:
         raise BundleError(f"The front matter of the bundle's README.md is not valid: {first_line(error)}") from error
+
+
+def _score_head(head: ScoreHeadRef) -> str:
+    return (
+        f"`{head.path}` predicts, from the prompt alone and before anything is written, which hypothesis fits best. Of "
+        f"{head.captions:,} held-out captions it knew the winner of {head.accuracy:.1%}, with a log loss of "
+        f"{head.log_loss:.3f} nats ({head.frequency_log_loss:.3f} by each hypothesis' share of the wins alone) and an "
+        f"expected calibration error of {head.ece:.3f}."
+    )
 
 
 def _usage(bundle: Bundle, repo_id: str) -> str:

@@ -78,6 +78,10 @@ def stage(bundle: Bundle, folder: Path) -> Bundle:
         _copy(bundle.folder / ref.path, folder / ref.path, ADAPTER_FILES)
     if bundle.gate is not None:
         _copy(bundle.folder / bundle.gate, folder / bundle.gate, (GATE_FILE, WORDS_FILE))
+    if bundle.score_head is not None:
+        path = bundle.score_head.path
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(bundle.folder / path, folder / path)
     _copy(bundle.folder, folder, (CARD,))
     base = bundle.base
     if base.path is not None:

@@ -148,6 +148,15 @@ def test_rankings_are_means_over_starts(results):
     assert "| any language | score head | 37.5 % | 1.500 | 0.250 | 20.0 |" in passages(results)["ranking"]
 
 
+def test_score_heads_of_the_embedded_models(tmp_path):
+    one = {"accuracy": 0.25, "log_loss": 1.125, "ece": 0.0625}
+    rankings = {"score head": one, "frequency": one | {"gain": -0.01, "gain_error": 0.02}}
+    (tmp_path / "score-head-image.json").write_text(json.dumps({"rankings": rankings}))
+    found = passages(tmp_path)["score_heads"]
+    assert "| image | score head | 25.0 % | 1.125 | 0.062 | – |" in found and "audio" not in found
+    assert "|  | frequency | 25.0 % | 1.125 | 0.062 | -0.010 ± 0.020 |" in found
+
+
 def test_cost_is_that_of_a_medium():
     one = {"rows": 3, "forwards": 8.0}
     assert cost_table({"media": 2, "systems": {"beam search": one}}).endswith("| beam search | 3 | 4.0 |")

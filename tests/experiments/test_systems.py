@@ -1,6 +1,7 @@
 """The experiment on all systems renders scenes with every annotator's caption, and evaluates the embedded bundle."""
 
 import csv
+import json
 import random
 from dataclasses import replace
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from PIL import Image
 
 from tests.support.tiny_audio import SAMPLING_RATE, chirp
 from training.experiments.systems import __main__ as program
+from training.experiments.systems import score_head
 
 MODES = ("en", "fr")
 
@@ -83,3 +85,18 @@ def test_one_scene_is_too_few(capsys):
     with pytest.raises(SystemExit):
         program.main(["audio", "--scenes", "1"])
     assert "--scenes must be at least 2" in capsys.readouterr().err
+
+
+def test_a_score_head_is_measured_and_the_bundle_stays(tmp_path, monkeypatch, tiny_bundle):
+    def medium(number):
+        image = Image.new("RGB", (36, 36), (number, 0, 0))
+        image.putpixel((3, 3), (255, 255, 255))
+        return image
+
+    monkeypatch.setattr(score_head, "load_domain", lambda name: domain(tmp_path, tiny_bundle, medium, name))
+    before = (tiny_bundle / "bundle.json").read_bytes()
+    report = score_head.run("image", 20, tmp_path / "kept", tmp_path / "results" / "score-head-image.json")
+    assert json.loads((tmp_path / "results" / "score-head-image.json").read_text()) == report
+    assert report["captions"] == {"fit": 24, "held_out": 8, "test": 8}
+    assert set(report["rankings"]) == {"score head", "log-probability", "frequency"}
+    assert (tiny_bundle / "bundle.json").read_bytes() == before and str(tmp_path) not in json.dumps(report)

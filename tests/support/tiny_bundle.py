@@ -1,14 +1,17 @@
 """Bundles of random adapters on a tiny base."""
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack
-from lora_mcl.bundle import AdapterRef, BaseRef, Bundle, save_bundle
+from lora_mcl.bundle import AdapterRef, BaseRef, Bundle, ScoreHeadRef, load_bundle, save_bundle
+from lora_mcl.bundle.references import SCORE_HEAD_FILE
 from lora_mcl.captioner import Captioner
+from lora_mcl.score_head import ScoreHead
 from lora_mcl.types import CompareOptions
 
 
@@ -49,3 +52,19 @@ def save_tiny_bundle(model: PreTrainedModel, folder: Path, modality: str) -> Pat
         )
     )
     return folder
+
+
+WIDTH = 32
+"""Channels of the tiny bases' hidden states."""
+
+
+def with_score_head(bundle: Path, folder: Path, head: ScoreHead | None = None) -> Path:
+    """A copy of a tiny bundle and of the base next to it, in ``folder``, with a score head; by default a random one."""
+    shutil.copytree(bundle.parent, folder)
+    copy = load_bundle(folder / bundle.name)
+    if head is None:
+        draws = torch.Generator().manual_seed(3)
+        head = ScoreHead(torch.randn(len(copy.hypotheses), WIDTH, generator=draws), torch.tensor([0.0, 0.5, -0.5]))
+    head.save(copy.folder / SCORE_HEAD_FILE)
+    save_bundle(replace(copy, score_head=ScoreHeadRef(SCORE_HEAD_FILE, 60, 0.75, 0.5, 1.0986, 0.04)))
+    return copy.folder

@@ -13,13 +13,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lora_mcl.adapters import AdapterStack
+from lora_mcl.adapters import BASE_ROW, AdapterStack
 from lora_mcl.bundle import Bundle
-from lora_mcl.decoding import ColumnRequest, Engine, LogitsOptions
+from lora_mcl.decoding import Candidate, ColumnRequest, Engine, LogitsOptions
 from lora_mcl.errors import BundleError
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
 from lora_mcl.models.base import EncodedPrompt, MediaLanguageModel
 from lora_mcl.models.labels import ChatLabels
+from lora_mcl.score_head import prompt_states
 from lora_mcl.trainer.batch import PromptBatch, pad_left, pad_right, shared_prompt_nll
 from training.data.example import Example
 from training.data.preprocess import decode_audio, decode_image
@@ -100,6 +101,12 @@ class Evaluator:
         return any(name.startswith(self.model.media_modules) for name in self.stack.layers)
 
     @torch.no_grad()
+    def states(self, contents: Sequence[Content]) -> Tensor:
+        """The bare base's state of each medium's prompt, [B, D], on the CPU; see ``lora_mcl.score_head``."""
+        with self._routed(BASE_ROW):
+            encoded = [self.model.encode(content, self.bundle.prompt) for content in contents]
+        return torch.cat([prompt_states(self.model.model, self.stack, one) for one in encoded]).cpu()
+
     def caption(self, contents: Sequence[Content], system: System) -> tuple[list[list[str]], dict[str, float]]:
         """K captions of each medium, and what they cost.
 
@@ -107,6 +114,19 @@ class Evaluator:
         hardly changes; ``forwards`` of the model.
         """
         started, used = time.perf_counter(), time.process_time()
+        found, forwards = self.decode(contents, system)
+        # As in the app: a caption that was cut may end inside a character.
+        captions = [[self.model.text(one.tokens).rstrip("\ufffd").strip() for one in of_one] for of_one in found]
+        cost = {
+            "seconds": time.perf_counter() - started,
+            "cpu_seconds": time.process_time() - used,
+            "forwards": forwards,
+        }
+        return captions, cost
+
+    @torch.no_grad()
+    def decode(self, contents: Sequence[Content], system: System) -> tuple[list[list[Candidate]], int]:
+        """K candidates of each medium, and how many forwards of the model that took."""
         prompts: list[Tensor] = []  # [T, D] each
         placed: list[ColumnRequest] = []
         for number, content in enumerate(contents):
@@ -114,7 +134,8 @@ class Evaluator:
                 placed.append(ColumnRequest(f"{number}/{len(placed)}", adapter, system.strategy, prompt=len(prompts)))
                 prompts.append(own)
         embeds, mask = pad_left(prompts)
-        options, written, forwards = self.options, {}, 0
+        options, forwards = self.options, 0
+        written: dict[str, tuple[Candidate, ...]] = {}
         engine = Engine(self.model.model, self.stack, self.model.eos_token_ids, self.model.pad_token_id)
         limits = LogitsOptions(
             repetition_penalty=options.repetition_penalty, forbidden_token_ids=self.model.forbidden_token_ids
@@ -128,19 +149,10 @@ class Evaluator:
             ):
                 written |= event.columns
                 forwards += 1
-        captions: list[list[str]] = [[] for _ in contents]
+        found: list[list[Candidate]] = [[] for _ in contents]
         for column in placed:
-            number = int(column.id.split("/")[0])
-            # As in the app: a caption that was cut may end inside a character.
-            captions[number] += [
-                self.model.text(candidate.tokens).rstrip("\ufffd").strip() for candidate in written[column.id]
-            ]
-        cost = {
-            "seconds": time.perf_counter() - started,
-            "cpu_seconds": time.process_time() - used,
-            "forwards": forwards,
-        }
-        return captions, cost
+            found[int(column.id.split("/")[0])] += written[column.id]
+        return found, forwards
 
     def _prompts(self, content: Content, system: System) -> Iterator[tuple[int, Tensor]]:
         """(adapter, prompt [T, D]) of every sequence that the system decodes for a medium."""

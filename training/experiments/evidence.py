@@ -149,6 +149,11 @@ def passages(results: Path = RESULTS) -> dict[str, str]:
         found |= {name: not_run(command) if systems is None else make(systems) for name, make in tables.items()}
     scenes = read("audio", results)
     found["answers"] = not_run("training.embedded.evaluate audio") if scenes is None else answers(scenes)
+    heads = {domain: read(f"score-head-{domain}", results) for domain in DOMAINS}
+    measured = any(heads.values())
+    found["score_heads"] = (
+        text.score_head_table(heads) if measured else not_run("training.experiments.systems.score_head audio")
+    )
     found |= text_passages(results)
     return found
 

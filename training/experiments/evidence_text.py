@@ -254,3 +254,14 @@ def ranking_table(content: Mapping[str, Any]) -> str:
             )
     head = ["references in", "ranking by", "winner predicted", "log loss, nats", "ECE", "chrF of the first"]
     return table(head, rows)
+
+
+def score_head_table(reports: Mapping[str, Mapping[str, Any] | None]) -> str:
+    """A score head next to simpler rankings, for each embedded model that was measured, by its name."""
+    rows = []
+    for name, report in reports.items():
+        for number, (ranking, one) in enumerate((report or {"rankings": {}})["rankings"].items()):
+            gain = f"{one['gain']:+.3f} ± {one['gain_error']:.3f}" if "gain" in one else "–"
+            figures = [percent(one["accuracy"]), f"{one['log_loss']:.3f}", f"{one['ece']:.3f}", gain]
+            rows.append([name if number == 0 else "", ranking, *figures])
+    return table(["model", "ranking by", "winner predicted", "log loss, nats", "ECE", "gain of the head"], rows)

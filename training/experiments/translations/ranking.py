@@ -2,11 +2,12 @@
 
     python -m training.experiments.translations.ranking
 
-K = 4 hypotheses of ``training.experiments.translations`` (caption gate). A linear head on the bare base's mean hidden
-state over the prompt learns, after the adapters, which hypothesis wins the reference (a score head as in resilient
-multiple choice learning, arXiv 2311.01052). It competes with the softmax over hypotheses of the mean log-probability
-per token of what each writes. Two kinds of reference: in any of the four languages at random, where nothing about the
-winner can be known, and in a language that the number of words decides. Writes ``assets/results/ranking.json``.
+K = 4 hypotheses of ``training.experiments.translations`` (caption gate). A linear score head on the bare base's mean
+hidden state over the prompt learns, after the adapters, which hypothesis wins the reference (``lora_mcl.score_head``;
+resilient multiple choice learning, arXiv 2311.01052). It competes with the softmax over hypotheses of the mean
+log-probability per token of what each writes. Two kinds of reference: in any of the four languages at random, where
+nothing about the winner can be known, and in a language that the number of words decides. Writes
+``assets/results/ranking.json``.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from typing import Any
 
 import torch
 from sacrebleu.metrics import CHRF
-from torch import Tensor, nn
+from torch import Tensor
 
-from lora_mcl.adapters import BASE_ROW
 from lora_mcl.decoding import ColumnRequest, Engine, Greedy
+from lora_mcl.score_head import prompt_states
 from lora_mcl.trainer import MultipleChoiceLearner
+from training.evaluation.winners import Winners, calibration, fit_score_head, win_frequency
 from training.experiments.translations.catalogues import Message
 from training.experiments.translations.measures import AT_ONCE, MAX_NEW_TOKENS, reference_nll
 from training.experiments.translations.model import Encoder, Size, encode_prompts
@@ -35,8 +37,8 @@ from training.paths import RESULTS
 RESULTS_FILE = RESULTS / "ranking.json"
 VARIANT = Variant(4, GATE)
 HEAD_MESSAGES = 1500
-STEPS, LEARNING_RATE, WEIGHT_DECAY = 300, 1e-2, 1e-2
-BINS = 10
+# Of the head's messages every so many is kept for its calibration.
+HELD_OUT = 5
 _CHRF = CHRF()
 
 
@@ -71,21 +73,17 @@ class Hypotheses:
     texts: list[list[str]]
 
 
-@torch.inference_mode()
-def prompt_states(learner: MultipleChoiceLearner, encoder: Encoder, messages: Sequence[Message]) -> Tensor:
+@torch.no_grad()
+def states_of(learner: MultipleChoiceLearner, encoder: Encoder, messages: Sequence[Message]) -> Tensor:
     """[N, D] mean over the prompt of the bare base's last hidden state."""
-    parts = []
-    for start in range(0, len(messages), AT_ONCE):
-        prompt = encode_prompts(learner.model, encoder, messages[start : start + AT_ONCE])
-        mask = prompt.attention_mask
-        with learner.stack.rows([BASE_ROW] * len(mask)):
-            states = learner.model.model(
-                inputs_embeds=prompt.inputs_embeds,
-                attention_mask=mask,
-                position_ids=(mask.cumsum(1) - 1).clamp_min(0),
-            ).last_hidden_state
-        parts.append((states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
-    return torch.cat(parts)
+    return torch.cat(
+        [
+            prompt_states(
+                learner.model, learner.stack, encode_prompts(learner.model, encoder, messages[start : start + AT_ONCE])
+            )
+            for start in range(0, len(messages), AT_ONCE)
+        ]
+    )
 
 
 def write_texts(
@@ -120,7 +118,7 @@ def ask(
     """All that a ranking can use, and what it is measured by."""
     written, log_prob = write_texts(learner, encoder, messages) if texts else ([], torch.empty(0))
     return Hypotheses(
-        prompt_states(learner, encoder, messages), reference_nll(learner, encoder, messages)[0], log_prob, written
+        states_of(learner, encoder, messages), reference_nll(learner, encoder, messages)[0], log_prob, written
     )
 
 
@@ -129,68 +127,8 @@ def winners(nll: Tensor, languages: Sequence[int]) -> Tensor:
     return nll[:, torch.tensor(languages), torch.arange(len(languages))].argmin(dim=0)
 
 
-def fit_head(states: Tensor, winner: Tensor, hypotheses: int, seed: int) -> nn.Module:
-    """A linear head on standardised states [N, D] that predicts the winner [N]."""
-    generator = torch.Generator().manual_seed(seed)
-    mean, spread = states.mean(0), states.std(0).clamp_min(1e-6)
-    head = nn.Linear(states.shape[1], hypotheses)
-    nn.init.normal_(head.weight, std=0.01, generator=generator)
-    nn.init.zeros_(head.bias)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    scaled = (states - mean) / spread
-    for _ in range(STEPS):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(head(scaled), winner).backward()
-        optimizer.step()
-    return nn.Sequential(Standardise(mean, spread), head)
-
-
-class Standardise(nn.Module):
-    """(x - mean) / spread."""
-
-    def __init__(self, mean: Tensor, spread: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("spread", spread)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.spread
-
-
-def calibration(probability: Tensor, winner: Tensor, bins: int = BINS) -> dict[str, Any]:
-    """Accuracy, log loss and calibration of predicted winners.
-
-    Args:
-        probability: [N, K], rows sum to 1.
-        winner: [N].
-
-    Returns:
-        ``accuracy``; ``log_loss``, nats; ``ece``, the expected calibration error: over ``bins`` equal intervals of the
-        predicted winner's probability, the mean of |accuracy - confidence|, weighted by the share of messages (Guo et
-        al. 2017); ``reliability``: [confidence, accuracy, messages] of each interval that has any.
-    """
-    confidence, predicted = probability.max(dim=1)
-    right = (predicted == winner).double()
-    which = (confidence * bins).ceil().long().clamp(1, bins) - 1
-    reliability = []
-    for number in range(bins):
-        inside = which == number
-        if inside.any():
-            reliability.append(
-                [float(confidence[inside].double().mean()), float(right[inside].mean()), int(inside.sum())]
-            )
-    ece = sum(count * abs(accuracy - sure) for sure, accuracy, count in reliability) / len(winner)
-    of_winner = probability.double().gather(1, winner[:, None]).clamp_min(1e-12)
-    return {
-        "accuracy": round(float(right.mean()), 4),
-        "log_loss": round(float(-of_winner.log().mean()), 4),
-        "ece": round(ece, 4),
-        "reliability": [[round(sure, 4), round(accuracy, 4), count] for sure, accuracy, count in reliability],
-    }
-
-
 def ranking_report(
-    train: Hypotheses, test: Hypotheses, messages: tuple[Sequence[Message], Sequence[Message]], seed: int
+    train: Hypotheses, test: Hypotheses, messages: tuple[Sequence[Message], Sequence[Message]]
 ) -> dict[str, Any]:
     """Of each kind of reference and each ranking: calibration, and chrF of the text that it puts first."""
     report: dict[str, Any] = {}
@@ -198,10 +136,12 @@ def ranking_report(
     for name, language_of in REFERENCES.items():
         chosen = [[language_of(number, message) for number, message in enumerate(part)] for part in messages]
         known, winner = winners(train.nll, chosen[0]), winners(test.nll, chosen[1])
-        head = fit_head(train.prompts, known, hypotheses, seed)
-        with torch.no_grad():
-            learned = head(test.prompts).softmax(dim=1)
-        frequent = torch.bincount(known, minlength=hypotheses).double() / len(known)
+        # Their order is that of a hash.
+        count = max(2, len(known) // HELD_OUT)
+        held_out, fit = (Winners(train.prompts[part], known[part]) for part in (slice(count), slice(count, None)))
+        head = fit_score_head(fit, held_out, hypotheses)
+        learned = head.log_probabilities(test.prompts).exp()
+        frequent = win_frequency(known, hypotheses)
         rankings = {
             "score head": learned,
             "log-probability": test.log_prob.softmax(dim=1),
@@ -223,7 +163,7 @@ def run(seed: int, setting: Setting) -> dict[str, Any]:
     learner, encoder = trained(VARIANT, seed, setting)
     some = setting.train[:HEAD_MESSAGES]
     report = ranking_report(
-        ask(learner, encoder, some), ask(learner, encoder, setting.test, texts=True), (some, setting.test), seed
+        ask(learner, encoder, some), ask(learner, encoder, setting.test, texts=True), (some, setting.test)
     )
     return {"seed": seed, "references": report}
 

@@ -89,6 +89,10 @@ CAPTIONS = {
     "Looking at the picture …": "Examen de l'image …",
     "Listening …": "Écoute …",
     "(no words)": "(aucun mot)",
+    "Predicted before anything was written: how likely this hypothesis fits best of all": (
+        "Prédit avant le premier mot : la probabilité que cette hypothèse convienne le mieux"
+    ),
+    "Most likely: {share:.0%}": "La plus probable : {share:.0%}",
     "{count} times": "{count} fois",
     "Candidates with this wording": "Candidates ainsi formulées",
     "Translation:": "Traduction :",
