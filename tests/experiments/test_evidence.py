@@ -5,7 +5,17 @@ import json
 import pytest
 
 from training.embedded.common.tables import filled
-from training.experiments.evidence import DOCUMENT, complete, cost_table, passages, read, summary_table
+from training.experiments.evidence import (
+    DOCUMENT,
+    FIGURE,
+    README,
+    complete,
+    cost_table,
+    passages,
+    read,
+    readme_passages,
+    summary_table,
+)
 from training.experiments.evidence_figure import draw, drawn_in, values
 from training.experiments.evidence_text import by_number, in_use, languages_taken
 
@@ -59,6 +69,12 @@ def results(tmp_path):
 def test_every_figure_of_the_document_comes_from_the_results():
     text = DOCUMENT.read_text(encoding="utf-8")
     assert filled(text, passages()) == text, "run `python -m training.experiments.evidence`"
+
+
+def test_the_readme_quotes_the_results():
+    text = README.read_text(encoding="utf-8")
+    assert filled(text, readme_passages()) == text, "run `python -m training.experiments.evidence`"
+    assert drawn_in(FIGURE) == values(read("translations"), read("systems-audio"))
 
 
 def test_a_figure_keeps_what_it_was_drawn_from(results, tmp_path):
@@ -168,7 +184,28 @@ def test_without_results_every_passage_says_so(tmp_path):
     assert all("Not run yet" in passage for passage in passages(tmp_path).values())
 
 
-def test_the_five_sentences_hold():
+def test_the_five_sentences_hold_for_pictures():
+    test = read("image")["test"]
+    found, ways = test["generation"], ("relaxed", "caption-gate")
+
+    def value(system, which, field):
+        return found[system][which][field]
+
+    assert all(value(way, "best", "place_right") > value("diverse-beam", "best", "place_right") + 0.1 for way in ways)
+    assert all(abs(value(way, "best", "recall") - value("beam", "best", "recall")) < 0.02 for way in ways)
+    assert all(
+        value(way, which, "recall") < value("beam", which, "recall") for way in ways for which in ("mean", "worst")
+    )
+    bleu = {name: one["diversity"]["mutual_bleu"] for name, one in found.items()}
+    assert bleu["caption-gate"] < bleu["relaxed"] < bleu["diverse-beam"] < bleu["beam"]
+    likelihood = test["likelihood"]
+    gate, relaxed = (likelihood[way]["stability"]["share"] for way in ("caption-gate", "relaxed"))
+    assert min(gate) > 0.95 > 0.7 > max(relaxed)
+    assert likelihood["mle-wide"]["nll"] == pytest.approx(likelihood["mle"]["nll"], abs=0.005)
+    assert likelihood["caption-gate"]["oracle_nll"] < likelihood["mle"]["nll"] - 0.05
+
+
+def test_the_five_sentences_hold_for_sounds():
     test = read("audio")["test"]
     found = test["generation"]
 
