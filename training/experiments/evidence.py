@@ -73,8 +73,8 @@ def answers(audio: Mapping[str, Any], image: Mapping[str, Any]) -> str:
 
     (gate_sounds, relaxed_sounds), (gate_pictures, relaxed_pictures) = steady(sounds), steady(pictures)
     sentences = (
-        "**With a choice of three captions: as good as beam search or better, hardly better than diverse beam search, and "
-        "far better in what only some ways of describing tell.** The best of three names "
+        "**With a choice of three captions: as good as beam search or better, hardly better than diverse beam search, "
+        "and far better in what only some ways of describing tell.** The best of three names "
         f"{against(sounds, 'best', 'family_recall')} of a clip's sounds by family and "
         f"{against(pictures, 'best', 'recall')} of a picture's objects; the place is right in some caption of "
         f"{against(pictures, 'best', 'place_right')} of the pictures.",
