@@ -74,9 +74,7 @@ def parts_of(media: Sequence[Medium]) -> tuple[list[Medium], list[Medium], list[
         DataError: there are too few.
     """
     if len(media) < FEWEST_MEDIA:
-        raise DataError(
-            f"{len(media)} media are too few to train and measure a score head: give {FEWEST_MEDIA} or more"
-        )
+        raise DataError(f"{len(media)} media are too few for a score head: give {FEWEST_MEDIA} or more")
     # Without the folder, so that the parts are the same on every machine.
     order = sorted(media, key=lambda medium: hashlib.sha256(Path(medium.name).name.encode()).digest())
     fifth = len(order) // 5

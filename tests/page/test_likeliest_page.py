@@ -58,7 +58,7 @@ def test_the_predicted_winner_carries_its_probability_and_the_columns_keep_their
     expect(sign).to_have_text(f"Most likely: {probability:.0%}")
     assert "before anything was written" in sign.get_attribute("title")
     shown = [one.get_attribute("data-column") for one in page.locator(".caption-column:visible").all()]
-    assert shown == COLUMNS
+    assert shown == list(COLUMNS)
     expect_columns_within(page, width)
     screenshot(page, f"likeliest-{width}-{scheme}", tmp_path)
 

@@ -42,16 +42,16 @@ GATE_CAPTIONS = 2000
 
 @dataclass(frozen=True)
 class Size:
-    """Size and training of base and adapters, chosen for a few minutes of one CPU core."""
+    """Size and training of base and adapters, chosen for some minutes of one CPU core."""
 
     vocabulary: int = 2048
     hidden: int = 128
     layers: int = 3
     heads: int = 4
-    base_steps: int = 900
+    base_steps: int = 2400
     base_batch: int = 96
     base_learning_rate: float = 3e-3
-    steps: int = 120
+    steps: int = 200
     batch: int = 48
     rank: int = 8
     learning_rate: float = 4e-3
