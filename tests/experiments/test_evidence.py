@@ -7,13 +7,10 @@ import pytest
 from training.embedded.common.tables import filled
 from training.experiments.evidence import (
     DOCUMENT,
-    FIGURE,
-    README,
     complete,
     cost_table,
     passages,
     read,
-    readme_passages,
     summary_table,
 )
 from training.experiments.evidence_figure import draw, drawn_in, values
@@ -69,12 +66,6 @@ def results(tmp_path):
 def test_every_figure_of_the_document_comes_from_the_results():
     text = DOCUMENT.read_text(encoding="utf-8")
     assert filled(text, passages()) == text, "run `python -m training.experiments.evidence`"
-
-
-def test_the_readme_quotes_the_results():
-    text = README.read_text(encoding="utf-8")
-    assert filled(text, readme_passages()) == text, "run `python -m training.experiments.evidence`"
-    assert drawn_in(FIGURE) == values(read("translations"), read("systems-audio"))
 
 
 def test_a_figure_keeps_what_it_was_drawn_from(results, tmp_path):
