@@ -51,7 +51,7 @@ def load_window(
         OptionsError: ``start`` is not within it.
     """
     name = Phrase("The clip") if isinstance(media, AudioClip) else Path(media).name
-    samples, notices = _load(media, sampling_rate)
+    samples, notices = read_audio(media, sampling_rate)
     duration = len(samples) / sampling_rate
     latest = duration - MIN_SECONDS
     if start is None:
@@ -89,12 +89,8 @@ def load_window(
 
 
 def load_audio(media: AudioClip | str | Path, sampling_rate: int) -> np.ndarray:
-    """Read a whole sound: mono float32 samples [N] at ``sampling_rate``, channels mixed, resampled by librosa.
-
-    Raises:
-        MediaError: it is missing, empty, no sound, damaged, or too short or too long.
-    """
-    return _load(media, sampling_rate)[0]
+    """Samples of ``read_audio``, without its notices."""
+    return read_audio(media, sampling_rate)[0]
 
 
 def mel_frequencies(bins: int, sampling_rate: int) -> np.ndarray:
@@ -111,8 +107,15 @@ def warm_up() -> None:
     threading.Thread(target=lambda: librosa.resample, name="warm-up-librosa", daemon=True).start()
 
 
-def _load(media: AudioClip | str | Path, sampling_rate: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Samples of a whole sound, with notices for the user."""
+def read_audio(media: AudioClip | str | Path, sampling_rate: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Read a whole sound: mono float32 samples [N] at ``sampling_rate``, channels mixed, resampled by librosa.
+
+    Returns:
+        The samples, and notices: sentences for the user about what could not be read.
+
+    Raises:
+        MediaError: it is missing, empty, no sound, damaged, or too short or too long.
+    """
     if isinstance(media, AudioClip):
         columns = media.samples if media.samples.ndim == 2 else media.samples[:, None]
         name, notices = Phrase("The clip"), ()

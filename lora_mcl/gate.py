@@ -161,12 +161,11 @@ class CaptionGate(nn.Module):
     def distinctive_tokens(self, n: int) -> list[list[tuple[int, ...]]]:
         """For each hypothesis the (at most) `n` features that are most typical of it, best first.
 
-        A feature is the tuple of its token ids: one, or two for order 2. Its score for hypothesis k is its share of
-        the features seen in training times its weight for k above the mean of all hypotheses: frequent and
-        distinctive ones first, never one that was not seen.
+        A feature is the tuple of its token ids: one, or two for order 2. Its score for hypothesis k is how often it
+        was seen in training times its weight for k above the mean of all hypotheses: frequent and distinctive ones
+        first, never one that was not seen.
         """
-        frequency = self.occurrences / self.occurrences.sum().clamp_min(1)
-        evidence = (self.weight - self.weight.mean(dim=0)) * frequency
+        evidence = (self.weight - self.weight.mean(dim=0)) * self.occurrences
         best = evidence.topk(min(n, evidence.shape[1]), dim=1)
         return [
             [self._tokens(feature) for feature, score in zip(features, scores, strict=True) if score > 0]

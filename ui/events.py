@@ -146,10 +146,13 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
             return {components.status: gr.skip()}
         try:
             with apologising(), uploaded_file(media, sessions.modality, components.folder) as file:
-                copy = browser_copy(file, sessions.modality, components.folder)
+                copy, notices = browser_copy(file, sessions.modality, components.folder)
         except LoraMclError as error:
             return {components.status: escape(texts_for(request).error(error))}
-        return {components.media: str(copy)} if copy else {components.status: gr.skip()}
+        if copy is None:
+            return {components.status: gr.skip()}
+        sessions.note_copy(copy, notices)
+        return {components.media: str(copy)}
 
     def choose(count: int, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         example = examples[event.index]

@@ -38,8 +38,9 @@ class Repeated(Comparison):
 class RepeatedCaptioner(BundleCaptioner):
     """Another captioner's answers, those of repeated comparisons from memory.
 
-    Sampled captions are among them: they are drawn with the seed of the options. Of more than ``size`` finished
-    comparisons, those are forgotten that were not asked for longest; of size 0, all. Safe to share between threads.
+    Sampled captions are among them: they are drawn with the seed of the options. Comparisons with notices are not. Of
+    more than ``size`` finished comparisons, those are forgotten that were not asked for longest; of size 0, all. Safe
+    to share between threads.
     """
 
     def __init__(self, captioner: CaptionSource | AudioCaptionSource, size: int = REMEMBERED) -> None:
@@ -88,7 +89,8 @@ class RepeatedCaptioner(BundleCaptioner):
     def _remembered(self, key: _Key, snapshots: Iterator[Comparison]) -> Iterator[Comparison]:
         with closing(snapshots):
             for comparison in snapshots:
-                if comparison.done:
+                # A notice names the file, which the next visitor may have under another name.
+                if comparison.done and not comparison.notices:
                     with self._lock:
                         self._finished[key] = comparison
                         self._finished.move_to_end(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,8 @@ from ui.texts.texts import ENGLISH, Texts
 WRITING = "Writing captions …"
 LOADING = "The models are loading …"
 REPEATED = "Shown at once: these captions were written before."
+# Copies whose notices are kept.
+_NOTICED = 1_000
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,8 @@ class Sessions:
         self._requested: dict[str, str] = {}
         # The model that each session chose among several.
         self._models: dict[str, str] = {}
+        # What was noticed about the files that the latest copies for browsers were made from.
+        self._noticed: OrderedDict[Path, tuple[str, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
     def idle(self, session: str = "", texts: Texts = ENGLISH) -> View:
@@ -148,7 +153,16 @@ class Sessions:
         Raises:
             LoraMclError: the sound or ``start`` cannot be used.
         """
-        return self.captioner.audio_view(media, start)
+        view = self.captioner.audio_view(media, start)
+        notices = (*self._noticed.get(media, ()), *view.window.notices)
+        return replace(view, window=replace(view.window, notices=notices))
+
+    def note_copy(self, copy: Path, notices: tuple[str, ...]) -> None:
+        """Add notices to whatever is shown of a copy, which lacks what was odd about the file it was made from."""
+        with self._lock:
+            self._noticed |= {copy: notices} if notices else {}
+            while len(self._noticed) > _NOTICED:
+                self._noticed.popitem(last=False)
 
     def request(self, session: str) -> str:
         """Register a comparison that the session is about to start; returns the token to ``claim`` it with.
@@ -207,8 +221,9 @@ class Sessions:
                 other.stop.set()
         try:
             with closing(self.captioner.compare(media, options, start=start, should_stop=run.stop.is_set)) as snapshots:
+                noticed = self._noticed.get(media, ())
                 for snapshot in snapshots:
-                    run.latest = _snapshot_into(into, snapshot)
+                    run.latest = _snapshot_into(into, replace(snapshot, notices=(*noticed, *snapshot.notices)))
                     if run.abandoned:
                         return
                     # A token that was on its way when the visitor stopped must not show the page as writing again.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from lora_mcl.audio import load_audio, read_blocks
+from lora_mcl.audio import read_audio, read_blocks
 from lora_mcl.errors import MediaError
 from lora_mcl.images import image_format, read_image
 from lora_mcl.phrases import Phrase
@@ -133,11 +133,14 @@ def _decoded(url: str, modality: ModalityText) -> bytes:
         ) from None
 
 
-def browser_copy(file: Path, modality: ModalityText, folder: str | Path) -> Path | None:
+def browser_copy(file: Path, modality: ModalityText, folder: str | Path) -> tuple[Path | None, tuple[str, ...]]:
     """A copy that every browser can show, with the same pixels or samples; None if the file itself can be shown.
 
     Args:
         folder: where the copy goes, in a folder of its own.
+
+    Returns:
+        The copy, and notices about how the file was read, which reading the copy would not give.
 
     Raises:
         MediaError: the file cannot be read.
@@ -145,28 +148,28 @@ def browser_copy(file: Path, modality: ModalityText, folder: str | Path) -> Path
     return _picture_copy(file, folder) if modality == IMAGE else _sound_copy(file, folder)
 
 
-def _picture_copy(file: Path, folder: str | Path) -> Path | None:
+def _picture_copy(file: Path, folder: str | Path) -> tuple[Path | None, tuple[str, ...]]:
     picture, notices = read_image(file)
     # What was guessed about a picture is not what a browser would make of it: 12 bits stored as 16 look black there.
     if image_format(file) in _BROWSER_PICTURES and not notices:
-        return None
+        return None, ()
     copy = Path(mkdtemp(dir=folder)) / f"{file.name}.png"
     picture.save(copy, compress_level=1)
-    return copy
+    return copy, notices
 
 
-def _sound_copy(file: Path, folder: str | Path) -> Path | None:
+def _sound_copy(file: Path, folder: str | Path) -> tuple[Path | None, tuple[str, ...]]:
     try:
         info = soundfile.info(file)
         if (info.format, info.subtype) in _BROWSER_SOUNDS:
-            return None
+            return None, ()
     except soundfile.SoundFileError:
         pass
     blocks = read_blocks(file)
     rate = min(next(blocks)[0], _COPY_RATE)
     blocks.close()
-    samples = load_audio(file, rate)
+    samples, notices = read_audio(file, rate)
     copy = Path(mkdtemp(dir=folder)) / f"{file.name}.flac"
     # 24 bits, so that the model gets the same from the copy as from the file.
     soundfile.write(copy, np.clip(samples, -1, 1), rate, subtype="PCM_24")
-    return copy
+    return copy, notices

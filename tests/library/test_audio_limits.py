@@ -1,12 +1,13 @@
 """Sounds at, below and above each limit: length, rate, memory, silence, what may be missing."""
 
+import av
 import numpy as np
 import pytest
 import soundfile
 
 from lora_mcl import audio
 from lora_mcl.audio import load_audio, load_window
-from lora_mcl.audio_readers import header_seconds
+from lora_mcl.audio_readers import header_seconds, stated_seconds
 from lora_mcl.errors import MediaError, OptionsError
 from lora_mcl.types import AudioClip
 from tests.support.encoded_sounds import encode, encoded
@@ -80,6 +81,30 @@ def test_the_length_in_a_header_is_never_that_of_another_file(tmp_path):
     assert header_seconds(tmp_path / "a.wav") == 1.5
     assert header_seconds(tmp_path / "a.m4a") == pytest.approx(1.5, abs=0.1)
     assert [header_seconds(tmp_path / name) for name in ("list.m3u8", "list.ffconcat", "nothing.mp3")] == [0, 0, 0]
+
+
+def test_a_header_without_a_length_states_none(tmp_path):
+    """As browsers write what they record, before they know how long it becomes."""
+    with av.open(str(tmp_path / "live.webm"), "w", format="webm", options={"live": "1"}) as file:
+        stream = file.add_stream("libopus", rate=48_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone(440, 1.0, 48_000)[None].astype(np.float32), "fltp", "mono")
+        frame.sample_rate = 48_000
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            file.mux(packet)
+    assert header_seconds(tmp_path / "live.webm") == 0
+    assert stated_seconds(tmp_path / "live.webm") == pytest.approx(1, abs=0.05)
+    (tmp_path / "live.webm").write_bytes(b"no sound")
+    assert header_seconds(tmp_path / "live.webm") == stated_seconds(tmp_path / "live.webm") == 0
+
+
+@pytest.mark.parametrize("lost", [0, 2, 200])
+def test_what_a_cut_off_wav_states_is_its_length_by_its_header(tmp_path, lost):
+    """200 samples behind 44 bytes; libsndfile counts what is there."""
+    content = encoded(tone(440, 0.05, 4_000), 4_000, "WAV")
+    assert len(content) == 444
+    (tmp_path / "part.wav").write_bytes(content[: 444 - lost])
+    there = (400 - lost) / 2 / 4_000
+    assert stated_seconds(tmp_path / "part.wav") == pytest.approx(there * 444 / (444 - lost), rel=1e-6)
 
 
 def test_memory_is_bounded_at_high_rates(monkeypatch):

@@ -92,7 +92,7 @@ def jpeg_cut_off(tmp_path):
         (lambda _: b"", "empty"),
         (lambda _: b"just some text", "not an image"),
         (lambda _: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
-        (lambda _: png_header(10_000, 10_000), "too large"),
+        (lambda _: png_header(10_000, 10_000), "is too large: at most 50 million pixels. Scale it down"),
         (lambda _: png_header(50_000, 50_000), "too large"),
         (lambda _: png_header(100, 100), "damaged"),
         (jpeg_cut_off, "damaged"),

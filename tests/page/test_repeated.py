@@ -54,6 +54,16 @@ def test_no_forward_is_run_the_second_time(tiny_captioner, picture, tmp_path, fo
     assert second.columns == first.columns and second.columns[-1].method == "sampling"
 
 
+def test_what_was_noticed_about_a_file_is_not_told_under_another_name(tiny_captioner, tmp_path):
+    """The next visitor may have the same picture under a name of his own."""
+    captioner = RepeatedCaptioner(tiny_captioner)
+    for name in ("mine.png", "yours.png"):
+        pixels = Image.linear_gradient("L").point(lambda value: value // 16).resize((40, 40))
+        pixels.convert("I;16").save(tmp_path / name)
+        comparison = last(captioner, tmp_path / name, SHORT)
+        assert not isinstance(comparison, Repeated) and comparison.notices[0].startswith(f"{name} holds values")
+
+
 @pytest.mark.parametrize("change", [{"num_beams": 1, "num_beam_groups": 1}, {"seed": 1}, {"max_new_tokens": 5}])
 def test_other_settings_are_computed(tiny_captioner, picture, forwards, change):
     captioner = RepeatedCaptioner(tiny_captioner)

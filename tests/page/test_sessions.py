@@ -1,14 +1,15 @@
 """Comparisons of many sessions, without Gradio: which ones begin, stop, and are shown."""
 
+import shutil
 from dataclasses import dataclass, field
 
 import pytest
 from PIL import Image
 
 from lora_mcl.types import CompareOptions
-from tests.support.fake_captioner import FakeCaptioner
+from tests.support.fake_captioner import FakeAudioCaptioner, FakeCaptioner
 from ui.loading import Waiting
-from ui.modality import IMAGE
+from ui.modality import AUDIO, IMAGE
 from ui.sessions import LOADING, WRITING, Finished, Sessions
 
 
@@ -177,6 +178,31 @@ def test_a_failure_frees_the_session(sessions, picture):
     assert sessions.stop("a") is None, "nothing is running"
     sessions.captioner.failure = None
     assert list(sessions.comparisons(picture, CompareOptions(), "a"))[-1].done
+
+
+def test_a_copy_for_browsers_keeps_what_was_noticed_about_its_file(sessions, picture, tmp_path):
+    for name in ("copy.png", "other.png"):
+        shutil.copy(picture, tmp_path / name)
+    copies = [tmp_path / f"{number}.png" for number in range(1_000)]
+    sessions.note_copy(tmp_path / "copy.png", ("<i>scan.tif was dark.",))
+    sessions.note_copy(tmp_path / "other.png", ())
+    for copy in copies[1:]:
+        sessions.note_copy(copy, ("Noticed.",))
+    *_, last = sessions.views(tmp_path / "copy.png", CompareOptions(), "a")
+    assert last.status.endswith(" s. &lt;i&gt;scan.tif was dark.")
+    assert last.finished.comparison.to_dict()["notices"] == ["<i>scan.tif was dark."]
+    *_, last = sessions.views(tmp_path / "other.png", CompareOptions(), "a")
+    assert last.status.endswith(" s.")
+    sessions.note_copy(copies[0], ("Noticed.",))  # the oldest are forgotten
+    *_, last = sessions.views(tmp_path / "copy.png", CompareOptions(), "a")
+    assert last.status.endswith(" s.")
+
+
+def test_a_sound_read_in_part_says_so_also_of_its_copy(clip):
+    sessions = Sessions(FakeAudioCaptioner(), AUDIO)
+    assert sessions.audio_view(clip).window.notices == ()
+    sessions.note_copy(clip, ("Only 1.0 of the 2.0 s could be read.",))
+    assert sessions.audio_view(clip).window.notices == ("Only 1.0 of the 2.0 s could be read.",)
 
 
 def test_the_status_shows_what_was_guessed_about_a_picture(sessions, tmp_path):

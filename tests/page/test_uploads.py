@@ -74,7 +74,7 @@ def test_what_browsers_show_is_shown_as_it_is(tmp_path, picture, name):
     file = tmp_path / name
     with Image.open(picture) as image:
         image.convert("RGB").save(file, None if "." in name else "PNG")
-    assert browser_copy(file, IMAGE, tmp_path) is None
+    assert browser_copy(file, IMAGE, tmp_path) == (None, ())
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -85,7 +85,7 @@ def test_a_png_with_megabytes_of_text_is_shown_as_it_is(tmp_path, picture, zippe
     file = tmp_path / "generated.png"
     with Image.open(picture) as image:
         image.save(file, pnginfo=texts)
-    assert browser_copy(file, IMAGE, tmp_path) is None
+    assert browser_copy(file, IMAGE, tmp_path) == (None, ())
 
 
 @pytest.mark.parametrize("name", ["scan.tif", "scan.png", "scan"])
@@ -96,7 +96,8 @@ def test_other_pictures_are_copied_pixel_by_pixel(tmp_path, name):
     exif = Image.Exif()
     exif[0x0112] = 3
     Image.fromarray(pixels).save(file, "TIFF", exif=exif)
-    copy = browser_copy(file, IMAGE, tmp_path)
+    copy, notices = browser_copy(file, IMAGE, tmp_path)
+    assert notices == ()
     assert copy.name == f"{name}.png"
     with Image.open(copy) as image:
         assert image.format == "PNG" and np.array_equal(np.asarray(image), pixels[::-1, ::-1])
@@ -108,16 +109,20 @@ def test_12_bits_stored_as_16_are_shown_as_the_model_gets_them(tmp_path):
     file = tmp_path / "scan.png"
     values = np.tile(np.arange(0, 4096, 16, dtype=np.uint16), (40, 1))
     Image.fromarray(values).save(file)
-    with Image.open(browser_copy(file, IMAGE, tmp_path)) as image:
+    copy, notices = browser_copy(file, IMAGE, tmp_path)
+    assert [*map(str, notices)] == [
+        "scan.png holds values from 0 to 4080 and does not state their range: 0 to 4095 was taken for black to white."
+    ]
+    with Image.open(copy) as image:
         assert np.array_equal(np.asarray(image)[..., 0], values // 16)
     Image.fromarray(values * 16).save(file)  # all 16 bits: as browsers show it
-    assert browser_copy(file, IMAGE, tmp_path) is None
+    assert browser_copy(file, IMAGE, tmp_path) == (None, ())
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "MP3"])
 def test_sounds_that_browsers_play_are_played_as_they_are(tmp_path, kind):
     soundfile.write(tmp_path / "sound", chirp(1.0, RATE), RATE, format=kind)
-    assert browser_copy(tmp_path / "sound", AUDIO, tmp_path) is None
+    assert browser_copy(tmp_path / "sound", AUDIO, tmp_path) == (None, ())
 
 
 def with_ffmpeg(path, codec: str, container: str) -> None:
@@ -134,7 +139,8 @@ def with_ffmpeg(path, codec: str, container: str) -> None:
 )
 def test_other_sounds_are_copied_so_that_the_model_gets_the_same(tmp_path, name, codec, container):
     with_ffmpeg(tmp_path / name, codec, container)
-    copy = browser_copy(tmp_path / name, AUDIO, tmp_path)
+    copy, notices = browser_copy(tmp_path / name, AUDIO, tmp_path)
+    assert notices == ()
     assert copy.name == f"{name}.flac" and soundfile.info(copy).samplerate == 48_000
     original, same = (load_audio(file, 16_000) for file in (tmp_path / name, copy))
     assert len(original) == len(same) > 15_000 and np.abs(original - same).max() < 1e-6

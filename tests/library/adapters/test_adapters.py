@@ -375,3 +375,16 @@ def test_rows_are_integers_and_not_flags():
 def test_options_that_peft_would_read_otherwise(options):
     with pytest.raises(OptionsError, match="rank must be an integer|need target_modules as name suffixes"):
         AdapterSpec(**({"name": "a", "rank": 2, "alpha": 2} | options))
+
+
+def test_a_layers_state_is_its_weights_alone():
+    """Scalings and dropouts are those of its specification, never of a file."""
+    layer = stack_of(spec("a")).layers["first"]
+    assert {name.partition(".")[0] for name in layer.state_dict()} == {"base", "lora_A", "lora_B"}
+
+
+def test_rows_follow_the_batch_to_its_device():
+    routing = stack_of(spec("a"), spec("b")).routing
+    with routing.using([1, BASE_ROW]):
+        for device in ("cpu", "meta"):
+            assert {part.device.type for part in routing.for_batch(torch.device(device), 2)} == {device}

@@ -1,6 +1,7 @@
 """K new adapters from one `peft.LoraConfig`: the same layers and numbers as PEFT, on Linear, Conv1D and quantized."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack, hypothesis_rows
+from lora_mcl.adapters.peft_folder import WEIGHTS_FILE, read_tensors, write_folder
 from lora_mcl.errors import BundleError, OptionsError
 from tests.support.packed_linear import PackedLinear
 
@@ -214,3 +216,40 @@ def test_a_misspelt_target_among_others_is_refused():
         AdapterStack.from_lora_config(model, LoraConfig(target_modules=["q_proj", "other"]), 2)
     stack = AdapterStack.from_lora_config(model, LoraConfig(target_modules=["q_proj", "self_attn.v_proj"]), 2)
     assert len(stack.layers) == 4
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "q_proj.lora_A.weight",
+        "base_model.q_proj.lora_A.weight",
+        "base_model.model.lora_A.weight",
+        "base_model.model.q_proj.lora_A.bias",
+        "base_model.model.q_proj.lora_C.weight",
+        "base_model.model.q_proj.weight",
+    ],
+)
+def test_one_key_among_good_ones_that_names_no_lora_matrix(tmp_path, key):
+    good = {f"base_model.model.q_proj.lora_{part}.weight": torch.zeros(2, 2) for part in "AB"}
+    save_file(good, tmp_path / WEIGHTS_FILE)
+    assert list(read_tensors(tmp_path)) == ["q_proj"]
+    save_file(good | {key: torch.zeros(2, 2)}, tmp_path / WEIGHTS_FILE)
+    with pytest.raises(BundleError, match=f"{re.escape(key)} .2, 2. is not a matrix of a plain LoRA adapter"):
+        read_tensors(tmp_path)
+
+
+@pytest.mark.parametrize("part", "AB")
+def test_the_matrix_that_is_missing_is_named(tmp_path, part):
+    save_file({f"base_model.model.q_proj.lora_{part}.weight": torch.zeros(2, 2)}, tmp_path / WEIGHTS_FILE)
+    with pytest.raises(BundleError, match=f"lora_{'AB'.replace(part, '')}.weight is missing"):
+        read_tensors(tmp_path)
+
+
+def test_weights_are_stored_as_linear_layers_have_them_unless_said_otherwise(tmp_path):
+    spec, tensors = (
+        AdapterSpec("a", 2, 4.0, target_modules=("q_proj",)),
+        {"q_proj": (torch.zeros(2, 3), torch.zeros(3, 2))},
+    )
+    for transposed in (False, True):
+        write_folder(spec, tensors, tmp_path, None, **({"fan_in_fan_out": True} if transposed else {}))
+        assert json.loads((tmp_path / "adapter_config.json").read_text())["fan_in_fan_out"] == transposed

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from lora_mcl.metrics import distinct_n, diversity, mutual_bleu, vocabulary, words
+from lora_mcl.metrics.diversity import _corpus_bleu
 
 
 def examples(text: str) -> list[list[list[str]]]:
@@ -118,3 +119,13 @@ def test_a_word_is_clipped_at_the_reference_that_has_it_most_often():
     others = [1 / 2, (0 + 1e-15) / (1 + 1e-9)]  # "a b" against "a a" and "a c": a, not b; no pair
     expected = (math.prod(first) ** 0.5 + 2 * math.prod(others) ** 0.5) / 3
     assert mutual_bleu([[["a", "a"], ["a", "b"], ["a", "c"]]]) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "counts"),
+    [(5, (1, 6), 6), (5, (6, 1), 6), (5, (9, 7), 7), (5, (7, 3), 3), (5, (3, 7), 3), (5, (5, 6), 5), (2, (1, 2), 2)],
+)
+def test_the_reference_of_the_closest_length_counts(own, others, counts):
+    """Of two as close, the shorter one. All words are the same, so precision is 1 where a reference is long enough."""
+    bleu = _corpus_bleu([["a"] * own], [[["a"] * length for length in others]], False)
+    assert bleu == pytest.approx(min(1, math.exp(1 - counts / own)), abs=1e-6)
