@@ -40,7 +40,7 @@ from lora_mcl.adapters.peft_folder import (
 from lora_mcl.adapters.spec import MAX_RANK, unsupported
 from lora_mcl.bundle.bundle import AdapterRef, BaseRef, Bundle, save_bundle
 from lora_mcl.bundle.export import MODEL_CLASSES
-from lora_mcl.errors import BundleError, OptionsError
+from lora_mcl.errors import BundleError, OptionsError, first_line
 from lora_mcl.json_file import read_json
 from lora_mcl.models.base import load_model_config
 
@@ -337,13 +337,16 @@ def _skeleton(base: str | Path, modality: str, revision: str | None) -> PreTrain
     """The base on the meta device: names and shapes without weights."""
     config = load_model_config(base, revision)
     model_class = MODEL_CLASSES[modality]
-    with torch.device("meta"):
-        if modality == "text":
-            return model_class.from_config(config, trust_remote_code=False)
-        if not isinstance(config, model_class.config_class):
-            wanted = model_class.config_class.model_type
-            raise BundleError(f"{base} is a {config.model_type!r} model; {modality} needs a {wanted!r} one")
-        return model_class(config)
+    if modality != "text" and not isinstance(config, model_class.config_class):
+        wanted = model_class.config_class.model_type
+        raise BundleError(f"{base} is a {config.model_type!r} model; {modality} needs a {wanted!r} one")
+    try:
+        with torch.device("meta"):
+            if modality == "text":
+                return model_class.from_config(config, trust_remote_code=False)
+            return model_class(config)
+    except Exception as error:  # transformers raises what it likes at settings that do not go together
+        raise BundleError(f"The base model {base} cannot be built: {first_line(error)}") from error
 
 
 def _write(read: OfficialAdapters, model: nn.Module, folder: Path, path: str, base: str | Path) -> list[str]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -105,7 +104,7 @@ class MediaLanguageModel(ABC):
             processor = cls._load_processor(base, revision)
         except ImportError as error:
             raise BundleError(f"Loading {base!s} this way needs another package: {first_line(error)}") from error
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        except Exception as error:  # transformers raises what it likes at files that are malformed
             raise BundleError(f"The model in {base!s} cannot be loaded: {first_line(error)}") from error
         if loading["missing_keys"]:
             # transformers would fill these with random numbers and only warn.
@@ -227,7 +226,9 @@ def load_model_config(base: str | Path, revision: str | None = None) -> PreTrain
                 "transformers' own classes."
             )
         return AutoConfig.from_pretrained(base, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except BundleError:
+        raise
+    except Exception as error:  # as above
         raise BundleError(f"{base!s} holds no model that can be read: {first_line(error)}") from error
 
 

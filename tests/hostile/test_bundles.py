@@ -17,6 +17,7 @@ from lora_mcl.bundle.bundle import _parse
 from lora_mcl.bundle.import_official import read_official
 from lora_mcl.cli import main
 from lora_mcl.errors import BundleError
+from lora_mcl.models.base import load_model_config
 
 pytestmark = [
     pytest.mark.usefixtures("quiet"),
@@ -310,6 +311,28 @@ def test_any_change_of_the_table_is_read_or_refused(tiny_bundle, data):
         assert str(error).startswith("bundle.json: ")
     else:
         assert all((bundle.folder / ref.path).is_dir() for ref in bundle.hypotheses)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"3", b"null", b"{", b"[" * 100_000, b"{}", b'{"a": [1]}', bytes(9)])
+@pytest.mark.parametrize("name", ["config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_files_of_a_base_that_are_none(bundle, caption, name, content):
+    file = bundle.parent / "base" / name
+    assert file.is_file()
+    file.write_bytes(content)
+    message = caption()  # none where transformers has defaults
+    assert len(message) < 1_000 and (name != "config.json" or message)
+
+
+@given(data=st.data())
+def test_any_change_of_a_bases_configuration_is_read_or_refused(tiny_base, tmp_path_factory, data):
+    table = json.loads((tiny_base / "config.json").read_text())
+    table = replaced(table, data.draw(st.sampled_from([*places(table)])), data.draw(ANYTHING))
+    folder = tmp_path_factory.mktemp("base")
+    (folder / "config.json").write_text(json.dumps(table))
+    try:
+        assert load_model_config(folder).model_type
+    except BundleError as error:
+        assert str(folder) in str(error)
 
 
 @given(data=st.data())

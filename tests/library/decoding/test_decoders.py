@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lora_mcl.decoding import BeamSearch, DecodeContext, DiverseBeamSearch, Greedy, LogitsOptions
+from lora_mcl.decoding import BeamSearch, DecodeContext, DiverseBeamSearch, Greedy, LogitsOptions, Sampling
 from lora_mcl.decoding.beam import Beam, expand
 from lora_mcl.decoding.logits_processor import DEFAULT_LOGITS_OPTIONS, LogitsProcessor
 from lora_mcl.errors import LoraMclError, OptionsError
@@ -32,6 +32,17 @@ def scores(*rows: dict[int, float], vocab_size: int = 10) -> torch.Tensor:
 def update(decoder, *rows: dict[int, float]):
     table = scores(*rows)
     return decoder.update(table, table)
+
+
+@pytest.mark.parametrize(
+    "options", [Greedy(), BeamSearch(1), BeamSearch(2), DiverseBeamSearch(2, 2, 0.5), Sampling(2)], ids=repr
+)
+def test_a_new_decoder_has_all_before_it(options):
+    decoder = options.token_decoder(context())
+    assert decoder.finished is False
+    assert all(candidate.tokens == () and not candidate.finished for candidate in decoder.candidates())
+    update(decoder, {A: 0.5, B: 0.4})
+    assert decoder.finished is False and {candidate.length for candidate in decoder.candidates()} == {1}
 
 
 def test_greedy_takes_the_best_token_until_the_end_of_sequence():
