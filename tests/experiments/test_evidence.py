@@ -58,7 +58,8 @@ def results(tmp_path):
         run("relaxed-4", 0, 1.0, {"hypotheses x 4": system(40, 4.0)}, share),
         run("relaxed-4", 1, 1.5, {"hypotheses x 4": system(20, 3.0)}, share),
     ]
-    content = {"languages": ["fr", "de", "es", "it"], "messages": {"test": 9}, "runs": runs}
+    size = {"layers": 3, "hidden": 128, "base_steps": 2400, "base_batch": 96, "steps": 200, "batch": 48, "rank": 8}
+    content = {"languages": ["fr", "de", "es", "it"], "messages": {"test": 9}, "settings": size, "runs": runs}
     (tmp_path / "translations.json").write_text(json.dumps(content))
     return tmp_path
 
@@ -107,6 +108,28 @@ def test_figures_are_means_over_starts(results):
     assert "Not run yet: `python -m training.experiments.systems audio`" in found["audio"]
 
 
+def test_what_was_run_and_what_was_not(results):
+    found = passages(results)["size"]
+    assert "for 2,400 steps of 96 translations" in found and "adapters of rank 8 for 200 steps of 48" in found
+    one = "one start of one adapter (LoRA-MLE), rank 8, LoRA-MoE, 4 experts of rank 8, K = 4, caption gate"
+    assert f"2 starts of K = 4, relaxed; {one}. Not run: one adapter, rank 32, K = 2, relaxed, K = 3" in found
+    assert found.endswith("With one start differences of a point of chrF mean nothing.")
+
+
+def test_sweeps_say_how_many_starts_they_are_of(tmp_path):
+    def figure(mean):
+        return {"mean": mean, "std": 0.25}
+
+    names = ("loss", "accuracy", "chains_covered", "used", "apart")
+    arm = {"options": {"question": "epsilon"}, "summary": {name: figure(0.5) for name in names}}
+    for starts, row in ((1, "0.5000 | 50.0 % | 0.5"), (3, "0.5000 ± 0.2500 | 50.0 % ± 25.0 | 0.5")):
+        content = {"arms": {"epsilon 0": arm | {"runs": [{}] * starts}}}
+        (tmp_path / "method-sweeps.json").write_text(json.dumps(content))
+        found = passages(tmp_path)["sweeps"]
+        assert f"| epsilon | epsilon 0 | {row} |" in found
+        assert found.endswith({1: "Of each value one start.", 3: "mean and standard deviation over 3 starts."}[starts])
+
+
 def test_the_answer_on_translations(results):
     found = passages(results)["on_translations"]
     best = "hypotheses (caption gate) 50.0, hypotheses (relaxed) 30.0, beam search 30.0, diverse beam search 36.0"
@@ -152,7 +175,8 @@ def test_rankings_are_means_over_starts(results):
 
     runs = [{"references": {"any language": {"score head": one(share)}}} for share in (0.5, 0.25)]
     (results / "ranking.json").write_text(json.dumps({"runs": runs}))
-    assert "| any language | score head | 37.5 % | 1.500 | 0.250 | 20.0 |" in passages(results)["ranking"]
+    found = passages(results)["ranking"]
+    assert "| any language | score head | 37.5 % | 1.500 | 0.250 | 20.0 |" in found and "Means over 2 starts." in found
 
 
 def test_score_heads_of_the_embedded_models(tmp_path):

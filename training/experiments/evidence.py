@@ -23,7 +23,7 @@ FIGURE = ROOT / "docs" / "evidence.png"
 DOMAINS = ("audio", "image")
 
 
-TRANSLATION_PASSAGES = ("likelihood", "systems", "shares", "numbers", "examples")
+TRANSLATION_PASSAGES = ("size", "likelihood", "systems", "shares", "numbers", "examples")
 # What the README's table compares: a system of the audio model's results; a variant and a system of the translations'.
 COMPARED = {
     "hypotheses (caption gate)": ("caption-gate", "caption-gate-4", "hypotheses x 4"),
@@ -267,6 +267,7 @@ def text_passages(results: Path) -> dict[str, str]:
     if translations is not None:
         variants = [one for one in ("caption-gate-4", "relaxed-4") if text.runs_of(translations, one)]
         found |= {
+            "size": text.size_text(translations),
             "likelihood": text.likelihood_table(translations),
             "systems": text.systems_table(translations),
             "shares": "\n\n".join(text.share_table(translations, one) for one in variants),

@@ -7,7 +7,6 @@ from statistics import fmean
 from typing import Any
 
 from training.embedded.common.tables import percent, table
-from training.experiments.statistics import mean_and_std_text
 
 LANGUAGES = {"fr": "French", "de": "German", "es": "Spanish", "it": "Italian", "en": "English"}
 VARIANTS = {
@@ -31,6 +30,28 @@ IN_USE = 0.01
 def runs_of(content: Mapping[str, Any], variant: str) -> list[dict[str, Any]]:
     """The runs of a variant, one for each seed."""
     return [run for run in content["runs"] if run["variant"] == variant]
+
+
+def size_text(content: Mapping[str, Any]) -> str:
+    """The base and its adapters, and how many starts were run of which variant."""
+    size = content["settings"]
+    starts: dict[int, list[str]] = {}
+    for variant, title in VARIANTS.items():
+        starts.setdefault(len(runs_of(content, variant)), []).append(title)
+    run = "; ".join(
+        f"{'one start' if count == 1 else f'{count} starts'} of {', '.join(titles)}"
+        for count, titles in sorted(starts.items(), reverse=True)
+        if count
+    )
+    missing = f" Not run: {', '.join(starts[0])}." if 0 in starts else ""
+    alone = " With one start differences of a point of chrF mean nothing." if 1 in starts else ""
+    return (
+        f"**Size.** A Llama of {size['layers']} layers and {size['hidden']} channels, trained from scratch for "
+        f"{size['base_steps']:,} steps of {size['base_batch']} translations on all four languages at once (and, for "
+        f"the next experiment, from German into English and French), then frozen; adapters of rank {size['rank']} for "
+        f"{size['steps']} steps of {size['batch']} by `MultipleChoiceTrainer`. That is minutes of one CPU core, and "
+        f"nothing here shows how a large model translates.\n\n**What was run**: {run}.{missing}{alone}"
+    )
 
 
 def likelihood_table(content: Mapping[str, Any], titles: Mapping[str, str] = VARIANTS) -> str:
@@ -218,23 +239,30 @@ def own_language(runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def sweeps_table(content: Mapping[str, Any]) -> str:
-    """Number of hypotheses, epsilon and temperature on Markov chains: mean and deviation over seeds."""
+    """Number of hypotheses, epsilon and temperature on Markov chains: mean and deviation over starts, where several."""
     rows, question = [], None
+    starts = min(len(variant["runs"]) for variant in content["arms"].values())
+
+    def deviating(mean: str, deviation: str) -> str:
+        return f"{mean} ± {deviation}" if starts > 1 else mean
+
     for name, variant in content["arms"].items():
         asked, summary = variant["options"]["question"], variant["summary"]
         rows.append(
             [
                 asked if asked != question else "",
                 name,
-                mean_and_std_text(summary["loss"]),
-                f"{100 * summary['accuracy']['mean']:.1f} % ± {100 * summary['accuracy']['std']:.1f}",
+                deviating(f"{summary['loss']['mean']:.4f}", f"{summary['loss']['std']:.4f}"),
+                deviating(percent(summary["accuracy"]["mean"]), f"{100 * summary['accuracy']['std']:.1f}"),
                 f"{summary['chains_covered']['mean']:.1f}",
                 f"{summary['used']['mean']:.1f}",
                 f"{summary['apart']['mean']:.3f}",
             ]
         )
         question = asked
-    return table(["varied", "value", "loss", "winner = chain", "chains covered of 3", "in use", "apart"], rows)
+    shown = table(["varied", "value", "loss", "winner = chain", "chains covered of 3", "in use", "apart"], rows)
+    counted = "one start" if starts == 1 else f"mean and standard deviation over {starts} starts"
+    return f"{shown}\n\nOf each value {counted}."
 
 
 def ranking_table(content: Mapping[str, Any]) -> str:
@@ -253,7 +281,8 @@ def ranking_table(content: Mapping[str, Any]) -> str:
                 ]
             )
     head = ["references in", "ranking by", "winner predicted", "log loss, nats", "ECE", "chrF of the first"]
-    return table(head, rows)
+    starts = len(content["runs"])
+    return f"{table(head, rows)}\n\n{'One start' if starts == 1 else f'Means over {starts} starts'}."
 
 
 def score_head_table(reports: Mapping[str, Mapping[str, Any] | None]) -> str:
