@@ -35,22 +35,18 @@ def runs_of(content: Mapping[str, Any], variant: str) -> list[dict[str, Any]]:
 def size_text(content: Mapping[str, Any]) -> str:
     """The base and its adapters, and how many starts were run of which variant."""
     size = content["settings"]
-    starts: dict[int, list[str]] = {}
-    for variant, title in VARIANTS.items():
-        starts.setdefault(len(runs_of(content, variant)), []).append(title)
-    run = "; ".join(
-        f"{'one start' if count == 1 else f'{count} starts'} of {', '.join(titles)}"
-        for count, titles in sorted(starts.items(), reverse=True)
-        if count
-    )
-    missing = f" Not run: {', '.join(starts[0])}." if 0 in starts else ""
-    alone = " With one start differences of a point of chrF mean nothing." if 1 in starts else ""
+    starts = {title: len(runs_of(content, variant)) for variant, title in VARIANTS.items()}
+    run = "; ".join(f"{title} ({count})" for title, count in starts.items() if count)
+    left_out = "; ".join(title for title, count in starts.items() if not count)
+    missing = f" Not run: {left_out}." if left_out else ""
+    alone = " With one start differences of a point of chrF mean nothing." if 1 in starts.values() else ""
     return (
         f"**Size.** A Llama of {size['layers']} layers and {size['hidden']} channels, trained from scratch for "
         f"{size['base_steps']:,} steps of {size['base_batch']} translations on all four languages at once (and, for "
         f"the next experiment, from German into English and French), then frozen; adapters of rank {size['rank']} for "
         f"{size['steps']} steps of {size['batch']} by `MultipleChoiceTrainer`. That is minutes of one CPU core, and "
-        f"nothing here shows how a large model translates.\n\n**What was run**: {run}.{missing}{alone}"
+        "nothing here shows how a large model translates.\n\n"
+        f"**What was run**, with the number of starts: {run}.{missing}{alone}"
     )
 
 
