@@ -93,15 +93,15 @@ class SameConv2d(nn.Conv2d):
     """Convolution with TensorFlow's SAME padding of even inputs: at stride 2 the odd row, column go last."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1):
-        padding = kernel // 2 if stride == 1 else 0
-        super().__init__(in_channels, out_channels, kernel, stride, padding, groups=groups)
-        total = kernel - stride
-        self.edges = (total // 2, total - total // 2)
+        super().__init__(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.stride[0] > 1:
-            x = F.pad(x, self.edges * 2)
-        return super().forward(x)
+        if self.stride[0] == 1:
+            return super().forward(x)
+        # A kernel with zeros in front and as much padding on each side gives the same: with padding at one side more
+        # than at the other, the input, which is much larger than the kernel, would have to be copied.
+        kernel = F.pad(self.weight, (1, 0, 1, 0))
+        return F.conv2d(x, kernel, self.bias, self.stride, self.padding, groups=self.groups)
 
 
 class InvertedResidual(nn.Module):

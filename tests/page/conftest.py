@@ -101,6 +101,7 @@ def ray_cluster() -> Iterator[None]:
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("RAY_worker_niceness", "0")
-        connect_ray(None, num_cpus=2, log_to_driver=False)
+        # Objects are a few pictures; by default Ray sets a third of the memory aside for them.
+        connect_ray(None, num_cpus=2, log_to_driver=False, object_store_memory=100 * 2**20)
         yield
         ray.shutdown()
