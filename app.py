@@ -28,6 +28,7 @@ from lora_mcl.decoding.options import Acceleration, SchedulerOptions
 from lora_mcl.doubt import Doubt, load_doubt
 from lora_mcl.errors import BundleError, LoraMclError, OptionsError
 from lora_mcl.phrasebook import load_phrasebook
+from lora_mcl.threads import share_threads
 from lora_mcl.types import AudioCaptionSource, CaptionSource
 from ui.better import Better, load_better
 from ui.environment import environment_arguments
@@ -361,6 +362,7 @@ def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
         return USER_ERROR
     print(f"LoRA-MCL Studio is at {address}", flush=True)
     try:
+        share_threads(len(tabs))  # of a tab's models, visitors mostly use one at a time
         for captioner in (one for tab in tabs for one in models_of(tab.captioner)):
             if isinstance(captioner, LoadingCaptioner):
                 captioner.load()

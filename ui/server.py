@@ -31,6 +31,8 @@ from ui.uploads import MAX_FILE_SIZE
 
 _UPLOADS = "GRADIO_TEMP_DIR"
 MAX_THREADS = MAX_COMPARISONS + 16
+QUEUE_INTERVAL = 0.01
+"""How often Gradio looks for requests that wait, in seconds."""
 
 # Gradio's page has inline scripts and compiles its templates. Nothing comes from, or goes to, another host; only
 # Hugging Face may show the page in a frame, as it does with Spaces.
@@ -195,6 +197,8 @@ def _prepare(page: gr.Blocks) -> None:
     # Gradio would make a table of all events so far at the end of each, for the monitoring that is off below.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     page.queue(max_size=QUEUE_SIZE)
+    # By default a thousand times a second, which takes 5 % of a core, and each time the interpreter from the models.
+    page._queue.sleep_when_free = QUEUE_INTERVAL
 
 
 def _shared(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions) -> dict[str, Any]:

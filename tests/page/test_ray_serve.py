@@ -44,6 +44,7 @@ def config_of(bundle, **changes) -> dict:
     (captioner,) = image["deployments"]
     captioner |= {"num_replicas": 2, "user_config": {**captioner["user_config"], "bundle": str(bundle)}}
     captioner["ray_actor_options"]["num_cpus"] = 0.5
+    captioner["graceful_shutdown_wait_loop_s"] = 0.1  # how often one that ends looks whether it is idle
     del captioner["autoscaling_config"]
     captioner |= changes
     if "autoscaling_config" in changes:

@@ -22,7 +22,7 @@ from tests.support.paths import ROOT
 from tests.support.proxy import proxied
 from tests.support.served_pages import image_tab, served
 from ui.page import UPLOAD_AGE, UPLOAD_CHECK, build_page
-from ui.server import HEADERS, ServerOptions, mounted, private_uploads, read_users
+from ui.server import HEADERS, QUEUE_INTERVAL, ServerOptions, mounted, private_uploads, read_users
 
 pytestmark = GRADIO_WARNINGS
 
@@ -57,6 +57,13 @@ def test_no_table_of_all_events_is_made_after_each(serve, picture):
     page = serve()
     first_caption(Client(page.local_url, verbose=False), picture)
     assert page._queue.events_recorded > 0 and page._queue.event_count_at_last_cache == 0
+
+
+def test_gradio_looks_for_requests_less_often(serve):
+    """By default so often that it takes a part of a core from the models."""
+    with gr.Blocks() as plain:
+        gr.HTML()
+    assert plain.queue()._queue.sleep_when_free < serve()._queue.sleep_when_free == QUEUE_INTERVAL
 
 
 def test_a_mounted_page_is_served_alike(tmp_path, monkeypatch):
