@@ -4,7 +4,9 @@ import shutil
 
 import pytest
 
-from lora_mcl.batch import BatchCaptioner, BatchFile, caption_batch
+from lora_mcl.batch import BatchCaptioner, BatchFile, caption_batch, media_in
+from lora_mcl.errors import MediaError
+from lora_mcl.phrases import Phrase
 from lora_mcl.types import CompareOptions
 from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner, FakeCaptioner
 
@@ -39,6 +41,31 @@ def test_every_file_has_its_captions_or_its_message(files, at_once):
         assert found[index].options.max_new_tokens == 5 and not found[index].error
     assert "broken.png is damaged" in found[1].error and "neither an image nor a sound" in found[3].error
     assert found[5].error == "It is locked."
+
+
+def test_messages_stay_phrases_that_a_page_can_translate(files):
+    """Also those of text alone, and of errors of several values."""
+
+    class Failing(FakeCaptioner):
+        def compare(self, *args, **kwargs):
+            raise MediaError("It broke", 5)
+
+    found = dict(caption_batch(files[:4], {"image": captioners()["image"]}))
+    for index in (1, 2, 3):
+        assert isinstance(found[index].error, Phrase) and found[index].error.template
+    assert dict(caption_batch(files[:1], captioners(Failing())))[0].error == "('It broke', 5)"
+
+
+def test_the_media_of_a_folder(picture, clip, tmp_path):
+    assert media_in(tmp_path) == ([], 0)
+    for name in ("b/a.png", "a.png", ".hidden.png", ".git/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(picture, tmp_path / name)
+    shutil.copy(clip, tmp_path / "c")
+    assert media_in(tmp_path) == ([tmp_path / "a.png", tmp_path / "b" / "a.png", tmp_path / "c"], 0)
+    for name in ("a.txt", "b/empty.png"):
+        (tmp_path / name).write_bytes(b"")
+    assert media_in(tmp_path)[1] == 2
 
 
 def test_without_a_model_for_sounds(files):

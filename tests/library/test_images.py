@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from lora_mcl import images
 from lora_mcl.errors import MediaError
-from lora_mcl.images import check_not_blank, input_name, load_image, modality_of, read_image
+from lora_mcl.images import check_not_blank, image_format, input_name, load_image, modality_of, read_image
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -96,8 +96,8 @@ def jpeg_cut_off(tmp_path):
         (lambda _: png_header(50_000, 50_000), "too large"),
         (lambda _: png_header(100, 100), "damaged"),
         (jpeg_cut_off, "damaged"),
-        (lambda _: png_header(7, 100), "too small"),
-        (lambda _: png_header(2101, 100), "too narrow"),
+        (lambda _: png_header(7, 100), r"is too small \(7 x 100\): each side needs 8 pixels\."),
+        (lambda _: png_header(2101, 100), r"is too narrow \(2101 x 100\): crop it to at most 20 to 1\."),
     ],
     ids=["empty", "text", "eps", "large", "bomb", "no pixels", "cut off", "small", "narrow"],
 )
@@ -108,6 +108,18 @@ def test_refused_files(tmp_path, content, message):
     with pytest.raises(MediaError, match=message) as caught:
         load_image(path)
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_picture_that_is_too_large_is_no_sound(tmp_path):
+    """It is told apart by its first bytes, and then gets the message about pictures."""
+    path = tmp_path / "upload"
+    path.write_bytes(png_header(50_000, 50_000))
+    assert modality_of(path) == "image"
+    path.write_bytes(b"just some text")
+    with pytest.raises(MediaError, match="upload is neither an image nor a sound"):
+        modality_of(path)
+    two_colours().save(path, "GIF")
+    assert image_format(path) == "GIF"
 
 
 @pytest.mark.parametrize(("name", "message"), [("missing.png", "no file"), (".", "is a folder")])
