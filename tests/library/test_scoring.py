@@ -6,12 +6,16 @@ import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from peft import PeftModel
 from PIL import Image
-from transformers import AutoProcessor
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from transformers import AutoProcessor, PreTrainedTokenizerFast
 
 from lora_mcl import scoring
 from lora_mcl.audio import load_audio
@@ -241,3 +245,14 @@ def test_words_are_runs_of_tokens():
     words = list(score.words())
     assert ["".join(score.tokens[word]) for word in words] == ["A", " cat.", ""]
     assert all(one.stop == two.start for one, two in pairwise(words)) and words[-1].stop == 5
+
+
+def test_a_word_that_the_tokenizer_does_not_know_is_shown_as_its_mark():
+    """The mark is a special token, unlike the words; the last token is the end."""
+    words = Tokenizer(WordLevel({"<unk>": 0, "</s>": 1, "a": 2, "cat": 3}, unk_token="<unk>"))
+    words.pre_tokenizer = WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="</s>")
+    ids = [*tokenizer("a zebra cat")["input_ids"], tokenizer.eos_token_id]
+    assert ids == [2, 0, 3, 1]
+    texts, unknown = token_texts(SimpleNamespace(tokenizer=tokenizer), ids)
+    assert [text.strip() for text in texts] == ["a", "<unk>", "cat", ""] and unknown == ("<unk>",)
