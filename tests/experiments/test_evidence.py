@@ -171,8 +171,13 @@ def test_numbers_of_hypotheses(results):
 
 
 def test_two_languages(results):
-    texts = {"hypotheses x 2": system(40, 1.5)}
-    runs = [run("mle", 0, 2.0, {"beam x 1": system(30)}), run("relaxed-2", 0, 1.0, texts, [[1, 0], [0, 1]])]
+    texts, share = {"hypotheses x 2": system(40, 1.5)}, [[1, 0], [0.25, 0.75]]
+    runs = [
+        run("mle", 0, 2.0, {"beam x 1": system(30)}),
+        run("relaxed-2", 0, 1.0, texts, [[0.5, 0.5], [0, 1]]),
+        run("caption-gate-2", 0, 1.5, texts, share),
+        run("mle-wide", 0, 1.75, {"beam x 2": system(30)}),
+    ]
     content = {"languages": ["en", "fr"], "messages": {"test": 9}, "runs": runs}
     (results / "bilingual.json").write_text(json.dumps(content))
     found = passages(results)
@@ -181,16 +186,51 @@ def test_two_languages(results):
     assert "| beam x 1, one adapter (LoRA-MLE), rank 8 | – | 30.0 | 15.0 | 2.00 | 12.5 % |" in found["bilingual"]
     assert found["bilingual"].endswith("the language of 95.0 %.")
     assert "2 distinct" in found["bilingual_likelihood"]
+    assert "wins 87.5 % and 75.0 % of its references." in found["on_bilingual"]
+    assert "gate 1.600, relaxed 1.100, one adapter 2.100, of twice the rank 1.850." in found["on_bilingual"]
 
 
 def test_rankings_are_means_over_starts(results):
-    def one(accuracy):
-        return {"accuracy": accuracy, "log_loss": 1.5, "ece": 0.25, "chrf_first": 20.0}
+    def one(accuracy, loss=1.5):
+        return {"accuracy": accuracy, "log_loss": loss, "ece": 0.25, "chrf_first": 20.0}
 
-    runs = [{"references": {"any language": {"score head": one(share)}}} for share in (0.5, 0.25)]
-    (results / "ranking.json").write_text(json.dumps({"runs": runs}))
-    found = passages(results)["ranking"]
-    assert "| any language | score head | 37.5 % | 1.500 | 0.250 | 20.0 |" in found and "Means over 2 starts." in found
+    def of_start(share):
+        rankings = {"score head": one(share), "log-probability": one(0.25, 2.0), "frequency": one(0.125, 1.75)}
+        return {"references": {"any language": rankings, "language by words": rankings}}
+
+    (results / "ranking.json").write_text(json.dumps({"runs": [of_start(0.5), of_start(0.25)]}))
+    found = passages(results)
+    assert "| any language | score head | 37.5 % | 1.500 | 0.250 | 20.0 |" in found["ranking"]
+    assert found["ranking"].endswith("Means over 2 starts.")
+    losses = "1.500 nats, 2.000 by log-probability and 1.750 by frequency"
+    assert f"its log loss is {losses}; where the number of words decides the language, {losses}" in found["on_ranking"]
+    assert found["on_ranking"].endswith("it predicts 37.5 % of the winners (12.5 % by frequency).")
+
+
+def test_the_words_on_two_languages_and_on_the_score_head_hold():
+    runs = read("bilingual")["runs"]
+
+    def shares(variant):
+        found = [max(row) for run in runs if run["variant"] == variant for row in run["specialisation"]["share"]]
+        return sum(found) / len(found)
+
+    assert 0.95 > shares("caption-gate-2") > 0.8 > 0.7 > shares("relaxed-2")
+    assert all(system["loops"] < 0.01 for run in runs for system in run["systems"].values())
+
+    def coverage(variant, system):
+        found = [run["systems"][system]["coverage"]["chrf"] for run in runs if run["variant"] == variant]
+        return sum(found) / len(found)
+
+    hypotheses = [coverage(variant, "hypotheses x 2") for variant in ("relaxed-2", "caption-gate-2")]
+    assert all(abs(one - coverage("mle", "beam x 2")) < 2 for one in hypotheses)
+    starts = read("ranking")["runs"]
+
+    def loss(kind, ranking):
+        return sum(run["references"][kind][ranking]["log_loss"] for run in starts) / len(starts)
+
+    others = ("log-probability", "frequency")
+    assert all(loss("any language", "score head") > loss("any language", other) - 0.01 for other in others)
+    assert all(loss("language by words", "score head") < loss("language by words", other) - 0.03 for other in others)
 
 
 def test_score_heads_of_the_embedded_models(tmp_path):

@@ -267,9 +267,10 @@ def text_passages(results: Path) -> dict[str, str]:
     names = ("translations", "bilingual", "method-sweeps", "ranking")
     translations, bilingual, sweeps, ranking = (read(name, results) for name in names)
     found = dict.fromkeys(TRANSLATION_PASSAGES, not_run("training.experiments.translations"))
-    found["bilingual"] = found["bilingual_likelihood"] = not_run("training.experiments.translations.bilingual")
+    of_two = ("on_bilingual", "bilingual", "bilingual_likelihood")
+    found |= dict.fromkeys(of_two, not_run("training.experiments.translations.bilingual"))
     found["sweeps"] = not_run("training.experiments.ablations sweeps")
-    found["ranking"] = not_run("training.experiments.translations.ranking")
+    found["on_ranking"] = found["ranking"] = not_run("training.experiments.translations.ranking")
     found["on_translations"] = not_run("training.experiments.translations")
     if translations is not None:
         variants = [one for one in ("caption-gate-4", "relaxed-4") if text.runs_of(translations, one)]
@@ -283,11 +284,13 @@ def text_passages(results: Path) -> dict[str, str]:
             "examples": text.examples_table(translations, ("mle", *variants)),
         }
     if bilingual is not None:
+        found["on_bilingual"] = text.on_bilingual(bilingual)
         found["bilingual"] = text.bilingual_table(bilingual)
         found["bilingual_likelihood"] = text.likelihood_table(bilingual, text.BILINGUAL)
     if sweeps is not None:
         found["sweeps"] = text.sweeps_table(sweeps)
     if ranking is not None:
+        found["on_ranking"] = text.on_ranking(ranking)
         found["ranking"] = text.ranking_table(ranking)
     return found
 

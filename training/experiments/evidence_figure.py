@@ -42,7 +42,7 @@ def _rounded(figures: Mapping[str, float | None]) -> dict[str, float | None]:
 def draw(drawn: Mapping[str, Any], file: Path) -> None:
     """Write the figure, without a window, and its values into it."""
     panels = 3 if drawn["systems"] else 2
-    figure = Figure(figsize=(4.2 * panels, 3.5), layout="constrained")
+    figure = Figure(figsize=(4.2 * panels + (1.5 if drawn["systems"] else 0), 3.5), layout="constrained")
     axes = figure.subplots(1, panels)
     numbers = {int(k): one for k, one in drawn["numbers"].items()}
     _lines(axes[0], numbers, (("best", "best of K", BLUE), ("mixture", "mixture of K", ORANGE)))
@@ -82,5 +82,6 @@ def _plane(axes: Axes, systems: Mapping[str, Sequence[float]]) -> None:
         axes.plot([diversity], [best], "o", ms=5, color=colour, label=f"{number} {name}")
         axes.annotate(str(number), (diversity, best), (4, 3), textcoords="offset points", fontsize=8, color=colour)
     axes.set(title="Sounds: best of 3, down to the mean", xlabel="diversity, 1 - mBLEU-4", ylabel="CIDEr-D")
-    axes.legend(fontsize=6, frameon=False, handlelength=0, loc="lower left")
+    # Next to the dots, which are everywhere.
+    axes.legend(fontsize=7, frameon=False, handlelength=0, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axes.spines[["top", "right"]].set_visible(False)
