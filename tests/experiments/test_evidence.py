@@ -11,6 +11,7 @@ from training.experiments.evidence import (
     README,
     complete,
     cost_table,
+    on_systems,
     passages,
     read,
     readme_passages,
@@ -240,6 +241,16 @@ def test_score_heads_of_the_embedded_models(tmp_path):
     found = passages(tmp_path)["score_heads"]
     assert "| image | score head | 25.0 % | 1.125 | 0.062 | – |" in found and "audio" not in found
     assert "|  | frequency | 25.0 % | 1.125 | 0.062 | -0.010 ± 0.020 |" in found
+
+
+def test_places_among_all_systems():
+    def one(best, mean):
+        return {"quality": {"cider_d": {"best": best, "mean": mean}}}
+
+    systems = {"hypotheses": one(1.5, 0.5), "beam search": one(1.25, 0.75), "sampling": one(1.0, 0.625)}
+    found = on_systems({"media": 48, "systems": systems})
+    assert "On 48 scenes" in found and "is 1 of 3 (1.500) for the best" in found
+    assert found.endswith("3 of 3 (0.500; first is beam search with 0.750) for the average one.")
 
 
 def test_cost_is_that_of_a_medium():

@@ -163,6 +163,28 @@ def on_translations(content: Mapping[str, Any]) -> str:
     )
 
 
+def on_systems(results: Mapping[str, Any]) -> str:
+    """The hypotheses' places among all systems, by CIDEr-D of the best and of the average caption."""
+
+    def place(which: str) -> str:
+        scores = {name: one["quality"]["cider_d"][which] for name, one in results["systems"].items()}
+        first = max(scores, key=scores.__getitem__)
+        other = "" if first == "hypotheses" else f"; first is {first} with {scores[first]:.3f}"
+        return f"{place_of_hypotheses(results, which)} ({scores['hypotheses']:.3f}{other})"
+
+    return (
+        f"On {results['media']} scenes the hypotheses' place by CIDEr-D is {place('best')} for the best of three "
+        f"captions, {place('mean')} for the average one."
+    )
+
+
+def place_of_hypotheses(results: Mapping[str, Any], which: str) -> str:
+    """Such as "2 of 10": among all systems, by CIDEr-D of the ``best`` or the ``mean`` of K captions."""
+    scores = {name: one["quality"]["cider_d"][which] for name, one in results["systems"].items()}
+    order = sorted(scores, key=lambda name: -scores[name])
+    return f"{order.index('hypotheses') + 1} of {len(order)}"
+
+
 def systems_tables(results: Mapping[str, Any]) -> str:
     """The evaluation's own tables."""
     return tables_of(results).strip()
@@ -203,7 +225,12 @@ def passages(results: Path = RESULTS) -> dict[str, str]:
     found: dict[str, str] = {}
     for domain in DOMAINS:
         systems, command = read(f"systems-{domain}", results), f"training.experiments.systems {domain}"
-        tables = {domain: systems_tables, f"{domain}_modes": modes_table, f"{domain}_cost": cost_table}
+        tables = {
+            f"on_{domain}": on_systems,
+            domain: systems_tables,
+            f"{domain}_modes": modes_table,
+            f"{domain}_cost": cost_table,
+        }
         found |= {name: not_run(command) if systems is None else make(systems) for name, make in tables.items()}
     audio, image = (read(domain, results) for domain in DOMAINS)
     missing = "audio" if audio is None else "image"
@@ -259,7 +286,15 @@ def readme_passages(results: Path = RESULTS) -> dict[str, str]:
     audio, image, translations = (read(name, results) for name in ("audio", "image", "translations"))
     if audio is None or image is None or translations is None or not complete(translations):
         return {}
-    return {"evidence": summary_table(audio, image, translations)}
+    passage = summary_table(audio, image, translations)
+    sounds, pictures = (read(f"systems-{domain}", results) for domain in DOMAINS)
+    if sounds is not None and pictures is not None:
+        passage += (
+            "\n\nBy CIDEr-D of the best of three captions the hypotheses' place among all systems is "
+            f"{place_of_hypotheses(sounds, 'best')} for sounds ({sounds['media']} scenes) and "
+            f"{place_of_hypotheses(pictures, 'best')} for pictures ({pictures['media']} scenes)."
+        )
+    return {"evidence": passage}
 
 
 def text_passages(results: Path) -> dict[str, str]:
