@@ -27,7 +27,7 @@ from ui.media_input import FilesInput
 from ui.settings import options_from
 from ui.sliders import setting_sliders
 from ui.tab import Tab
-from ui.texts.static import InBrowser, choices_in, translate_when_opened
+from ui.texts.static import InBrowser, StaticHtml, choices_in, translate_when_opened
 from ui.texts.texts import ENGLISH, FRENCH, Texts, texts_for
 
 # Batches wait for each other, and not for single comparisons, whose token steps they share.
@@ -114,7 +114,7 @@ class _Components:
 
 def build_batch_tab(page: gr.Blocks, tabs: Sequence[Tab], fetch_urls: bool = False) -> None:
     """Build the tab's components and events, inside its ``gr.Tab``; element ids begin with ``batch``."""
-    takes = Phrase("Up to {count} {files}, or a zip of them", count=MAX_FILES, files=_taken(tabs))
+    takes = Phrase("Up to {count} {files}, or a zip", count=MAX_FILES, files=_taken(tabs))
     with gr.Row(elem_classes="inputs"):
         with gr.Column(min_width=300):
             files = gr.File(
@@ -128,14 +128,14 @@ def build_batch_tab(page: gr.Blocks, tabs: Sequence[Tab], fetch_urls: bool = Fal
             with gr.Row(elem_classes="actions"):
                 start = gr.Button(InBrowser("Caption all"), variant="primary", elem_id="batch-start")
                 stop = gr.Button(InBrowser("Stop"), interactive=False, min_width=90, scale=0, elem_id="batch-stop")
-            status = html("", elem_id="batch-status", elem_classes="status")
+            status = StaticHtml(_hint_html, elem_id="batch-status", elem_classes="status")
             with gr.Accordion(InBrowser("Settings"), open=False, elem_id="batch-settings"):
                 settings = setting_sliders("batch", tabs[0].captioner.defaults)
     with gr.Row(visible=False, elem_id="batch-tools", elem_classes="batch-tools") as tools:
         controls = _arrangement()
         downloads = tuple(
             gr.DownloadButton(InBrowser(label), min_width=100, size="sm", scale=0, elem_id=f"batch-{id}")
-            for id, label in (("csv", "CSV"), ("json", "JSON"), ("report", "Report (HTML)"))
+            for id, label in (("csv", "Download CSV"), ("json", "Download JSON"), ("report", "Download report (HTML)"))
         )
     translate_when_opened(page, {controls[0]: choices_in(_sorts()), controls[1]: choices_in(_languages())})
     counts = {texts.language: texts(_COUNT) for texts in (ENGLISH, FRENCH)}
@@ -147,6 +147,12 @@ def build_batch_tab(page: gr.Blocks, tabs: Sequence[Tab], fetch_urls: bool = Fal
     connect_batch_endpoint(
         partial(_progress, tabs), FilesInput(FILES, fetch_urls), settings, files.GRADIO_CACHE, concurrency=_BATCH
     )
+
+
+def _hint_html(texts: Texts) -> str:
+    """What a batch gives, until one is started."""
+    hint = texts("You get a table to sort and filter, and files to keep: a report that opens offline, CSV and JSON.")
+    return f"<p>{hint}</p>"
 
 
 def _arrangement() -> list[Any]:
@@ -250,7 +256,7 @@ def _finished(components: _Components, progress: Progress, folder: str, texts: T
     """Updates at the end: the buttons, the last sentence and, if any file was finished, the downloads."""
     updates = components.running(False, f'<p role="status">{escape(texts(progress.sentence()))}</p>')
     if progress.entries:
-        files = write_downloads(progress, Path(mkdtemp(dir=folder)))
+        files = write_downloads(progress, Path(mkdtemp(dir=folder)), texts)
         updates[components.tools] = gr.Row(visible=True)
         updates |= {button: str(file) for button, file in zip(components.downloads, files, strict=True)}
     return updates

@@ -16,6 +16,7 @@ from lora_mcl.phrases import Phrase
 from lora_mcl.report import CaptionedFile, opened_report
 from lora_mcl.report.tables import write_csv, write_json
 from lora_mcl.types import never_stop
+from ui.texts.texts import ENGLISH, Texts
 
 
 @dataclass(frozen=True)
@@ -103,16 +104,19 @@ def progress_of(
     yield Progress(entries, len(files), time.perf_counter() - started, is_over=True)
 
 
-def write_downloads(progress: Progress, folder: Path) -> tuple[Path, Path, Path]:
-    """Write ``captions.csv``, ``captions.json`` and ``report.html`` of the finished files, in the order given."""
+def write_downloads(progress: Progress, folder: Path, texts: Texts = ENGLISH) -> tuple[Path, Path, Path]:
+    """Write ``captions.csv``, ``captions.json`` and ``report.html`` of the finished files, in the order given.
+
+    The table and the report are in a language; the JSON is the same in all of them.
+    """
     entries = [entry for _, entry in sorted(progress.entries, key=lambda pair: pair[0])]
     table, data, report = folder / "captions.csv", folder / "captions.json", folder / "report.html"
     # With the mark by which spreadsheets know UTF-8.
     with table.open("w", encoding="utf-8-sig", newline="") as file:
-        write_csv(entries, file)
+        write_csv(entries, file, texts)
     with data.open("w", encoding="utf-8") as file:
         write_json(entries, file)
-    with opened_report(report, f"Captions of {len(entries)} files") as page:
+    with opened_report(report, Phrase("Captions of {count} files", count=len(entries)), texts) as page:
         for entry in entries:
             page.add(entry)
     return table, data, report

@@ -20,13 +20,6 @@ _EQUAL = 0.01
 _BASELINES = {"beam": "Beam search", "diverse-beam": "Diverse beam search"}
 _HYPOTHESES = "caption-gate"
 
-TO_RESULTS_JS = """
-element.addEventListener('click', ({target}) => {
-  if (!target.closest('.to-results')) return;
-  document.querySelector('[role=tab][data-tab-id="results"]')?.click();
-});
-"""
-
 
 @dataclass(frozen=True)
 class Measure:
@@ -165,7 +158,7 @@ def better_html(found: Better, texts: Texts = ENGLISH) -> str:
         f'<table><thead><tr><th scope="col">{texts("Measure")}</th>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table>{_duels_html(found.duels, texts)}"
         f'<p class="note">{texts("Differences under one point count as equal.")} '
-        f'<button type="button" class="to-results">{texts("All figures are in the Results tab")}</button></p></details>'
+        f'<a class="to-tab" href="#results">{texts("All figures are in the Results tab")}</a></p></details>'
     )
 
 

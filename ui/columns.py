@@ -217,7 +217,12 @@ def _doubt(doubt: Doubt, texts: Texts) -> str:
             "one in {sure_right} of {sure}.",
             **found,
         )
-    return f'<p class="doubt"><b>{texts("Unsure.")}</b> {sentence}</p>'
+    right = texts(
+        "Right about the main thing in {right} of {total} test photographs like this.",
+        right=doubt.doubted_right,
+        total=doubt.doubted,
+    )
+    return f'<details class="doubt"><summary><b>{texts("Unsure.")}</b> {right}</summary><p>{sentence}</p></details>'
 
 
 def _log_prob(caption: Caption, texts: Texts) -> str:

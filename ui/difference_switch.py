@@ -37,8 +37,6 @@ def difference_switch(modality: ModalityText) -> None:
 
 def _switch_html(modality: ModalityText, texts: Texts) -> str:
     """The checkbox with its label, which also holds what the copy buttons say."""
-    label = texts(
-        "Show differences: words of all columns in one language fade, words of one column alone are underlined"
-    )
+    label = texts("Show differences: words of all columns fade, words of one alone are underlined")
     words = f'data-copy="{texts("Copy")}" data-copied="{texts("Copied")}" data-selected="{texts("Selected")}"'
     return f'<label {words}><input type="checkbox" id="{modality.name}-differences"> {label}</label>'

@@ -118,7 +118,7 @@ def _verdict(baseline: str, ours: Variety, theirs: Variety, texts: Texts) -> str
     if ours.shared is not None and theirs.shared is not None:
         outcome.append(_shared(round(100 * ours.shared), round(100 * theirs.shared), texts))
     return texts(
-        "Against <b>{baseline}</b>, the hypotheses have {outcome}.",
+        "Compared with <b>{baseline}</b>, the hypotheses have {outcome}.",
         baseline=escape(baseline),
         outcome=texts(" and ").join(outcome),
     )
@@ -128,8 +128,8 @@ def _wordings(ours: int, theirs: int, texts: Texts) -> str:
     if ours == theirs:
         return texts("as many wordings ({one})", one=ours)
     if ours > theirs:
-        return texts("more wordings ({one} to {two})", one=ours, two=theirs)
-    return texts("fewer wordings ({one} to {two})", one=ours, two=theirs)
+        return texts("more wordings ({one} against {two})", one=ours, two=theirs)
+    return texts("fewer wordings ({one} against {two})", one=ours, two=theirs)
 
 
 def _shared(ours: int, theirs: int, texts: Texts) -> str:
@@ -137,8 +137,8 @@ def _shared(ours: int, theirs: int, texts: Texts) -> str:
     if ours == theirs:
         return texts("as many shared words ({one}%)", one=ours)
     if ours > theirs:
-        return texts("more shared words ({one}% to {two}%)", one=ours, two=theirs)
-    return texts("fewer shared words ({one}% to {two}%)", one=ours, two=theirs)
+        return texts("more shared words ({one}% against {two}%)", one=ours, two=theirs)
+    return texts("fewer shared words ({one}% against {two}%)", one=ours, two=theirs)
 
 
 def _language_note(ours: Variety | None, texts: Texts) -> str:

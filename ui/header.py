@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lora_mcl.texts import LANGUAGES, Language
 from lora_mcl.types import ColumnSpec
 from ui.modality import AUDIO, IMAGE, ModalityText
-from ui.texts.texts import ENGLISH, LANGUAGES, PARAMETER, Language, Texts
+from ui.texts.texts import COOKIE, ENGLISH, PARAMETER, Texts
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NAMES: dict[Language, str] = {"en": "English", "fr": "Français"}
@@ -22,11 +23,10 @@ def header_html(media: Sequence[ModalityText], num_hypotheses: int, texts: Texts
         else texts("One model, {ways} ways of answering", ways=ways)
     )
     lead = texts(
-        "{One} can be described in more than one right way, yet captioning programs tend to say one thing, or the same "
-        "thing reworded. This model was trained to give <b>{ways} answers of different kinds</b> at once. Choose {one} "
-        "and compare them with what the usual methods find.",
+        "{One} can be described in several right ways, but captioning programs tend to say one thing, or the same "
+        "thing reworded. This model gives <b>{ways} answers of different kinds</b> at once: compare them with what the "
+        "usual methods find.",
         One=one.capitalize(),
-        one=one,
         ways=ways,
     )
     return (
@@ -45,16 +45,49 @@ def _switch(texts: Texts) -> str:
     return f'<span aria-hidden="true">·</span> {others}'
 
 
-SWITCH_JS = f"""
+# The switch keeps the tab, and of a comparison what its link holds; a cookie keeps the language for the next visit.
+_SWITCH_JS = f"""
 element.addEventListener('click', (event) => {{
   const link = event.target.closest('.language-switch');
   if (!link) return;
   event.preventDefault();
+  const kept = location.protocol === 'https:' ? 'SameSite=None; Secure; Partitioned' : 'SameSite=Lax';
+  document.cookie = `{COOKIE}=${{link.lang}}; path=${{location.pathname}}; max-age=31536000; ${{kept}}`;
   const address = new URL(location);
+  const shared = [...document.querySelectorAll('.link a')].find((a) => a.offsetParent);
+  if (shared) {{
+    for (const name of [...address.searchParams.keys()]) if (!name.startsWith('__')) address.searchParams.delete(name);
+    for (const [name, value] of new URL(shared.href).searchParams) address.searchParams.set(name, value);
+  }} else address.hash = document.querySelector('.studio-tabs [aria-selected=true]')?.dataset.tabId ?? '';
   address.searchParams.set('{PARAMETER}', link.lang);
   location = address;
 }});
 """
+# Links to tabs: by Gradio, as a tab's own button may be in the menu of those that found no room.
+_TABS_JS = """
+const openTab = () => { if (TABS.includes(location.hash.slice(1))) trigger('select'); };
+document.addEventListener('click', (event) => {
+  const link = event.target.closest('a.to-tab');
+  if (!link) return;
+  event.preventDefault();
+  history.replaceState(null, '', link.hash);
+  openTab();
+});
+addEventListener('hashchange', openTab);
+openTab();
+"""
+OPEN_TAB_JS = """
+() => {
+  const selected = location.hash.slice(1);
+  history.replaceState(null, '', location.pathname + location.search);
+  return {__type__: 'update', selected};
+}
+"""
+
+
+def header_js(tabs: Sequence[str]) -> str:
+    """The title's script; its event ``select`` opens the tab that the address names, one of these ids."""
+    return _SWITCH_JS + _TABS_JS.replace("TABS", repr(list(tabs)))
 
 
 def figures_note_html(texts: Texts = ENGLISH) -> str:

@@ -6,6 +6,8 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -13,6 +15,8 @@ import gradio as gr
 from ui.html import html
 from ui.markov_runs import Frame, MarkovDemo, Run
 from ui.markov_view import board_html, figures_html, recipes_html
+from ui.results import ResultSet
+from ui.results_view import matrix_html
 from ui.texts.static import InBrowser, StaticHtml, choices_in, documented, translate_when_opened
 from ui.texts.texts import ENGLISH, FRENCH, Texts, texts_for
 
@@ -61,8 +65,28 @@ def _em_html(texts: Texts) -> str:
     )
 
 
-def build_markov_tab(page: gr.Blocks, demos: Sequence[MarkovDemo]) -> None:
-    """Lay the tab out and wire it; to be called inside its tab, with at least one demo."""
+def _captions_html(results: Sequence[ResultSet], texts: Texts) -> str:
+    """The last step: the same as in the demonstration, measured on captions."""
+    note = texts(
+        "Captions are strings of words, and their recipes are ways to describe. This page's model was trained in the "
+        "same way, without the kinds' names, and each kind found a hypothesis: of its test captions, the share that "
+        "each hypothesis explains best."
+    )
+    cards = "".join(
+        f'<section class="card"><h3>'
+        f"{escape(texts('From beads back to captions: {media}', media=texts(found.title).lower()))}</h3>"
+        f'{matrix_html(found.specialisations[0], texts)}<p class="note">{note}</p></section>'
+        for found in results
+    )
+    return f'<div class="results"><div class="demo">{cards}</div></div>'
+
+
+def build_markov_tab(page: gr.Blocks, demos: Sequence[MarkovDemo], results: Sequence[ResultSet] = ()) -> None:
+    """Lay the tab out and wire it; to be called inside its tab, with at least one demo.
+
+    Args:
+        results: measured on captions, each with who wins which kind of them; the tab's last step.
+    """
     by_name = {demo.name: demo for demo in demos}
     first = demos[0]
     StaticHtml(_intro_html)
@@ -100,6 +124,8 @@ def build_markov_tab(page: gr.Blocks, demos: Sequence[MarkovDemo]) -> None:
             )
     board = StaticHtml(lambda texts: board_html(first, first.recorded, first.recorded.steps, texts))
     StaticHtml(_em_html)
+    if results:
+        StaticHtml(partial(_captions_html, results), elem_id="markov-captions")
     figures = StaticHtml(lambda texts: figures_html(first, texts))
     # The run on show where it is not the recorded one.
     live = gr.State(None)

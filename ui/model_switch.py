@@ -11,7 +11,7 @@ import gradio as gr
 from lora_mcl.doubt import Doubt
 from lora_mcl.phrasebook import Phrasebook
 from lora_mcl.types import ColumnSpec, CompareOptions
-from ui.better import TO_RESULTS_JS, Better, better_html
+from ui.better import Better, better_html
 from ui.header import guide_html
 from ui.modality import ModalityText
 from ui.model_info import ModelInfo, model_info_html
@@ -113,7 +113,6 @@ def model_panels(captioner: Source, described: ModelTexts, modality: ModalityTex
     specs = every_column(models_of(captioner)[0])
     better = StaticHtml(
         lambda texts: better_of(described, texts),
-        js_on_load=TO_RESULTS_JS,
         visible=described.better is not None,
         elem_id=f"{modality.name}-better",
     )

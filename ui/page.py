@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import gradio as gr
 
 from ui.batch import build_batch_tab
-from ui.header import SWITCH_JS, header_html
+from ui.header import OPEN_TAB_JS, header_html, header_js
 from ui.link_events import connect_links
 from ui.markov_demo import build_markov_tab
 from ui.markov_runs import MarkovDemo
@@ -41,8 +41,11 @@ def build_page(
     """
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(UPLOAD_CHECK, UPLOAD_AGE)) as page:
         modalities, count = [tab.modality for tab in tabs], _num_hypotheses(tabs)
-        StaticHtml(lambda texts: header_html(modalities, count, texts), js_on_load=SWITCH_JS)
-        with gr.Tabs(elem_classes="studio-tabs"):
+        ids = [*(modality.name for modality in modalities), "batch"]
+        ids += ["how-it-works"] if demos else []
+        ids += ["results"] if results else []
+        title = StaticHtml(lambda texts: header_html(modalities, count, texts), js_on_load=header_js(ids))
+        with gr.Tabs(elem_classes="studio-tabs") as shown:
             parts = []
             for tab in tabs:
                 with gr.Tab(InBrowser(tab.modality.tab), id=tab.modality.name):
@@ -51,10 +54,11 @@ def build_page(
                 build_batch_tab(page, tabs, fetch_urls)
             if demos:
                 with gr.Tab(InBrowser("How it works"), id="how-it-works"):
-                    build_markov_tab(page, demos)
+                    build_markov_tab(page, demos, [one for one in results if one.is_captions and one.specialisations])
             if results:
                 with gr.Tab(InBrowser("Results"), id="results"):
                     build_results_tab(page, results)
+        title.select(None, None, shown, js=OPEN_TAB_JS, api_visibility="private", show_progress="hidden", queue=False)
         connect_links(page, tabs, parts)
     return page
 

@@ -32,8 +32,11 @@ _GRADIO_TAGS = re.compile(r'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>\s*'
 # the page's.
 _LANGUAGE = "<script>Object.defineProperty(navigator, 'language', {{value: '{language}'}})</script>"
 
-# Not in style.css, whose rules for print Gradio confines to the page's inside.
-_PRINT = "<style>@media print { footer { display: none !important } }</style>"
+# Not in style.css, whose rules for some media Gradio confines to the page's inside.
+_STYLE = (
+    "<style>@media print { footer { display: none !important } }"
+    "@media (max-width: 720px) { .gradio-container > .main { padding: 1rem !important } }</style>"
+)
 
 
 def head_html(root: str, texts: Texts = ENGLISH) -> str:
@@ -50,7 +53,7 @@ def head_html(root: str, texts: Texts = ENGLISH) -> str:
         "og:image:alt": texts(PREVIEW_ALT),
     }
     return (
-        f"{_LANGUAGE.format(language=texts.language)}{_PRINT}<title>{TITLE}</title>"
+        f"{_LANGUAGE.format(language=texts.language)}{_STYLE}<title>{TITLE}</title>"
         f'<meta name="description" content="{description}">'
         + "".join(f'<meta property="{name}" content="{escape(value)}">' for name, value in preview.items())
         + '<meta name="twitter:card" content="summary_large_image">'

@@ -23,6 +23,15 @@ _QUALITY = {
     "image": ("recall", "share of the things in a picture that its caption names rightly"),
     "audio": ("family_recall", "share of the sounds in a clip whose family its caption names rightly"),
 }
+# Modes of the embedded models' captions, by the labels of the hypotheses that won them.
+MODES = {
+    "en-objects": "English, objects",
+    "en-place": "English, place and relations",
+    "fr-place": "French, place and relations",
+    "en-events": "English, events",
+    "en-scene": "English, scene and mood",
+    "fr-events": "French, events",
+}
 # Of the translation experiment: variant and system in the file, and what the page calls it.
 _TRANSLATIONS = (
     ("caption-gate-4", "hypotheses x 4", "Hypotheses (caption gate)"),
@@ -81,6 +90,11 @@ class ResultSet:
     specialisations: tuple[Specialisation, ...]
     numbers: tuple[NumberRow, ...] = ()
 
+    @property
+    def is_captions(self) -> bool:
+        """Whether it was measured on captions, by the models that come with the repository."""
+        return self.name in _QUALITY
+
 
 def load_results(folder: Path) -> tuple[ResultSet, ...]:
     """The result sets whose files are in the folder; none is needed.
@@ -115,7 +129,7 @@ def _scenes(name: str, content: Mapping[str, Any]) -> ResultSet:
     specialisations = tuple(
         Specialisation(
             _SYSTEMS[system],
-            tuple(test["modes"]),
+            tuple(MODES.get(mode, mode) for mode in test["modes"]),
             tuple(tuple(row) for row in test["likelihood"][system]["stability"]["win_share"]),
         )
         for system in ("caption-gate", "relaxed")

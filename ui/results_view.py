@@ -39,11 +39,11 @@ def results_html(found: ResultSet, texts: Texts = ENGLISH) -> str:
         ),
         *(
             _card(
-                texts("Who wins which mode: {system}", system=escape(texts(one.system))),
-                _matrix(one, texts),
+                texts("Who wins which kind of caption: {system}", system=escape(texts(one.system))),
+                matrix_html(one, texts),
                 texts(
-                    "Each row adds up to 100 %. One strong cell a row means that a mode has a hypothesis of its own; "
-                    "an even row, that it has none. Training never saw the modes' names."
+                    "Each row adds up to 100%. One strong cell a row means that a kind (a mode) has a hypothesis of "
+                    "its own; an even row, that it has none. Training never saw the kinds' names."
                 ),
             )
             for one in found.specialisations
@@ -95,6 +95,11 @@ def _one(value: float) -> str:
     return f"{value:.1f}"
 
 
+def _letter(number: int) -> str:
+    # Systems have letters, as hypotheses have the numbers.
+    return chr(ord("A") + number)
+
+
 def _card(title: str, content: str, note: str) -> str:
     return f'<section class="card"><h3>{title}</h3>{content}<p class="note">{note}</p></section>'
 
@@ -102,7 +107,7 @@ def _card(title: str, content: str, note: str) -> str:
 def _table(systems: tuple[SystemRow, ...], texts: Texts) -> str:
     head = "".join(f'<th scope="col">{texts(heading)}</th>' for heading in _HEADINGS)
     rows = "".join(
-        f'<tr><th scope="row"><span class="badge accent-{number % 6}">{number + 1}</span> '
+        f'<tr><th scope="row"><span class="badge accent-{number % 6}">{_letter(number)}</span> '
         f"{escape(texts(one.name))}</th>"
         + "".join(f"<td>{texts.number(value, '.1f')}</td>" for value in (one.best, one.mean, one.worst))
         + f"<td>{texts.number(one.mutual_bleu, '.3f')}</td></tr>"
@@ -111,16 +116,24 @@ def _table(systems: tuple[SystemRow, ...], texts: Texts) -> str:
     return f'<div class="wide"><table class="figures"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def _matrix(found: Specialisation, texts: Texts) -> str:
-    head = "".join(f'<th scope="col">{texts("hyp. {number}", number=k + 1)}</th>' for k in range(len(found.share[0])))
+def matrix_html(found: Specialisation, texts: Texts) -> str:
+    """The share of each mode's references that each hypothesis explains best, as a table."""
+    head = "".join(
+        f'<th scope="col" class="accent-{k % 6}"><span class="sr-only">{texts("Hypothesis")} </span>'
+        f'<span class="badge">{k + 1}</span></th>'
+        for k in range(len(found.share[0]))
+    )
     rows = "".join(
         f'<tr><th scope="row">{escape(texts(mode))}</th>'
-        + "".join(f'<td class="share" style="--share: {round(100 * value)}%">{100 * value:.0f} %</td>' for value in row)
+        + "".join(
+            f'<td class="share" style="--share: {round(100 * value)}%">{texts.number(value, ".0%")}</td>'
+            for value in row
+        )
         + "</tr>"
         for mode, row in zip(found.modes, found.share, strict=True)
     )
     return (
-        f'<div class="wide"><table class="figures"><thead><tr><th scope="col">{texts("mode")}</th>'
+        f'<div class="wide"><table class="figures"><thead><tr><th scope="col">{texts("kind of caption")}</th>'
         f"{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
@@ -141,6 +154,7 @@ def _plane(found: ResultSet, texts: Texts) -> str:
     shapes = [
         f'<path class="axis" d="M{_LEFT} {_TOP}V{bottom}H{_WIDE - _RIGHT}"/>',
         f'<text class="soft" x="{_WIDE - _RIGHT}" y="{_HIGH - 4}" text-anchor="end">{texts("more diverse →")}</text>',
+        f'<text class="soft" x="{_LEFT + 6}" y="{_TOP + 4}">{texts("↑ better")}</text>',
         *(
             f'<text class="soft" x="{place(x, low)[0]}" y="{bottom + 14}" text-anchor="middle">'
             f"{texts.number(x, '.2f')}</text>"
@@ -157,12 +171,12 @@ def _plane(found: ResultSet, texts: Texts) -> str:
         shapes.append(
             f'<g class="accent-{number % 6}"><polyline points="{x},{y} {x},{mean}"/>'
             f'<circle class="dot" cx="{x}" cy="{y}" r="9"/>'
-            f'<text class="on" x="{x}" y="{y + 3.5}" text-anchor="middle">{number + 1}</text></g>'
+            f'<text class="on" x="{x}" y="{y + 3.5}" text-anchor="middle">{_letter(number)}</text></g>'
         )
     label = texts("; ").join(
         texts(
             "{number} {name}: best {best:.1f}, mean {mean:.1f}, diversity {diversity:.2f}",
-            number=number + 1,
+            number=_letter(number),
             name=texts(one.name),
             best=one.best,
             mean=one.mean,

@@ -20,7 +20,7 @@ from ui.failures import apologising
 from ui.media_input import MediaInput
 from ui.sessions import Finished, Sessions
 from ui.texts.static import InBrowser
-from ui.texts.texts import texts_for
+from ui.texts.texts import ENGLISH, Texts, texts_for
 from ui.uploads import uploaded_file
 
 KINDS = ("png", "svg")
@@ -63,14 +63,16 @@ def _maker(sessions: Sessions, kind: str, folder: str) -> Callable[[Finished | N
             raise gr.Error(texts("Compare captions first."), title=texts("Error"), print_exception=False)
         try:
             with apologising():
-                return str(slide_file(sessions, finished.media, finished.comparison, kind, folder))
+                return str(slide_file(sessions, finished.media, finished.comparison, kind, folder, texts))
         except LoraMclError as error:
             raise gr.Error(texts.error(error), title=texts("Error"), print_exception=False) from None
 
     return make
 
 
-def slide_file(sessions: Sessions, media: Path, comparison: Comparison, kind: str, folder: str) -> Path:
+def slide_file(
+    sessions: Sessions, media: Path, comparison: Comparison, kind: str, folder: str, texts: Texts = ENGLISH
+) -> Path:
     """Write the slide into a folder of its own below ``folder``.
 
     Raises:
@@ -80,7 +82,7 @@ def slide_file(sessions: Sessions, media: Path, comparison: Comparison, kind: st
     if kind not in KINDS:
         raise OptionsError(f"kind must be png or svg, not {kind!r}.")
     file = Path(mkdtemp(dir=folder)) / f"comparison.{kind}"
-    write_slide(slide_of(comparison, _shown(sessions, media, comparison)), file)
+    write_slide(slide_of(comparison, _shown(sessions, media, comparison), texts), file)
     return file
 
 

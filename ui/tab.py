@@ -143,7 +143,7 @@ def build_tab(
                     InBrowser("Compare captions"), variant="primary", min_width=150, elem_id=f"{modality.name}-compare"
                 )
                 stop = gr.Button(
-                    InBrowser("Stop"), interactive=False, min_width=70, scale=0, elem_id=f"{modality.name}-stop"
+                    InBrowser("Stop"), interactive=False, min_width=88, scale=0, elem_id=f"{modality.name}-stop"
                 )
             status = html(
                 "",

@@ -122,7 +122,7 @@ def rates_html(rates: tuple[WinRate, ...], votes: int, texts: Texts = ENGLISH) -
         else texts("{votes} votes so far on this computer.", votes=votes)
     )
     together = texts("Columns that wrote the same words win together.")
-    headings = (texts("Column"), texts("Kept"), texts("Share"), texts("95 % interval (Wilson)"))
+    headings = (texts("Column"), texts("Kept"), texts("Share"), texts("95% interval (Wilson)"))
     head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
     return f"<p>{count} {together}</p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 

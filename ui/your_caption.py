@@ -65,7 +65,11 @@ def your_caption(modality: ModalityText) -> YourCaption:
             text = gr.Textbox(
                 label=InBrowser("Your caption"),
                 info=InBrowser(
-                    Phrase("Type or paste a caption of your {noun}, in any language", noun=Phrase(modality.noun))
+                    Phrase(
+                        "Type or paste a sentence about your {noun}, in any language, with a capital and a full stop "
+                        "as above",
+                        noun=Phrase(modality.noun),
+                    )
                 ),
                 max_lines=4,
                 max_length=_MAX_CHARACTERS,

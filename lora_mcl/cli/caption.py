@@ -7,6 +7,7 @@ python -m lora_mcl caption clip.wav --model path/to/bundle --start 12.5
 python -m lora_mcl caption photos/ more.jpg --out captions.csv
 python -m lora_mcl caption photos/ --report report.html
 python -m lora_mcl caption photo.jpg --slide slide.png
+python -m lora_mcl caption photos/ --report rapport.html --language fr
 python -m lora_mcl caption clip.wav --model path/to/7b-bundle --device-map auto --load-in-4bit
 """
 
@@ -27,9 +28,11 @@ from lora_mcl.errors import MediaError, OptionsError, printable
 from lora_mcl.files import is_folder
 from lora_mcl.images import load_image, modality_of
 from lora_mcl.modality import Modality
+from lora_mcl.phrases import Phrase
 from lora_mcl.report import CaptionedFile, opened_report
 from lora_mcl.report.slide import slide_of, spectrogram
 from lora_mcl.report.slide_files import check_slide_path, write_slide
+from lora_mcl.texts import ENGLISH, FRENCH, LANGUAGES, Texts
 from lora_mcl.types import CompareOptions, Comparison
 
 SOME_LEFT_OUT = 1
@@ -55,15 +58,16 @@ def run(args: argparse.Namespace) -> int:
     files = list(_files(paths))
     if not files:
         raise MediaError(f"There are no images and no sounds in {', '.join(args.files)}.")
+    texts = _texts(args)
     captioners: dict[Modality, Captioner] = {}
     left_out = 0
     with ExitStack() as stack:
         write = _print_json if args.json else _print_table
         if args.out is not None:
-            write = stack.enter_context(opened(Path(args.out)))
+            write = stack.enter_context(opened(Path(args.out), texts))
         report = None
         if args.report is not None:
-            report = stack.enter_context(opened_report(Path(args.report), _title(files)))
+            report = stack.enter_context(opened_report(Path(args.report), _title(files), texts))
         for number, path in enumerate(files, start=1):
             _say(f"[{number}/{len(files)}] {path}")
             try:
@@ -71,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             except MediaError as error:
                 _say(f"left out: {error}")
                 left_out += 1
-                entry = CaptionedFile(str(path), path, error=str(error))
+                entry = CaptionedFile(str(path), path, error=texts.error(error))
             else:
                 write(path, comparison)
                 entry = _captioned(path, comparison, args, captioners)
@@ -119,11 +123,17 @@ def _write_slide(
         image = load_image(path)
     else:
         image = spectrogram(captioners["audio"].audio_view(path, comparison.window.start).log_mel)
-    write_slide(slide_of(comparison, image), Path(args.slide))
+    write_slide(slide_of(comparison, image, _texts(args)), Path(args.slide))
 
 
-def _title(files: list[Path]) -> str:
-    return f"Captions of {files[0].name}" if len(files) == 1 else f"Captions of {len(files)} files"
+def _title(files: list[Path]) -> Phrase:
+    if len(files) == 1:
+        return Phrase("Captions of {name}", name=files[0].name)
+    return Phrase("Captions of {count} files", count=len(files))
+
+
+def _texts(args: argparse.Namespace) -> Texts:
+    return FRENCH if args.language == "fr" else ENGLISH
 
 
 def _files(paths: list[Path]) -> Iterator[Path]:
@@ -195,6 +205,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     caption.add_argument(
         "--slide", metavar="PATH", help="write the comparison of one file as a slide, a file that ends in .png or .svg"
+    )
+    caption.add_argument(
+        "--language",
+        choices=LANGUAGES,
+        default="en",
+        help="of the report, of the slide and of the headers of a .csv file (default %(default)s); captions are in the "
+        "languages of the model",
     )
     caption.add_argument(
         "--start", metavar="SECONDS", type=float, help="where to begin in a long sound (by default at its first sound)"

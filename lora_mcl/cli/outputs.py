@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TextIO
 
 from lora_mcl.errors import OptionsError
+from lora_mcl.report.tables import headers
+from lora_mcl.texts import ENGLISH, Texts
 from lora_mcl.types import Comparison
 
 Write = Callable[[Path, Comparison], None]
@@ -42,11 +44,12 @@ def json_line(file: Path, comparison: Comparison) -> str:
 
 
 @contextmanager
-def opened(out: Path) -> Iterator[Write]:
+def opened(out: Path, texts: Texts = ENGLISH) -> Iterator[Write]:
     """A function that writes comparisons to ``out``, each as soon as it is there.
 
-    ``.jsonl``: a line of JSON per input file. ``.csv``: a row per caption. A folder: a text file per input file, named
-    like it, with a line per hypothesis, as ``training.data`` reads captions.
+    ``.jsonl``: a line of JSON per input file. ``.csv``: a row per caption, with headers in a
+    language. A folder: a text file per input file, named like it, with a line per hypothesis, as
+    ``training.data`` reads captions.
 
     Raises:
         OptionsError: it is none of the three, or cannot be written.
@@ -57,7 +60,7 @@ def opened(out: Path) -> Iterator[Write]:
                 yield lambda path, comparison: print(json_line(path, comparison), file=file, flush=True)
         elif out.suffix == ".csv":
             with out.open("w", encoding="utf-8", newline="") as file:
-                yield _csv_writer(file)
+                yield _csv_writer(file, texts)
         elif out.suffix and not out.is_dir():
             raise OptionsError(f"--out {out}: give a file that ends in .jsonl or .csv, or a folder for text files.")
         else:
@@ -67,9 +70,9 @@ def opened(out: Path) -> Iterator[Write]:
         raise OptionsError(f"--out {out} cannot be written: {error.strerror}.") from error
 
 
-def _csv_writer(file: TextIO) -> Write:
+def _csv_writer(file: TextIO, texts: Texts) -> Write:
     writer = csv.DictWriter(file, _CSV_FIELDS)
-    writer.writeheader()
+    writer.writerow(headers(_CSV_FIELDS, texts))
 
     def write(path: Path, comparison: Comparison) -> None:
         for column in comparison.columns:

@@ -18,6 +18,7 @@ from PIL import Image, ImageFont
 
 from lora_mcl.errors import printable
 from lora_mcl.log_mel_picture import log_mel_webp
+from lora_mcl.texts import ENGLISH, Texts
 from lora_mcl.types import ColumnResult, Comparison
 
 WIDTH, HEIGHT = 1920, 1080
@@ -115,11 +116,12 @@ def wrapped(text: str, face: Face, size: float, width: float) -> list[str]:
     return lines
 
 
-def slide_of(comparison: Comparison, image: Image.Image | None = None) -> Slide:
+def slide_of(comparison: Comparison, image: Image.Image | None = None, texts: Texts = ENGLISH) -> Slide:
     """Lay out a comparison: the picture on the left, the hypotheses large, the baselines below.
 
     Args:
         image: the picture, or of a sound its spectrogram; without one the text takes the whole width.
+        texts: the language of the columns' names.
     """
     title = printable(comparison.media)
     boxes: list[Box] = []
@@ -130,7 +132,7 @@ def slide_of(comparison: Comparison, image: Image.Image | None = None) -> Slide:
         picture = PictureBox(_MARGIN, (HEIGHT - height) / 2, width, height)
         left += width + _GAP
     for scale in _SCALES:
-        text = _Text(left, WIDTH - _MARGIN, scale)
+        text = _Text(left, WIDTH - _MARGIN, scale, texts)
         text.comparison(comparison)
         if text.bottom <= HEIGHT - _MARGIN - 40:
             break
@@ -166,8 +168,8 @@ def _shortened(text: str, face: Face, size: float, width: float) -> str:
 class _Text:
     """The slide's text, set from top to bottom between two edges at one scale."""
 
-    def __init__(self, left: float, right: float, scale: float) -> None:
-        self.left, self.right, self.scale = left, right, scale
+    def __init__(self, left: float, right: float, scale: float, texts: Texts) -> None:
+        self.left, self.right, self.scale, self.texts = left, right, scale, texts
         self.bottom = float(_MARGIN)
         self.lines: list[TextLine] = []
         self.boxes: list[Box] = []
@@ -186,10 +188,10 @@ class _Text:
         number = column.number
         scale, colour, top = self.scale, ACCENTS[number % len(ACCENTS)], self.bottom
         inset = self.left + 30 * scale
-        self._paragraph(f"{number + 1}  {column.label}", "bold", 22, colour, inset, self.right)
+        self._paragraph(f"{number + 1}  {self.texts(column.label)}", "bold", 22, colour, inset, self.right)
         self.bottom += 6 * scale
         for caption in column.captions or ():
-            self._paragraph(caption.text or "(no words)", "serif", 38, INK, inset, self.right)
+            self._paragraph(caption.text or self.texts("(no words)"), "serif", 38, INK, inset, self.right)
         self.boxes.append(Box(self.left, top + 4 * scale, 6 * scale, self.bottom - top, colour, 3 * scale))
         self.bottom += 34 * scale
 
@@ -203,10 +205,10 @@ class _Text:
         top, lowest = self.bottom, self.bottom
         for place, column in enumerate(columns):
             self.bottom, left = top, self.left + place * (width + gap)
-            self._paragraph(column.label, "bold", 20, SOFT, left, left + width)
+            self._paragraph(self.texts(column.label), "bold", 20, SOFT, left, left + width)
             self.bottom += 4 * self.scale
             for caption in column.captions[:_MAX_CAPTIONS]:
-                self._paragraph(caption.text or "(no words)", "serif", 24, INK, left, left + width)
+                self._paragraph(caption.text or self.texts("(no words)"), "serif", 24, INK, left, left + width)
                 self.bottom += 8 * self.scale
             lowest = max(lowest, self.bottom)
         self.bottom = lowest

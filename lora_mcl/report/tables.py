@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 from lora_mcl.report.entries import CaptionedFile
+from lora_mcl.texts import ENGLISH, Texts
 
 FIELDS = (
     *("file", "model", "column", "label", "rank", "caption", "tokens", "log_prob", "mean_log_prob", "score"),
@@ -30,18 +31,23 @@ def write_json(entries: Sequence[CaptionedFile], file: TextIO) -> None:
     json.dump({"files": [entry_dict(entry) for entry in entries]}, file, ensure_ascii=False, allow_nan=False, indent=1)
 
 
-def write_csv(entries: Sequence[CaptionedFile], file: TextIO) -> None:
-    """Write a row for each caption, and one for each file without any."""
+def write_csv(entries: Sequence[CaptionedFile], file: TextIO, texts: Texts = ENGLISH) -> None:
+    """Write a row for each caption, and one for each file without any; headers, labels and errors in a language."""
     writer = csv.DictWriter(file, FIELDS)
-    writer.writeheader()
+    writer.writerow(headers(FIELDS, texts))
     for entry in entries:
-        writer.writerows(_rows(entry))
+        writer.writerows(_rows(entry, texts))
 
 
-def _rows(entry: CaptionedFile) -> list[dict[str, Any]]:
+def headers(fields: Sequence[str], texts: Texts) -> dict[str, str]:
+    """The first row of a table: the fields' names in a language."""
+    return {field: texts(field) for field in fields}
+
+
+def _rows(entry: CaptionedFile, texts: Texts) -> list[dict[str, Any]]:
     comparison = entry.comparison
     if comparison is None:
-        return [{"file": _cell(entry.name), "error": _cell(entry.error)}]
+        return [{"file": _cell(entry.name), "error": _cell(texts(entry.error))}]
     shared = {
         "file": _cell(entry.name),
         "model": _cell(comparison.model),
@@ -51,7 +57,7 @@ def _rows(entry: CaptionedFile) -> list[dict[str, Any]]:
         {
             **shared,
             "column": column.id,
-            "label": _cell(column.label),
+            "label": _cell(texts(column.label)),
             "rank": rank,
             "caption": _cell(caption.text),
             "tokens": caption.tokens,

@@ -80,5 +80,5 @@ def test_a_visitor_reads_the_panel_and_goes_to_the_results(visit, serve, tmp_pat
     panel.locator("summary").click()
     expect(panel.locator("tbody tr")).to_have_count(len(better.measures))
     screenshot(page, "better", tmp_path)
-    panel.locator(".to-results").click()
+    panel.locator(".to-tab").click()
     expect(page.get_by_role("tab", name="Results")).to_have_attribute("aria-selected", "true")

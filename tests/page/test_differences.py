@@ -63,7 +63,7 @@ def test_languages_and_copy_buttons_come_when_all_is_written():
 
 def test_the_verdict_names_ties_and_what_language_contributes():
     page = diversity_html(SAME)
-    assert "Against <b>Beam search</b>, the hypotheses have more wordings (2 to 1)." in page
+    assert "Compared with <b>Beam search</b>, the hypotheses have more wordings (2 against 1)." in page
     assert "The two hypotheses differ in language, and a translation" in page
     tie = diversity_html(
         comparison(("A cat on a mat.",), ("A dog on a mat.",), ("A cow by a barn.", "A hen by a barn."))

@@ -11,9 +11,15 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from jinja2 import Environment
+from jinja2.ext import extract_from_ast
 from playwright.sync_api import expect
 
+from lora_mcl.cli.outputs import _CSV_FIELDS
 from lora_mcl.phrases import Phrase
+from lora_mcl.report.tables import FIELDS
+from lora_mcl.texts import FRENCH as LIBRARY_FRENCH
+from lora_mcl.texts.typography import typographic
 from tests.support.browsing import screenshot
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.tour import TABS, visit_tab, whole_page
@@ -21,13 +27,13 @@ from ui.page import build_page
 from ui.slides import KINDS
 from ui.texts.static import InBrowser, StaticHtml, marked_key, translations
 from ui.texts.texts import ENGLISH, FRENCH, texts_for
-from ui.texts.typography import typographic
 
 pytestmark = GRADIO_WARNINGS
 
 
-def request(query="", accept=""):
-    return SimpleNamespace(query_params={"lang": query} if query else {}, headers={"accept-language": accept})
+def request(query="", accept="", cookie=""):
+    headers = {"accept-language": accept} | ({"cookie": cookie} if cookie else {})
+    return SimpleNamespace(query_params={"lang": query} if query else {}, headers=headers)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +54,21 @@ def request(query="", accept=""):
 )
 def test_the_address_goes_before_the_browser(query, accept, language):
     assert texts_for(request(query, accept)).language == language
+
+
+@pytest.mark.parametrize(
+    ("query", "cookie", "language"),
+    [
+        ("", "studio-lang=fr", "fr"),
+        ("en", "studio-lang=fr", "en"),
+        ("", "a=1; studio-lang=fr; b", "fr"),
+        ("", "studio-lang=xx", "en"),
+        ("", "other=fr", "en"),
+        ("", ";=;\x00 studio-lang", "en"),
+    ],
+)
+def test_what_was_chosen_goes_before_the_browser(query, cookie, language):
+    assert texts_for(request(query, "en", cookie)).language == language
 
 
 def test_without_a_request_the_language_is_english():
@@ -84,16 +105,25 @@ SOURCES = [file for folder in ("ui", "lora_mcl") for file in sorted((ROOT / fold
 CODE = [file for file in SOURCES if "french" not in file.parts]
 
 
-def calls_of(names: tuple[str, ...]) -> dict[str, str]:
-    """The literal first argument of every call of these names, with its place."""
+def calls_of(names: tuple[str, ...], folder: str = "") -> dict[str, str]:
+    """The literal first argument of every call of these names in a folder of the code, with its place."""
     found = {}
     for file in CODE:
+        if not file.is_relative_to(ROOT / folder):
+            continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in names and node.args:
                 text = node.args[0]
                 if isinstance(text, ast.Constant) and isinstance(text.value, str):
                     found[text.value] = f"{file.relative_to(ROOT)}:{node.lineno}"
     return found
+
+
+def calls_of_the_report() -> dict[str, str]:
+    """The texts of the report's template, with their places."""
+    template = ROOT / "lora_mcl" / "report" / "template.html"
+    calls = extract_from_ast(Environment().parse(template.read_text(encoding="utf-8")), ("texts",))
+    return {text: f"{template.name}:{line}" for line, _, text in calls}
 
 
 def names_in_assets() -> set[str]:
@@ -110,10 +140,17 @@ def names_in_assets() -> set[str]:
 
 
 def test_every_text_of_the_code_has_a_translation():
-    written = calls_of(("texts", "Phrase", "InBrowser", "texts_for(request)"))
-    assert len(written) > 180
+    written = calls_of(("texts", "Phrase", "InBrowser", "texts_for(request)", "self.texts", "self._texts"))
+    written |= calls_of_the_report() | dict.fromkeys((*FIELDS, *_CSV_FIELDS), "a table's header")
+    assert len(written) > 180 and len(calls_of_the_report()) > 12
     missing = [f"{place}: {text}" for text, place in written.items() if text not in FRENCH.translations]
     assert not missing, "\n".join(missing)
+
+
+def test_the_library_knows_the_texts_of_its_reports_and_errors():
+    """Without the page: the command line writes them in French."""
+    written = calls_of(("texts", "Phrase", "self.texts", "self._texts"), "lora_mcl") | calls_of_the_report()
+    assert len(written) > 50 and set(written) <= set(LIBRARY_FRENCH.translations)
 
 
 def test_every_name_of_the_models_and_examples_has_a_translation():
@@ -130,7 +167,7 @@ def test_no_translation_is_of_a_text_that_is_gone():
     }
     # Of formatted labels only the parts are constants.
     named = {f"Slide ({kind.upper()})" for kind in KINDS} | {f"{name}{_BASE}" for name in SEARCHES}
-    gone = set(FRENCH.translations) - constants - names_in_assets() - named
+    gone = set(FRENCH.translations) - constants - names_in_assets() - named - set(calls_of_the_report())
     assert not gone, sorted(gone)
 
 
@@ -207,6 +244,22 @@ SAID = """() => {
         if (element.getAttribute(name)) said.push(element.getAttribute(name).trim());
   return [...new Set(said)];
 }"""
+
+
+def patterns_of_english() -> list[re.Pattern[str]]:
+    """What each English text of the table looks like on the page, whatever its fields hold; only those that differ
+    from their French."""
+    found = []
+    for english, french in FRENCH.translations.items():
+        text, other = visible(english).strip(), visible(french).strip()
+        literal = "".join(part for part, *_ in Formatter().parse(text))
+        if text == other or len(re.findall(r"[A-Za-z]", literal)) < 3:
+            continue
+        parts = [re.escape(part) + (".+?" if name is not None else "") for part, name, *_ in Formatter().parse(text)]
+        found.append(re.compile("".join(parts).strip(), re.DOTALL))
+    return found
+
+
 # Words of English sentences that are no French ones.
 ENGLISH_WORDS = re.compile(
     r"\b(the|of|and|with|is|are|was|to|in|it|its|this|that|for|from|by|each|how|what|which|your|you|not|no|one|two|"
@@ -235,22 +288,71 @@ def test_the_french_page_is_french(visit, address, picture, clip, tmp_path, tab)
     page.wait_for_timeout(300)
     screenshot(page, f"french-{tab}-phone", tmp_path)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    french = {visible(text).strip() for text in FRENCH.translations.values()}
+    patterns = patterns_of_english()
+    assert len(patterns) > 250
+    english += [
+        f"{text!r} is {pattern.pattern!r}"
+        for text in said
+        for pattern in patterns
+        if text not in french and pattern.fullmatch(text) and not GRADIOS.fullmatch(text)
+    ]
     assert not english, "\n".join(english)
 
 
 @pytest.mark.browser
-def test_the_switch_changes_the_language_and_keeps_the_address(visit, address):
+def test_the_switch_changes_the_language_and_keeps_the_comparison(visit, address):
     page = visit(f"{address}?__theme=dark", locale="en-GB")
     expect(page.locator("h1")).to_have_text("One model, three ways of answering")
     assert page.evaluate("document.documentElement.lang") == "en"
+    # What the server writes later is in the language of the address too, and what was compared is compared again.
+    page.locator("#image-examples button").click()
+    expect(page.locator("#image-link a")).to_be_visible()
     page.get_by_role("link", name="Français").click()
     expect(page.locator("h1")).to_have_text("Un modèle, trois façons de répondre")
     assert "lang=fr" in page.url and "__theme=dark" in page.url
-    # What the server writes later is in the language of the address too.
-    page.locator("#image-examples button").click()
-    expect(page.locator("#image-status")).to_contain_text("Terminé en")
+    expect(page.locator("#image-status")).to_contain_text(re.compile("Terminé en|Affichées aussitôt"))
     page.get_by_role("link", name="English").click()
     expect(page.locator("h1")).to_have_text("One model, three ways of answering")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("tab", "width"), [("batch", 1280), ("results", 1280), ("results", 320)])
+def test_the_switch_keeps_the_tab_and_the_choice_is_remembered(visit, address, tab, width):
+    page = visit(f"{address}#{tab}", locale="en-GB", width=width)
+    shown = page.locator(f"[role=tab][data-tab-id={tab}][aria-selected=true]")
+    expect(shown).to_be_visible()
+    page.get_by_role("link", name="Français").click()
+    expect(page.locator("h1")).to_have_text("Un modèle, trois façons de répondre")
+    expect(shown).to_be_visible()
+    page.goto(address)
+    expect(page.locator("h1")).to_have_text("Un modèle, trois façons de répondre")
+    page.get_by_role("link", name="English").click()
+    expect(page.locator("h1")).to_have_text("One model, three ways of answering")
+    page.goto(address)
+    expect(page.locator("h1")).to_have_text("One model, three ways of answering")
+
+
+@pytest.mark.browser
+def test_what_is_downloaded_from_the_french_page_is_french(visit, address, picture, clip, tmp_path):
+    page = visit(f"{address}?lang=fr")
+    visit_tab(page, "batch", picture, clip)
+    found = {}
+    for name in ("csv", "json", "report"):
+        with page.expect_download() as download:
+            page.click(f"#batch-{name}")
+        found[name] = tmp_path / download.value.suggested_filename
+        download.value.save_as(found[name])
+    assert found["csv"].read_text(encoding="utf-8-sig").startswith("fichier,modèle,colonne,")
+    assert '<html lang="fr">' in found["report"].read_text(encoding="utf-8")
+    first = json.loads(found["json"].read_text(encoding="utf-8"))["files"][0]
+    assert {"file", "model", "columns", "settings"} <= set(first)
+    page.goto(f"{address}?lang=fr")
+    visit_tab(page, "image", picture, clip)
+    with page.expect_download() as download:
+        page.click("#image-slide-svg")
+    download.value.save_as(tmp_path / "slide.svg")
+    assert "Recherche en faisceau" in (tmp_path / "slide.svg").read_text(encoding="utf-8")
 
 
 def test_the_api_is_english(address):

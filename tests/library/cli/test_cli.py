@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from html import unescape
 
 import pytest
 import soundfile
@@ -280,6 +281,16 @@ def test_a_slide_of_a_sound_next_to_its_report(run, clip, tiny_audio_bundle, tmp
     slide, report = tmp_path / "slide.svg", tmp_path / "report.html"
     status, _, _ = run("--slide", str(slide), "--report", str(report), file=clip, model=tiny_audio_bundle)
     assert status == 0 and "data:image/jpeg;base64," in slide.read_text() and "<audio" in report.read_text()
+
+
+def test_report_slide_and_table_in_french(run, picture, photos, tmp_path):
+    report, table = tmp_path / "rapport.html", tmp_path / "legendes.csv"
+    status, _, _ = run("--report", str(report), "--out", str(table), "--language", "fr", file=photos)
+    text = unescape(report.read_text(encoding="utf-8"))
+    assert status == 1 and "Légendes de 3 fichiers" in text and "Laissé de côté\u00a0: broken.png est endommagé" in text
+    assert table.read_text(encoding="utf-8").startswith("fichier,colonne,rang,légende,")
+    assert run("--slide", str(tmp_path / "slide.svg"), "--language", "fr", file=picture)[0] == 0
+    assert "Recherche en faisceau" in (tmp_path / "slide.svg").read_text(encoding="utf-8")
 
 
 def test_many_files_on_the_screen(run, picture):

@@ -13,8 +13,10 @@ import soundfile
 from PIL import Image
 
 from lora_mcl.errors import OptionsError
+from lora_mcl.phrases import Phrase
 from lora_mcl.report import CaptionedFile, opened_report
 from lora_mcl.report.media import picture_uri, sound_uri
+from lora_mcl.texts import ENGLISH, FRENCH, Texts
 from lora_mcl.types import Window
 from tests.support.captioned import captioned, captioned_sound
 from tests.support.fake_captioner import BEAM, DIVERSE, HYPOTHESES, FakeCaptioner
@@ -22,9 +24,9 @@ from tests.support.fake_captioner import BEAM, DIVERSE, HYPOTHESES, FakeCaptione
 ADDRESS = re.compile(r'(?:src|href|action|content)="([^"]*)"|url\(([^)]*)\)')
 
 
-def written(tmp_path: Path, *entries: CaptionedFile, title: str = "Captions") -> str:
+def written(tmp_path: Path, *entries: CaptionedFile, title: str = "Captions", texts: Texts = ENGLISH) -> str:
     path = tmp_path / "report.html"
-    with opened_report(path, title) as report:
+    with opened_report(path, title, texts) as report:
         for entry in entries:
             report.add(entry)
     return path.read_text(encoding="utf-8")
@@ -48,6 +50,23 @@ def test_every_caption_label_score_and_setting_is_in_it(tmp_path, picture):
     for name, value in (("model", "fake"), ("num_beams", 2), ("diversity_penalty", 0.35), ("max_new_tokens", 48)):
         assert f"<dt>{name}</dt><dd>{value}</dd>" in text
     assert "temperature" not in text  # nothing was drawn
+
+
+def test_a_report_in_french(tmp_path, picture, clip):
+    title = Phrase("Captions of {count} files", count=2)
+    failed = CaptionedFile("a.png", picture, error=Phrase("{name} is empty: choose another file.", name="a.png"))
+    text = unescape(written(tmp_path, captioned(picture), captioned_sound(clip), failed, title=title, texts=FRENCH))
+    assert '<html lang="fr">' in text and "<h1>Légendes de 2 fichiers</h1>" in text
+    assert "<h3>Recherche en faisceau</h3>" in text and "Hypothèse <span" in text
+    # -0.7 for each of the six words of the first sentence.
+    assert "<span>log-prob. −4,2</span> · <span>−0,70 par jeton</span> · <span>6 jetons</span>" in text
+    assert f'lang="fr">{HYPOTHESES[2][2]}<' in text, "captions stay as they are, each marked by its own language"
+    assert "Laissé de côté\u00a0: a.png est vide\u00a0: choisissez un autre fichier." in text
+    # Names of the settings are those of the command line.
+    assert "<dt>num_beams</dt>" in text and "<dt>columns</dt><dd>toutes</dd>" in text
+    body = text.partition("</style>")[2]
+    english = [phrase for phrase, french in FRENCH.translations.items() if phrase != french and f">{phrase}<" in body]
+    assert not english
 
 
 def test_settings_of_drawn_captions_and_the_models_source(tmp_path, picture):

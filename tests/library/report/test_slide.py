@@ -14,6 +14,7 @@ from PIL import Image
 from lora_mcl.errors import OptionsError
 from lora_mcl.report.slide import HEIGHT, WASH, WIDTH, Slide, font, slide_of, spectrogram, width_of, wrapped
 from lora_mcl.report.slide_files import png, svg, write_slide
+from lora_mcl.texts import FRENCH
 from lora_mcl.types import Caption, Comparison
 from tests.support.captioned import captioned
 from tests.support.fake_captioner import BEAM, DIVERSE, HYPOTHESES, FakeCaptioner
@@ -52,6 +53,13 @@ def test_every_caption_and_label_is_on_it(comparison):
     assert all(sentence in text_of(slide) for sentence in (*BEAM, *DIVERSE))
     assert slide.lines[-1].text == "LoRA-MCL Studio · fake · picture.png"
     assert slide.picture.width / slide.picture.height == pytest.approx(1.5)
+
+
+def test_a_slide_in_french(comparison):
+    slide = slide_of(with_captions(comparison, ""), None, FRENCH)
+    assert_within(slide)
+    assert "Recherche en faisceau diversifiée" in text_of(slide) and "(aucun mot)" in text_of(slide)
+    assert "Beam search" not in text_of(slide) and "(no words)" not in text_of(slide)
 
 
 @pytest.mark.parametrize("size", [(10, 400), (400, 10), (50, 50), (2000, 1500)])

@@ -4,8 +4,10 @@ import csv
 import io
 import json
 
+from lora_mcl.phrases import Phrase
 from lora_mcl.report import CaptionedFile
 from lora_mcl.report.tables import write_csv, write_json
+from lora_mcl.texts import FRENCH
 from tests.support.captioned import captioned
 from tests.support.fake_captioner import BEAM, HYPOTHESES, FakeCaptioner
 
@@ -32,6 +34,18 @@ def test_csv_has_a_row_for_each_caption(picture):
     assert [row["rank"] for row in rows[3:6]] == ["1", "2", "3"]
     assert json.loads(rows[0]["settings"])["num_beams"] == 3
     assert (rows[-1]["file"], rows[-1]["error"], rows[-1]["caption"]) == ("b.png", "No.", "")
+
+
+def test_csv_in_french(picture):
+    file = io.StringIO()
+    failed = CaptionedFile("b.png", picture, error=Phrase("{name} is empty: choose another file.", name="b.png"))
+    write_csv([captioned(picture), failed], file, FRENCH)
+    rows = list(csv.DictReader(io.StringIO(file.getvalue())))
+    names = ["fichier", "modèle", "colonne", "intitulé", "rang", "légende", "jetons"]
+    assert list(rows[0])[:7] == names
+    assert rows[3]["intitulé"] == "Recherche en faisceau" and rows[3]["colonne"] == "beam"
+    assert rows[0]["légende"] == HYPOTHESES[0][2] and float(rows[0]["log_prob_moyenne"]) == -0.7
+    assert rows[-1]["erreur"] == "b.png est vide\u00a0: choisissez un autre fichier."
 
 
 def test_no_cell_is_a_formula(picture):

@@ -39,19 +39,20 @@ class Photograph:
 
 
 EXAMPLES: tuple[Composed | Photograph, ...] = (
-    Photograph("Cat", "A tabby cat that looks at the camera", "chelsea"),
+    Photograph("Lemurs", "Two ring-tailed lemurs on a tree trunk", "gc_lemurs"),
+    Photograph("Cows", "A cow on a meadow, and two more behind it", "cow"),
     Composed("Owls in Paris", "Two owls in front of the Eiffel Tower", 20049),
     Photograph("Musicians", "Musicians with horns and a guitar", "gc_musicians"),
-    Photograph("Cows", "A cow on a meadow, and two more behind it", "cow"),
     Photograph("Panda", "A giant panda that sits on a rock", "panda"),
-    Photograph("Lemurs", "Two ring-tailed lemurs on a tree trunk", "gc_lemurs"),
     Photograph("Coffee", "A cup of coffee with a spoon on its saucer", "coffee"),
+    Photograph("Cat", "A tabby cat that looks at the camera", "chelsea"),
     Photograph(
         "Astronaut (it fails)", "An astronaut's portrait in front of a flag and a model of a shuttle", "astronaut"
     ),
 )
-"""Most are pictures that the model describes well; the results file has how often that is so. Of the musicians
-and the cows the columns give different accounts, and the last is a picture that it does not recognise."""
+"""Most are pictures that the model describes well; the results file has how often that is so. The page opens
+with the first. Of the cows and the musicians the columns give different accounts, and the last is a picture that it
+does not recognise."""
 
 
 def write_examples(folder: Path) -> list[dict[str, str]]:

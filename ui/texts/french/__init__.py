@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from lora_mcl.texts.typography import typographic
 from ui.texts.french.captions import CAPTIONS
 from ui.texts.french.examples import EXAMPLES
 from ui.texts.french.messages import MESSAGES
 from ui.texts.french.panels import PANELS
 from ui.texts.french.shell import SHELL
 from ui.texts.french.tabs import TABS
-from ui.texts.typography import typographic
 
 FRENCH_TEXTS = {
     english: typographic(french)

@@ -23,9 +23,6 @@ CAPTIONS = {
         "Spectrogramme log-mel de la seconde {start} à {end} : le temps va vers la droite, la hauteur vers le "
         "haut de {lowest} à {highest}, et ce qui est plus fort est plus marqué"
     ),
-    "The model takes second {start:.1f} to {end:.1f} of this sound's {duration:.1f}.": (
-        "Le modèle prend les secondes {start:.1f} à {end:.1f} de ce son, qui en dure {duration:.1f}."
-    ),
     # Settings
     "Settings": "Réglages",
     "Beams": "Largeur du faisceau",
@@ -51,44 +48,8 @@ CAPTIONS = {
     ),
     # Columns
     "Captions": "Légendes",
-    "Hypothesis": "Hypothèse",
-    "For comparison": "Pour comparer",
-    "French, place and relations": "Français, lieu et relations",
-    "Says in French where things are and how they stand.": (
-        "Dit en français où sont les choses et comment elles sont disposées."
-    ),
-    "English, objects": "Anglais, objets",
-    "Counts and names what is there, in a few English words.": (
-        "Compte et nomme ce qui est là, en quelques mots d'anglais."
-    ),
-    "English, place and relations": "Anglais, lieu et relations",
-    "Says in English where things are and how they stand.": (
-        "Dit en anglais où sont les choses et comment elles sont disposées."
-    ),
-    "English, scene and mood": "Anglais, scène et ambiance",
-    "Names place and mood in English.": "Nomme le lieu et l'ambiance en anglais.",
-    "English, events": "Anglais, événements",
-    "Names the events in English, in their order and number.": (
-        "Nomme les événements en anglais, dans leur ordre et leur nombre."
-    ),
-    "French, events": "Français, événements",
-    "Names the events in French, in their order and number.": (
-        "Nomme les événements en français, dans leur ordre et leur nombre."
-    ),
-    "Beam search (base)": "Recherche en faisceau (modèle de base)",
-    "Diverse beam search (base)": "Recherche en faisceau diversifiée (modèle de base)",
-    "Sampling (base)": "Échantillonnage (modèle de base)",
-    "the base model alone": "le modèle de base seul",
-    "The best captions that {beams} beams find with {used}.": (
-        "Les meilleures légendes que trouve un faisceau de largeur {beams} avec {used}."
-    ),
-    "As many, in {groups} groups that a penalty keeps apart, with {used}.": (
-        "Autant de légendes, en {groups} groupes qu'une pénalité écarte les uns des autres, avec {used}."
-    ),
-    "Captions drawn at random with {used}.": "Légendes tirées au hasard avec {used}.",
     "Looking at the picture …": "Examen de l'image …",
     "Listening …": "Écoute …",
-    "(no words)": "(aucun mot)",
     "Predicted before anything was written: how likely this hypothesis fits best of all": (
         "Prédit avant le premier mot : la probabilité que cette hypothèse convienne le mieux"
     ),
@@ -114,6 +75,9 @@ CAPTIONS = {
         "Réécrire cette seule colonne, avec les réglages actuels"
     ),
     "Unsure.": "Peu sûr.",
+    "Right about the main thing in {right} of {total} test photographs like this.": (
+        "L'essentiel était juste sur {right} des {total} photographies de test semblables."
+    ),
     "Where the candidates of beam search agree as little as here, this hypothesis named the main thing in "
     "{doubted_right} of {doubted} test photographs; where they agree more, in {sure_right} of {sure}.": (
         "Là où les candidates de la recherche en faisceau s'accordent aussi peu qu'ici, cette hypothèse nommait "
@@ -143,9 +107,8 @@ CAPTIONS = {
     ),
     "Model": "Modèle",
     "{count} candidates, {wordings} wordings": "{count} candidates, {wordings} formulations",
-    "Show differences: words of all columns in one language fade, words of one column alone are underlined": (
-        "Montrer les différences : les mots communs à toutes les colonnes d'une langue s'estompent, ceux d'une "
-        "seule colonne sont soulignés"
+    "Show differences: words of all columns fade, words of one alone are underlined": (
+        "Montrer les différences : les mots de toutes les colonnes s'estompent, ceux d'une seule sont soulignés"
     ),
     # Status
     "One moment …": "Un instant …",
@@ -160,16 +123,6 @@ CAPTIONS = {
     ),
     "Something went wrong here. Please try again.": "Un problème est survenu ici. Veuillez réessayer.",
     "Error": "Erreur",
-    # Languages
-    " and ": " et ",
-    "English": "anglais",
-    "French": "français",
-    "German": "allemand",
-    "Spanish": "espagnol",
-    "Italian": "italien",
-    "Dutch": "néerlandais",
-    "Portuguese": "portugais",
-    "unknown": "inconnue",
     # How different the answers are
     "How different the captions are": "À quel point les légendes diffèrent",
     "How different are the answers?": "Les réponses sont-elles différentes ?",
@@ -184,15 +137,15 @@ CAPTIONS = {
     "first {count}": "{count} premières",
     "best {count}": "{count} meilleures",
     "{count} of {total}": "{count} sur {total}",
-    "Against <b>{baseline}</b>, the hypotheses have {outcome}.": (
+    "Compared with <b>{baseline}</b>, the hypotheses have {outcome}.": (
         "Face à « <b>{baseline}</b> », les hypothèses ont {outcome}."
     ),
     "as many wordings ({one})": "autant de formulations ({one})",
-    "more wordings ({one} to {two})": "plus de formulations ({one} contre {two})",
-    "fewer wordings ({one} to {two})": "moins de formulations ({one} contre {two})",
+    "more wordings ({one} against {two})": "plus de formulations ({one} contre {two})",
+    "fewer wordings ({one} against {two})": "moins de formulations ({one} contre {two})",
     "as many shared words ({one}%)": "autant de mots partagés ({one} %)",
-    "more shared words ({one}% to {two}%)": "plus de mots partagés ({one} % contre {two} %)",
-    "fewer shared words ({one}% to {two}%)": "moins de mots partagés ({one} % contre {two} %)",
+    "more shared words ({one}% against {two}%)": "plus de mots partagés ({one} % contre {two} %)",
+    "fewer shared words ({one}% against {two}%)": "moins de mots partagés ({one} % contre {two} %)",
     "The two hypotheses differ in language": "Les deux hypothèses sont dans des langues différentes",
     "{across} of the {pairs} pairs of hypotheses differ in language": (
         "{across} des {pairs} paires d'hypothèses mêlent deux langues"

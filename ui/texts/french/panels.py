@@ -44,15 +44,16 @@ PANELS = {
     "Column": "Colonne",
     "Kept": "Gardée",
     "Share": "Part",
-    "95 % interval (Wilson)": "Intervalle à 95 % (Wilson)",
+    "95% interval (Wilson)": "Intervalle à 95 % (Wilson)",
     "All columns wrote the same: there is nothing to choose.": (
         "Toutes les colonnes ont écrit la même chose : il n'y a rien à choisir."
     ),
     # Your caption
     "Your caption: which hypothesis would win it?": "Votre légende : quelle hypothèse la remporterait ?",
     "Your caption": "Votre légende",
-    "Type or paste a caption of your {noun}, in any language": (
-        "Tapez ou collez une légende de votre {noun}, dans n'importe quelle langue"
+    "Type or paste a sentence about your {noun}, in any language, with a capital and a full stop as above": (
+        "Tapez ou collez une phrase sur votre {noun}, dans n'importe quelle langue, avec majuscule et point comme "
+        "ci-dessus"
     ),
     "Score": "Évaluer",
     "Score of your caption": "Évaluation de votre légende",
@@ -77,10 +78,6 @@ PANELS = {
     "baseline": "référence",
     "NLL {nll:.1f} nats · {mean:.2f} per token": "NLL {nll:.1f} nats · {mean:.2f} par jeton",
     "end": "fin",
-    "The model's vocabulary has no {signs}: its scores of words with it mean little.": (
-        "Le vocabulaire du modèle n'a pas {signs} : ce qu'il dit des mots qui en contiennent ne signifie pas "
-        "grand-chose."
-    ),
     # What the model can do
     "What this model can and cannot do": "Ce que ce modèle sait faire et ne sait pas faire",
     "What it can do.": "Ce qu'il sait faire.",

@@ -27,12 +27,12 @@ SHELL = {
     " or ": " ou ",
     "One model, one way of answering": "Un modèle, une façon de répondre",
     "One model, {ways} ways of answering": "Un modèle, {ways} façons de répondre",
-    "{One} can be described in more than one right way, yet captioning programs tend to say one thing, or the "
-    "same thing reworded. This model was trained to give <b>{ways} answers of different kinds</b> at once. "
-    "Choose {one} and compare them with what the usual methods find.": (
-        "{One} peut se décrire de plusieurs façons justes, mais les programmes de légendage ne disent souvent "
-        "qu'une chose, ou la même en d'autres mots. Ce modèle a appris à donner à la fois <b>{ways} réponses de "
-        "nature différente</b>. Choisissez {one} et comparez-les à ce que trouvent les méthodes habituelles."
+    "{One} can be described in several right ways, but captioning programs tend to say one thing, or the same thing "
+    "reworded. This model gives <b>{ways} answers of different kinds</b> at once: compare them with what the usual "
+    "methods find.": (
+        "{One} peut se décrire de plusieurs façons justes, mais les programmes de légendage disent souvent une seule "
+        "chose, ou la même en d'autres mots. Ce modèle donne à la fois <b>{ways} réponses de nature différente</b> : "
+        "comparez-les à ce que trouvent les méthodes habituelles."
     ),
     # Tabs
     "Image": "Image",
@@ -64,24 +64,20 @@ SHELL = {
     "Here they share one reading of the sound and write at the same time, one token after the other.": (
         "Ici, ils partagent une seule écoute du son et écrivent en même temps, un jeton après l'autre."
     ),
-    "Beam search": "Recherche en faisceau",
     "The usual way to get several captions from an ordinarily trained model: keep the likeliest unfinished "
     "sentences and extend them. The candidates are often near copies of each other.": (
         "La façon habituelle d'obtenir plusieurs légendes d'un modèle entraîné de manière classique : garder les "
         "débuts de phrase les plus probables et les prolonger. Les candidates sont souvent presque identiques."
     ),
-    "Diverse beam search": "Recherche en faisceau diversifiée",
     "The same, but the candidates are split into groups, and a group pays a penalty for a word that an earlier "
     "group has just used.": (
         "La même, mais les candidates sont réparties en groupes, et un groupe est pénalisé quand il emploie un "
         "mot qu'un groupe précédent vient d'employer."
     ),
-    "Sampling": "Échantillonnage",
     "Where the settings ask for it: captions drawn at random, a likely word more often than an unlikely one.": (
         "Si les réglages le demandent : des légendes tirées au hasard, un mot probable plus souvent qu'un mot "
         "improbable."
     ),
-    "log-prob.": "log-prob.",
     "How likely the model itself finds the caption, as a sum over its tokens: nearer to 0 is likelier. Long "
     "captions get lower sums, so compare captions of similar length. The hypotheses and the baselines are "
     "different models: their log-probabilities cannot be compared with each other.": (
@@ -90,7 +86,6 @@ SHELL = {
         "légendes de longueur voisine. Les hypothèses et les références sont des modèles différents : leurs "
         "log-probabilités ne se comparent pas entre elles."
     ),
-    "score": "score",
     "What a search ranks its captions by: the log-probability for each token, unless the model's settings favour "
     "long or short ones; diverse beam search ranks within its groups.": (
         "Ce qui sert à une recherche à classer ses légendes : la log-probabilité par jeton, sauf si les réglages "

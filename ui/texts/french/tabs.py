@@ -2,7 +2,7 @@
 
 TABS = {
     # Batch
-    "Up to {count} {files}, or a zip of them": "Jusqu'à {count} {files}, ou un zip",
+    "Up to {count} {files}, or a zip": "Jusqu'à {count} {files}, ou un zip",
     "pictures and sounds": "images et sons",
     "Caption all": "Tout légender",
     "Sort": "Trier",
@@ -15,9 +15,13 @@ TABS = {
     "Any language": "Toute langue",
     "Least disagreement, %": "Désaccord minimal, %",
     "Least words": "Mots au moins",
-    "CSV": "CSV",
-    "JSON": "JSON",
-    "Report (HTML)": "Rapport (HTML)",
+    "Download CSV": "Télécharger le CSV",
+    "Download JSON": "Télécharger le JSON",
+    "Download report (HTML)": "Télécharger le rapport (HTML)",
+    "You get a table to sort and filter, and files to keep: a report that opens offline, CSV and JSON.": (
+        "Vous obtenez un tableau à trier et à filtrer, et des fichiers à garder : un rapport qui s'ouvre hors ligne, "
+        "CSV et JSON."
+    ),
     "{count} of {total} rows match": "{count} lignes sur {total} correspondent",
     "Files done": "Fichiers traités",
     "Thumbnail of {name}": "Vignette de {name}",
@@ -61,6 +65,14 @@ TABS = {
         "l'écrire ?), puis améliore cette hypothèse sur les suites qu'elle a gagnées. Les statisticiens nomment "
         "ces deux temps EM, espérance et maximisation : chacun facilite l'autre, si bien qu'une petite avance "
         "grandit jusqu'à ce que chaque hypothèse ait sa recette."
+    ),
+    "From beads back to captions: {media}": "Des perles aux légendes : {media}",
+    "Captions are strings of words, and their recipes are ways to describe. This page's model was trained in the same "
+    "way, without the kinds' names, and each kind found a hypothesis: of its test captions, the share that each "
+    "hypothesis explains best.": (
+        "Les légendes sont des suites de mots, et leurs recettes, des façons de décrire. Le modèle de cette page a été "
+        "entraîné de la même façon, sans les noms des types, et chaque type a trouvé une hypothèse : parmi ses "
+        "légendes de test, la part que chaque hypothèse explique le mieux."
     ),
     "Set-up": "Dispositif",
     "Two very different recipes": "Deux recettes très différentes",
@@ -201,11 +213,11 @@ TABS = {
         "De 0 à 100 : {quality}. La meilleure de K est ce qu'obtient qui peut choisir, la moins bonne ce "
         "qu'obtient qui n'a pas de chance. mBLEU-4 : plus bas, c'est plus divers."
     ),
-    "Who wins which mode: {system}": "Qui gagne quel mode : {system}",
-    "Each row adds up to 100 %. One strong cell a row means that a mode has a hypothesis of its own; an even "
-    "row, that it has none. Training never saw the modes' names.": (
-        "Chaque ligne fait 100 % au total. Une seule case forte par ligne veut dire qu'un mode a sa propre "
-        "hypothèse ; une ligne égale, qu'il n'en a pas. L'entraînement n'a jamais vu les noms des modes."
+    "Who wins which kind of caption: {system}": "Qui gagne quel type de légende : {system}",
+    "Each row adds up to 100%. One strong cell a row means that a kind (a mode) has a hypothesis of its own; an "
+    "even row, that it has none. Training never saw the kinds' names.": (
+        "Chaque ligne fait 100 % au total. Une seule case forte par ligne veut dire qu'un type (un mode) a sa propre "
+        "hypothèse ; une ligne égale, qu'il n'en a pas. L'entraînement n'a jamais vu les noms des types."
     ),
     "Loss against the number of hypotheses": "Perte selon le nombre d'hypothèses",
     "NLL of the references in nats per token, lower is better. 1: of each reference's best hypothesis, which any "
@@ -224,8 +236,8 @@ TABS = {
     "mean": "moyenne",
     "worst": "moins bonne",
     "mBLEU-4": "mBLEU-4",
-    "hyp. {number}": "hyp. {number}",
-    "mode": "mode",
+    "kind of caption": "type de légende",
+    "↑ better": "↑ mieux",
     "more diverse →": "plus divers →",
     "{number} {name}: best {best:.1f}, mean {mean:.1f}, diversity {diversity:.2f}": (
         "{number} {name} : meilleure {best:.1f}, moyenne {mean:.1f}, diversité {diversity:.2f}"
