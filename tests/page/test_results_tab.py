@@ -180,7 +180,7 @@ def open_results(visit, address, width=1280):
 def test_a_visitor_reads_chooses_and_downloads(visit, address, tmp_path):
     page, panel = open_results(visit, address)
     expect(panel.get_by_text("Ten pictures.")).to_be_visible()
-    expect(panel.get_by_role("img", name=re.compile("1 Hypotheses: best 60.0, mean 50.0"))).to_be_visible()
+    expect(panel.get_by_role("img", name=re.compile("A Hypotheses: best 60.0, mean 50.0"))).to_be_visible()
     expect(panel.get_by_role("row", name=re.compile("Beam & search 55.0 54.0 53.0 0.600"))).to_be_visible()
     with page.expect_download() as saved:
         panel.get_by_role("link", name="Download these figures (CSV)").click()

@@ -25,6 +25,16 @@ SCREENSHOTS = os.environ.get("LORA_MCL_SCREENSHOTS")
 
 OpenPage = Callable[..., Page]
 
+# Gradio's client closes its streams when its page is left, and reports what that breaks off as errors. What is said
+# then is no error of the page; if it stays after all (a download), what comes later counts again.
+LEAVING = """
+let leaving = false;
+addEventListener('beforeunload', () => { leaving = true; setTimeout(() => { leaving = false; }, 5000); });
+addEventListener('unhandledrejection', (event) => { if (leaving) event.preventDefault(); });
+const report = console.error;
+console.error = (...words) => { if (!leaving) report(...words); };
+"""
+
 
 @contextmanager
 def browsing() -> Iterator[Playwright]:
@@ -63,6 +73,7 @@ def visiting(browser: Browser) -> Iterator[OpenPage]:
         allowed.update([expected] if expected else [])
         page = browser.new_page(viewport={"width": width, "height": height}, locale=locale)
         page.set_default_timeout(PATIENCE)
+        page.add_init_script(LEAVING)
         pages.append(page)
         page.on("console", note_message)
         page.on("pageerror", lambda error: troubles.append(str(error)))

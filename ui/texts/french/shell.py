@@ -78,6 +78,7 @@ SHELL = {
         "Si les réglages le demandent : des légendes tirées au hasard, un mot probable plus souvent qu'un mot "
         "improbable."
     ),
+    "log-prob.": "log-prob.",
     "How likely the model itself finds the caption, as a sum over its tokens: nearer to 0 is likelier. Long "
     "captions get lower sums, so compare captions of similar length. The hypotheses and the baselines are "
     "different models: their log-probabilities cannot be compared with each other.": (
