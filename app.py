@@ -21,6 +21,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
+from ui.temporary import VARIABLE, temporary_folder
+
+# Before Gradio is imported, which keeps the name that it finds then.
+os.environ[VARIABLE] = temporary_folder(os.environ)
+
 from lora_mcl.allocator import share_arenas
 from lora_mcl.audio import warm_up
 from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, Bundle, load_bundle
@@ -89,7 +94,8 @@ class _Parser(argparse.ArgumentParser):
     """Errors in one line, without all options before it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USER_ERROR, f"{self.prog}: {message.rstrip('.')}. Options: python app.py --help\n")
+        ended = message if message.endswith((".", "?")) else f"{message}."
+        self.exit(USER_ERROR, f"{self.prog}: {ended} Options: python app.py --help\n")
 
 
 def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> Settings:

@@ -39,7 +39,7 @@ element.addEventListener('click', ({target}) => {
 });
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || !element.offsetParent) return;
-  if (event.target.closest('input, textarea, select, [contenteditable]')) return;
+  if (event.target.closest('input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]')) return;
   const button = element.querySelector(`button[data-choice="${Number(event.key) - 1}"]`);
   if (/^[1-9]$/.test(event.key) && button) { event.preventDefault(); button.click(); }
 });

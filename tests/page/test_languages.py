@@ -1,7 +1,6 @@
 """The page's two languages: which one a visitor gets, that both are complete, and the French page in a browser."""
 
 import ast
-import copy
 import json
 import re
 import shutil
@@ -12,17 +11,14 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
-from jinja2 import Environment
-from jinja2.ext import extract_from_ast
 from playwright.sync_api import expect
 
 from lora_mcl.cli.outputs import _CSV_FIELDS
-from lora_mcl.phrases import Phrase
 from lora_mcl.report.tables import FIELDS
-from lora_mcl.texts import FRENCH as LIBRARY_FRENCH
-from lora_mcl.texts.typography import typographic
 from tests.support.browsing import screenshot
 from tests.support.gradio_warnings import GRADIO_WARNINGS
+from tests.support.paths import ROOT
+from tests.support.texts_of_code import CODE, calls_of, calls_of_the_report
 from tests.support.tour import TABS, visit_tab, whole_page
 from ui.page import build_page
 from ui.slides import KINDS
@@ -76,58 +72,6 @@ def test_without_a_request_the_language_is_english():
     assert texts_for(None) is ENGLISH
 
 
-def test_numbers():
-    template = "{count:,} of {share:.0%}, {value:.2f}, {name}"
-    values = {"count": 1234, "share": 0.5, "value": -0.25, "name": "a.b, 5%"}
-    assert ENGLISH(template, **values) == "1,234 of 50%, -0.25, a.b, 5%"
-    assert FRENCH(template, **values) == "1\u202f234 of 50\u202f%, -0,25, a.b, 5%"
-    assert (ENGLISH.number(1.5, ".1f"), FRENCH.number(1.5, ".1f")) == ("1.5", "1,5")
-
-
-def test_a_phrase_is_its_english_text_and_can_be_translated():
-    phrase = Phrase("One model, {ways} ways of answering", ways=Phrase("two"))
-    assert phrase == "One model, two ways of answering"
-    assert FRENCH(phrase) == "Un modèle, deux façons de répondre"
-    # ZeroGPU sends them between processes; values may hold braces.
-    phrase = Phrase("{name} is empty", name="{odd}.png")
-    again = copy.copy(phrase)
-    assert (again, again.template, again.values) == (phrase, phrase.template, phrase.values)
-
-
-def test_french_spaces_and_apostrophes():
-    assert typographic("L'image : « oui » ; non ! 5 %") == (
-        "L’image\u00a0: «\u00a0oui\u00a0»\u202f; non\u202f! 5\u202f%"
-    )
-
-
-ROOT = Path(__file__).resolve().parents[2]
-SOURCES = [file for folder in ("ui", "lora_mcl") for file in sorted((ROOT / folder).rglob("*.py"))]
-# The translations themselves are no use of a text.
-CODE = [file for file in SOURCES if "french" not in file.parts]
-
-
-def calls_of(names: tuple[str, ...], folder: str = "") -> dict[str, str]:
-    """The literal first argument of every call of these names in a folder of the code, with its place."""
-    found = {}
-    for file in CODE:
-        if not file.is_relative_to(ROOT / folder):
-            continue
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in names and node.args:
-                text = node.args[0]
-                if isinstance(text, ast.Constant) and isinstance(text.value, str):
-                    found[text.value] = f"{file.relative_to(ROOT)}:{node.lineno}"
-    return found
-
-
-def calls_of_the_report() -> dict[str, str]:
-    """The texts of the report's template, with their places."""
-    template = ROOT / "lora_mcl" / "report" / "template.html"
-    calls = extract_from_ast(Environment().parse(template.read_text(encoding="utf-8")), ("texts",))
-    # A call with values gives its text first.
-    return {text if isinstance(text, str) else text[0]: f"{template.name}:{line}" for line, _, text in calls}
-
-
 def names_in_assets() -> set[str]:
     """What bundles and examples name and describe."""
     assets = ROOT / "assets"
@@ -147,12 +91,6 @@ def test_every_text_of_the_code_has_a_translation():
     assert len(written) > 180 and len(calls_of_the_report()) > 12
     missing = [f"{place}: {text}" for text, place in written.items() if text not in FRENCH.translations]
     assert not missing, "\n".join(missing)
-
-
-def test_the_library_knows_the_texts_of_its_reports_and_errors():
-    """Without the page: the command line writes them in French."""
-    written = calls_of(("texts", "Phrase", "self.texts", "self._texts"), "lora_mcl") | calls_of_the_report()
-    assert len(written) > 50 and set(written) <= set(LIBRARY_FRENCH.translations)
 
 
 def test_every_name_of_the_models_and_examples_has_a_translation():

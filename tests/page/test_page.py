@@ -173,15 +173,19 @@ def test_leaving_the_page_stops_the_computation(visit, address, captioner, pictu
 
 def test_a_click_on_an_example_compares_it(visit, address, pace):
     page = visit(address)
-    page.get_by_role("button", name="Only Sand").click()
+    link = page.locator("#image-link a")
+    page.get_by_role("button", name="Only Sea").click()
     expect_state(page, "done")
     expect(page.locator("#image-media img")).to_be_visible()
+    expect(link).to_have_attribute("href", re.compile("example=Sea"))
     # Another one, in the middle of a comparison, takes its place.
-    pace(0.6)
+    pace(3)  # until it is set anew
     page.get_by_role("button", name="Only Sea").click()
     expect_state(page, "writing")
     page.get_by_role("button", name="Only Sand").click()
     pace(0.0)
+    # Not by the state alone: the first comparison may come to its end before the second one begins.
+    expect(link).to_have_attribute("href", re.compile("example=Sand"))
     expect_state(page, "done")
     expect(page.locator("#image-compare")).to_be_enabled()
     # A picture taken away takes its captions along.

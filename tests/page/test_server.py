@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.support.proxy import proxied
 from tests.support.served_pages import image_tab, served
 from ui.page import UPLOAD_AGE, UPLOAD_CHECK, build_page
 from ui.server import HEADERS, QUEUE_INTERVAL, ServerOptions, mounted, private_uploads, read_users
+from ui.temporary import temporary_folder
 
 pytestmark = GRADIO_WARNINGS
 
@@ -196,3 +198,16 @@ def test_uploads_go_elsewhere_where_the_named_folder_cannot_be_used(tmp_path, ca
     assert line.startswith("app.py: uploads go elsewhere: GRADIO_TEMP_DIR=") and line.endswith(
         "/file cannot be used: File exists."
     )
+
+
+def test_the_folder_that_gradio_gets_can_be_written_to(tmp_path, monkeypatch, capsys):
+    """Before it is imported: it keeps the name. A file in its place stands for a folder of another user."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert temporary_folder({"GRADIO_TEMP_DIR": str(tmp_path / "mine")}) == str(tmp_path / "mine")
+    assert temporary_folder({}) == str(tmp_path / "gradio") and capsys.readouterr().err == ""
+    (tmp_path / "file").write_text("")
+    assert temporary_folder({"GRADIO_TEMP_DIR": str(tmp_path / "file")}) == str(tmp_path / "gradio")
+    assert capsys.readouterr().err.count("\n") == 1
+    (tmp_path / "gradio").rmdir()
+    (tmp_path / "gradio").write_text("")
+    assert temporary_folder({}) == str(tmp_path / f"gradio-{os.getuid()}")
