@@ -63,6 +63,22 @@ def test_bars_are_seen_in_forced_colours(visit, address, picture, clip):
         assert bar != ground
 
 
+DRAWN = """(selectors) => selectors.map((selector) => {
+  const style = getComputedStyle(document.querySelector(selector));
+  return [style.appearance, style.borderTopWidth];
+})"""
+
+
+def test_controls_are_seen_in_forced_colours(visit, address, picture, clip):
+    page = visit(address)
+    page.locator("#image-settings > button").click()
+    page.emulate_media(forced_colors="active")
+    # The system draws what Gradio draws by backgrounds, which are gone; buttons have borders.
+    parts = ["#image-num_beams input[type=range]", "#image-settings input[type=checkbox]", "#image-compare"]
+    (slider, _), (box, _), (_, border) = page.evaluate(DRAWN, parts)
+    assert (slider, box, border) == ("auto", "auto", "1px")
+
+
 RING = """() => {
   const {outlineStyle, outlineWidth} = getComputedStyle(document.activeElement);
   return [outlineStyle, outlineWidth];

@@ -12,10 +12,13 @@ from playwright.sync_api import expect
 import app
 from lora_mcl.errors import BundleError
 from tests.support.browsing import screenshot, unnamed
+from tests.support.embedded import DOMAINS
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.served_pages import image_tab
-from ui.results import NumberRow, ResultSet, Specialisation, SystemRow, load_results
+from ui.markov_demo import _captions_html
+from ui.results import MODES, NumberRow, ResultSet, Specialisation, SystemRow, load_results
 from ui.results_view import results_csv, results_html
+from ui.texts.texts import FRENCH
 
 pytestmark = GRADIO_WARNINGS
 
@@ -54,7 +57,18 @@ def test_the_committed_files_are_read():
         assert beam.mutual_bleu == report["diversity"]["mutual_bleu"]
         relaxed = next(one for one in found[name].specialisations if one.system == "Hypotheses (relaxed)")
         assert [list(row) for row in relaxed.share] == test["likelihood"]["relaxed"]["stability"]["win_share"]
-        assert list(relaxed.modes) == test["modes"]
+        assert list(relaxed.modes) == [MODES[mode] for mode in test["modes"]]
+
+
+@pytest.mark.parametrize("domain", DOMAINS.values(), ids=DOMAINS)
+def test_modes_are_called_like_the_hypotheses_that_won_them(domain):
+    labels = {mode: label for mode, (label, _) in domain.annotators.labels.items()}
+    assert labels.items() <= MODES.items()
+
+
+def test_captions_are_the_last_step_of_how_it_works():
+    shown = _captions_html([one for one in load_results(app.RESULTS) if one.is_captions], FRENCH)
+    assert shown.count("<table") == 2 and "Des perles aux légendes" in shown and "Anglais, objets" in shown
 
 
 def translations(seeds):
