@@ -107,6 +107,25 @@ def test_what_a_cut_off_wav_states_is_its_length_by_its_header(tmp_path, lost):
     assert stated_seconds(tmp_path / "part.wav") == pytest.approx(there * 444 / (444 - lost), rel=1e-6)
 
 
+@pytest.mark.parametrize(("claimed", "believed"), [(2**31 - 9, True), (2**31 - 8, False), (2**32 - 1, False)])
+def test_a_wav_of_two_gigabytes_or_more_is_one_whose_header_was_never_closed(tmp_path, claimed, believed):
+    content = encoded(tone(440, 0.5), RATE, "WAV")
+    (tmp_path / "stream.wav").write_bytes(content[:4] + claimed.to_bytes(4, "little") + content[8:])
+    assert (stated_seconds(tmp_path / "stream.wav") > 1_000) == believed
+    assert believed or stated_seconds(tmp_path / "stream.wav") == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize(("opposite", "cancelled"), [(0.86, False), (0.87, True)])
+def test_a_mix_that_has_lost_20_decibels_is_no_mix(channels, opposite, cancelled):
+    """x and -a x: their sum has (1 - a)^2 of the energy of x, unrelated ones 1 + a^2; the others are silent."""
+    sound = tone(440, 0.5)
+    samples = np.zeros((len(sound), channels), np.float32)
+    samples[:, -1], samples[:, 0] = sound, -opposite * sound
+    expected = sound if cancelled else (1 - opposite) * sound / channels
+    np.testing.assert_allclose(load_audio(AudioClip(samples, RATE), RATE), expected, atol=1e-6)
+
+
 def test_memory_is_bounded_at_high_rates(monkeypatch):
     monkeypatch.setattr(audio, "_MAX_SAMPLES", 96_000)
     load_audio(AudioClip(tone(440, 1.0, 96_000), 96_000), RATE)
