@@ -253,3 +253,14 @@ def test_weights_are_stored_as_linear_layers_have_them_unless_said_otherwise(tmp
     for transposed in (False, True):
         write_folder(spec, tensors, tmp_path, None, **({"fan_in_fan_out": True} if transposed else {}))
         assert json.loads((tmp_path / "adapter_config.json").read_text())["fan_in_fan_out"] == transposed
+
+
+def test_tied_embeddings_stay_tied_where_the_output_layer_has_no_adapter():
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=40, tie_word_embeddings=True, **sizes)).eval()
+    own = {name: module.weight for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    stack = AdapterStack.attach(model, [AdapterSpec("a", 2, 4.0, target_modules=("q_proj",))])
+    merged = stack.merge("a")
+    assert merged.config.tie_word_embeddings and merged.lm_head.weight is merged.model.embed_tokens.weight
+    assert all(merged.get_submodule(name).weight is weight for name, weight in own.items())
