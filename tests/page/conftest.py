@@ -9,6 +9,7 @@ import pytest
 import soundfile
 from gradio_client import Client
 
+from deploy import caption_dataset
 from tests.support.browsing import OpenPage, visiting
 from tests.support.fake_captioner import FakeCaptioner
 from tests.support.served_pages import image_tab, picture_examples, served
@@ -87,6 +88,19 @@ def pace(captioner) -> Iterator[Callable[[float], None]]:
 
     yield set_pace
     captioner.seconds_per_token = 0.0
+
+
+@pytest.fixture
+def caption_dataset_of(tiny_bundle) -> Callable[..., int]:
+    """Run ``deploy.caption_dataset`` with the tiny bundle: media, output, further arguments; its exit code."""
+    options = ["--set", "num_beams", "2", "--set", "num_beam_groups", "1", "--set", "max_new_tokens", "5"]
+
+    def run(media: Path, out: Path, *arguments: object) -> int:
+        return caption_dataset.main(
+            [str(media), "--out", str(out), "--bundle", str(tiny_bundle), *options, *map(str, arguments)]
+        )
+
+    return run
 
 
 @pytest.fixture(scope="session")

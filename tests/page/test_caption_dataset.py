@@ -1,78 +1,16 @@
-"""A dataset captioned by workers of Ray Data: the same rows for any number of them, going on, tables, mistakes."""
+"""Files of a captioned dataset: parts, tables, mistakes. Its workers are tested in ``test_ray``."""
 
 import json
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from PIL import Image
 
 from deploy import caption_dataset
 from deploy.dataset_files import SCHEMA, Parts, Run, listed
 from lora_mcl.errors import MediaError, OptionsError
-from lora_mcl.types import CompareOptions
-from tests.support.comparisons import last
 
-OPTIONS = ["--set", "num_beams", "2", "--set", "num_beam_groups", "1", "--set", "max_new_tokens", "5"]
 RESULT = {"model": None, "columns": [], "error": "It is empty."}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, picture):
-    """19 pictures, which are two parts, one of them damaged, and a text."""
-    folder = tmp_path_factory.mktemp("media")
-    with Image.open(picture) as image:
-        for number in range(18):
-            image.rotate(20 * number).save(folder / f"{number:02d}.png")
-    (folder / "18.png").write_bytes((folder / "17.png").read_bytes()[:60])
-    (folder / "words.txt").write_text("no picture")
-    return folder
-
-
-@pytest.fixture
-def caption(tiny_bundle):
-    """Run the command with the tiny bundle; its exit code."""
-
-    def run(media, out, *arguments) -> int:
-        return caption_dataset.main(
-            [str(media), "--out", str(out), "--bundle", str(tiny_bundle), *OPTIONS, *map(str, arguments)]
-        )
-
-    return run
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_two_workers_write_what_one_does_and_the_library_too(
-    ray_cluster, caption, folder, tiny_captioner, tmp_path, capsys, monkeypatch
-):
-    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
-    assert caption(folder, one, "--workers", 1) == caption_dataset.SOME_LEFT_OUT
-    assert "1 files have no captions" in capsys.readouterr().err
-    # The second is cut short after its first part, and goes on.
-    add = Parts.add
-    monkeypatch.setattr(Parts, "add", lambda *args: [add(*args), 1 / 0])
-    with pytest.raises(ZeroDivisionError):
-        caption(folder, two, "--workers", 2)
-    monkeypatch.setattr(Parts, "add", add)
-    assert len(list(two.with_name("two.jsonl.parts").glob("*.parquet"))) == 1 and not two.exists()
-    assert caption(folder, two, "--workers", 2) == caption_dataset.SOME_LEFT_OUT
-    assert capsys.readouterr().err.count("] part ") == 1, "the other part is not captioned again"
-    assert one.read_bytes() == two.read_bytes()
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["one.jsonl", "two.jsonl"]
-
-    rows = [json.loads(line) for line in one.read_text(encoding="utf-8").splitlines()]
-    assert [row["file"] for row in rows] == [str(folder / f"{number:02d}.png") for number in range(19)]
-    assert rows[18]["columns"] == [] and "18.png" in rows[18]["error"]
-    options = CompareOptions(num_beams=2, num_beam_groups=1, max_new_tokens=5)
-    for row in rows[:17:8]:
-        local = last(tiny_captioner.compare(row["file"], options))
-        assert "error" not in row and row["model"] == local.model
-        for column, expected in zip(row["columns"], local.columns, strict=True):
-            assert column["id"] == expected.id and column["label"] == expected.label
-            for caption_, own in zip(column["captions"], expected.captions, strict=True):
-                assert caption_["text"] == own.text and caption_["tokens"] == own.tokens
-                assert caption_["log_prob"] == pytest.approx(own.log_prob, abs=1e-4)
 
 
 def run_of(*files: str) -> Run:
@@ -129,15 +67,15 @@ def test_tables_name_media_relative_to_themselves(tmp_path):
         listed(tmp_path / "empty", "image")
 
 
-def test_mistakes_end_with_one_line(caption, folder, tmp_path, capsys):
-    out = tmp_path / "a.jsonl"
+def test_mistakes_end_with_one_line(caption_dataset_of, picture, tmp_path, capsys):
+    folder, out = picture.parent, tmp_path / "a.jsonl"
     for arguments, message in (
         ((folder, tmp_path / "a.txt"), "--out must end in .jsonl or .parquet, not 'a.txt'."),
         ((folder, out, "--workers", 0), "--workers must be at least 1, not 0."),
         ((folder, out, "--set", "num_beams", "many"), "--set takes numbers, not 'many'."),
         ((folder, out, "--set", "beams", "3"), "beams is no option"),
     ):
-        assert caption(*arguments) == caption_dataset.USER_ERROR
+        assert caption_dataset_of(*arguments) == caption_dataset.USER_ERROR
         error = capsys.readouterr().err
         assert error.startswith("deploy.caption_dataset: ") and message in error and error.count("\n") == 1
     assert not list(tmp_path.iterdir())

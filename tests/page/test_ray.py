@@ -1,7 +1,11 @@
-"""The page in front of replicas of Ray Serve, as serve.yaml deploys them: the local answers, Stop, a replica that dies,
-another bundle, and more replicas under load."""
+"""All that needs a Ray, which the tests of one file share.
+
+A dataset captioned by workers of Ray Data; the page in front of replicas of Ray Serve, as serve.yaml deploys them: the
+local answers, Stop, a replica that dies, another bundle, and more replicas under load.
+"""
 
 import copy
+import json
 import os
 import shutil
 import signal
@@ -13,7 +17,10 @@ from contextlib import closing
 import pytest
 import yaml
 from gradio_client import Client, handle_file
+from PIL import Image
 
+from deploy import caption_dataset
+from deploy.dataset_files import Parts
 from lora_mcl.errors import MediaError, OptionsError
 from lora_mcl.types import CompareOptions
 from tests.support.browsing import wait_until
@@ -67,6 +74,50 @@ def deploy(config: dict) -> None:
         return set(found.values()) == {"RUNNING"} and len(found) == len(config["applications"])
 
     wait_until(settled, SECONDS)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, picture):
+    """19 pictures, which are two parts, one of them damaged, and a text."""
+    folder = tmp_path_factory.mktemp("media")
+    with Image.open(picture) as image:
+        for number in range(18):
+            image.rotate(20 * number).save(folder / f"{number:02d}.png")
+    (folder / "18.png").write_bytes((folder / "17.png").read_bytes()[:60])
+    (folder / "words.txt").write_text("no picture")
+    return folder
+
+
+def test_two_workers_write_what_one_does_and_the_library_too(
+    ray_cluster, caption_dataset_of, folder, tiny_captioner, tmp_path, capsys, monkeypatch
+):
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    assert caption_dataset_of(folder, one, "--workers", 1) == caption_dataset.SOME_LEFT_OUT
+    assert "1 files have no captions" in capsys.readouterr().err
+    # The second is cut short after its first part, and goes on.
+    add = Parts.add
+    monkeypatch.setattr(Parts, "add", lambda *args: [add(*args), 1 / 0])
+    with pytest.raises(ZeroDivisionError):
+        caption_dataset_of(folder, two, "--workers", 2)
+    monkeypatch.setattr(Parts, "add", add)
+    assert len(list(two.with_name("two.jsonl.parts").glob("*.parquet"))) == 1 and not two.exists()
+    assert caption_dataset_of(folder, two, "--workers", 2) == caption_dataset.SOME_LEFT_OUT
+    assert capsys.readouterr().err.count("] part ") == 1, "the other part is not captioned again"
+    assert one.read_bytes() == two.read_bytes()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["one.jsonl", "two.jsonl"]
+
+    rows = [json.loads(line) for line in one.read_text(encoding="utf-8").splitlines()]
+    assert [row["file"] for row in rows] == [str(folder / f"{number:02d}.png") for number in range(19)]
+    assert rows[18]["columns"] == [] and "18.png" in rows[18]["error"]
+    options = CompareOptions(num_beams=2, num_beam_groups=1, max_new_tokens=5)
+    for row in rows[:17:8]:
+        local = last(tiny_captioner.compare(row["file"], options))
+        assert "error" not in row and row["model"] == local.model
+        for column, expected in zip(row["columns"], local.columns, strict=True):
+            assert column["id"] == expected.id and column["label"] == expected.label
+            for caption_, own in zip(column["captions"], expected.captions, strict=True):
+                assert caption_["text"] == own.text and caption_["tokens"] == own.tokens
+                assert caption_["log_prob"] == pytest.approx(own.log_prob, abs=1e-4)
 
 
 @pytest.fixture(scope="module")
