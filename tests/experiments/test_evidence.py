@@ -237,10 +237,12 @@ def test_the_words_on_two_languages_and_on_the_score_head_hold():
 def test_score_heads_of_the_embedded_models(tmp_path):
     one = {"accuracy": 0.25, "log_loss": 1.125, "ece": 0.0625}
     rankings = {"score head": one, "frequency": one | {"gain": -0.01, "gain_error": 0.02}}
-    (tmp_path / "score-head-image.json").write_text(json.dumps({"rankings": rankings}))
+    media = {"fit": 60, "held_out": 20, "test": 25}
+    (tmp_path / "score-head-image.json").write_text(json.dumps({"rankings": rankings, "media": media}))
     found = passages(tmp_path)["score_heads"]
     assert "| image | score head | 25.0 % | 1.125 | 0.062 | – |" in found and "audio" not in found
     assert "|  | frequency | 25.0 % | 1.125 | 0.062 | -0.010 ± 0.020 |" in found
+    assert found.endswith("Scenes that train, calibrate and measure: image 60, 20 and 25.")
 
 
 def test_places_among_all_systems():

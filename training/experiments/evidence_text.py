@@ -330,4 +330,10 @@ def score_head_table(reports: Mapping[str, Mapping[str, Any] | None]) -> str:
             gain = f"{one['gain']:+.3f} ± {one['gain_error']:.3f}" if "gain" in one else "–"
             figures = [percent(one["accuracy"]), f"{one['log_loss']:.3f}", f"{one['ece']:.3f}", gain]
             rows.append([name if number == 0 else "", ranking, *figures])
-    return table(["model", "ranking by", "winner predicted", "log loss, nats", "ECE", "gain of the head"], rows)
+    counts = "; ".join(
+        f"{name} {report['media']['fit']}, {report['media']['held_out']} and {report['media']['test']}"
+        for name, report in reports.items()
+        if report
+    )
+    shown = table(["model", "ranking by", "winner predicted", "log loss, nats", "ECE", "gain of the head"], rows)
+    return f"{shown}\n\nScenes that train, calibrate and measure: {counts}."
