@@ -197,7 +197,7 @@ def _prepare(page: gr.Blocks) -> None:
     # Gradio would make a table of all events so far at the end of each, for the monitoring that is off below.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     page.queue(max_size=QUEUE_SIZE)
-    # By default a thousand times a second, which takes 5 % of a core, and each time the interpreter from the models.
+    # By default a thousand times a second: each time it takes the interpreter from the threads of the models.
     page._queue.sleep_when_free = QUEUE_INTERVAL
 
 
