@@ -197,3 +197,12 @@ def test_groups_follow_beams_that_are_changed_alone():
 def test_a_score_is_in_the_json_where_there_is_one():
     assert Caption("A cat.", -2.0, -0.5, 4, score=-0.25).to_dict()["score"] == -0.25
     assert "score" not in Caption("A cat.", -2.0, -0.5, 4).to_dict()
+
+
+def test_a_new_snapshot_is_neither_done_nor_stopped():
+    column = ColumnResult("beam", "beam", "Beam search", 0.0)
+    assert (column.captions, column.done) == ((), False)
+    comparison = Comparison("a.png", "model", 0.0, (column,))
+    assert (comparison.window, comparison.notices, comparison.done, comparison.stopped) == (None, (), False, False)
+    assert (ColumnSpec("beam", "beam", "Beam search", "").revises, Window(0.0, 1.0, 1.0).notices) == (False, ())
+    assert Caption("A cat.", -1.0, -0.5, 2).score is None and Caption("A cat.", -1.0, -0.5, 2).least_log_prob is None
