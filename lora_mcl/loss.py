@@ -60,7 +60,7 @@ def last_logits(model: nn.Module, n: int, **inputs: Any) -> Tensor:
         return model(**inputs).logits[:, -n:]
     # A forward that scores every position (Qwen2-Audio's) finds its output layer shown the last ones only. It is still
     # the model that is called, so what hangs on its call, such as a placement over several devices, holds.
-    showing_last = output_layer.register_forward_pre_hook(lambda module, args: (args[0][:, -n:], *args[1:]))
+    showing_last = output_layer.register_forward_pre_hook(lambda module, args: (args[0][:, -n:],))
     try:
         return model(**inputs).logits
     finally:

@@ -324,3 +324,10 @@ def test_an_adapter_of_another_base_is_refused(tiny_bundle, tiny_base, tmp_path)
     moved = replace(bundle, base=replace(bundle.base, path=str(tmp_path / "base")))
     with pytest.raises(BundleError, match="expected"):
         Captioner.load(moved, device="cpu")
+
+
+def test_the_first_snapshot_comes_before_any_work(tiny_captioner, picture):
+    first, *_, last = tiny_captioner.compare(picture)
+    assert first.seconds == 0 and not first.done
+    assert {(column.seconds, column.captions, column.done) for column in first.columns} == {(0, (), False)}
+    assert [column.id for column in first.columns] == [column.id for column in last.columns] and last.seconds > 0
