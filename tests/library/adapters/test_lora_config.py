@@ -252,7 +252,9 @@ def test_weights_are_stored_as_linear_layers_have_them_unless_said_otherwise(tmp
     )
     for transposed in (False, True):
         write_folder(spec, tensors, tmp_path, None, **({"fan_in_fan_out": True} if transposed else {}))
-        assert json.loads((tmp_path / "adapter_config.json").read_text())["fan_in_fan_out"] == transposed
+        text = (tmp_path / "adapter_config.json").read_text()
+        assert json.loads(text)["fan_in_fan_out"] == transposed
+        assert text == json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"  # as PEFT lays it out
 
 
 def test_tied_embeddings_stay_tied_where_the_output_layer_has_no_adapter():
