@@ -169,10 +169,10 @@ def test_a_stop_by_the_system_while_models_are_loaded_leaves_nothing(tmp_path):
     )
     try:
         assert re.match(r"LoRA-MCL Studio is at http", server.stdout.readline())
-        assert list(tmp_path.glob("lora-mcl-uploads-*"))
+        assert list(tmp_path.rglob("lora-mcl-uploads-*"))
         server.send_signal(signal.SIGTERM)
         _, errors = server.communicate(timeout=60)
     finally:
         server.kill()
     assert server.returncode == 0 and "Traceback" not in errors, errors
-    assert not list(tmp_path.glob("lora-mcl-uploads-*"))
+    assert not list(tmp_path.rglob("lora-mcl-uploads-*"))
