@@ -143,6 +143,7 @@ class Captioner(BundleCaptioner):
             load_in_4bit=load_in_4bit,
             chat_template=bundle.chat_template,
         )
+        model.use_channels_last()
         # In the base's dtype, to which they would be cast for every product anyway.
         stack = AdapterStack.from_peft(model.model, bundle.adapter_folders(), dtype=dtype)
         score_head = load_score_head(bundle, state_width(model.model))

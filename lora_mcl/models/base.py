@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     BitsAndBytesConfig,
@@ -122,6 +122,15 @@ class MediaLanguageModel(ABC):
         language_model = cls(model.eval().requires_grad_(False), processor)
         language_model._check_template()
         return language_model
+
+    def use_channels_last(self) -> None:
+        """Lay the weights of 2-D convolutions out as they are read: otherwise they are copied for every picture.
+
+        Not for training: FSDP and DeepSpeed take contiguous weights only.
+        """
+        for module in self.model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(memory_format=torch.channels_last)
 
     @classmethod
     def _load_config(cls, base: str | Path, revision: str | None) -> PreTrainedConfig:

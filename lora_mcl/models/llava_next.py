@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     AutoTokenizer,
     BatchFeature,
@@ -36,13 +36,6 @@ class ImageLanguageModel(MediaLanguageModel):
     config_class = LlavaNextConfig
     model_class = LlavaNextForConditionalGeneration
     media_modules = ("model.vision_tower", "model.multi_modal_projector")
-
-    def __init__(self, model: LlavaNextForConditionalGeneration, processor: LlavaNextProcessor):
-        super().__init__(model, processor)
-        # The layout in which convolutions read their weights: from another one they would copy them at every picture.
-        for module in model.model.vision_tower.modules():
-            if isinstance(module, nn.Conv2d):
-                module.to(memory_format=torch.channels_last)
 
     @classmethod
     def _load_processor(cls, base: str | Path, revision: str | None) -> LlavaNextProcessor:
