@@ -158,7 +158,7 @@ class Sessions:
         return replace(view, window=replace(view.window, notices=notices))
 
     def note_copy(self, copy: Path, notices: tuple[str, ...]) -> None:
-        """Add notices to whatever is shown of a copy, which lacks what was odd about the file it was made from."""
+        """Add notices to every comparison of a copy: the copy no longer has what they are about."""
         with self._lock:
             self._noticed |= {copy: notices} if notices else {}
             while len(self._noticed) > _NOTICED:

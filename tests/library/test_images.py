@@ -111,7 +111,7 @@ def test_refused_files(tmp_path, content, message):
 
 
 def test_a_picture_that_is_too_large_is_no_sound(tmp_path):
-    """It is told apart by its first bytes, and then gets the message about pictures."""
+    """Its first bytes say that it is a picture, so it gets the message about pictures."""
     path = tmp_path / "upload"
     path.write_bytes(png_header(50_000, 50_000))
     assert modality_of(path) == "image"

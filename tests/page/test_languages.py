@@ -187,7 +187,7 @@ SAID = """() => {
 
 
 def patterns_of_english() -> list[re.Pattern[str]]:
-    """What each English text of the table looks like on the page, whatever its fields hold; only those that differ
+    """What each English text of the table looks like on the page, with any values in its fields; only those that differ
     from their French."""
     found = []
     for english, french in FRENCH.translations.items():

@@ -76,7 +76,7 @@ def test_a_head_that_is_better_goes_into_the_bundle(copy, tmp_path, capsys):
 
 
 def test_a_head_that_is_no_better_is_not_kept(copy, tmp_path, capsys):
-    """In like pictures nothing tells which of two captions one has. An earlier head goes."""
+    """Equal pictures have one of two captions at random: nothing can be predicted. An earlier head is removed."""
     data = write(tmp_path / "unknown", 40, lambda n: Random(n).choice((BY_COLOUR, OTHER)), ["red"])
     head = program.ScoreHead(torch.zeros(3, 32), torch.zeros(3))
     figures = {"accuracy": 0.5, "log_loss": 0.7, "ece": 0.1}
