@@ -17,7 +17,7 @@ from ui.audio_view import AudioControls, audio_view_html, notice_html
 from ui.examples import PageExample
 from ui.failures import APOLOGY, apologising
 from ui.model_switch import ModelSwitch
-from ui.sessions import Sessions, View
+from ui.sessions import STOPPED, Sessions, View
 from ui.settings import options_for
 from ui.texts.texts import Texts, texts_for
 from ui.uploads import browser_copy, uploaded_file
@@ -127,13 +127,17 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
             start = choices.pop("start", None)
             options = options_for(choices, sessions.captioner)
             with uploaded_file(media, sessions.modality, components.folder) as file:
-                yield from sessions.views(file, options, session_of(request), start, texts)
+                yield from sessions.views(file, options, session_of(request), start, texts, token)
 
         yield from show_views(sessions, components, session_of(request), token, views, texts)
 
     def stop(request: gr.Request) -> dict[Any, Any]:
-        view = sessions.stop(session_of(request), texts_for(request))
-        return components.changes(view, None) if view else components.controls(running=False, status="")
+        session, texts = session_of(request), texts_for(request)
+        too_late = sessions.is_quiet(session)
+        view = sessions.stop(session, texts)
+        if view is None:
+            return components.controls(running=False, status="" if too_late else texts(STOPPED))
+        return components.changes(view, None)
 
     def start_over(request: gr.Request) -> dict[Any, Any]:
         session = session_of(request)
@@ -251,6 +255,8 @@ def show_views(
         yield components.controls(running=False, status=texts(APOLOGY if error.message == APOLOGY else FAILED))
         error.message, error.title = texts(error.message), texts(error.title)
         raise
+    finally:
+        sessions.withdraw(session, token)
 
 
 def connect_views(

@@ -85,7 +85,7 @@ def connect_redo(sessions: Sessions, components: Components) -> None:
                 raise OptionsError(NOTHING)
             options = options_for(dict(zip(components.settings, chosen, strict=True)), sessions.captioner)
             options = redo_options(finished, id, options)
-            yield from sessions.column_views(finished, id, options, session_of(request), texts)
+            yield from sessions.column_views(finished, id, options, session_of(request), texts, token)
 
         yield from show_views(sessions, components, session_of(request), token, views, texts)
 

@@ -35,6 +35,7 @@ from ui.texts.texts import ENGLISH, Texts
 # The same words at every token, so that a screen reader announces them once.
 WRITING = "Writing captions …"
 LOADING = "The models are loading …"
+STOPPED = "Stopped."
 REPEATED = "Shown at once: these captions were written before."
 # Copies whose notices are kept.
 _NOTICED = 1_000
@@ -84,6 +85,14 @@ class View:
 
 
 @dataclass
+class _Request:
+    """A comparison that was asked for and has not begun; a ``claimed`` one is about to."""
+
+    token: str
+    claimed: bool = False
+
+
+@dataclass
 class _Run:
     """A comparison in progress and its last snapshot; of an ``abandoned`` one nothing more is shown."""
 
@@ -98,7 +107,7 @@ class Sessions:
 
     A session's running comparison stops, within one token, when ``stop`` or ``abandon`` is called for it, when its
     iterator is closed, or when the session starts another one. A requested comparison that has not begun (it waits
-    in the queue, or the browser's message is on its way) does not begin then.
+    in the queue, the browser's message is on its way, or its file is being read) does not begin then.
     """
 
     def __init__(
@@ -119,8 +128,8 @@ class Sessions:
         self.modality = modality
         self.max_comparisons = max_comparisons
         self._runs: dict[str, list[_Run]] = {}
-        # Token of the latest request of each session, until the request is claimed or ended.
-        self._requested: dict[str, str] = {}
+        # The latest request of each session, until its comparison begins or it is ended.
+        self._requested: dict[str, _Request] = {}
         # The model that each session chose among several.
         self._models: dict[str, str] = {}
         # What was noticed about the files that the latest copies for browsers were made from.
@@ -168,20 +177,32 @@ class Sessions:
         """Register a comparison that the session is about to start; returns the token to ``claim`` it with.
 
         Earlier requests of the session that were not claimed are void: also those that never arrive, because a full
-        queue refused them.
+        queue refused them. Of comparisons that the visitor has stopped nothing more is shown.
         """
         token = uuid4().hex
         with self._lock:
-            self._requested[session] = token
+            for run in self._runs.get(session, ()):
+                run.abandoned |= run.stop.is_set()
+            self._requested[session] = _Request(token)
         return token
 
     def claim(self, session: str, token: str) -> bool:
-        """Whether the request may begin: it is the session's latest, was not ended, and was not claimed before."""
+        """Whether the request may begin: it is the session's latest, was not ended, and was not claimed before.
+
+        Until its comparison begins, which is given the token, the request can still be ended; ``withdraw`` it where
+        none begins.
+        """
         with self._lock:
-            if self._requested.get(session) != token:
+            request = self._requested.get(session)
+            if request is None or request.token != token or request.claimed:
                 return False
-            del self._requested[session]
+            request.claimed = True
             return True
+
+    def withdraw(self, session: str, token: str) -> None:
+        """Forget that request if its comparison has not begun."""
+        with self._lock:
+            self._take(session, token)
 
     def is_quiet(self, session: str) -> bool:
         """Whether the session neither has a comparison nor is about to start one."""
@@ -198,6 +219,7 @@ class Sessions:
         stop_earlier: bool = True,
         into: Finished | None = None,
         rate: Rate = PAGE,
+        token: str | None = None,
     ) -> Iterator[Comparison]:
         """The captioner's snapshots, until one is ``done`` or ``stopped``; ``start`` is in seconds of a sound.
 
@@ -207,6 +229,7 @@ class Sessions:
             stop_earlier: whether the session's earlier comparisons stop.
             into: a complete comparison whose other columns each snapshot keeps.
             rate: how many snapshots a second.
+            token: of the claimed request that this is; without snapshots if it was ended meanwhile.
 
         Raises:
             LoraMclError: the input or an option cannot be used.
@@ -214,6 +237,8 @@ class Sessions:
         specs = _specs_into(into, self.captioner.columns(options))
         run, pace = _Run(specs, latest=into.comparison if into else None), Pace(rate)
         with self._lock:
+            if token is not None and not self._take(session, token):
+                return
             earlier = list(self._runs.setdefault(session, []))
             self._runs[session].append(run)
         if stop_earlier:
@@ -245,23 +270,31 @@ class Sessions:
         session: str,
         start: float | None = None,
         texts: Texts = ENGLISH,
+        token: str | None = None,
     ) -> Iterator[View]:
         """Views of the page while ``comparisons`` runs; the last one is not ``running``."""
         specs = self.captioner.columns(options)
-        with closing(self.comparisons(media, options, session, start)) as comparisons:
+        with closing(self.comparisons(media, options, session, start, token=token)) as comparisons:
             for comparison in comparisons:
                 view = self._view(specs, comparison, texts)
                 yield replace(view, finished=Finished(media, options, comparison, specs)) if comparison.done else view
 
     def column_views(
-        self, finished: Finished, id: str, options: CompareOptions, session: str, texts: Texts = ENGLISH
+        self,
+        finished: Finished,
+        id: str,
+        options: CompareOptions,
+        session: str,
+        texts: Texts = ENGLISH,
+        token: str | None = None,
     ) -> Iterator[View]:
         """Like ``views``, while one column of a complete comparison is written anew and the others stay."""
         window = finished.comparison.window
         alone, start = replace(options, columns=(id,)), None if window is None else window.start
         specs = _specs_into(finished, self.captioner.columns(alone))
         finished = replace(finished, specs=specs)
-        with closing(self.comparisons(finished.media, alone, session, start, into=finished)) as comparisons:
+        comparisons = self.comparisons(finished.media, alone, session, start, into=finished, token=token)
+        with closing(comparisons):
             for comparison in comparisons:
                 view = self._view(specs, comparison, texts)
                 made = finished.with_column(id, comparison, options) if comparison.done else None
@@ -274,13 +307,21 @@ class Sessions:
             return None
         run = runs[-1]
         if run.latest is None:
-            return self.idle(session, texts)
+            return replace(self.idle(session, texts), status=texts(STOPPED))
         return self._view(run.specs, replace(run.latest, stopped=True), texts)
 
     def abandon(self, session: str) -> None:
         """Stop the session's comparisons, and show no more of them."""
         for run in self._end(session):
             run.abandoned = True
+
+    def _take(self, session: str, token: str) -> bool:
+        """Whether that is the session's request; it is forgotten then. Under the lock."""
+        request = self._requested.get(session)
+        if request is None or request.token != token:
+            return False
+        del self._requested[session]
+        return True
 
     def _num_running(self) -> int:
         with self._lock:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.accessibility import violations
-from tests.support.browsing import screenshot
+from tests.support.browsing import expect_no_sideways_scroll, expect_settled, screenshot
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.tour import TABS, visit_tab, whole_page
 
@@ -27,14 +27,12 @@ def test_axe_finds_nothing_and_phones_do_not_scroll_sideways(visit, address, pic
     for look, (dark, width) in LOOKS.items():
         page.set_viewport_size({"width": width, "height": 860})
         page.evaluate("(dark) => document.body.classList.toggle('dark', dark)", dark)
-        # Until buttons have faded to their new colours.
-        page.wait_for_timeout(500)
+        expect_settled(page)
         found += [f"{look}: {violation}" for violation in violations(page)]
         screenshot(page, f"axe-{tab}-{look}", tmp_path)
     for width in (390, 360, 320):
         page.set_viewport_size({"width": width, "height": 800})
-        page.wait_for_timeout(300)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"scrolls sideways at {width}"
+        expect_no_sideways_scroll(page)
     assert not found, "\n".join(found)
 
 
@@ -59,6 +57,7 @@ def test_bars_are_seen_in_forced_colours(visit, address, picture, clip):
     page = visit(address)
     visit_tab(page, "image", picture, clip)
     page.emulate_media(forced_colors="active")
+    expect_settled(page)
     for bar, ground in page.evaluate(GROUNDS, [".bar i", ".caption-column .badge"]):
         assert bar != ground
 
@@ -73,6 +72,7 @@ def test_controls_are_seen_in_forced_colours(visit, address, picture, clip):
     page = visit(address)
     page.locator("#image-settings > button").click()
     page.emulate_media(forced_colors="active")
+    expect_settled(page)
     # The system draws what Gradio draws by backgrounds, which are gone; buttons have borders.
     parts = ["#image-num_beams input[type=range]", "#image-settings input[type=checkbox]", "#image-compare"]
     (slider, _), (box, _), (_, border) = page.evaluate(DRAWN, parts)

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.support.browsing import (
     captions,
+    expect_no_sideways_scroll,
     expect_state,
     screenshot,
     set_number,
@@ -150,7 +151,7 @@ def test_a_blind_vote(visit, address, store, tmp_path, width, scheme):
     expect(page.locator(".board")).to_be_visible()
     assert store.count("image", "fake") == before + 1
     expect(page.locator("#image-vote tbody tr")).to_have_count(5)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect_no_sideways_scroll(page)
     screenshot(page, f"voted-{width}-{scheme}", tmp_path)
     # A vote counts once.
     page.keyboard.press("1")

@@ -15,6 +15,7 @@ from tests.support.browsing import (
     captions,
     column,
     expect_columns_within,
+    expect_no_sideways_scroll,
     expect_state,
     screenshot,
     set_number,
@@ -107,10 +108,10 @@ def test_a_long_sound_is_cut_with_a_notice_and_a_choice(visit, address, captione
     expect_state(page, "done")
     expect(page.locator("#audio-status")).to_contain_text("second 0.0 to 2.0 of this sound's 4.0")
     assert strongest(captioner.samples) == pytest.approx(300, abs=1)
-    assert page.locator("#audio-start input[type=range]").get_attribute("max") == "2"
+    expect(page.locator("#audio-start input[type=range]")).to_have_attribute("max", "2")
     set_number(page, "#audio-start", 2)
     expect(page.locator("#audio-view .notice")).to_contain_text("second 2.0 to 4.0")
-    assert page.locator("#audio-view img").get_attribute("src") != first
+    expect(page.locator("#audio-view img")).not_to_have_attribute("src", first)
     expect_state(page, "idle")
     page.click("#audio-compare")
     expect_state(page, "done")
@@ -233,7 +234,7 @@ def test_a_long_sound_does_not_widen_a_phones_page(visit, address, media_files, 
             upload(page, media_files[name])
             expect(page.locator("#audio-media")).to_contain_text("0:25")
             expect(page.locator("#audio-start")).to_be_visible()
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        expect_no_sideways_scroll(page)
         wide = page.evaluate(
             "[...document.querySelectorAll('*')].filter((e) => e.offsetParent && e.getBoundingClientRect().right > "
             "innerWidth + 1 && !e.closest('.studio-tabs .tab-container')).map((e) => e.outerHTML.slice(0, 120))"

@@ -12,7 +12,7 @@ from gradio_client.exceptions import AppError
 from playwright.sync_api import Page, expect
 
 from lora_mcl.languages import language_of
-from tests.support.browsing import screenshot, unnamed, wait_until
+from tests.support.browsing import expect_no_sideways_scroll, screenshot, unnamed, wait_until
 from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.served_pages import audio_tab, image_tab
@@ -84,7 +84,7 @@ def test_a_batch_fills_the_table(visit, address, files, tmp_path, width, scheme)
         assert row.locator(".hypothesis .caption").all_inner_texts() == [sentence for _, _, sentence in HYPOTHESES]
     assert page.locator("table.batch img").evaluate("image => image.naturalWidth") == 48
     page.wait_for_function("document.querySelector('table.batch audio').readyState > 0")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect_no_sideways_scroll(page)
     assert unnamed(page) == []
     screenshot(page, f"batch-{width}-{scheme}", tmp_path)
 

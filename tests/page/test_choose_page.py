@@ -6,10 +6,12 @@ from playwright.sync_api import Page, expect
 from tests.support.browsing import (
     captions,
     column,
+    expect_no_sideways_scroll,
     expect_state,
     screenshot,
     set_number,
     unnamed,
+    wait_until,
 )
 from tests.support.fake_captioner import BEAM, DIVERSE, SAMPLES
 from tests.support.gradio_warnings import GRADIO_WARNINGS
@@ -39,18 +41,19 @@ def test_the_chosen_columns_are_compared(visit, address, captioner, tmp_path, wi
         page.get_by_role("checkbox", name=label, exact=True).uncheck()
     page.get_by_role("button", name="Only Sea").click()
     expect(column(page, "beam")).to_have_attribute("data-state", "done")
-    assert shown(page) == ["hypothesis-1", "hypothesis-2", "beam"]
+    wait_until(lambda: shown(page) == ["hypothesis-1", "hypothesis-2", "beam"])
     # A hypothesis keeps its number and colour.
     expect(column(page, "hypothesis-1").locator(".badge")).to_have_text("2")
     assert "accent-1" in column(page, "hypothesis-1").get_attribute("class")
     expect(page.locator(".diversity tbody tr th").first).to_have_text("2 hypotheses")
     link = page.locator("#image-link a").get_attribute("href")
     assert link.endswith("&columns=hypothesis-1%2Chypothesis-2%2Cbeam")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth") and unnamed(page) == []
+    expect_no_sideways_scroll(page)
+    assert unnamed(page) == []
     screenshot(page, f"choose-{width}-{scheme}", tmp_path)
     again = visit(address + link)
     expect(column(again, "beam")).to_have_attribute("data-state", "done")
-    assert shown(again) == ["hypothesis-1", "hypothesis-2", "beam"]
+    wait_until(lambda: shown(again) == ["hypothesis-1", "hypothesis-2", "beam"])
     again.get_by_role("button", name="Settings").click()
     expect(again.get_by_role("checkbox", name="English, objects", exact=True)).not_to_be_checked()
 

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.support.browsing import (
     captions,
     column,
+    expect_no_sideways_scroll,
     expect_state,
     screenshot,
     set_number,
@@ -71,7 +72,8 @@ def test_a_thumbnail_restores_its_comparison(visit, address, tmp_path, width, sc
     assert names(page) == ["Show Sand.png again", "Show Sea.png again"]
     assert captions(page, "beam") == list(BEAM[:2])
     screenshot(page, f"history-{width}-{scheme}", tmp_path)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth") and unnamed(page) == []
+    expect_no_sideways_scroll(page)
+    assert unnamed(page) == []
     strip(page).nth(1).click()
     expect(strip(page).nth(1)).to_have_attribute("aria-current", "true")
     expect_state(page, "done")

@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 
 from lora_mcl.cli.outputs import _CSV_FIELDS
 from lora_mcl.report.tables import FIELDS
-from tests.support.browsing import screenshot
+from tests.support.browsing import expect_no_sideways_scroll, screenshot
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.paths import ROOT
 from tests.support.texts_of_code import CODE, calls_of, calls_of_the_report
@@ -219,7 +219,7 @@ GRADIOS = re.compile(
 @pytest.mark.parametrize("tab", TABS)
 def test_the_french_page_is_french(visit, address, picture, clip, tmp_path, tab):
     page = visit(address, locale="fr-FR")
-    assert page.evaluate("document.documentElement.lang") == "fr"
+    expect(page.locator("html")).to_have_attribute("lang", "fr")
     # Files without English names.
     files = [Path(shutil.copy(file, tmp_path / f"x{file.suffix}")) for file in (picture, clip)]
     visit_tab(page, tab, *files)
@@ -228,9 +228,8 @@ def test_the_french_page_is_french(visit, address, picture, clip, tmp_path, tab)
     english = [text for text in said if ENGLISH_WORDS.search(text) and not GRADIOS.fullmatch(text)]
     screenshot(page, f"french-{tab}", tmp_path)
     page.set_viewport_size({"width": 390, "height": 860})
-    page.wait_for_timeout(300)
+    expect_no_sideways_scroll(page)
     screenshot(page, f"french-{tab}-phone", tmp_path)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     french = {visible(text).strip() for text in FRENCH.translations.values()}
     patterns = patterns_of_english()
     assert len(patterns) > 250
@@ -247,7 +246,7 @@ def test_the_french_page_is_french(visit, address, picture, clip, tmp_path, tab)
 def test_the_switch_changes_the_language_and_keeps_the_comparison(visit, address):
     page = visit(f"{address}?__theme=dark", locale="en-GB")
     expect(page.locator("h1")).to_have_text("One model, three ways of answering")
-    assert page.evaluate("document.documentElement.lang") == "en"
+    expect(page.locator("html")).to_have_attribute("lang", "en")
     # What the server writes later is in the language of the address too, and what was compared is compared again.
     page.locator("#image-examples button").click()
     expect(page.locator("#image-link a")).to_be_visible()

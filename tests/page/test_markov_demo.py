@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 
 from lora_mcl.markov import LearningOptions
 from tests.support.browsing import (
+    expect_no_sideways_scroll,
     screenshot,
     wait_until,
 )
@@ -153,7 +154,7 @@ def test_a_visitor_watches_and_trains(visit, address, watched, tmp_path):
     expect(page.locator(".recipes")).to_contain_text("in 70% of cases")
     page.get_by_label("Two very different recipes").check()
     expect(page.locator(".recipes")).to_contain_text("in 20% of cases")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect_no_sideways_scroll(page)
 
     watched.permits.release(3)
     page.click("#markov-train")

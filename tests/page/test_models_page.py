@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from lora_mcl.types import CompareOptions
-from tests.support.browsing import captions, column, screenshot, unnamed
+from tests.support.browsing import captions, column, expect_no_sideways_scroll, screenshot, unnamed, wait_until
 from tests.support.fake_captioner import HYPOTHESES, FakeCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.served_pages import image_tab
@@ -43,7 +43,7 @@ def test_another_model_is_chosen(visit, address):
     expect(column(page, "beam")).to_have_attribute("data-state", "done")
     page.get_by_role("radio", name="after", exact=True).check()
     expect(column(page, "hypothesis-1").locator("h3")).to_have_text("Places")
-    assert shown(page) == ["hypothesis-0", "hypothesis-1", "beam", "diverse-beam"]
+    wait_until(lambda: shown(page) == ["hypothesis-0", "hypothesis-1", "beam", "diverse-beam"])
     expect(page.locator("#image-about")).to_contain_text("It sings.")
     page.get_by_role("button", name="Settings").click()
     expect(page.locator("#image-num_beams input[type=number]")).to_have_value("2")
@@ -73,11 +73,12 @@ def test_two_models_side_by_side(visit, address, tmp_path, width, scheme):
     expect(column(page, "hypothesis-4")).to_be_visible()
     page.get_by_role("button", name="Only Sea").click()
     expect(column(page, "hypothesis-4")).to_have_attribute("data-state", "done")
-    assert shown(page) == [f"hypothesis-{k}" for k in range(5)]
+    wait_until(lambda: shown(page) == [f"hypothesis-{k}" for k in range(5)])
     texts = [captions(page, f"hypothesis-{k}")[0] for k in range(5)]
     assert texts == [sentence for _, _, sentence in (*HYPOTHESES, *AFTER)]
     expect(column(page, "hypothesis-3").locator("h3")).to_have_text("Objects · after")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth") and unnamed(page) == []
+    expect_no_sideways_scroll(page)
+    assert unnamed(page) == []
     screenshot(page, f"models-{width}-{scheme}", tmp_path)
     # A caption is scored by one model.
     page.get_by_text("Your caption: which hypothesis would win it?").click()

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 import app
 from lora_mcl.errors import BundleError
-from tests.support.browsing import screenshot, unnamed
+from tests.support.browsing import expect_no_sideways_scroll, screenshot, unnamed
 from tests.support.embedded import DOMAINS
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.served_pages import image_tab
@@ -211,6 +211,6 @@ def test_a_visitor_reads_chooses_and_downloads(visit, address, tmp_path):
 def test_on_a_phone_in_the_dark(visit, address, tmp_path):
     page, panel = open_results(visit, f"{address}?__theme=dark", width=390)
     expect(panel.get_by_text("Ten pictures.")).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect_no_sideways_scroll(page)
     assert unnamed(page) == []
     screenshot(page, "results-phone-dark", tmp_path)

@@ -67,6 +67,37 @@ def test_an_end_reaches_requests_that_have_not_begun_and_no_later_ones(sessions,
     assert sessions.claim("b", other), "another session's"
 
 
+@pytest.mark.parametrize("end", ["stop", "abandon"])
+def test_an_end_between_claim_and_begin_reaches_the_comparison(sessions, picture, end):
+    """While the file is read, the request is claimed and its comparison not yet running."""
+    token = sessions.request("a")
+    assert sessions.claim("a", token) and not sessions.is_quiet("a")
+    assert getattr(sessions, end)("a") is None and sessions.is_quiet("a")
+    assert list(sessions.comparisons(picture, CompareOptions(), "a", token=token)) == []
+    assert list(sessions.views(picture, CompareOptions(), "a", token=token)) == []
+    assert sessions.captioner.should_stop == []
+
+
+def test_a_claimed_request_begins_once_and_gives_way_to_a_later_one(sessions, picture):
+    first = sessions.request("a")
+    assert sessions.claim("a", first)
+    second = sessions.request("a")
+    assert sessions.claim("a", second)
+    assert list(sessions.comparisons(picture, CompareOptions(), "a", token=first)) == []
+    assert list(sessions.comparisons(picture, CompareOptions(), "a", token=second))[-1].done
+    assert list(sessions.comparisons(picture, CompareOptions(), "a", token=second)) == []
+
+
+def test_a_withdrawn_request_leaves_the_session_quiet(sessions):
+    first = sessions.request("a")
+    assert sessions.claim("a", first)
+    second = sessions.request("a")
+    sessions.withdraw("a", first)
+    assert not sessions.is_quiet("a"), "the later one is still wanted"
+    sessions.withdraw("a", second)
+    assert sessions.is_quiet("a") and not sessions.claim("a", second)
+
+
 def test_a_second_comparison_of_a_session_stops_the_first(sessions, start):
     first, other, second = start("a"), start("b"), start("a")
     assert [stop() for stop in sessions.captioner.should_stop] == [True, False, False]
@@ -110,6 +141,19 @@ def test_a_stopped_comparison_shows_what_it_had_and_an_abandoned_one_nothing_mor
         rest = list(views)
         assert [view.status.split()[0] for view in rest if not view.running] == expected
         assert len(rest) <= 1
+
+
+def test_a_stopped_comparison_is_silent_once_another_is_requested(sessions, picture):
+    """Its last snapshot would show the page as quiet while the next one runs."""
+    views = sessions.views(picture, sessions.captioner.defaults, "a")
+    assert next(views).running
+    sessions.stop("a")
+    sessions.request("a")
+    assert list(views) == []
+    running = sessions.views(picture, sessions.captioner.defaults, "b")
+    next(running)
+    sessions.request("b")
+    assert [view.running for view in running][-1:] == [False], "what was not stopped comes to its end"
 
 
 def test_what_is_complete_is_kept_with_what_it_was_made_from(sessions, picture):

@@ -16,6 +16,7 @@ from tests.support.browsing import (
     COLUMNS,
     captions,
     column,
+    expect_no_sideways_scroll,
     expect_state,
     set_number,
 )
@@ -71,7 +72,7 @@ def test_the_page_says_which_of_its_languages_it_is_in(browser, address, locale,
     page.goto(address)
     expect(page.locator(".caption-column").first).to_be_visible()
     expect(page).to_have_title(TITLE)
-    assert page.evaluate("document.documentElement.lang") == language
+    expect(page.locator("html")).to_have_attribute("lang", language)
     context.close()
 
 
@@ -105,8 +106,7 @@ def test_small_phones_do_not_scroll_sideways(visit, address, width):
         page.set_viewport_size({"width": 1280, "height": 800})
         page.get_by_role("tab", name=tab).click()
         page.set_viewport_size({"width": width, "height": 800})
-        page.wait_for_timeout(300)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), tab
+        expect_no_sideways_scroll(page)
 
 
 def focused(page: Page) -> str:
@@ -170,7 +170,7 @@ def test_headings_are_in_order(visit, address):
     expect_state(page, "done")
     for tab in ("Image", "Audio", "How it works"):
         page.get_by_role("tab", name=tab).click()
-        page.wait_for_timeout(300)
+        expect(page.get_by_role("tabpanel").get_by_role("heading").first).to_be_visible()
         levels = page.evaluate(LEVELS)
         assert levels[0] == 1 and levels.count(1) == 1 and len(levels) > 2
         assert all(deeper <= level + 1 for level, deeper in pairwise(levels)), (tab, levels)

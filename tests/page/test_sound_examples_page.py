@@ -7,7 +7,7 @@ import soundfile
 from playwright.sync_api import expect
 
 from lora_mcl.log_mel_picture import log_mel_webp
-from tests.support.browsing import column, expect_state, screenshot, set_number
+from tests.support.browsing import column, expect_no_sideways_scroll, expect_state, screenshot, set_number
 from tests.support.fake_captioner import FakeAudioCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.served_pages import audio_tab
@@ -53,7 +53,7 @@ def test_a_thumbnail_plays_without_comparing(visit, address, captioner, tmp_path
     )
     assert captioner.steps == steps
     expect_state(page, "idle")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect_no_sideways_scroll(page)
     screenshot(page, f"play-{width}", tmp_path)
 
 

@@ -7,7 +7,7 @@ from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
-from tests.support.browsing import screenshot
+from tests.support.browsing import expect_no_sideways_scroll, screenshot
 from tests.support.fake_captioner import HYPOTHESES, FakeCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.served_pages import audio_tab, image_tab
@@ -76,7 +76,7 @@ def test_a_visitor_scores_a_caption(visit, address, picture, tmp_path):
     screenshot(page, "score-light", tmp_path)
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 390, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect_no_sideways_scroll(page)
     page.evaluate("document.body.classList.add('dark')")
     screenshot(page, "score-dark-phone", tmp_path)
     # Another picture has another score.

@@ -118,6 +118,22 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+def expect_settled(page: Page) -> None:
+    """Wait until everything has faded to its new colours, borders and places: Gradio's buttons take 0.2 s to."""
+    page.evaluate(
+        """async () => {
+          await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+          const fades = document.getAnimations().filter((one) => one instanceof CSSTransition);
+          await Promise.allSettled(fades.map((fade) => fade.finished));
+        }"""
+    )
+
+
+def expect_no_sideways_scroll(page: Page) -> None:
+    """Nothing is wider than the window, once the page is laid out for it."""
+    page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+
+
 def set_number(page: Page, selector: str, value: float) -> None:
     """Type a slider's value: again, where the page was still being drawn and put the old one back."""
     number, slider = (page.locator(f"{selector} input[type={kind}]") for kind in ("number", "range"))
@@ -152,7 +168,7 @@ def unnamed(page: Page) -> list[str]:
 
 def expect_columns_within(page: Page, width: int) -> list[FloatRect]:
     """The columns' boxes; nothing is wider than a page of this width."""
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect_no_sideways_scroll(page)
     boxes = [column(page, id).bounding_box() for id in COLUMNS]
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
     return boxes

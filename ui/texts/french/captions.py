@@ -116,6 +116,7 @@ CAPTIONS = {
     "The models are loading …": "Chargement des modèles …",
     "Done in {seconds:.1f} s.": "Terminé en {seconds:.1f} s.",
     "Stopped after {seconds:.1f} s.": "Arrêté après {seconds:.1f} s.",
+    "Stopped.": "Arrêté.",
     "What had been written stays.": "Ce qui était écrit reste.",
     "This could not be captioned now.": "Impossible de légender cela pour l'instant.",
     "Too many visitors just now: please try again in a minute.": (
