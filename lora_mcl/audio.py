@@ -225,7 +225,7 @@ def _mix(open_blocks: Callable[[], Iterable[tuple[int, np.ndarray]]], name: str)
     """
     mono = _Mono()
     # Energies: of the mix, of a mix of unrelated channels (1 / C^2 of their sum), and of each channel.
-    mixed, unrelated, channels = 0.0, 0.0, np.zeros(0)
+    mixed, unrelated, channels = 0.0, 0.0, np.array([])
     for rate, block in _decoded(open_blocks(), name):  # block [n, C]
         mean = block.mean(axis=1, dtype=np.float32)
         mono.append(rate, mean, name)
@@ -273,11 +273,9 @@ def _first_sound(samples: np.ndarray, sampling_rate: int, max_seconds: float) ->
     """
     step = sampling_rate // 10
     latest = len(samples) // step - math.floor(max_seconds * 10)  # steps, the last one that leaves a full window
-    if latest <= 0:
-        return 0.0
     blocks = samples[: len(samples) // step * step].reshape(-1, step)  # [steps, samples of a step]
     loud = np.abs(blocks - blocks.mean(axis=1, keepdims=True)).max(axis=1) >= SILENCE
-    return min(int(loud.argmax()), latest) / 10
+    return min(int(loud.argmax()), max(0, latest)) / 10
 
 
 def _swing(samples: np.ndarray) -> float:

@@ -31,6 +31,8 @@ AUDIO_FORMATS = "WAV, FLAC, OGG, MP3, M4A, MP4, WebM"
 DECODING_ERRORS = (soundfile.SoundFileError, av.FFmpegError, TypeError, ValueError, OSError)
 
 _BLOCK = 1 << 16
+# Frames that libsndfile states of a stream whose header has no length.
+_UNKNOWN_LENGTH = 0x7FFF_FFFF_FFFF_FFFF
 # Formats that FFmpeg may detect. Playlists are not among them: they make it open other files.
 _CONTAINERS = "mov,matroska,webm,ogg,mp3,aac,flac,wav,w64,aiff,caf,au,asf,amr,avi,flv,mpegts,mpeg,ac3,eac3,wv,tta,ape"
 # Raw streams state no length: FFmpeg's is a guess from the bit rate.
@@ -119,7 +121,7 @@ def _by_packets(path: Path) -> float:
         with _opened(path) as container:
             stream = container.streams.audio[0]
             ticks = sum(packet.duration or 0 for packet in container.demux(stream))
-            packets = float(ticks * stream.time_base) if stream.time_base else 0.0
+            packets = float(ticks * stream.time_base)
             raw = set(container.format.name.split(",")) & _WITHOUT_LENGTH
             header = 0.0 if raw or stream.duration is None else float(stream.duration * stream.time_base)
             return max(packets, header)
@@ -132,21 +134,20 @@ def _by_header(path: Path) -> float:
         info = soundfile.info(path)
     except DECODING_ERRORS:
         return 0.0
-    # A stream of unknown length states the largest number there is.
-    seconds = info.duration if info.frames < 1 << 60 else 0.0
+    seconds = 0.0 if info.frames == _UNKNOWN_LENGTH else info.duration
     with path.open("rb") as file:
         kind, size = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
     # libsndfile counts what is there of a WAV, not what its header states: b"RIFF", then the bytes that follow.
-    cut = kind == b"RIFF" and path.stat().st_size < size + 8 < 1 << 31
-    return seconds * (size + 8) / path.stat().st_size if cut else seconds
+    closed = kind == b"RIFF" and size + 8 < 1 << 31
+    return seconds * max(1, (size + 8) / path.stat().st_size) if closed else seconds
 
 
 class _File(io.BufferedReader):
     """An open file in which a seek before its start gives -1, as FFmpeg expects; PyAV prints what is raised there."""
 
-    def seek(self, offset: int, whence: int = 0) -> int:
+    def seek(self, *place: int) -> int:
         try:
-            return super().seek(offset, whence)
+            return super().seek(*place)
         except OSError:
             return -1
 

@@ -166,21 +166,17 @@ def _without_metadata(file: BinaryIO) -> BinaryIO:
     A PNG is a signature, then chunks: length [4 bytes], type [4], content [length], checksum [4].
     """
     if file.read(8) != _PNG_SIGNATURE:
-        file.seek(0)
-        return file
-    kept, dropped = io.BytesIO(), False
+        return file  # Pillow reads from the beginning
+    kept = io.BytesIO()
     kept.write(_PNG_SIGNATURE)
     while len(head := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", head)
         if kind in _PNG_METADATA:
-            dropped = True
             file.seek(length + 4, io.SEEK_CUR)
         else:
             kept.write(head)
             kept.write(file.read(length + 4))
-    file.seek(0)
-    kept.seek(0)
-    return kept if dropped else file
+    return kept
 
 
 def _damaged(name: str, error: Exception) -> Phrase:

@@ -113,7 +113,7 @@ def _scores(nll: Tensor, temperature: float, tokens: Tensor | None) -> Tensor:
     if tokens is not None:
         gap = (gap * tokens.to(gap.dtype)).clamp_max(torch.finfo(gap.dtype).max)
     if temperature < torch.finfo(nll.dtype).tiny:  # the quotient below would be 0 / 0
-        return torch.where(gap > 0, -torch.inf, 0.0).to(nll.dtype)
+        return torch.zeros_like(gap).masked_fill(gap > 0, -torch.inf)
     return -gap / temperature
 
 
@@ -205,9 +205,7 @@ class Anneal:
         length = self.fraction * (total - 1)
         if step >= length:
             return self.end
-        if step <= 0:
-            return self.start
-        progress = step / length
+        progress = max(step, 0) / length
         if self.shape == "exponential":
             return self.start * (self.end / self.start) ** progress
         if self.shape == "cosine":

@@ -33,6 +33,39 @@ def test_each_kind_of_expression_is_changed_once(tmp_path):
         ast.parse(mutant.source)
 
 
+def test_a_call_is_changed_by_what_can_be_left_out(tmp_path):
+    """One keyword argument at a time; a call whose result nobody uses; a result."""
+    file = tmp_path / "code.py"
+    file.write_text(
+        "def f(x):\n"
+        "    x.append(1)\n"
+        "    with open(x, encoding='utf-8') as file:\n"
+        "        return g(x, file, a='b',\n"
+        "                 c=x, **x)\n"
+        "    return None\n"
+    )
+    found = mutants.mutants(file)
+    assert {mutant.change for mutant in found} == {
+        "x.append(1) -> pass",
+        "1 -> (2)",
+        "g(x, file, a='b', c=x, **x) -> (g(x, file, c=x, **x))",
+        "g(x, file, a='b', c=x, **x) -> (g(x, file, a='b', **x))",
+        "return g(x, file, a='b', c=x, **x) -> return None",
+    }
+    for mutant in found:
+        ast.parse(mutant.source)
+
+
+def test_equivalent_mutants_are_mutants_of_an_area():
+    sources = {
+        path for area in mutants.AREAS.values() for pattern in area.sources for path in mutants.ROOT.glob(pattern)
+    }
+    files = {mutants.ROOT / file for file, _, _ in mutants.EQUIVALENT}
+    assert files <= sources
+    reasons = {mutant.equivalent for path in files for mutant in mutants.mutants(path)}
+    assert reasons - {None} == set(mutants.EQUIVALENT.values())
+
+
 def test_areas_name_files_that_are_there():
     for area in mutants.AREAS.values():
         assert all(list(mutants.ROOT.glob(pattern)) for pattern in (*area.sources, *area.tests)), area
@@ -94,3 +127,11 @@ def test_only_a_failing_test_kills(tmp_path):
     assert mutants.tests_pass(tmp_path, ("test_one.py",))
     (tmp_path / "code_of_one.py").write_text("def two():\n    return 3\n")
     assert not mutants.tests_pass(tmp_path, ("test_one.py",))
+
+
+def test_tests_that_do_not_end_are_stopped(tmp_path):
+    """By the seconds that they compute, or wait."""
+    for name, wait in (("compute", "pass"), ("wait", "time.sleep(1)")):
+        (tmp_path / f"test_{name}.py").write_text(f"import time\n\n\ndef test_it():\n    while True:\n        {wait}\n")
+    assert not mutants.tests_pass(tmp_path, ("test_compute.py",), computing=5)
+    assert not mutants.tests_pass(tmp_path, ("test_wait.py",), limit=1)

@@ -214,7 +214,7 @@ class GroupedLoraLinear(nn.Module):
         if not self.training or not any(self.dropouts):
             return x
         if len(set(self.dropouts)) == 1:
-            return F.dropout(x, self.dropouts[0], training=True)
+            return F.dropout(x, self.dropouts[0])
         keep = self.keep[index].view(-1, 1, 1)  # [R, 1, 1]: rows of one batch may differ
         return x * (torch.bernoulli(keep.expand(x.shape)) / keep).to(x.dtype)
 

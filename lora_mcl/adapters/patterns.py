@@ -54,15 +54,11 @@ def _ways_of(code: Any, arguments: Any) -> float:
         least, most, inner = arguments
         each = _ways(inner)
         if least == most:
-            return _power(each, most)
+            return each ** min(most, _LENGTH)
         if most == 1:
             return 1 + each
         return min(_LENGTH, most - least + 1) if each == 1 else math.inf
     return math.prod(map(_ways, _sequences(arguments)))
-
-
-def _power(base: float, exponent: int) -> float:
-    return 1.0 if base == 1 else math.inf if exponent > 64 else base**exponent
 
 
 def _sequences(arguments: Any) -> Iterator[Iterable[tuple[Any, Any]]]:

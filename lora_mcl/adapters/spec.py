@@ -64,12 +64,12 @@ _INERT_FIELDS = (
     "qalora_group_size",
 )
 # The other initialisations rewrite the base weights, so the saved A and B do not fit the base as published.
-_PLAIN_INITIALISATIONS = (True, False, "gaussian", "orthogonal", "eva")
+_PLAIN_INITIALISATIONS = (None, True, False, "gaussian", "orthogonal", "eva")
 
 
 def unsupported(fields: Mapping[str, Any]) -> str | None:
     """A message naming the field of a LoRA configuration that we would have to ignore, or None."""
-    if fields.get("init_lora_weights", True) not in _PLAIN_INITIALISATIONS:
+    if fields.get("init_lora_weights") not in _PLAIN_INITIALISATIONS:
         return (
             f"init_lora_weights = {fields['init_lora_weights']!r} changes the base weights and is not "
             "supported: convert the adapter to plain LoRA first, with PEFT's "

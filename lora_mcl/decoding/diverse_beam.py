@@ -103,14 +103,16 @@ class BeamGroup:
         still_open = [c for c in continuations if c.token not in eos_token_ids][: self._size]
         self.open = [continuation.beam for continuation in still_open]
 
-        length = len(continuations[0].beam.tokens) if continuations else 0
-        if not still_open or self._ranking.is_settled(self._best, continuations[0].beam.total, length):
+        if not still_open or self._is_settled_by(continuations[0].beam):
             self.done = True
-        elif length == self._ranking.max_new_tokens:
+        elif len(self.open[0].tokens) == self._ranking.max_new_tokens:
             for beam in self.open:
                 self._best.add(self._ranking.candidate(beam, finished=True))
             self.done = True
         return still_open
+
+    def _is_settled_by(self, beam: Beam) -> bool:
+        return self._ranking.is_settled(self._best, beam.total, len(beam.tokens))
 
     def candidates(self) -> list[Candidate]:
         """The finished candidates; until the group is done, the open beams compete with them. Best first."""

@@ -66,7 +66,7 @@ class LogitsProcessor:
             [R, V] new scores, minus infinity where a token may not come next; ``scores`` is not changed.
         """
         length = len(tokens[0])
-        if self._penalty != 1.0 and length > 0:
+        if self._penalty != 1.0:
             seen = torch.tensor(tokens, dtype=torch.long, device=scores.device)  # [R, length]
             picked = scores.gather(1, seen)
             # A token that was generated twice is written twice with the same value: it is penalised once.

@@ -6,8 +6,8 @@ import pytest
 import soundfile
 
 from lora_mcl import audio
-from lora_mcl.audio import load_audio, load_window
-from lora_mcl.audio_readers import header_seconds, stated_seconds
+from lora_mcl.audio import _mix, _Mono, load_audio, load_window
+from lora_mcl.audio_readers import ffmpeg_blocks, header_seconds, read_blocks, stated_seconds
 from lora_mcl.errors import MediaError, OptionsError
 from lora_mcl.types import AudioClip
 from tests.support.encoded_sounds import encode, encoded
@@ -87,12 +87,12 @@ def test_a_header_without_a_length_states_none(tmp_path):
     """As browsers write what they record, before they know how long it becomes."""
     with av.open(str(tmp_path / "live.webm"), "w", format="webm", options={"live": "1"}) as file:
         stream = file.add_stream("libopus", rate=48_000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(tone(440, 1.0, 48_000)[None].astype(np.float32), "fltp", "mono")
+        frame = av.AudioFrame.from_ndarray(tone(440, 0.5, 48_000)[None].astype(np.float32), "fltp", "mono")
         frame.sample_rate = 48_000
         for packet in [*stream.encode(frame), *stream.encode(None)]:
             file.mux(packet)
     assert header_seconds(tmp_path / "live.webm") == 0
-    assert stated_seconds(tmp_path / "live.webm") == pytest.approx(1, abs=0.05)
+    assert stated_seconds(tmp_path / "live.webm") == pytest.approx(0.5, abs=0.05)
     (tmp_path / "live.webm").write_bytes(b"no sound")
     assert header_seconds(tmp_path / "live.webm") == stated_seconds(tmp_path / "live.webm") == 0
 
@@ -131,3 +131,113 @@ def test_memory_is_bounded_at_high_rates(monkeypatch):
     load_audio(AudioClip(tone(440, 1.0, 96_000), 96_000), RATE)
     with pytest.raises(MediaError, match="longer than 0.0083 minutes at 192000 Hz: .* save it at 48000 Hz"):
         load_audio(AudioClip(tone(440, 1.0, 192_000), 192_000), RATE)
+
+
+def test_ten_minutes_fit_into_memory_at_96_khz():
+    """Zeros of stride 0: no memory is used here."""
+
+    def zeros(count: int) -> np.ndarray:
+        return np.broadcast_to(np.float32(0), count)
+
+    limit = 600 * 96_000 + 24_000
+    for rate in (96_000, 192_000):
+        _Mono().append(rate, zeros(limit), "a.wav")
+        with pytest.raises(MediaError, match="a.wav is longer than"):
+            _Mono().append(rate, zeros(limit + 1), "a.wav")
+    joined = _Mono()
+    joined.append(96_000, zeros(limit - 100), "a.wav")
+    joined.append(192_000, zeros(100), "a.wav")
+    with pytest.raises(MediaError, match=r"a.wav is longer than 5 minutes at 192000 Hz"):
+        joined.append(192_000, zeros(1), "a.wav")
+
+
+def test_a_sound_without_a_block_has_no_samples():
+    samples = _mix(lambda: [], "a.wav").resampled(RATE)
+    assert samples.shape == (0,) and samples.dtype == np.float32
+
+
+def test_the_last_start_is_inclusive():
+    sound = AudioClip(tone(440, 3.0), RATE)
+    assert read_window(sound, 3.0 - 0.2)[1].end == 3
+    with pytest.raises(OptionsError, match=r"from 0 to 2\.8"):
+        read_window(sound, 2.801)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
+def test_which_channels_are_opposite_does_not_depend_on_loudness(scale):
+    """Squares of single precision end at 1e-38 and at 1e38."""
+    sound = (tone(440, 0.5) * scale).astype(np.float32)
+    kept = load_audio(AudioClip(np.stack([sound, -0.95 * sound], axis=1), RATE), RATE)
+    assert np.array_equal(kept, sound)
+    mixed = load_audio(AudioClip(np.stack([sound, 0 * sound], axis=1), RATE), RATE)
+    np.testing.assert_allclose(mixed, sound / 2, rtol=1e-6)
+
+
+def test_blocks_are_small_and_of_single_precision(tmp_path):
+    """What is read at once does not grow with the file."""
+    soundfile.write(tmp_path / "a.wav", np.zeros((200_000, 2)), RATE, subtype="DOUBLE")
+    for rate, block in read_blocks(tmp_path / "a.wav"):
+        assert rate == RATE and block.shape[1] == 2 and len(block) <= 65_536 and block.dtype == np.float32
+
+
+@pytest.fixture
+def half_read(tmp_path, monkeypatch):
+    """A WAV of 4.75 s, of which ``stated`` seconds are claimed and FFmpeg reads ``more`` seconds more."""
+    sound = tone(440, 4.75)
+    soundfile.write(tmp_path / "a.wav", sound, RATE, subtype="FLOAT")
+    tried = []
+
+    def load(stated: float, more: float):
+        def blocks(path):
+            tried.append(path.name)
+            yield RATE, np.concatenate([sound, np.zeros(round(more * RATE), np.float32)])[:, None]
+
+        tried.clear()
+        monkeypatch.setattr(audio, "stated_seconds", lambda path: stated)
+        monkeypatch.setattr(audio, "ffmpeg_blocks", blocks)
+        samples, window = load_window(tmp_path / "a.wav", sampling_rate=RATE, max_seconds=30)
+        return len(samples) / RATE, bool(window.notices), bool(tried)
+
+    return load
+
+
+def test_readers_may_differ_by_a_quarter_of_a_second(half_read):
+    """At each limit and just above it: seconds that are kept, whether there is a notice, whether FFmpeg was tried."""
+    assert half_read(5.0, 1.0) == (4.75, False, False)
+    assert half_read(5.001, 0.25) == (4.75, True, True)
+    assert half_read(5.001, 0.2501) == (pytest.approx(5.0, abs=1e-3), False, True)
+    # A notice only where a twentieth is missing, too.
+    assert half_read(6.0, 0.5) == (5.25, True, True)
+    assert half_read(6.0, 0.95) == (5.7, False, True)
+
+
+def test_a_film_gives_its_first_sound(tmp_path):
+    with av.open(str(tmp_path / "a.mkv"), "w") as file:
+        film = file.add_stream("mpeg4", rate=10)
+        film.width = film.height = 32
+        tracks = [file.add_stream("pcm_s16le", rate=RATE, layout="mono") for _ in range(2)]
+        for _ in range(5):
+            file.mux(film.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
+        file.mux(film.encode(None))
+        for track, level in zip(tracks, (0.5, -0.25), strict=True):
+            values = np.full((1, RATE // 2), level * 2**15, np.int16)
+            frame = av.AudioFrame.from_ndarray(values, format="s16", layout="mono")
+            frame.sample_rate = RATE
+            file.mux(track.encode(frame))
+            file.mux(track.encode(None))
+    blocks = [block for _, block in ffmpeg_blocks(tmp_path / "a.mkv")]
+    assert sum(map(len, blocks)) == RATE // 2 and {block.shape[1] for block in blocks} == {1}
+    assert all(np.array_equal(block, np.full_like(block, 0.5)) for block in blocks)
+    assert stated_seconds(tmp_path / "a.mkv") == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_stream_without_a_length_has_that_of_its_packets(tmp_path):
+    """A FLAC that was piped: the 36 bits of its number of samples are 0."""
+    content = bytearray(encoded(tone(440, 0.5), RATE, "FLAC"))
+    content[8 + 13] &= 0xF0
+    content[8 + 14 : 8 + 18] = bytes(4)
+    (tmp_path / "piped.flac").write_bytes(content)
+    assert soundfile.info(tmp_path / "piped.flac").duration > 1e9
+    assert stated_seconds(tmp_path / "piped.flac") == pytest.approx(0.5, abs=0.3)
+    samples, window = load_window(tmp_path / "piped.flac", sampling_rate=RATE, max_seconds=10)
+    assert len(samples) == RATE // 2 and window.notices == ()

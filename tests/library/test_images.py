@@ -12,7 +12,7 @@ from lora_mcl import images
 from lora_mcl.errors import MediaError
 from lora_mcl.images import check_not_blank, image_format, input_name, load_image, modality_of, read_image
 
-RED, BLUE = (255, 0, 0), (0, 0, 255)
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
 def two_colours(mode="RGB", size=(40, 20)):
@@ -158,12 +158,27 @@ def test_metadata_that_cannot_be_read_are_left_out(tmp_path, suffix):
 def test_every_orientation(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    two_colours().save(tmp_path / "a.png", exif=exif)
+    stored = two_colours()
+    for corner, colour in ((0, 0), RED), ((39, 0), BLUE), ((0, 19), GREEN), ((39, 19), WHITE):
+        stored.putpixel(corner, colour)
+    stored.save(tmp_path / "a.png", exif=exif)
     image = load_image(tmp_path / "a.png")
     assert image.size == ((40, 20) if orientation < 5 else (20, 40)) and image.info == {}
-    # The corner that the stored red side's top comes to lie in.
-    corner = {1: (0, 0), 2: (1, 0), 3: (1, 1), 4: (0, 1), 5: (0, 0), 6: (1, 0), 7: (1, 1), 8: (0, 1)}[orientation]
-    assert image.getpixel((corner[0] * (image.width - 1), corner[1] * (image.height - 1))) == RED
+    corners = [(x, y) for y in (0, image.height - 1) for x in (0, image.width - 1)]
+    # By the row and column of the upright picture that the stored first row and column are (EXIF 2.3, table 6).
+    assert (
+        tuple(image.getpixel(corner) for corner in corners)
+        == {
+            1: (RED, BLUE, GREEN, WHITE),
+            2: (BLUE, RED, WHITE, GREEN),
+            3: (WHITE, GREEN, BLUE, RED),
+            4: (GREEN, WHITE, RED, BLUE),
+            5: (RED, GREEN, BLUE, WHITE),
+            6: (GREEN, RED, WHITE, BLUE),
+            7: (WHITE, BLUE, GREEN, RED),
+            8: (BLUE, WHITE, RED, GREEN),
+        }[orientation]
+    )
     assert load_image(image).tobytes() == image.tobytes()  # turned once
 
 
@@ -258,6 +273,7 @@ def test_a_file_cut_anywhere_is_a_picture_or_refused(tmp_path, suffix):
 
 
 def test_limits_of_size_are_inclusive(monkeypatch):
+    assert images.MAX_PIXELS % 1_000_000 == 0  # messages state it in millions
     monkeypatch.setattr(images, "MAX_PIXELS", 5_000)
     assert load_image(Image.new("RGB", (100, 50), RED)).size == (100, 50)
     with pytest.raises(MediaError, match="too large"):

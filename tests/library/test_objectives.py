@@ -332,3 +332,26 @@ def test_a_weight_of_0_leaves_out_what_is_not_finite():
     assert nll.grad.tolist() == [[0.0, 0.125, 0.0], [0.5, 0.375, 0.0]]
     assert weighted_loss(nll.detach()[:, :2], q[:, :2]).item() == pytest.approx(3.25)
     assert math.isnan(weighted_loss(nll.detach(), torch.full((2, 3), 0.5)).item())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_least_temperature_is_that_of_normal_numbers(dtype):
+    """From there on losses are divided by it; what is below counts as 0."""
+    tiny = torch.finfo(dtype).tiny
+    nll = torch.tensor([[0.0], [tiny]], dtype=dtype)
+    for temperature, first in ((tiny, 1 / (1 + math.exp(-1))), (tiny / 2, 1.0)):
+        assert annealed(nll, temperature)[0].item() == pytest.approx(first)
+
+
+@pytest.mark.parametrize("shape", ["exponential", "linear", "cosine"])
+def test_before_the_first_step_is_the_start(shape):
+    assert Anneal(0.3, 0.05, 1.0, shape).at(-5, 100) == 0.3
+    assert Anneal(0.3, 0.05, ratio=0.5).at(-5, 100) == 0.3
+
+
+def test_what_a_gate_excludes_is_excluded_at_any_weight_of_it():
+    """log 0 counts as -10,000: finite, and next to nothing even at a weight of .01."""
+    log_gate = torch.tensor([[-math.inf], [0.0]])
+    for beta, most in ((0.0, 0.5), (0.01, 1e-30), (1e30, 0.0)):
+        q = caption_gate(torch.ones(2, 1), log_gate, 1.0, beta)
+        assert q[0].item() <= most and q.sum().item() == 1

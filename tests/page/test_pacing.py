@@ -43,6 +43,15 @@ def test_slow_steps_are_all_passed_on_unless_many_watch():
     assert passed_on(times, snapshots) == [0, 1, 2, 3, 4]
     assert passed_on(times, snapshots, watchers=16) == [0, 2, 4]
     assert passed_on(times, snapshots, rate=API) == [0, 2, 4]
+    # Exactly one interval later is due.
+    assert passed_on([0.0, 0.25, 0.5, 0.625, 0.75], snapshots, rate=API) == [0, 1, 2, 4]
+
+
+def test_the_first_words_of_any_column_are_due():
+    """Also while another column has none yet; the words of the next column wait for their interval."""
+    empty, written = WAITING.columns[0], WRITING.columns[0]
+    one, both = replace(WAITING, columns=(empty, written)), replace(WAITING, columns=(written, written))
+    assert passed_on([0.0, 0.01, 0.02], [WAITING, one, both]) == [0, 1]
 
 
 @pytest.mark.parametrize("others", [0, 31])

@@ -43,6 +43,27 @@ def start(sessions, picture):
     return start_comparison
 
 
+def test_one_comparison_at_a_time_unless_the_tab_allows_more(sessions):
+    assert sessions.max_comparisons == 1 and Sessions(FakeCaptioner(), IMAGE, 3).max_comparisons == 3
+
+
+def test_a_visitor_who_leaves_is_forgotten(sessions, start, monkeypatch):
+    monkeypatch.setattr(RecordingCaptioner, "named", lambda self, name: self, raising=False)
+    sessions.choose_model("a", "other")
+    running = start("a")
+    sessions.forget("a")
+    assert sessions.captioner.should_stop[0]() and list(running) == []
+    assert sessions.idle("a") == sessions.idle() and sessions._models == {}
+    sessions.forget("never seen")
+
+
+def test_a_session_with_a_request_is_not_quiet(sessions):
+    assert sessions.is_quiet("a")
+    token = sessions.request("a")
+    assert not sessions.is_quiet("a") and sessions.is_quiet("b")
+    assert sessions.claim("a", token) and sessions.is_quiet("a")
+
+
 def test_a_request_begins_once(sessions):
     token = sessions.request("a")
     assert not sessions.claim("b", token), "another session's"

@@ -41,15 +41,17 @@ def findings(report: dict[str, Any]) -> tuple[str, bool]:
 def main(arguments: list[str] | None = None) -> int:
     """Run pip-audit on the installed packages; 0 if all were looked up and nothing was found."""
     command = [sys.executable, "-m", "pip_audit", "--local", "--skip-editable", "--progress-spinner", "off"]
+    # Its summary, "No known vulnerabilities found", also ends an audit that looked nothing up: shown only in trouble.
     done = subprocess.run(
         [*command, "--format", "json", *(sys.argv[1:] if arguments is None else arguments)],
-        stdout=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
     try:
         report = json.loads(done.stdout)
     except json.JSONDecodeError:
+        print(done.stderr, end="", file=sys.stderr)
         print("pip-audit gave no report: that needs PyPI.", file=sys.stderr)
         return 1
     text, good = findings(report)

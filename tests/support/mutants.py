@@ -3,11 +3,13 @@
     make mutants AREA=trainer
     python -m tests.support.mutants trainer data --count 40
 
-A mutant changes one expression of one file: a comparison or its limit, an arithmetic or boolean operator, a constant, a
-negation, or a function that returns None. Mutants are drawn by a seed, evenly over the area's files, and each is tried
-in a copy of the repository: it is killed if a test of the area that executes its line fails or does not end, else it
-survives. Slow-marked tests are left out. Not part of CI: an area takes minutes. Each mutant has a process of its own,
-forked from one in which the libraries are imported already (Linux, macOS).
+A mutant changes one place of one file: a comparison or its limit, an arithmetic or boolean operator, a constant, a
+negation, a keyword argument or a call on a line of its own that is left out, or a function that returns None. Mutants
+are drawn by a seed, evenly over the area's files, and each is tried in a copy of the repository: it is killed if a test
+of the area that executes its line fails or does not end, else it survives. One that survives because it changes nothing
+that can be observed is equivalent and does not count; those are listed with their reasons (``equivalent_mutants``).
+Slow-marked tests are left out. Not part of CI: an area takes minutes. Each mutant has a process of its own, forked from
+one in which the libraries are imported already (Linux, macOS).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import io
 import multiprocessing
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -31,6 +34,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.equivalent_mutants import EQUIVALENT
 from tests.support.line_tests import LineTests, NoteLines, OnlyTests
 from tests.support.paths import ROOT
 
@@ -78,18 +82,20 @@ AREAS = {
     ),
     "sessions": Area(
         ("ui/sessions.py", "ui/pacing.py"),
-        ("tests/page/test_sessions.py", "tests/page/test_pacing.py", "tests/page/test_columns.py"),
+        tuple(f"tests/page/test_{name}.py" for name in ("sessions", "finished", "pacing", "columns", "models")),
     ),
     "gate": Area(
         ("lora_mcl/gate.py", "lora_mcl/gate_init.py"), ("tests/library/test_gate.py", "tests/library/test_gate_init.py")
     ),
     "media": Area(
         ("lora_mcl/audio.py", "lora_mcl/audio_readers.py", "lora_mcl/images.py", "lora_mcl/pixels.py"),
-        ("tests/library/test_audio.py", "tests/library/test_audio_limits.py", "tests/library/test_images.py"),
+        tuple(f"tests/library/test_{name}.py" for name in ("audio", "audio_limits", "images", "warm_up")),
     ),
     "bundle": Area(("lora_mcl/bundle/*.py",), ("tests/library/bundle",)),
     "decoding": Area(("lora_mcl/decoding/*.py",), ("tests/library/decoding",)),
 }
+# What the repository's modules take to import, and tests to be collected, at most.
+_START_SECONDS = 30
 _COMPARED = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -103,6 +109,8 @@ _COMPARED = {
     ast.NotIn: ast.In,
 }
 _CALCULATED = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult}
+# Keyword arguments that only guard, or change nothing where text is UTF-8 and where all is on the CPU.
+_GUARDS = {"strict", "encoding", "device"}
 _NAMES = {"any": "all", "all": "any", "min": "max", "max": "min", "amin": "amax", "amax": "amin"}
 
 
@@ -116,9 +124,15 @@ class Mutant:
     change: str
     source: str
 
+    @property
+    def equivalent(self) -> str | None:
+        """Why it changes nothing, if that is known."""
+        line = self.file.read_text(encoding="utf-8").splitlines()[self.line - 1].strip()
+        return EQUIVALENT.get((self.file.relative_to(ROOT).as_posix(), line, self.change))
+
 
 def changed(node: ast.AST) -> Iterator[ast.AST]:
-    """Every way in which an expression is changed."""
+    """Every way in which an expression or a statement is changed."""
     new = copy.deepcopy(node)
     if isinstance(new, ast.Compare) and type(new.ops[0]) in _COMPARED:
         new.ops[0] = _COMPARED[type(new.ops[0])]()
@@ -143,6 +157,16 @@ def changed(node: ast.AST) -> Iterator[ast.AST]:
     elif isinstance(new, ast.Attribute) and new.attr in _NAMES:
         new.attr = _NAMES[new.attr]
         yield new
+    elif isinstance(new, ast.Call):
+        for place, keyword in enumerate(new.keywords):
+            if keyword.arg is not None and keyword.arg not in _GUARDS:
+                without = copy.deepcopy(new)
+                del without.keywords[place]
+                yield without
+    elif isinstance(new, ast.Expr) and isinstance(new.value, ast.Call):
+        yield ast.Pass()
+    elif isinstance(new, ast.Return) and new.value is not None and not isinstance(new.value, ast.Constant):
+        yield ast.Return(ast.Constant(None))
 
 
 def mutants(file: Path) -> list[Mutant]:
@@ -173,11 +197,11 @@ def mutants(file: Path) -> list[Mutant]:
             begin = starts[node.lineno - 1] + node.col_offset
             end = starts[node.end_lineno - 1] + node.end_col_offset
             old, replacement = text.encode()[begin:end].decode(), f"({ast.unparse(ast.fix_missing_locations(new))})"
-            if isinstance(node, ast.Attribute | ast.Name):
+            if isinstance(node, ast.Attribute | ast.Name | ast.stmt):
                 replacement = replacement[1:-1]
             source = (text.encode()[:begin] + replacement.encode() + text.encode()[end:]).decode()
             found.append(
-                Mutant(file, node.lineno, node.end_lineno, f"{old} -> {replacement}".replace("\n", " "), source)
+                Mutant(file, node.lineno, node.end_lineno, " ".join(f"{old} -> {replacement}".split()), source)
             )
     return found
 
@@ -208,10 +232,21 @@ def import_libraries(tests: Sequence[str]) -> None:
         pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", *there])
 
 
-def tests_pass(folder: Path, tests: tuple[str, ...], plugin: object | None = None, limit: float | None = None) -> bool:
-    """Whether the tests pass in a copy, with a pytest plugin if one is given, within ``limit`` seconds."""
+def tests_pass(
+    folder: Path,
+    tests: tuple[str, ...],
+    plugin: object | None = None,
+    limit: float | None = None,
+    computing: float | None = None,
+) -> bool:
+    """Whether the tests pass in a copy, with a pytest plugin if one is given.
+
+    Args:
+        limit: seconds they may take.
+        computing: seconds that they may compute, however busy the machine is.
+    """
     there = [test for test in tests if (folder / test).exists()]
-    process = multiprocessing.get_context("fork").Process(target=_run_tests, args=(folder, there, plugin))
+    process = multiprocessing.get_context("fork").Process(target=_run_tests, args=(folder, there, plugin, computing))
     process.start()
     try:
         process.join(limit)
@@ -222,9 +257,11 @@ def tests_pass(folder: Path, tests: tuple[str, ...], plugin: object | None = Non
     return process.exitcode == 0
 
 
-def _run_tests(folder: Path, tests: list[str], plugin: object | None) -> None:
+def _run_tests(folder: Path, tests: list[str], plugin: object | None, computing: float | None) -> None:
     """In a process of its own, which forgets the repository's modules for those of the copy."""
     os.setsid()
+    if computing is not None:
+        resource.setrlimit(resource.RLIMIT_CPU, (round(computing), round(computing)))
     null = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(null, stream)
@@ -239,9 +276,9 @@ def _run_tests(folder: Path, tests: list[str], plugin: object | None) -> None:
     sys.exit(int(pytest.main(arguments, plugins=[plugin] if plugin else None)))
 
 
-def score(name: str, chosen: list[Mutant], limit: float) -> int:
-    """Try mutants of an area and print what becomes of each; returns how many were killed."""
-    area, killed = AREAS[name], 0
+def score(name: str, chosen: list[Mutant], limit: float) -> tuple[int, int]:
+    """Try mutants of an area and print what becomes of each; returns how many were killed, and of how many."""
+    area, killed, equivalent = AREAS[name], 0, 0
     import_libraries(area.tests)
     with tempfile.TemporaryDirectory() as scratch:
         folder = copied(Path(scratch).resolve() / "copy")
@@ -250,7 +287,8 @@ def score(name: str, chosen: list[Mutant], limit: float) -> int:
         started = time.perf_counter()
         if not tests_pass(folder, area.tests, NoteLines(places.values(), lines)):
             raise SystemExit(f"{name}: its tests fail without any mutant")
-        # Tests that take far longer than without a mutant do not end; on a busy machine all take longer.
+        # Tests that compute far longer than without a mutant do not end. Those that wait for ever get more time: on a
+        # busy machine all take longer.
         limit = max(limit, 5 * (time.perf_counter() - started))
         line_tests = LineTests.load(lines)
         for mutant, place in places.items():
@@ -258,13 +296,18 @@ def score(name: str, chosen: list[Mutant], limit: float) -> int:
             place.write_text(mutant.source, encoding="utf-8")
             tests = line_tests.of(place, range(mutant.line, mutant.last_line + 1))
             files = tuple(dict.fromkeys(test.partition("::")[0] for test in tests))
-            survives = tests_pass(folder, files, OnlyTests(tests), limit)
+            computing = _START_SECONDS + 3 * sum(line_tests.seconds[test] for test in tests)
+            survives = tests_pass(folder, files, OnlyTests(tests), limit, computing)
             place.write_text(original, encoding="utf-8")
             killed += not survives
-            outcome = "survives" if survives else "killed"
+            reason = mutant.equivalent if survives else None
+            equivalent += reason is not None
+            outcome = f"equivalent ({reason})" if reason else "survives" if survives else "killed"
             print(f"{outcome} {mutant.file.relative_to(ROOT)}:{mutant.line}: {mutant.change}", flush=True)
-    print(f"{name}: {killed} of {len(chosen)} killed ({killed / max(len(chosen), 1):.1%})", flush=True)
-    return killed
+    counted = len(chosen) - equivalent
+    share = killed / max(counted, 1)
+    print(f"{name}: {killed} of {counted} killed ({share:.1%}), {equivalent} equivalent", flush=True)
+    return killed, counted
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -284,8 +327,8 @@ def main(argv: list[str] | None = None) -> int:
     if unknown := set(args.areas) - set(AREAS):
         parser.error(f"no area {', '.join(sorted(unknown))}; there are {', '.join(AREAS)}")
     draws = {name: drawn(AREAS[name], args.count, args.seed, args.skip) for name in args.areas or AREAS}
-    killed = sum(score(name, chosen, args.limit) for name, chosen in draws.items())
-    return 0 if killed >= args.least * sum(map(len, draws.values())) else 1
+    scores = [score(name, chosen, args.limit) for name, chosen in draws.items()]
+    return 0 if sum(k for k, _ in scores) >= args.least * sum(counted for _, counted in scores) else 1
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -25,8 +26,6 @@ from training.data.example import Example
 logger = logging.getLogger(__name__)
 
 _SUFFIX = ".safetensors"
-_VALUES_PER_WEIGHT = 16
-"""So many values of each of the tower's weights identify the tower."""
 
 
 class FeatureCache:
@@ -51,7 +50,7 @@ class FeatureCache:
         except OSError as error:
             raise OptionsError(f"feature_cache {self.folder} cannot be written to: {error.strerror}") from error
         used = sum(file.stat().st_size for file in self.folder.glob(f"*/*{_SUFFIX}"))
-        self._free = max(0, limit - used) // processes
+        self._free = (limit - used) // processes
         self._full = False
 
     def key(self, example: Example) -> str:
@@ -117,7 +116,7 @@ def fingerprint(model: MediaLanguageModel, revision: str | None = None) -> str:
     values = hashlib.sha256()
     for name, weight in sorted(tower.state_dict().items()):
         values.update(name.encode())
-        values.update(weight.flatten()[:_VALUES_PER_WEIGHT].float().cpu().numpy().tobytes())
+        values.update(weight.detach().cpu().flatten().view(torch.uint8).numpy())
     facts = {
         "base": model.model.name_or_path,
         "revision": revision,

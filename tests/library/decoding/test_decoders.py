@@ -58,6 +58,15 @@ def test_greedy_takes_the_best_token_until_the_end_of_sequence():
     assert candidate.mean_log_prob == pytest.approx(candidate.log_prob / 2)
 
 
+def test_greedy_keeps_the_least_of_its_log_probabilities():
+    """Also where the end of the sequence is the least likely; 0 before the first token."""
+    decoder = Greedy().token_decoder(context())
+    assert decoder.candidates()[0].least_log_prob == 0
+    for row, least in (({A: 0.6}, 0.6), ({B: 0.9}, 0.6), ({EOS: 0.3, A: 0.2}, 0.3)):
+        update(decoder, row)
+        assert decoder.candidates()[0].least_log_prob == pytest.approx(math.log(least))
+
+
 def test_greedy_is_cut_at_max_new_tokens():
     decoder = Greedy().token_decoder(context(max_new_tokens=2))
     update(decoder, {A: 0.9})

@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 from torch.nn import functional
-from transformers.cache_utils import DynamicLayer
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, StaticLayer
 
 from lora_mcl.adapters import BASE_ROW
 from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, EngineOptions, Greedy, Sampling
+from lora_mcl.decoding.copied_prompt_cache import CopiedPromptCache
 from lora_mcl.decoding.decode_state import DecodeState
 from lora_mcl.decoding.logits_processor import DEFAULT_LOGITS_OPTIONS
-from lora_mcl.decoding.prefill import Prefix, prefill
+from lora_mcl.decoding.prefill import Prefill, Prefix, prefill
 from lora_mcl.decoding.prefix_groups import EqualGroups, PrefixGroups
 from lora_mcl.decoding.shared_layers import decoder_layers, decoder_of, num_shared_layers
 from lora_mcl.decoding.shared_prompt_cache import (
@@ -280,3 +282,52 @@ def test_two_lists_of_as_many_modules_are_not_taken_for_layers():
     assert decoder_layers(decoder) is decoder.layers
     decoder.gates = torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in decoder.layers)
     assert decoder_layers(decoder) is None and num_shared_layers(None) == 0
+
+
+@pytest.mark.parametrize(("lengths", "window"), [((3, 2), 8), ((7, 4), 8), ((9, 5), 4), ((5, 9), 4)])
+def test_copied_prompts_keep_the_columns_that_rows_use(lengths, window):
+    """By hand: prompts of 9 and of ``lengths`` columns, of which the first row leaves.
+
+    A layer without a window keeps as many columns as the longest row left has; one with a window at most ``window`` - 1
+    of them, the last ones. Keys are the row's number and the column's, counted from the right.
+    """
+
+    def read(*lengths: int, first: int) -> Prefill:
+        total = max(lengths)
+        columns = torch.arange(total, 0, -1.0)[None, None, :, None] + 100 * torch.arange(
+            first, first + len(lengths)
+        ).view(-1, 1, 1, 1)
+        mask = torch.arange(total, 0, -1) <= torch.tensor(lengths)[:, None]
+        cache = DynamicCache()
+        cache.layers = [DynamicLayer(), DynamicSlidingWindowLayer(sliding_window=window)]
+        for layer in cache.layers:
+            layer.update(columns, columns.clone())
+        rows = tuple(range(len(lengths)))
+        return Prefill(torch.zeros(len(lengths), 5), cache, 0, rows, rows, mask)
+
+    cache = CopiedPromptCache(read(9, first=0), [0])
+    assert cache.can_join
+    cache.join(read(*lengths, first=1), [1, 2])
+    whole, windowed = cache.cache.layers
+    assert [layer.keys.shape[2] for layer in (whole, windowed)] == [9, min(9, window - 1)]
+    assert windowed.get_seq_length() == 9
+    cache.reorder([2, 1, 1], torch.device("cpu"))
+    longest = max(lengths)
+    for layer, length in ((whole, longest), (windowed, min(longest, window - 1))):
+        assert layer.keys.shape == layer.values.shape == (3, 1, length, 1)
+        for row, number in enumerate((2, 1, 1)):
+            kept = min(lengths[number - 1], length)
+            expected = [100.0 * number + column for column in range(kept, 0, -1)]
+            assert layer.keys[row, 0, length - kept :, 0].tolist() == expected
+            assert layer.values[row, 0, length - kept :, 0].tolist() == expected
+    assert windowed.get_seq_length() == longest
+    mask = cache.begin_step([2, 1, 1])
+    assert mask.sum(dim=1).tolist() == [lengths[1] + 1, lengths[0] + 1, lengths[0] + 1] and mask[:, -1].all()
+    assert mask.shape == (3, longest + 1) and mask[:, 1:].sum() >= mask.sum() - 3
+
+
+def test_layers_of_other_kinds_do_not_take_rows_later():
+    cache = DynamicCache()
+    cache.layers = [DynamicLayer(), StaticLayer(max_cache_len=4)]
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    assert not CopiedPromptCache(Prefill(torch.zeros(1, 5), cache, 0, (0,), (0,), mask), [0]).can_join

@@ -2,10 +2,13 @@
 
 import logging
 import os
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from lora_mcl.errors import OptionsError
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
@@ -13,6 +16,17 @@ from training.data.cache import FeatureCache, fingerprint, open_cache
 from training.data.example import Example
 
 FEATURES = {"features": torch.zeros(100)}
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Media without a file."""
+
+    content: bytes
+    name: str = "packed"
+
+    def read(self) -> bytes:
+        return self.content
 
 
 @pytest.fixture(params=["image", "audio"])
@@ -38,6 +52,37 @@ def test_keys_depend_on_content_revision_and_processor(model, tmp_path):
     before = key()
     (tmp_path / "a").write_bytes(b"two")
     assert key() != before
+
+
+def test_settings_count_and_their_order_does_not(model):
+    settings = model.processor.image_processor if model.modality == "image" else model.processor.feature_extractor
+    before = fingerprint(model)
+    name = next(iter(vars(settings)))
+    setattr(settings, name, vars(settings).pop(name))
+    assert list(vars(settings))[-1] == name and fingerprint(model) == before
+
+
+def test_every_value_of_the_tower_and_its_type_count(model):
+    tower = model.model.get_submodule(model.media_modules[0])
+    found = {fingerprint(model)}
+    weights = tower.state_dict()
+    for name in (min(weights), max(weights)):
+        for place in (0, -1):
+            weights[name].flatten()[place] += 1
+            found.add(fingerprint(model))
+    found.add(fingerprint(model.model.to(torch.bfloat16) and model))
+    assert len(found) == 6
+    model.model.name_or_path += "-other"
+    assert fingerprint(model) not in found
+
+
+def test_media_in_memory_have_the_key_of_their_file(tmp_path):
+    """So a picture of a table and the same one as a file are computed once."""
+    (tmp_path / "a").write_bytes(b"one")
+    cache = FeatureCache(tmp_path / "cache", 1, "")
+    packed = Example(Packed(b"one"), ("A dog.",))
+    assert cache.key(packed) == cache.key(Example(tmp_path / "a", ("A cat.",))) == sha256(b"one").hexdigest()
+    assert FeatureCache(tmp_path / "cache", 1, "x").key(packed) == sha256(b"onex").hexdigest()
 
 
 def test_one_trainable_weight_of_the_tower_is_refused(model, tmp_path):
@@ -116,8 +161,11 @@ def test_processes_share_what_is_free(tmp_path):
     cache = FeatureCache(tmp_path / "one", 3 * size, "", processes=2)
     assert cache.put("bbb", FEATURES) and not cache.put("cc", FEATURES)
     assert (tmp_path / "one" / "bb" / "bbb.safetensors").is_file()
+    # Keys that begin alike share a folder.
+    assert FeatureCache(tmp_path / "one", 3 * size, "").put("bbc", FEATURES)
     # What is there already is no use of the limit.
     assert cache.put("aa", FEATURES) and cache.put("bbb", FEATURES)
+    assert cache.get("aa").keys() == cache.get("bbb").keys() == FEATURES.keys() and cache.get("cc") is None
     # Over the limit before it begins: nothing more, and no negative room.
     assert not FeatureCache(tmp_path / "one", size, "", processes=2).put("dd", FEATURES)
 
@@ -135,3 +183,25 @@ def test_a_file_that_cannot_be_read_is_removed_and_written_again(tmp_path):
     assert cache.get("aa") is None and not (tmp_path / "aa" / "aa.safetensors").exists()
     assert cache.put("aa", FEATURES)
     assert torch.equal(cache.get("aa")["features"], FEATURES["features"])
+
+
+def test_a_file_that_another_process_removed_first_is_only_not_there(tmp_path, monkeypatch):
+    cache = FeatureCache(tmp_path, 10**6, "")
+
+    def damaged(file, framework):
+        raise SafetensorError("invalid header")
+
+    monkeypatch.setattr("training.data.cache.safe_open", damaged)
+    assert cache.get("aa") is None
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OptionsError, match=r"feature_cache .*file cannot be written to: File exists"):
+        FeatureCache(tmp_path / "file", 1, "")
+
+
+def test_features_that_need_gradients_or_are_views_are_written_as_they_are(tmp_path):
+    cache = FeatureCache(tmp_path, 10**6, "")
+    square = torch.arange(12.0).reshape(3, 4).requires_grad_(True)
+    assert cache.put("aa", {"features": square.T}) and torch.equal(cache.get("aa")["features"], square.T)

@@ -80,3 +80,23 @@ def test_fewer_examples_than_a_block():
 def test_refused(own, block):
     with pytest.raises(OptionsError, match="at least one example"):
         LengthGroupedSampler(own, "one", batch_size=block, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("captions", "batch_size", "visits"),
+    [
+        ("one", 1, {0: (60, 0), 1: (62, 0), 49: (22, 0), 50: (54, 1), 51: (94, 0), 119: (75, 0), 500: (21, 1)}),
+        ("all", 1, {0: (115, 0), 1: (90, 1), 49: (11, 0), 50: (88, 0), 119: (111, 1), 120: (92, 1), 500: (15, 1)}),
+        ("one", 7, {0: (8, 0), 1: (109, 0), 119: (30, 1), 120: (101, 0), 121: (71, 0), 500: (64, 1)}),
+    ],
+)
+def test_the_order_of_a_seed_stays_the_same(captions, batch_size, visits):
+    """An interrupted run goes on in it, also with a later version."""
+    own = [[k * 37 % 101 + caption for caption in range(2)] for k in range(120)]
+    sampler = LengthGroupedSampler(own, captions, batch_size=batch_size, seed=7)
+    assert {index: sampler.example_and_caption(index) for index in visits} == visits
+
+
+def test_equal_lengths_stay_in_their_order():
+    sampler = LengthGroupedSampler([[3]] * 100, "one", batch_size=1, seed=None)
+    assert epoch(sampler, 0) == [(number, 0) for number in range(100)]

@@ -1,0 +1,35 @@
+"""Mutants that change nothing which can be observed, each with the reason; see ``tests.support.mutants``.
+
+Only what survives counts as equivalent: one of these that a test kills is killed. A test checks that each still is a
+mutant of its file.
+"""
+
+EQUIVALENT = {
+    (
+        "training/data/cache.py",
+        "self._free, self._full = 0, True",
+        "0 -> (1)",
+    ): "a file of features takes more than one byte, so none fits",
+    (
+        "lora_mcl/audio.py",
+        "blocks = samples[: len(samples) // step * step].reshape(-1, step)  # [steps, samples of a step]",
+        "1 -> (2)",
+    ): "numpy takes any negative length for the one to be worked out",
+    (
+        "lora_mcl/audio.py",
+        'return librosa.resample(samples, orig_sr=rate, target_sr=sampling_rate, res_type="soxr_hq", fix=False)',
+        'librosa.resample(samples, orig_sr=rate, target_sr=sampling_rate, res_type="soxr_hq", fix=False) -> '
+        "(librosa.resample(samples, orig_sr=rate, target_sr=sampling_rate, fix=False))",
+    ): "librosa's own choice, written out so that another version's does not count",
+    (
+        "lora_mcl/objectives.py",
+        "bound = torch.finfo(nll.dtype).max / 4",
+        "4 -> (5)",
+    ): "differences of losses are finite with any divisor from 2 on",
+    (
+        "lora_mcl/objectives.py",
+        "_LOG_GATE_FLOOR = -1e4  # log g below this is as good as 0, and stays finite for any reasonable beta",
+        "1e4 -> (10001.0)",
+    ): "both are as good as 0: exp(-10000) is 0 in every floating-point type",
+}
+"""Reason by file, line without its indentation, and change."""
