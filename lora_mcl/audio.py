@@ -95,7 +95,7 @@ def load_audio(media: AudioClip | str | Path, sampling_rate: int) -> np.ndarray:
 
 def mel_frequencies(bins: int, sampling_rate: int) -> np.ndarray:
     """Centre frequency in Hz of each bin [bins] of a log-mel spectrogram of Whisper's kind (Slaney's mel scale)."""
-    edges = librosa.mel_frequencies(bins + 2, fmin=0.0, fmax=sampling_rate / 2)
+    edges = librosa.mel_frequencies(bins + 2, fmax=sampling_rate / 2)
     return edges[1:-1]
 
 

@@ -241,3 +241,9 @@ def test_a_stream_without_a_length_has_that_of_its_packets(tmp_path):
     assert stated_seconds(tmp_path / "piped.flac") == pytest.approx(0.5, abs=0.3)
     samples, window = load_window(tmp_path / "piped.flac", sampling_rate=RATE, max_seconds=10)
     assert len(samples) == RATE // 2 and window.notices == ()
+
+
+def test_samples_are_of_single_precision_whatever_the_clips_are():
+    sound = tone(440, 0.5).astype(np.float64)
+    for samples in (sound, np.stack([sound, sound], axis=1), np.stack([sound, -sound], axis=1)):
+        assert load_audio(AudioClip(samples, RATE), RATE).dtype == np.float32

@@ -154,15 +154,17 @@ def test_metadata_that_cannot_be_read_are_left_out(tmp_path, suffix):
     assert load_image(path).size == (40, 20)
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation(tmp_path, orientation):
+def test_every_orientation(tmp_path, orientation, suffix):
+    """Pillow itself turns a TIFF, and only that."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = two_colours()
     for corner, colour in ((0, 0), RED), ((39, 0), BLUE), ((0, 19), GREEN), ((39, 19), WHITE):
         stored.putpixel(corner, colour)
-    stored.save(tmp_path / "a.png", exif=exif)
-    image = load_image(tmp_path / "a.png")
+    stored.save(tmp_path / f"a.{suffix}", exif=exif)
+    image = load_image(tmp_path / f"a.{suffix}")
     assert image.size == ((40, 20) if orientation < 5 else (20, 40)) and image.info == {}
     corners = [(x, y) for y in (0, image.height - 1) for x in (0, image.width - 1)]
     # By the row and column of the upright picture that the stored first row and column are (EXIF 2.3, table 6).

@@ -31,5 +31,20 @@ EQUIVALENT = {
         "_LOG_GATE_FLOOR = -1e4  # log g below this is as good as 0, and stays finite for any reasonable beta",
         "1e4 -> (10001.0)",
     ): "both are as good as 0: exp(-10000) is 0 in every floating-point type",
+    (
+        "training/data/readers/cells.py",
+        "table = parquet.read_table(file, memory_map=True)",
+        "parquet.read_table(file, memory_map=True) -> (parquet.read_table(file))",
+    ): "the same rows, in memory of their own",
+    (
+        "training/data/readers/cells.py",
+        "table = parquet.read_table(file, memory_map=True)",
+        "True -> (False)",
+    ): "the same rows, in memory of their own",
+    (
+        "training/data/readers/table.py",
+        'with file.open(encoding="utf-8-sig", newline="") as lines:',
+        'file.open(encoding="utf-8-sig", newline="") -> (file.open(encoding="utf-8-sig"))',
+    ): "kinds of line ends differ inside captions only, whose spaces are joined",
 }
 """Reason by file, line without its indentation, and change."""

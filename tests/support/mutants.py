@@ -125,10 +125,10 @@ class Mutant:
     source: str
 
     @property
-    def equivalent(self) -> str | None:
-        """Why it changes nothing, if that is known."""
+    def key(self) -> tuple[str, str, str]:
+        """Its file, line without indentation, and change: wherever the line is."""
         line = self.file.read_text(encoding="utf-8").splitlines()[self.line - 1].strip()
-        return EQUIVALENT.get((self.file.relative_to(ROOT).as_posix(), line, self.change))
+        return self.file.relative_to(ROOT).as_posix(), line, self.change
 
 
 def changed(node: ast.AST) -> Iterator[ast.AST]:
@@ -300,7 +300,7 @@ def score(name: str, chosen: list[Mutant], limit: float) -> tuple[int, int]:
             survives = tests_pass(folder, files, OnlyTests(tests), limit, computing)
             place.write_text(original, encoding="utf-8")
             killed += not survives
-            reason = mutant.equivalent if survives else None
+            reason = EQUIVALENT.get(mutant.key) if survives else None
             equivalent += reason is not None
             outcome = f"equivalent ({reason})" if reason else "survives" if survives else "killed"
             print(f"{outcome} {mutant.file.relative_to(ROOT)}:{mutant.line}: {mutant.change}", flush=True)

@@ -114,8 +114,7 @@ def fingerprint(model: MediaLanguageModel, revision: str | None = None) -> str:
     config = model.model.config
     tower = model.model.get_submodule(model.media_modules[0])
     values = hashlib.sha256()
-    for name, weight in sorted(tower.state_dict().items()):
-        values.update(name.encode())
+    for _, weight in sorted(tower.state_dict().items()):
         values.update(weight.detach().cpu().flatten().view(torch.uint8).numpy())
     facts = {
         "base": model.model.name_or_path,

@@ -77,3 +77,14 @@ def test_layers_go_with_names_alone(field):
     spec("a", **field)
     with pytest.raises(OptionsError, match="layers_to_transform and layers_pattern need target_modules as name"):
         spec("a", target_modules=".*first", **field)
+
+
+def test_a_layer_that_is_drawn_again_is_new():
+    """Padding and B are 0 again, and A is within its bound."""
+    layer = GroupedLoraLinear(nn.Linear(16, 4), [LayerAdapter(2, 1.0, 0.0), LayerAdapter(1, 1.0, 0.0)], Routing(2))
+    with torch.no_grad():
+        layer.lora_A.fill_(9.0)
+        layer.lora_B.fill_(9.0)
+    layer.reset()
+    assert not layer.lora_B.any() and not layer.lora_A[1, 1:].any() and layer.lora_A[1, 0].all()
+    assert layer.lora_A.abs().max() <= 1 / 4

@@ -8,6 +8,7 @@ import torch
 
 from lora_mcl.adapters import BASE_ROW
 from lora_mcl.decoding import BeamSearch, ColumnRequest, DiverseBeamSearch, EngineOptions, Greedy, Sampling
+from lora_mcl.decoding.acceleration import Accelerator
 from lora_mcl.decoding.static import StaticShape
 from lora_mcl.errors import OptionsError
 from tests.support.tiny_decoders import (
@@ -199,3 +200,11 @@ def test_options_are_refused_with_the_reason():
         EngineOptions(acceleration="fast")
     with pytest.raises(OptionsError, match="'static' needs share_prompts"):
         EngineOptions(share_prompts=False, acceleration="static")
+
+
+def test_a_model_on_several_devices_goes_without():
+    model = DECODERS["llama"](1)
+    accelerator = Accelerator(model, None, EngineOptions(acceleration="static"))
+    assert accelerator._obstacle() is None
+    model.model.norm.to("meta")
+    assert accelerator._obstacle() == "the model lies on 2 devices"

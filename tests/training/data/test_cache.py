@@ -149,6 +149,9 @@ def test_the_limit_is_in_gib(tmp_path, tiny_base):
     for size, fits in ((file.stat().st_size, True), (file.stat().st_size - 1, False)):
         cache = open_cache(str(tmp_path / f"deep/er/{size}"), size / 2**30, model)
         assert cache.put("aa", FEATURES) == fits
+        shared = open_cache(str(tmp_path / f"shared/{size}"), 2 * size / 2**30, model, processes=2)
+        assert shared.put("aa", FEATURES) == fits
+    assert open_cache(str(tmp_path / "revision"), 1, model, "v2")._fingerprint != fingerprint(model)
     assert open_cache("", 1, model) is None
 
 
@@ -205,3 +208,22 @@ def test_features_that_need_gradients_or_are_views_are_written_as_they_are(tmp_p
     cache = FeatureCache(tmp_path, 10**6, "")
     square = torch.arange(12.0).reshape(3, 4).requires_grad_(True)
     assert cache.put("aa", {"features": square.T}) and torch.equal(cache.get("aa")["features"], square.T)
+
+
+def test_settings_may_be_of_any_type(model):
+    settings = model.processor.image_processor if model.modality == "image" else model.processor.feature_extractor
+    before = fingerprint(model)
+    settings.kept_in = Path("somewhere")
+    assert fingerprint(model) != before
+
+
+def test_the_folder_itself_is_tried(tmp_path, monkeypatch):
+    """It may be there and not be writable, or on a disk that is full."""
+
+    def refused(*, dir):
+        assert Path(dir) == tmp_path / "cache"
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("training.data.cache.tempfile.TemporaryFile", refused)
+    with pytest.raises(OptionsError, match=r"cache cannot be written to: Read-only file system"):
+        FeatureCache(tmp_path / "cache", 1, "")

@@ -6,8 +6,10 @@ from pathlib import Path
 import datasets
 import pytest
 
+from lora_mcl.errors import MediaError
 from tests.support.captioned_files import touch
 from training.data import DataError, DataOptions, load_examples
+from training.data.readers.cells import CellMedia
 
 
 @pytest.fixture
@@ -76,3 +78,23 @@ def test_one_bad_row_among_good_ones_is_named(photos, row, message):
     (photos / "data.json").write_text(f'[{{"image": "b.jpg", "caption": "A dog."}}, {row}]')
     with pytest.raises(DataError, match=message):
         load_examples(DataOptions("table", str(photos / "data.json")))
+
+
+def test_a_cell_is_known_by_its_place():
+    """Two readings of one table have the same media; a message does not print the table."""
+    one, two = (CellMedia("a.parquet", 3, "image", rows) for rows in ([1], [2]))
+    assert one == two and hash(one) == hash(two) and "rows" not in repr(one)
+    assert one != CellMedia("a.parquet", 4, "image", [1]) and one.name == "a.parquet, row 3"
+
+
+@pytest.mark.parametrize("cell", [None, {}, {"bytes": b"", "path": None}, {"path": "gone.png"}, {"bytes": None}])
+def test_a_cell_without_media_is_named(cell):
+    with pytest.raises(MediaError, match=r"a\.parquet, row 1 holds no image"):
+        CellMedia("a.parquet", 1, "image", [{"image": b"other"}, {"image": cell}]).read()
+
+
+def test_what_a_cell_holds_is_read(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"file")
+    path = str(tmp_path / "a.png")
+    for cell, content in ((b"own", b"own"), ({"bytes": b"own", "path": path}, b"own"), ({"path": path}, b"file")):
+        assert CellMedia("a.parquet", 0, "image", [{"image": cell}]).read() == content
