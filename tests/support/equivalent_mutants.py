@@ -44,7 +44,7 @@ EQUIVALENT = {
     (
         "training/data/readers/table.py",
         'with file.open(encoding="utf-8-sig", newline="") as lines:',
-        'file.open(encoding="utf-8-sig", newline="") -> (file.open(encoding="utf-8-sig"))',
+        'file.open(encoding="utf-8-sig", newline="") -> (file.open(encoding=\'utf-8-sig\'))',
     ): "kinds of line ends differ inside captions only, whose spaces are joined",
 }
 """Reason by file, line without its indentation, and change."""

@@ -326,6 +326,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if unknown := set(args.areas) - set(AREAS):
         parser.error(f"no area {', '.join(sorted(unknown))}; there are {', '.join(AREAS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the tests that are running are ended, too
     draws = {name: drawn(AREAS[name], args.count, args.seed, args.skip) for name in args.areas or AREAS}
     scores = [score(name, chosen, args.limit) for name, chosen in draws.items()]
     return 0 if sum(k for k, _ in scores) >= args.least * sum(counted for _, counted in scores) else 1
