@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,25 +20,21 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers.utils import logging as transformers_logging
 
 from lora_mcl.adapters import AdapterStack
 from lora_mcl.bundle import load_bundle
-from lora_mcl.errors import BundleError, LoraMclError, MediaError, OptionsError
+from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.models import LANGUAGE_MODELS
 from lora_mcl.models.labels import ChatLabels
 from training.data import DataError, load_examples
 from training.evaluation.captioning import Evaluator, Medium, group_by_media
+from training.evaluation.command import add_data_options, run_command
 from training.evaluation.description import label_bundle
-from training.evaluation.options import PUBLISHED, EvaluationOptions, data_options
+from training.evaluation.options import EvaluationOptions, data_options
 from training.evaluation.report import results_of, tables_of
 from training.evaluation.systems import System, systems_of
 
-logger = logging.getLogger(__name__)
-
 CAPTIONS_FILE, SETTINGS_FILE, RESULTS_FILE, TABLE_FILE = "captions.jsonl", "settings.json", "results.json", "results.md"
-MAX_BROKEN = 100
-USER_ERROR, INTERRUPTED = 2, 130
 
 
 def load_evaluator(source: str, options: EvaluationOptions, device: str | None) -> Evaluator:
@@ -111,28 +106,13 @@ def caption_all(
     for medium in media:
         for reference in medium.references:
             labels.check_caption(reference)
-    broken = 0
-    batch_size = evaluator.options.batch
     todo = [medium for medium in media if medium.name not in done]
     with file.open("a", encoding="utf-8") as out, tqdm(total=len(media), initial=len(done), unit="media") as progress:
-        for start in range(0, len(todo), batch_size):
-            batch, contents = [], []
-            for medium in todo[start : start + batch_size]:
-                try:
-                    contents.append(evaluator.read(medium))
-                    batch.append(medium)
-                except (MediaError, OSError) as error:
-                    broken += 1
-                    if broken > MAX_BROKEN:
-                        raise DataError(
-                            f"{broken} media cannot be decoded; the last is {medium.name}: {error}"
-                        ) from None
-                    logger.warning("%s is left out: %s", medium.name, error)
-            new = caption_batch(evaluator, batch, contents, systems, labels) if batch else []
+        for batch, contents in evaluator.batches(todo, progress):
+            new = caption_batch(evaluator, batch, contents, systems, labels)
             lines += new
             out.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in new)
             out.flush()
-            progress.update(min(batch_size, len(todo) - start))
     if not lines:
         raise DataError("none of the media can be decoded")
     return lines
@@ -209,28 +189,22 @@ def parser() -> argparse.ArgumentParser:
     )
     add = of_program.add_argument
     add("--model", required=True, metavar="BUNDLE", help="folder or Hub id of a bundle")
-    add("--data", required=True, metavar="NAME_OR_FOLDER", help=f"{', '.join(PUBLISHED)}; a folder, a table, a Hub id")
     add("--out", required=True, type=Path, metavar="DIR")
-    add("--media", default="", metavar="FOLDER", help="of the media files, if not where the captions are")
-    add("--hub-split", default="test", help="of a Hub dataset (default: %(default)s)")
     add("--captions", type=int, default=defaults.captions, help="K; by default as many as hypotheses")
     add("--beams", type=int, default=defaults.beams, help="of each hypothesis; the others have K times as many")
     add("--max-new-tokens", type=int, default=defaults.max_new_tokens)
     add("--repetition-penalty", type=float, default=defaults.repetition_penalty, help="the paper's is 1.1")
     add("--seed", type=int, default=defaults.seed, help="of samples and augmentations")
-    add("--limit", type=int, default=defaults.limit, help="only the first so many media")
-    add("--batch", type=int, default=defaults.batch, help="media decoded together (default: %(default)s)")
     add("--label", action="store_true", help="write what distinguishes the hypotheses into the bundle, as their labels")
-    add("--device", help="such as cuda or cpu; by default the GPU if there is one")
+    add_data_options(of_program)
     return of_program
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, 2 for a user's error, 130 when interrupted."""
     args = parser().parse_args(argv)
-    transformers_logging.disable_progress_bar()
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    try:
+
+    def work() -> None:
         options = EvaluationOptions(
             args.captions,
             args.beams,
@@ -250,14 +224,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             device=args.device,
             label=args.label,
         )
-    except LoraMclError as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("evaluate: interrupted; the same command goes on after the last medium", file=sys.stderr)
-        return INTERRUPTED
-    print(tables_of(results))
-    return 0
+        print(tables_of(results))
+
+    return run_command("evaluate", work, "the same command goes on after the last medium")
 
 
 if __name__ == "__main__":

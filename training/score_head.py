@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,25 +25,23 @@ from typing import Any
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers.utils import logging as transformers_logging
 
 from lora_mcl.bundle import Bundle, ScoreHeadRef, load_bundle, save_bundle
 from lora_mcl.bundle.card import GENERATED, license_of, model_card
 from lora_mcl.bundle.hub import CARD
 from lora_mcl.bundle.references import SCORE_HEAD_FILE
 from lora_mcl.decoding import Greedy
-from lora_mcl.errors import LoraMclError, MediaError, OptionsError
+from lora_mcl.errors import OptionsError
 from lora_mcl.models.labels import ChatLabels
 from lora_mcl.score_head import ScoreHead
 from training.data import DataError, load_examples
 from training.embedded.common.tables import percent, table
-from training.evaluate import INTERRUPTED, MAX_BROKEN, USER_ERROR, load_evaluator
+from training.evaluate import load_evaluator
 from training.evaluation.captioning import Evaluator, Medium, group_by_media
-from training.evaluation.options import PUBLISHED, EvaluationOptions, data_options
+from training.evaluation.command import add_data_options, run_command
+from training.evaluation.options import EvaluationOptions, data_options
 from training.evaluation.systems import System, hypothesis_rows_of
 from training.evaluation.winners import Winners, calibration, fit_score_head, win_frequency, winner_losses
-
-logger = logging.getLogger(__name__)
 
 FEWEST_MEDIA = 20
 HEAD, LOG_PROBABILITY, FREQUENCY = "score head", "log-probability", "frequency"
@@ -94,21 +91,7 @@ def look_at(evaluator: Evaluator, media: Sequence[Medium], progress: tqdm, write
     hypotheses = hypothesis_rows_of(evaluator.bundle, evaluator.stack)
     system = System("hypotheses", hypotheses, Greedy())
     seen: list[Seen] = []
-    broken = 0
-    for start in range(0, len(media), evaluator.options.batch):
-        batch, contents = [], []
-        for medium in media[start : start + evaluator.options.batch]:
-            progress.update()
-            try:
-                contents.append(evaluator.read(medium))
-                batch.append(medium)
-            except (MediaError, OSError) as error:
-                broken += 1
-                if broken > MAX_BROKEN:
-                    raise DataError(f"{broken} media cannot be decoded; the last is {medium.name}: {error}") from None
-                logger.warning("%s is left out: %s", medium.name, error)
-        if not batch:
-            continue
+    for batch, contents in evaluator.batches(media, progress):
         states = evaluator.states(contents)
         written = evaluator.decode(contents, system)[0] if write else [None] * len(batch)
         for state, scored, own in zip(states, evaluator.score(contents, batch, labels), written, strict=True):
@@ -258,23 +241,17 @@ def parser() -> argparse.ArgumentParser:
     )
     add = of_program.add_argument
     add("--model", required=True, metavar="BUNDLE", help="folder of a bundle of two or more hypotheses")
-    add("--data", required=True, metavar="NAME_OR_FOLDER", help=f"{', '.join(PUBLISHED)}; a folder, a table, a Hub id")
-    add("--media", default="", metavar="FOLDER", help="of the media files, if not where the captions are")
-    add("--hub-split", default="test", help="of a Hub dataset (default: %(default)s)")
-    add("--limit", type=int, default=0, help="only the first so many media")
-    add("--batch", type=int, default=4, help="media at a time (default: %(default)s)")
     add("--report", type=Path, metavar="FILE", help="write all figures there, as JSON")
     add("--dry-run", action="store_true", help="train and measure, and leave the bundle as it is")
-    add("--device", help="such as cuda or cpu; by default the GPU if there is one")
+    add_data_options(of_program)
     return of_program
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, 2 for a user's error, 130 when interrupted."""
     args = parser().parse_args(argv)
-    transformers_logging.disable_progress_bar()
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    try:
+
+    def work() -> None:
         report = train_score_head(
             args.model,
             args.data,
@@ -285,17 +262,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             device=args.device,
             dry_run=args.dry_run,
         )
-    except LoraMclError as error:
-        print(f"score_head: {error}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("score_head: interrupted; the bundle is as it was", file=sys.stderr)
-        return INTERRUPTED
-    if args.report is not None:
-        args.report.parent.mkdir(parents=True, exist_ok=True)
-        args.report.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(report_text(report))
-    return 0
+        if args.report is not None:
+            args.report.parent.mkdir(parents=True, exist_ok=True)
+            args.report.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        print(report_text(report))
+
+    return run_command("score_head", work, "the bundle is as it was")
 
 
 if __name__ == "__main__":

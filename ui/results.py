@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, pstdev
 from typing import Any
 
 from lora_mcl.errors import BundleError
@@ -45,13 +46,17 @@ _LANGUAGES = {"fr": "French", "de": "German", "es": "Spanish", "it": "Italian"}
 
 @dataclass(frozen=True)
 class SystemRow:
-    """One system: quality of the best, of all and of the worst of its K captions, 0 to 100, and their mBLEU-4."""
+    """One system: quality of the best, of all and of the worst of its K captions, 0 to 100, and their mBLEU-4.
+
+    ``deviations``: of best, mean and worst, standard deviations over random starts; empty if there was one.
+    """
 
     name: str
     best: float
     mean: float
     worst: float
     mutual_bleu: float
+    deviations: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,16 @@ class Specialisation:
 
 @dataclass(frozen=True)
 class NumberRow:
-    """NLL of references under K hypotheses, nats per token: of each one's best hypothesis, and of their mixture."""
+    """NLL of references under K hypotheses, nats per token: of each one's best hypothesis, and of their mixture.
+
+    ``starts``: random starts that both are means over; ``deviations``: of both, over these; empty for one.
+    """
 
     hypotheses: int
     best: float
     mixture: float
+    starts: int = 1
+    deviations: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,8 +151,9 @@ def _scenes(name: str, content: Mapping[str, Any]) -> ResultSet:
         quality,
         Phrase(
             "Three captions of each of {count:,} test {media}, made by a program from material that no training saw; "
-            "beam searches use one adapter with three beams. The captions that the models learned from were written by "
-            "programs too, so this shows what the method does, and little of how it does on captions by people.",
+            "beam searches use one adapter with three beams; every adapter was trained once. The captions that the "
+            "models learned from were written by programs too, so this shows what the method does, and little of how "
+            "it does on captions by people.",
             count=test["captioned"],
             media=Phrase(media),
         ),
@@ -158,8 +169,9 @@ def _translations(name: str, content: Mapping[str, Any]) -> ResultSet:
     for variant, system, title in _TRANSLATIONS:
         found = [run["systems"][system] for run in runs if run["variant"] == variant]
         if found:
-            chrf = [fmean(one["chrf"][which] for one in found) for which in ("best", "mean", "worst")]
-            systems.append(SystemRow(title, *chrf, fmean(one["mutual_bleu"] for one in found)))
+            chrf = [[one["chrf"][which] for one in found] for which in ("best", "mean", "worst")]
+            bleu = fmean(one["mutual_bleu"] for one in found)
+            systems.append(SystemRow(title, *map(fmean, chrf), bleu, _deviations(chrf)))
     modes = tuple(_LANGUAGES[language] for language in content["languages"])
     specialisations = []
     for variant in ("caption-gate-4", "relaxed-4"):
@@ -169,8 +181,6 @@ def _translations(name: str, content: Mapping[str, Any]) -> ResultSet:
             specialisations.append(Specialisation(_SYSTEMS[variant.removesuffix("-4")], modes, share))
     if not systems:
         raise ValueError("no run with four captions")
-    seeds = len({run["seed"] for run in runs})
-    starts = Phrase("1 random start") if seeds == 1 else Phrase("{count} random starts", count=seeds)
     return ResultSet(
         name,
         "Translations by people",
@@ -181,12 +191,27 @@ def _translations(name: str, content: Mapping[str, Any]) -> ResultSet:
             "its translations are poor; {starts}. What can be seen is which hypothesis takes which language, though "
             "none is named in training.",
             count=content["messages"]["test"],
-            starts=starts,
+            starts=_starts(Counter(run["variant"] for run in runs).values()),
         ),
         tuple(systems),
         tuple(specialisations),
         _numbers(runs),
     )
+
+
+def _starts(counts: Collection[int]) -> Phrase:
+    """How many random starts there were, from each variant's."""
+    least, most = min(counts), max(counts)
+    if most == 1:
+        return Phrase("1 random start")
+    if least == most:
+        return Phrase("mean ± standard deviation over {count} random starts", count=most)
+    return Phrase("mean ± standard deviation over {least} to {most} random starts", least=least, most=most)
+
+
+def _deviations(figures: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Of each figure over its starts; empty if there is one start."""
+    return tuple(map(pstdev, figures)) if len(figures[0]) > 1 else ()
 
 
 def _numbers(runs: Sequence[Mapping[str, Any]]) -> tuple[NumberRow, ...]:
@@ -195,7 +220,8 @@ def _numbers(runs: Sequence[Mapping[str, Any]]) -> tuple[NumberRow, ...]:
     for run in runs:
         if run["variant"] == "mle" or run["variant"].startswith("relaxed-"):
             found.setdefault(run["hypotheses"], []).append(run["likelihood"])
-    rows = [
-        NumberRow(k, *(fmean(one[name] for one in found[k]) for name in ("best", "mixture"))) for k in sorted(found)
-    ]
+    rows = []
+    for k in sorted(found):
+        losses = [[one[name] for one in found[k]] for name in ("best", "mixture")]
+        rows.append(NumberRow(k, *map(fmean, losses), len(found[k]), _deviations(losses)))
     return tuple(rows) if len(rows) > 1 else ()

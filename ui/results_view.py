@@ -74,14 +74,29 @@ def results_csv(found: ResultSet) -> str:
     """The figures as CSV: the systems, then each matrix."""
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
-    out.writerow(_HEADINGS)
+    several = any(one.deviations for one in found.systems)
+    out.writerow([*_HEADINGS, *(f"{name}, deviation over starts" for name in _HEADINGS[1:4] if several)])
     out.writerows(
-        [one.name, *map(_one, (one.best, one.mean, one.worst)), f"{one.mutual_bleu:.3f}"] for one in found.systems
+        [
+            one.name,
+            *map(_one, (one.best, one.mean, one.worst)),
+            f"{one.mutual_bleu:.3f}",
+            *(f"{value:.2f}" for value in one.deviations),
+        ]
+        for one in found.systems
     )
     if found.numbers:
         out.writerow([])
-        out.writerow(["K", "NLL of the best", "NLL of the mixture"])
-        out.writerows([one.hypotheses, f"{one.best:.4f}", f"{one.mixture:.4f}"] for one in found.numbers)
+        out.writerow(
+            ["K", "NLL of the best", "NLL of the mixture", "starts", "best, deviation", "mixture, deviation"]
+            if any(one.deviations for one in found.numbers)
+            else ["K", "NLL of the best", "NLL of the mixture", "starts"]
+        )
+        out.writerows(
+            [one.hypotheses, *(f"{value:.4f}" for value in (one.best, one.mixture)), one.starts]
+            + [f"{value:.4f}" for value in one.deviations]
+            for one in found.numbers
+        )
     for one in found.specialisations:
         out.writerow([])
         out.writerow([f"share won, %: {one.system}", *(f"hypothesis {k + 1}" for k in range(len(one.share[0])))])
@@ -109,11 +124,20 @@ def _table(systems: tuple[SystemRow, ...], texts: Texts) -> str:
     rows = "".join(
         f'<tr><th scope="row"><span class="badge accent-{number % 6}">{_letter(number)}</span> '
         f"{escape(texts(one.name))}</th>"
-        + "".join(f"<td>{texts.number(value, '.1f')}</td>" for value in (one.best, one.mean, one.worst))
+        + "".join(f"<td>{cell}</td>" for cell in _with_deviations(one, texts))
         + f"<td>{texts.number(one.mutual_bleu, '.3f')}</td></tr>"
         for number, one in enumerate(systems)
     )
     return f'<div class="wide"><table class="figures"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _with_deviations(one: SystemRow, texts: Texts) -> list[str]:
+    """Best, mean and worst, such as "52.3 ± 0.4" where there were several starts."""
+    values = [texts.number(value, ".1f") for value in (one.best, one.mean, one.worst)]
+    if not one.deviations:
+        return values
+    deviations = (texts.number(value, ".1f") for value in one.deviations)
+    return [f"{value} ± {deviation}" for value, deviation in zip(values, deviations, strict=True)]
 
 
 def matrix_html(found: Specialisation, texts: Texts) -> str:

@@ -17,8 +17,10 @@ from training.experiments.evidence import (
     readme_passages,
     summary_table,
 )
+from training.experiments.evidence_answers import answers
 from training.experiments.evidence_figure import draw, drawn_in, values
 from training.experiments.evidence_text import by_number, in_use, languages_taken
+from training.experiments.evidence_text_answers import on_bilingual, on_numbers, on_ranking, on_translations
 
 
 def system(best, languages=2.0):
@@ -38,6 +40,8 @@ def system(best, languages=2.0):
 
 def run(variant, seed, best, systems, share=None):
     special = share and {"share": share, "main": [0, 1, 2, 3], "distinct": seed == 0, "entropy_of_language": 0.1}
+    if special:
+        special["entropy_of_hypothesis"] = 0.2
     return {
         "variant": variant,
         "seed": seed,
@@ -109,12 +113,12 @@ def test_every_passage_has_a_place_in_the_document():
 
 def test_figures_are_means_over_starts(results):
     found = passages(results)
-    assert "| one adapter (LoRA-MLE), rank 8 | 1 | 2.000 | 2.200 | 2.100 | – | – | – |" in found["likelihood"]
-    assert "| K = 4, relaxed | 2 | 1.250 | 1.450 | 1.350 | 85.0 % | 1 of 2 | 0.10 |" in found["likelihood"]
-    assert (
-        "| hypotheses, K = 4, relaxed | 30.0 (15.0, 0.0) | 7.5 | 10.0 | 0.0 | 3.50 | 0.250 | 12.5 % |"
-        in found["systems"]
-    )
+    assert "| one adapter (LoRA-MLE), rank 8 | 1 | 2.000 | 2.200 | 2.100 | – | – | – | – |" in found["likelihood"]
+    losses = "1.250 ± 0.250 | 1.450 ± 0.250 | 1.350 ± 0.250"
+    entropies = "0.10 ± 0.00 | 0.20 ± 0.00"
+    assert f"| K = 4, relaxed | 2 | {losses} | 85.0 ± 0.0 % | 1 of 2 | {entropies} |" in found["likelihood"]
+    row = "30.0 ± 10.0 (15.0 ± 5.0, 0.0 ± 0.0) | 7.5 ± 2.5 | 10.0 ± 3.3 | 0.0 ± 0.0 | 3.50 ± 0.50 | 0.250 ± 0.000"
+    assert f"| hypotheses, K = 4, relaxed | {row} | 12.5 % |" in found["systems"]
     assert "| beam, one adapter (LoRA-MLE), rank 8 | 30.0 (" in found["systems"] and "beam x 2" not in found["systems"]
     assert "| Italian | 30.0 % | 0.0 % | 0.0 % | 70.0 % |" in found["shares"]
     assert "Not run yet: `python -m training.experiments.systems audio`" in found["audio"]
@@ -127,7 +131,16 @@ def test_what_was_run_and_what_was_not(results):
     assert (
         f"number of starts: one adapter (LoRA-MLE), rank 8 (1); {others}. Not run: one adapter, rank 32; K = 2" in found
     )
-    assert found.endswith("With one start differences of a point of chrF mean nothing.")
+    assert "Where there is one start, differences of a point of chrF mean nothing. ± is the standard" in found
+    assert "9 messages are the test." in found
+    content = json.loads((results / "translations.json").read_text())
+    content["runs"] = [one for one in content["runs"] if one["seed"] == 0]
+    (results / "translations.json").write_text(json.dumps(content))
+    found = passages(results)["size"]
+    assert found.endswith("differences of a point of chrF mean nothing.")
+    content["runs"] = [one | {"seed": seed} for one in content["runs"] for seed in (0, 1)]
+    (results / "translations.json").write_text(json.dumps(content))
+    assert "one start" not in passages(results)["size"]
 
 
 def test_sweeps_say_how_many_starts_they_are_of(tmp_path):
@@ -146,35 +159,82 @@ def test_sweeps_say_how_many_starts_they_are_of(tmp_path):
 
 def test_the_answer_on_translations(results):
     found = passages(results)["on_translations"]
-    best = "hypotheses (caption gate) 50.0, hypotheses (relaxed) 30.0, beam search 30.0, diverse beam search 36.0"
-    assert f"chrF of the best: {best}; on average: hypotheses (caption gate) 25.0" in found
-    assert "of all four references together: hypotheses (caption gate) 16.7" in found
-    one = "one adapter (LoRA-MLE), rank 8 2.100, LoRA-MoE, 4 experts of rank 8 1.900"
-    assert found.endswith(f"{one}, K = 4, caption gate 1.300, K = 4, relaxed 1.350.")
+    assert found.startswith(
+        "**On translations by people there is a gain in the best of four texts, the average text and all four "
+        "references together over both beam searches.** 1 to 2 starts. Hypotheses (caption gate): more than both "
+        "searches in the best of four texts, the average text and all four references together. Hypotheses (relaxed): "
+        "as much as both searches in"
+    )
+    best = "hypotheses (caption gate) 50.0, hypotheses (relaxed) 30.0 ± 10.0, beam search 30.0, diverse beam search"
+    assert f"chrF: of the best of four texts {best} 36.0; of the average text hypotheses (caption gate) 25.0" in found
+    assert "of all four references together hypotheses (caption gate) 16.7" in found
+    losses = "one adapter (LoRA-MLE), rank 8 2.100, LoRA-MoE, 4 experts of rank 8 1.900, K = 4, caption gate 1.300, "
+    gate = "K = 4, caption gate, is better than the single adapter; K = 4, caption gate, is better than LoRA-MoE"
+    assert f"{losses}K = 4, relaxed 1.350 ± 0.250: {gate}" in found
     content = json.loads((results / "translations.json").read_text())
     assert complete(content)
     content["runs"] = [one for one in content["runs"] if one["variant"] not in ("moe-4", "relaxed-4")]
     (results / "translations.json").write_text(json.dumps(content))
     assert not complete(content)
-    assert "K = 4, caption gate 1.300." in passages(results)["on_translations"]
+    found = passages(results)["on_translations"]
+    assert found.endswith("K = 4, caption gate 1.300: K = 4, caption gate, is better than the single adapter.")
+
+
+@pytest.mark.parametrize(
+    ("gate", "said", "detail"),
+    [
+        ((36.5,), "no gain", "more than beam search and as much as diverse beam search in the best of four texts"),
+        ((37.5,), "a gain in the best of four texts ", "more than both searches in the best of four texts; "),
+        ((36.2, 36.5), "a gain in the best of four texts, the", "more than both searches in the best of four"),
+        ((36.2, 35.0), "no gain", "more than beam search and as much as diverse beam search in the best of four"),
+        ((20.0, 22.0), "no gain", "less than both searches in the best of four"),
+    ],
+    ids=["within-a-point", "one-start", "all-starts", "not-all-starts", "worse"],
+)
+def test_the_words_on_translations_follow_from_the_figures(gate, said, detail):
+    searches = {"beam x 4": system(30), "diverse-beam-0.8 x 4": system(36)}
+    share = [[1, 0, 0, 0]] * 4
+    runs = [run("mle", seed, 2.0, searches) for seed in range(len(gate))]
+    runs += [run("caption-gate-4", seed, 1.0, {"hypotheses x 4": system(one)}, share) for seed, one in enumerate(gate)]
+    found = on_translations({"runs": runs})
+    assert found.startswith(f"**On translations by people there is {said}") and detail in found
 
 
 def test_numbers_of_hypotheses(results):
     content = json.loads((results / "translations.json").read_text())
     found = by_number(content)
     assert set(found) == {1, 4}
-    expected = {"best": 1.25, "mixture": 1.35, "used": 4, "languages": 4, "coverage": 10, "beam": 10, "diverse": 12}
-    assert found[4] == pytest.approx(expected)
-    assert found[1]["coverage"] is None and found[1]["languages"] is None
-    assert "| 4 | 1.250 | 1.350 | 4.0 | 4.0 | 10.0 | 10.0 | 12.0 |" in passages(results)["numbers"]
+    means = {name: value for name, value in found[4].items() if not name.endswith("_std")}
+    assert means == pytest.approx({"best": 1.25, "mixture": 1.35, "coverage": 10, "beam": 10, "diverse": 12})
+    assert found[4]["best_std"] == pytest.approx(0.25) and found[4]["beam_std"] == 0
+    assert found[1]["coverage"] is None and found[1]["coverage_std"] is None
+    losses = "1.250 ± 0.250 | 1.350 ± 0.250"
+    assert f"| 4 | 2 | {losses} | 4.0 ± 0.0 | 4.0 ± 0.0 | 10.0 ± 3.3 | 10.0 | 12.0 |" in passages(results)["numbers"]
+    assert "| 1 | 1 | 2.000 | 2.100 | 1.0 | – | – | – | – |" in passages(results)["numbers"]
     assert in_use([[1, 0, 0], [0.99, 0, 0.01], [0.5, 0.5, 0]]) == 2
     assert languages_taken([[1, 0, 0], [0.99, 0, 0.01], [0.4, 0.6, 0]]) == 2
+
+
+def test_what_more_hypotheses_bring():
+    share = [[1, 0, 0, 0]] * 4
+    searches = {"beam x 4": system(30), "diverse-beam-0.8 x 2": system(20), "diverse-beam-0.8 x 4": system(36)}
+    two = run("relaxed-2", 0, 1.5, {"hypotheses x 2": system(30)}, share) | {"hypotheses": 2}
+    four = run("relaxed-4", 0, 1.0, {"hypotheses x 4": system(30)}, share)
+    single = run("mle", 0, 1.25, searches)
+    found = on_numbers({"runs": [single, two, four]})
+    assert found.startswith("From K = 2 to 4 the best hypothesis' NLL goes from 1.500 to 1.000 nats per token;")
+    assert (
+        "better than one adapter for K = 4. Their texts cover the references more than K diverse beams for K = 2"
+        in found
+    )
+    assert "for no K. Their" in on_numbers({"runs": [single | {"likelihood": four["likelihood"]}, two, four]})
+    assert on_numbers({"runs": [single, two]}) == ""
 
 
 def test_two_languages(results):
     texts, share = {"hypotheses x 2": system(40, 1.5)}, [[1, 0], [0.25, 0.75]]
     runs = [
-        run("mle", 0, 2.0, {"beam x 1": system(30)}),
+        run("mle", 0, 2.0, {"beam x 1": system(30), "beam x 2": system(30)}),
         run("relaxed-2", 0, 1.0, texts, [[0.5, 0.5], [0, 1]]),
         run("caption-gate-2", 0, 1.5, texts, share),
         run("mle-wide", 0, 1.75, {"beam x 2": system(30)}),
@@ -187,8 +247,26 @@ def test_two_languages(results):
     assert "| beam x 1, one adapter (LoRA-MLE), rank 8 | – | 30.0 | 15.0 | 2.00 | 12.5 % |" in found["bilingual"]
     assert found["bilingual"].endswith("the language of 95.0 %.")
     assert "2 distinct" in found["bilingual_likelihood"]
-    assert "wins 87.5 % and 75.0 % of its references." in found["on_bilingual"]
-    assert "gate 1.600, relaxed 1.100, one adapter 2.100, of twice the rank 1.850." in found["on_bilingual"]
+    said = found["on_bilingual"]
+    assert "With the caption gate partly; with the relaxed assignment partly** (one start; the aim was 95 %)" in said
+    assert "wins 87.5 % (the caption gate) and 75.0 % (the relaxed assignment) of its references." in said
+    assert "the caption gate's English 40.0, better than two beams (30.0); the caption gate's French 20.0" in said
+    assert "At most 12.5 % of a system's texts loop." in said
+    losses = "the caption gate 1.600, the relaxed assignment 1.100, one adapter 2.100, of twice the rank 1.850."
+    assert said.endswith(f"nats per token: {losses}")
+
+
+@pytest.mark.parametrize(
+    ("shares", "grade"),
+    [((0.96, 0.97), "yes"), ((0.94, 0.97), "in some starts"), ((0.8, 0.9), "partly"), ((0.7, 0.8), "partly in some")],
+)
+def test_how_far_two_hypotheses_part(shares, grade):
+    runs = [run("mle", 0, 2.0, {"beam x 2": system(30)})]
+    texts = {"hypotheses x 2": system(30)}
+    runs += [run("caption-gate-2", seed, 1.0, texts, [[one, 1 - one]] * 2) for seed, one in enumerate(shares)]
+    runs += [run("relaxed-2", 0, 1.0, texts, [[0.5, 0.5]] * 2)]
+    found = on_bilingual({"runs": runs})
+    assert f"With the caption gate {grade}" in found and "with the relaxed assignment hardly**" in found
 
 
 def test_rankings_are_means_over_starts(results):
@@ -201,48 +279,47 @@ def test_rankings_are_means_over_starts(results):
 
     (results / "ranking.json").write_text(json.dumps({"runs": [of_start(0.5), of_start(0.25)]}))
     found = passages(results)
-    assert "| any language | score head | 37.5 % | 1.500 | 0.250 | 20.0 |" in found["ranking"]
-    assert found["ranking"].endswith("Means over 2 starts.")
-    losses = "1.500 nats, 2.000 by log-probability and 1.750 by frequency"
-    assert f"its log loss is {losses}; where the number of words decides the language, {losses}" in found["on_ranking"]
-    assert found["on_ranking"].endswith("it predicts 37.5 % of the winners (12.5 % by frequency).")
+    row = "37.5 ± 12.5 % | 1.500 ± 0.000 | 0.250 ± 0.000 | 20.0 ± 0.0"
+    assert f"| any language | score head | {row} |" in found["ranking"]
+    assert found["ranking"].endswith("Means and standard deviations over 2 starts.")
+    losses = "1.500 ± 0.000 nats, 2.000 ± 0.000 by log-probability and 1.750 ± 0.000 by frequency"
+    said = found["on_ranking"]
+    assert said.startswith("**A score head helps in both cases** (2 starts).")
+    assert f"its log loss is {losses}; where the number of words decides the language, {losses}" in said
+    assert said.endswith("it predicts 37.5 ± 12.5 % of the winners (12.5 ± 0.0 % by frequency).")
 
 
-def test_the_words_on_two_languages_and_on_the_score_head_hold():
-    runs = read("bilingual")["runs"]
+@pytest.mark.parametrize(
+    ("any_language", "by_words", "headline"),
+    [
+        (1.5, 1.5, "is not clearly better than simpler rankings"),
+        (1.5, 1.0, "helps only where the prompt tells who wins"),
+        (1.0, 1.5, "helps only where any language may be wanted"),
+        (1.0, 1.0, "helps in both cases"),
+    ],
+)
+def test_the_words_on_a_score_head_follow_from_the_figures(any_language, by_words, headline):
+    def kind(loss):
+        other = {"accuracy": 0.5, "log_loss": 1.5}
+        return {"score head": other | {"log_loss": loss}, "log-probability": other, "frequency": other}
 
-    def shares(variant):
-        found = [max(row) for run in runs if run["variant"] == variant for row in run["specialisation"]["share"]]
-        return sum(found) / len(found)
-
-    assert 0.95 > shares("caption-gate-2") > 0.8 > 0.7 > shares("relaxed-2")
-    assert all(system["loops"] < 0.01 for run in runs for system in run["systems"].values())
-
-    def coverage(variant, system):
-        found = [run["systems"][system]["coverage"]["chrf"] for run in runs if run["variant"] == variant]
-        return sum(found) / len(found)
-
-    hypotheses = [coverage(variant, "hypotheses x 2") for variant in ("relaxed-2", "caption-gate-2")]
-    assert all(abs(one - coverage("mle", "beam x 2")) < 2 for one in hypotheses)
-    starts = read("ranking")["runs"]
-
-    def loss(kind, ranking):
-        return sum(run["references"][kind][ranking]["log_loss"] for run in starts) / len(starts)
-
-    others = ("log-probability", "frequency")
-    assert all(loss("any language", "score head") > loss("any language", other) - 0.01 for other in others)
-    assert all(loss("language by words", "score head") < loss("language by words", other) - 0.03 for other in others)
+    references = {"any language": kind(any_language), "language by words": kind(by_words)}
+    assert on_ranking({"runs": [{"references": references}]}).startswith(f"**A score head {headline}** (one start).")
 
 
 def test_score_heads_of_the_embedded_models(tmp_path):
     one = {"accuracy": 0.25, "log_loss": 1.125, "ece": 0.0625}
     rankings = {"score head": one, "frequency": one | {"gain": -0.01, "gain_error": 0.02}}
     media = {"fit": 60, "held_out": 20, "test": 25}
-    (tmp_path / "score-head-image.json").write_text(json.dumps({"rankings": rankings, "media": media}))
+    report = {"rankings": rankings, "media": media, "better": False}
+    (tmp_path / "score-head-image.json").write_text(json.dumps(report))
     found = passages(tmp_path)["score_heads"]
     assert "| image | score head | 25.0 % | 1.125 | 0.062 | – |" in found and "audio" not in found
     assert "|  | frequency | 25.0 % | 1.125 | 0.062 | -0.010 ± 0.020 |" in found
     assert found.endswith("Scenes that train, calibrate and measure: image 60, 20 and 25.")
+    assert "not clearly better than both simpler rankings for pictures.**" in passages(tmp_path)["on_score_heads"]
+    (tmp_path / "score-head-audio.json").write_text(json.dumps(report | {"better": True}))
+    assert passages(tmp_path)["on_score_heads"].endswith("for pictures; it is clearly better for sounds.**")
 
 
 def test_places_among_all_systems():
@@ -266,68 +343,41 @@ def test_without_results_every_passage_says_so(tmp_path):
     assert all("Not run yet" in passage for passage in passages(tmp_path).values())
 
 
-def test_the_five_sentences_hold_for_pictures():
-    test = read("image")["test"]
-    found, ways = test["generation"], ("relaxed", "caption-gate")
+def scenes(gate, beam, diverse, gate_loss=0.7, wide=0.8, share=0.99, bleu=0.1):
+    """A test part of an embedded model whose systems have these shares in every field."""
 
-    def value(system, which, field):
-        return found[system][which][field]
+    def report(value, mutual_bleu):
+        score = dict.fromkeys(("family_recall", "recall", "place_right"), value)
+        return {**dict.fromkeys(("best", "mean", "worst"), score), "diversity": {"mutual_bleu": mutual_bleu}}
 
-    assert all(value(way, "best", "place_right") > value("diverse-beam", "best", "place_right") + 0.1 for way in ways)
-    assert all(abs(value(way, "best", "recall") - value("beam", "best", "recall")) < 0.02 for way in ways)
-    assert all(
-        value(way, which, "recall") < value("beam", which, "recall") for way in ways for which in ("mean", "worst")
-    )
-    bleu = {name: one["diversity"]["mutual_bleu"] for name, one in found.items()}
-    assert bleu["caption-gate"] < bleu["relaxed"] < bleu["diverse-beam"] < bleu["beam"]
-    likelihood = test["likelihood"]
-    gate, relaxed = (likelihood[way]["stability"]["share"] for way in ("caption-gate", "relaxed"))
-    assert min(gate) > 0.95 > 0.7 > max(relaxed)
-    assert likelihood["mle-wide"]["nll"] == pytest.approx(likelihood["mle"]["nll"], abs=0.005)
-    assert likelihood["caption-gate"]["oracle_nll"] < likelihood["mle"]["nll"] - 0.05
-
-
-def test_the_five_sentences_hold_for_sounds():
-    test = read("audio")["test"]
-    found = test["generation"]
-
-    def named(system, which):
-        return found[system][which]["family_recall"]
-
-    ways = ("relaxed", "caption-gate")
-    assert all(named(way, "best") > named("beam", "best") for way in ways)
-    assert all(0 <= named(way, "best") - named("diverse-beam", "best") + 0.002 < 0.03 for way in ways)
-    assert all(named(way, which) < named("beam", which) for way in ways for which in ("mean", "worst"))
-    alone = {name: one["family_recall"] for name, one in found["caption-gate"]["hypotheses"].items()}
-    main = test["likelihood"]["caption-gate"]["stability"]["main"]
-    assert min(alone, key=alone.get) == f"caption-gate/{main[test['modes'].index('en-scene')]}"
-    bleu = {name: one["diversity"]["mutual_bleu"] for name, one in found.items()}
-    assert bleu["caption-gate"] < bleu["relaxed"] < bleu["diverse-beam"] < bleu["beam"]
-    likelihood = test["likelihood"]
-    assert (
-        min(likelihood["caption-gate"]["stability"]["share"])
-        > 0.95
-        > 0.7
-        > max(likelihood["relaxed"]["stability"]["share"])
-    )
-    assert likelihood["mle-wide"]["nll"] == pytest.approx(likelihood["mle"]["nll"], abs=0.005)
-    assert likelihood["caption-gate"]["oracle_nll"] < likelihood["mle"]["nll"] - 0.05
+    alone = {"caption-gate/0": {"family_recall": 0.5}, "caption-gate/1": {"family_recall": 0.25}}
+    generation = {
+        "caption-gate": report(gate, bleu) | {"hypotheses": alone},
+        "relaxed": report(gate, 0.2),
+        "beam": report(beam, 0.6),
+        "diverse-beam": report(diverse, 0.3),
+    }
+    stability = {"share": [share, 0.99], "main": [0, 1]}
+    likelihood = {
+        "caption-gate": {"oracle_nll": gate_loss, "stability": stability},
+        "relaxed": {"oracle_nll": gate_loss, "stability": {"share": [0.5, 0.75]}},
+        "mle": {"nll": 0.8},
+        "mle-wide": {"nll": wide},
+    }
+    return {"test": {"modes": ["events", "scene"], "generation": generation, "likelihood": likelihood}}
 
 
-def test_the_words_on_translations_hold():
-    """No gain: neither the best text nor the coverage is a point above the searches', nor the mixture's loss below."""
-    ways, searches = ("caption-gate-4", "relaxed-4"), ("beam x 4", "diverse-beam-0.8 x 4")
-    content = read("translations")
-
-    def mean(variant, figure):
-        found = [figure(run) for run in content["runs"] if run["variant"] == variant]
-        return sum(found) / len(found)
-
-    def chrf(variant, system, kind, which):
-        return mean(variant, lambda run: run["systems"][system][kind][which])
-
-    for kind, which in (("chrf", "best"), ("chrf", "mean"), ("coverage", "chrf")):
-        best = max(chrf("mle", system, kind, which) for system in searches)
-        assert all(chrf(way, "hypotheses x 4", kind, which) < best + 1 for way in ways)
-    losses = [mean(variant, lambda run: run["likelihood"]["mixture"]) for variant in ("mle", *ways)]
-    assert min(losses[1:]) > losses[0] - 0.02
+def test_the_words_of_the_five_sentences_follow_from_the_figures():
+    same = answers(scenes(0.5, 0.49, 0.515), scenes(0.5, 0.5, 0.5))
+    assert "With a choice of three captions: as much as both searches in sounds named, objects named" in same
+    mixed = answers(scenes(0.5, 0.4, 0.5), scenes(0.3, 0.4, 0.4))
+    assert "more than beam search and as much as diverse beam search in sounds named; less than both" in mixed
+    assert "Without a choice, on average over the three: more than beam search and as much as diverse" in mixed
+    assert "the hypothesis of the annotator scene names 25.0 %" in mixed
+    assert "**The captions differ more**: mBLEU-4" in mixed
+    assert "keeps to one way of describing with the caption gate alone**" in mixed
+    assert "99.0 % to 99.0 % (sounds) and 99.0 % to 99.0 % (pictures) with the caption gate, 50.0 % to 75.0 %" in mixed
+    assert "**More parameters alone do not help**" in mixed and "which flatters them" in mixed
+    other = answers(scenes(0.5, 0.5, 0.5, 0.8, 0.7, 0.9, 0.4), scenes(0.5, 0.5, 0.5))
+    assert "**The captions differ more for pictures alone**" in other and "with neither assignment**" in other
+    assert "**More parameters alone help too**" in other and "no less, though the choice" in other

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.support.tiny_audio import SAMPLING_RATE, chirp
 from training.experiments.systems import __main__ as program
-from training.experiments.systems import score_head
+from training.experiments.systems import scenes, score_head
 
 MODES = ("en", "fr")
 
@@ -38,8 +38,8 @@ def test_scenes_are_files_with_each_annotators_caption(tmp_path):
         made.append(number)
         return Image.new("RGB", (8, 8), (number, 0, 0))
 
-    folder = tmp_path / "scenes"
-    program.write_scenes(domain(tmp_path, None, medium, "image"), 2, folder)
+    folder = tmp_path / "rendered"
+    scenes.write_scenes(domain(tmp_path, None, medium, "image"), 2, folder)
     with (folder / "captions.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["file_name"], row["mode"]) for row in rows] == [
@@ -51,13 +51,13 @@ def test_scenes_are_files_with_each_annotators_caption(tmp_path):
     expected = f"fr scene 1 {random.Random('test/1/fr').choice('ab')}"
     assert rows[3]["caption"] == expected  # the one that the embedded evaluation scores
     assert Image.open(folder / "0001.png").getpixel((0, 0)) == (1, 0, 0)
-    program.write_scenes(domain(tmp_path, None, medium, "image"), 2, folder)
+    scenes.write_scenes(domain(tmp_path, None, medium, "image"), 2, folder)
     assert made == [0, 1]  # not again
 
 
 def test_samples_are_kept_without_loss(tmp_path):
     samples = (np.arange(-100, 100) / 2**15).astype(np.float32)
-    name = program.save_medium(samples, tmp_path / "0000")
+    name = scenes.save_medium(samples, tmp_path / "0000")
     read, rate = soundfile.read(tmp_path / name, dtype="float32")
     assert rate == SAMPLING_RATE and np.array_equal(read, samples)
 
@@ -84,7 +84,7 @@ def test_from_scenes_to_a_results_file(tmp_path, tiny_audio_bundle, monkeypatch)
 def test_one_scene_is_too_few(capsys):
     with pytest.raises(SystemExit):
         program.main(["audio", "--scenes", "1"])
-    assert "--scenes must be at least 2" in capsys.readouterr().err
+    assert "--scenes must be at least 2: CIDEr-D of a single one is 0" in capsys.readouterr().err
 
 
 def test_a_score_head_is_measured_and_the_bundle_stays(tmp_path, monkeypatch, tiny_bundle):

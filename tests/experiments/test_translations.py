@@ -256,9 +256,10 @@ def test_texts_that_repeat_themselves():
 def test_results_name_sources_and_every_run(base, tmp_path, capsys):
     of_all = setting(base, MESSAGES[:6], MESSAGES[6:], tmp_path / "kept")
     out = tmp_path / "results" / "translations.json"
-    runs.run_all([runs.Variant(1, runs.RELAXED, 2)], 2, of_all, out)
+    runs.run_all([[runs.Variant(1, runs.RELAXED, 2)], [runs.Variant(2, runs.RELAXED, 2)]], 2, of_all, out)
     content = json.loads(out.read_text(encoding="utf-8"))
-    assert [run["seed"] for run in content["runs"]] == [0, 1] and content["messages"]["test"] == 2
+    # The first group over all its seeds first.
+    assert [run["seed"] for run in content["runs"]] == [0, 1, 0, 1] and content["messages"]["test"] == 2
     assert all("GPL" in source["licence"] for source in content["sources"])
     assert str(tmp_path) not in out.read_text(encoding="utf-8")
 

@@ -109,14 +109,28 @@ def translations(seeds):
 def test_translations_are_means_over_seeds(tmp_path):
     (tmp_path / "translations.json").write_text(json.dumps(translations([0, 1])))
     (found,) = load_results(tmp_path)
-    assert [(one.name, one.best, one.mean) for one in found.systems][:2] == [
-        ("Hypotheses (relaxed)", 31, 15.5),
-        ("Beam search", 20.5, 10.25),
+    assert [(one.name, one.best, one.mean, one.deviations) for one in found.systems][:2] == [
+        ("Hypotheses (relaxed)", 31, 15.5, (1, 0.5, 0)),
+        ("Beam search", 20.5, 10.25, (0.5, 0.25, 0)),
     ]
     (matrix,) = found.specialisations
     assert matrix.modes == ("French", "German", "Spanish", "Italian") and matrix.share[2] == (0, 0, 1, 0)
-    assert found.numbers == (NumberRow(1, 2.5, 2.5), NumberRow(4, 1.0, 2.0))
-    assert "7 short messages" in found.about and "2 random starts" in found.about
+    assert found.numbers == (NumberRow(1, 2.5, 2.5, 2, (0.5, 0.5)), NumberRow(4, 1.0, 2.0, 2, (0, 0.5)))
+    assert "7 short messages" in found.about and "standard deviation over 2 random starts" in found.about
+    assert "<td>31.0 ± 1.0</td><td>15.5 ± 0.5</td><td>0.0 ± 0.0</td>" in results_html(found)
+    rows = list(csv.reader(io.StringIO(results_csv(found))))
+    assert rows[0][5:] == [f"{name}, deviation over starts" for name in ("best of K", "mean", "worst")]
+    assert rows[1] == ["Hypotheses (relaxed)", "31.0", "15.5", "0.0", "0.500", "1.00", "0.50", "0.00"]
+    assert ["4", "1.0000", "2.0000", "2", "0.0000", "0.5000"] in rows
+
+
+def test_the_number_of_starts_is_that_of_every_variant(tmp_path):
+    for seeds, more, said in (([0], [], "poor; 1 random start."), ([0, 1], [2], "over 2 to 3 random starts.")):
+        content = translations(seeds)
+        content["runs"] += [run for run in translations(more)["runs"] if run["variant"] == "mle"]
+        (tmp_path / "translations.json").write_text(json.dumps(content))
+        (found,) = load_results(tmp_path)
+        assert said in found.about
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"test": {}}'])
@@ -147,8 +161,9 @@ def test_csv_has_every_figure():
 
 def test_csv_has_the_loss_of_every_number():
     rows = list(csv.reader(io.StringIO(results_csv(TRANSLATIONS))))
-    at = rows.index(["K", "NLL of the best", "NLL of the mixture"])
-    assert rows[at + 1 : at + 4] == [["1", "2.0000", "2.0000"], ["2", "1.6000", "1.9000"], ["4", "1.2000", "2.1000"]]
+    at = rows.index(["K", "NLL of the best", "NLL of the mixture", "starts"])
+    assert rows[at + 1 : at + 3] == [["1", "2.0000", "2.0000", "1"], ["2", "1.6000", "1.9000", "1"]]
+    assert rows[at + 3] == ["4", "1.2000", "2.1000", "1"]
 
 
 def test_the_loss_curve_goes_down_where_the_loss_falls():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,16 +13,18 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from lora_mcl.adapters import BASE_ROW, AdapterStack
 from lora_mcl.bundle import Bundle
 from lora_mcl.decoding import Candidate, ColumnRequest, Engine, LogitsOptions
-from lora_mcl.errors import BundleError
+from lora_mcl.errors import BundleError, MediaError
 from lora_mcl.models import AudioLanguageModel, ImageLanguageModel
 from lora_mcl.models.base import EncodedPrompt, MediaLanguageModel
 from lora_mcl.models.labels import ChatLabels
 from lora_mcl.score_head import prompt_states
 from lora_mcl.trainer.batch import PromptBatch, pad_left, pad_right, shared_prompt_nll
+from training.data import DataError
 from training.data.example import Example
 from training.data.preprocess import decode_audio, decode_image
 from training.evaluation.augment import encode_variants
@@ -29,6 +32,8 @@ from training.evaluation.options import EvaluationOptions
 from training.evaluation.systems import System, baseline_row_of, hypothesis_rows_of
 
 Content = Image.Image | np.ndarray
+MAX_BROKEN = 100
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,32 @@ class Evaluator:
             return decode_image(medium.example)
         assert isinstance(self.model, AudioLanguageModel)
         return decode_audio(medium.example, self.model.sampling_rate, self.model.max_seconds)
+
+    def batches(self, media: Sequence[Medium], progress: tqdm) -> Iterator[tuple[list[Medium], list[Content]]]:
+        """The media with their contents, ``options.batch`` at a time; those that cannot be decoded are left out.
+
+        ``progress`` goes on when the caller asks for the next ones.
+
+        Raises:
+            DataError: more than ``MAX_BROKEN`` media cannot be decoded.
+        """
+        broken = 0
+        for start in range(0, len(media), self.options.batch):
+            some = media[start : start + self.options.batch]
+            batch, contents = [], []
+            for medium in some:
+                try:
+                    contents.append(self.read(medium))
+                    batch.append(medium)
+                except (MediaError, OSError) as error:
+                    broken += 1
+                    if broken > MAX_BROKEN:
+                        last = f"the last is {medium.name}: {error}"
+                        raise DataError(f"{broken} media cannot be decoded; {last}") from None
+                    logger.warning("%s is left out: %s", medium.name, error)
+            if batch:
+                yield batch, contents
+            progress.update(len(some))
 
     @property
     def scored_rows(self) -> list[int]:

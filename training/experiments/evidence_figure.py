@@ -1,5 +1,7 @@
 """The evidence as one figure: loss and coverage against the number of hypotheses, quality against diversity.
 
+Bars are standard deviations over starts.
+
 What is drawn is also written into the PNG file, so that it can be compared with the results files.
 """
 
@@ -68,8 +70,9 @@ def _lines(
     axes: Axes, numbers: Mapping[int, Mapping[str, float | None]], names: Sequence[tuple[str, str, str]]
 ) -> None:
     for field, label, colour in names:
-        points = [(k, one[field]) for k, one in sorted(numbers.items()) if one[field] is not None]
-        axes.plot(*zip(*points, strict=True), marker="o", ms=4, lw=1.5, color=colour, label=label)
+        points = [(k, one[field], one[f"{field}_std"]) for k, one in sorted(numbers.items()) if one[field] is not None]
+        ks, means, deviations = zip(*points, strict=True)
+        axes.errorbar(ks, means, deviations, marker="o", ms=4, lw=1.5, capsize=3, color=colour, label=label)
     axes.set_xticks(sorted(numbers))
     axes.spines[["top", "right"]].set_visible(False)
 

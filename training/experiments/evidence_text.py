@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from statistics import fmean
+from collections.abc import Collection, Mapping, Sequence
+from statistics import fmean, pstdev
 from typing import Any
 
 from training.embedded.common.tables import percent, table
+from training.experiments.statistics import over_starts, percent_over_starts
 
 LANGUAGES = {"fr": "French", "de": "German", "es": "Spanish", "it": "Italian", "en": "English"}
 VARIANTS = {
@@ -22,7 +23,6 @@ BILINGUAL = {
     "relaxed-2": "K = 2, relaxed",
     "caption-gate-2": "K = 2, caption gate",
 }
-ONE_MODEL = ("mle", "mle-wide", "moe-4")
 IN_USE = 0.01
 """A hypothesis that wins a smaller share of the references is counted as dead."""
 
@@ -32,21 +32,43 @@ def runs_of(content: Mapping[str, Any], variant: str) -> list[dict[str, Any]]:
     return [run for run in content["runs"] if run["variant"] == variant]
 
 
+def starts_of(content: Mapping[str, Any]) -> dict[str, int]:
+    """How many starts of each variant there are."""
+    found: dict[str, int] = {}
+    for run in content["runs"]:
+        name = run.get("variant", "")
+        found[name] = found.get(name, 0) + 1
+    return found
+
+
+def starts_text(content: Mapping[str, Any], variants: Collection[str] = ()) -> str:
+    """Such as "one start", "3 starts" or "1 to 3 starts": of these variants, or of all."""
+    counts = [count for variant, count in starts_of(content).items() if not variants or variant in variants]
+    if max(counts) == 1:
+        return "one start"
+    return f"{max(counts)} starts" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)} starts"
+
+
 def size_text(content: Mapping[str, Any]) -> str:
     """The base and its adapters, and how many starts were run of which variant."""
-    size = content["settings"]
-    starts = {title: len(runs_of(content, variant)) for variant, title in VARIANTS.items()}
-    run = "; ".join(f"{title} ({count})" for title, count in starts.items() if count)
-    left_out = "; ".join(title for title, count in starts.items() if not count)
+    size, starts = content["settings"], starts_of(content)
+    run = "; ".join(f"{title} ({starts[variant]})" for variant, title in VARIANTS.items() if variant in starts)
+    left_out = "; ".join(title for variant, title in VARIANTS.items() if variant not in starts)
     missing = f" Not run: {left_out}." if left_out else ""
-    alone = " With one start differences of a point of chrF mean nothing." if 1 in starts.values() else ""
+    alone = " Where there is one start, differences of a point of chrF mean nothing." if 1 in starts.values() else ""
+    spread = (
+        " ± is the standard deviation over starts, which differ in the adapters' first weights, the order of the data "
+        "and the samples; the base and the test messages are the same."
+        if max(starts.values()) > 1
+        else ""
+    )
     return (
         f"**Size.** A Llama of {size['layers']} layers and {size['hidden']} channels, trained from scratch for "
         f"{size['base_steps']:,} steps of {size['base_batch']} translations on all four languages at once (and, for "
         f"the next experiment, from German into English and French), then frozen; adapters of rank {size['rank']} for "
         f"{size['steps']} steps of {size['batch']} by `MultipleChoiceTrainer`. That is minutes of one CPU core, and "
-        "nothing here shows how a large model translates.\n\n"
-        f"**What was run**, with the number of starts: {run}.{missing}{alone}"
+        f"nothing here shows how a large model translates. {content['messages']['test']} messages are the test.\n\n"
+        f"**What was run**, with the number of starts: {run}.{missing}{alone}{spread}"
     )
 
 
@@ -57,12 +79,15 @@ def likelihood_table(content: Mapping[str, Any], titles: Mapping[str, str] = VAR
         runs = runs_of(content, variant)
         if not runs:
             continue
-        mean = {name: fmean(run["likelihood"][name] for run in runs) for name in ("best", "mean", "mixture")}
+        losses = [over_starts([run["likelihood"][name] for run in runs], 3) for name in ("best", "mean", "mixture")]
         special = [run["specialisation"] for run in runs if run["specialisation"]]
-        purity = percent(fmean(max(row) for one in special for row in one["share"])) if special else "–"
+        purity = percent_over_starts([fmean(map(max, one["share"])) for one in special]) if special else "–"
         own = f"{sum(one['distinct'] for one in special)} of {len(special)}" if special else "–"
-        entropy = f"{fmean(one['entropy_of_language'] for one in special):.2f}" if special else "–"
-        rows.append([title, str(len(runs)), *(f"{value:.3f}" for value in mean.values()), purity, own, entropy])
+        entropies = [
+            over_starts([one[name] for one in special], 2) if special else "–"
+            for name in ("entropy_of_language", "entropy_of_hypothesis")
+        ]
+        rows.append([title, str(len(runs)), *losses, purity, own, *entropies])
     head = [
         "adapters",
         "starts",
@@ -72,6 +97,7 @@ def likelihood_table(content: Mapping[str, Any], titles: Mapping[str, str] = VAR
         "main hypothesis' share",
         f"{len(content['languages'])} distinct",
         "H(lang. given winner)",
+        "H(winner given lang.)",
     ]
     return table(head, rows)
 
@@ -122,39 +148,40 @@ def systems_table(content: Mapping[str, Any]) -> str:
 
 
 def _system_cells(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    chrf = [fmean(one["chrf"][which] for one in found) for which in ("best", "mean", "worst")]
+    best, mean, worst = (over_starts([one["chrf"][which] for one in found], 1) for which in ("best", "mean", "worst"))
     return [
-        f"{chrf[0]:.1f} ({chrf[1]:.1f}, {chrf[2]:.1f})",
-        f"{fmean(one['bleu']['best'] for one in found):.1f}",
-        *(f"{fmean(one['coverage'][metric] for one in found):.1f}" for metric in ("chrf", "bleu")),
-        f"{fmean(one['languages_per_message'] for one in found):.2f}",
-        f"{fmean(one['mutual_bleu'] for one in found):.3f}",
+        f"{best} ({mean}, {worst})",
+        over_starts([one["bleu"]["best"] for one in found], 1),
+        *(over_starts([one["coverage"][metric] for one in found], 1) for metric in ("chrf", "bleu")),
+        over_starts([one["languages_per_message"] for one in found], 2),
+        over_starts([one["mutual_bleu"] for one in found], 3),
         percent(fmean(one["loops"] for one in found)),
     ]
 
 
-def by_number(content: Mapping[str, Any]) -> dict[int, dict[str, float | None]]:
-    """Of each K (relaxed; K = 1 is LoRA-MLE), means over seeds.
+def runs_by_number(content: Mapping[str, Any]) -> dict[int, list[dict[str, Any]]]:
+    """The runs of each K that was run: relaxed; K = 1 is LoRA-MLE."""
+    found = {k: runs_of(content, "mle" if k == 1 else f"relaxed-{k}") for k in range(1, 7)}
+    return {k: runs for k, runs in found.items() if runs}
 
-    ``best`` and ``mixture`` NLL, ``used`` hypotheses, ``languages`` that are some hypothesis' most won, and the chrF
-    ``coverage`` by K texts of the hypotheses, and of ``beam`` and ``diverse`` beam search with K rows.
+
+def by_number(content: Mapping[str, Any]) -> dict[int, dict[str, float | None]]:
+    """Of each K, means over seeds, and with ``_std`` after the name their population standard deviations.
+
+    ``best`` and ``mixture`` NLL, and the chrF ``coverage`` by K texts of the hypotheses, and of ``beam`` and
+    ``diverse`` beam search with K rows; None for what was not run.
     """
-    found: dict[int, dict[str, float | None]] = {}
-    single = runs_of(content, "mle")
-    for k in range(1, 7):
-        runs = runs_of(content, "mle" if k == 1 else f"relaxed-{k}")
-        if not runs:
-            continue
-        figures: dict[str, float | None] = {
-            name: fmean(run["likelihood"][name] for run in runs) for name in ("best", "mixture")
+    single, found = runs_of(content, "mle"), {}
+    for k, runs in runs_by_number(content).items():
+        figures = {
+            "best": [run["likelihood"]["best"] for run in runs],
+            "mixture": [run["likelihood"]["mixture"] for run in runs],
+            "coverage": coverages(runs, f"hypotheses x {k}" if k > 1 else "beam x 1"),
+            "beam": coverages(single, f"beam x {k}"),
+            "diverse": coverages(single, f"diverse-beam-0.8 x {k}"),
         }
-        special = [run["specialisation"]["share"] for run in runs if k > 1]
-        figures["used"] = fmean(map(in_use, special)) if special else 1.0
-        figures["languages"] = fmean(map(languages_taken, special)) if special else None
-        figures["coverage"] = _coverage(runs, f"hypotheses x {k}" if k > 1 else "beam x 1")
-        figures["beam"] = _coverage(single, f"beam x {k}")
-        figures["diverse"] = _coverage(single, f"diverse-beam-0.8 x {k}")
-        found[k] = figures
+        found[k] = {name: fmean(values) if values else None for name, values in figures.items()}
+        found[k] |= {f"{name}_std": pstdev(values) if values else None for name, values in figures.items()}
     return found
 
 
@@ -168,30 +195,36 @@ def languages_taken(share: Sequence[Sequence[float]]) -> int:
     return len({max(range(len(row)), key=row.__getitem__) for row in share})
 
 
-def _coverage(runs: Sequence[Mapping[str, Any]], system: str) -> float | None:
-    found = [run["systems"][system]["coverage"]["chrf"] for run in runs if system in run["systems"]]
-    return fmean(found) if found else None
+def coverages(runs: Sequence[Mapping[str, Any]], system: str) -> list[float]:
+    """The chrF coverage of a system in each run that has it."""
+    return [run["systems"][system]["coverage"]["chrf"] for run in runs if system in run["systems"]]
 
 
 def number_table(content: Mapping[str, Any]) -> str:
-    """Loss, hypotheses in use and coverage for each K."""
+    """Loss, hypotheses in use and coverage for each K, over starts."""
 
-    def cell(value: float | None, digits: int) -> str:
-        return "–" if value is None else f"{value:.{digits}f}"
+    def cell(values: Sequence[float], digits: int) -> str:
+        return over_starts(values, digits) if values else "–"
 
-    rows = [
-        [
-            str(k),
-            cell(one["best"], 3),
-            cell(one["mixture"], 3),
-            cell(one["used"], 1),
-            cell(one["languages"], 1),
-            *(cell(one[name], 1) for name in ("coverage", "beam", "diverse")),
-        ]
-        for k, one in by_number(content).items()
-    ]
+    rows = []
+    for k, runs in runs_by_number(content).items():
+        special = [run["specialisation"]["share"] for run in runs if k > 1]
+        single = runs_of(content, "mle")
+        rows.append(
+            [
+                str(k),
+                str(len(runs)),
+                *(cell([run["likelihood"][name] for run in runs], 3) for name in ("best", "mixture")),
+                cell(list(map(in_use, special)) or [1.0], 1),
+                cell(list(map(languages_taken, special)), 1),
+                cell(coverages(runs, f"hypotheses x {k}" if k > 1 else "beam x 1"), 1),
+                cell(coverages(single, f"beam x {k}"), 1),
+                cell(coverages(single, f"diverse-beam-0.8 x {k}"), 1),
+            ]
+        )
     head = [
         "K",
+        "starts",
         "best",
         "mixture",
         "hypotheses in use",
@@ -212,61 +245,20 @@ def bilingual_table(content: Mapping[str, Any]) -> str:
             if not runs:
                 continue
             found = [run["systems"][name] for run in runs]
-            english, french = (fmean(one["coverage_by_language"][language] for one in found) for language in (0, 1))
+            english, french = (over_starts([one["coverage_by_language"][n] for one in found], 1) for n in (0, 1))
             rows.append(
                 [
                     f"{name}, {title}",
                     own_language(runs) if name.startswith("hypotheses") else "–",
-                    f"{english:.1f}",
-                    f"{french:.1f}",
-                    f"{fmean(one['languages_per_message'] for one in found):.2f}",
+                    english,
+                    french,
+                    over_starts([one["languages_per_message"] for one in found], 2),
                     percent(fmean(one["loops"] for one in found)),
                 ]
             )
     head = ["system", "texts in the hypothesis' language", "chrF English", "chrF French", "languages of 2", "loops"]
     known = [run["identified_references"] for run in content["runs"] if "identified_references" in run]
     return table(head, rows) + f"\n\nOf the references, py3langid finds the language of {percent(fmean(known))}."
-
-
-def on_bilingual(content: Mapping[str, Any]) -> str:
-    """Does each of two hypotheses keep to one language? A test checks that its words hold for the results."""
-
-    def share(variant: str) -> str:
-        runs = runs_of(content, variant)
-        return percent(fmean(max(row) for run in runs for row in run["specialisation"]["share"]))
-
-    def mixture(variant: str) -> str:
-        return f"{fmean(run['likelihood']['mixture'] for run in runs_of(content, variant)):.3f}"
-
-    return (
-        "**Two hypotheses part by language with the caption gate, though not as far as was aimed at (95 %), and "
-        "hardly with the relaxed assignment**: a language's main hypothesis wins "
-        f"{share('caption-gate-2')} and {share('relaxed-2')} of its references. Their texts cover both languages about "
-        "as well as two beams, and hardly any text loops. NLL as one distribution: "
-        f"caption gate {mixture('caption-gate-2')}, relaxed {mixture('relaxed-2')}, one adapter "
-        f"{mixture('mle')}, of twice the rank {mixture('mle-wide')}."
-    )
-
-
-def on_ranking(content: Mapping[str, Any]) -> str:
-    """When does a score head help? A test checks that its words hold for the results."""
-
-    def figure(kind: str, ranking: str, name: str) -> float:
-        return fmean(run["references"][kind][ranking][name] for run in content["runs"])
-
-    def losses(kind: str) -> str:
-        head, log_prob, frequency = (
-            f"{figure(kind, ranking, 'log_loss'):.3f}" for ranking in ("score head", "log-probability", "frequency")
-        )
-        return f"{head} nats, {log_prob} by log-probability and {frequency} by frequency"
-
-    known = "language by words"
-    right, simple = (percent(figure(known, ranking, "accuracy")) for ranking in ("score head", "frequency"))
-    return (
-        "**A score head helps at most where the prompt tells who wins, and little.** Where any language may be wanted, "
-        f"its log loss is {losses('any language')}; where the number of words decides the language, {losses(known)}, "
-        f"and it predicts {right} of the winners ({simple} by frequency)."
-    )
 
 
 def own_language(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -312,14 +304,15 @@ def ranking_table(content: Mapping[str, Any]) -> str:
                 [
                     kind if number == 0 else "",
                     ranking,
-                    percent(fmean(one["accuracy"] for one in found)),
-                    *(f"{fmean(one[name] for one in found):.3f}" for name in ("log_loss", "ece")),
-                    f"{fmean(one['chrf_first'] for one in found):.1f}",
+                    percent_over_starts([one["accuracy"] for one in found]),
+                    *(over_starts([one[name] for one in found], 3) for name in ("log_loss", "ece")),
+                    over_starts([one["chrf_first"] for one in found], 1),
                 ]
             )
     head = ["references in", "ranking by", "winner predicted", "log loss, nats", "ECE", "chrF of the first"]
     starts = len(content["runs"])
-    return f"{table(head, rows)}\n\n{'One start' if starts == 1 else f'Means over {starts} starts'}."
+    counted = "One start" if starts == 1 else f"Means and standard deviations over {starts} starts"
+    return f"{table(head, rows)}\n\n{counted}."
 
 
 def score_head_table(reports: Mapping[str, Mapping[str, Any] | None]) -> str:

@@ -18,7 +18,9 @@ from training.experiments.translations.runs import GATE, KEPT, RELAXED, Setting,
 from training.paths import RESULTS
 
 RESULTS_FILE = RESULTS / "bilingual.json"
-VARIANTS = (Variant(1, RELAXED), Variant(2, RELAXED), Variant(2, GATE), Variant(1, RELAXED, rank=16))
+# The most informative ones over all seeds first: a run that is cut short still compares them.
+MAIN = (Variant(1, RELAXED), Variant(2, RELAXED), Variant(2, GATE))
+FURTHER = (Variant(1, RELAXED, rank=16),)
 # One beam is greedy decoding: what a reader who wants a single text gets.
 BUDGETS = (1,)
 EXAMPLES = ("Bild öffnen", "Datei speichern", "Neue Ebene", "Auswahl löschen", "Lautstärke")
@@ -35,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     seeds, train, test, base = parsed(parser, argv)
     train, test = bilingual(train), bilingual(test)
     setting = Setting(base, train, unseen(train, test), Size(), KEPT / "bilingual-runs", BUDGETS, EXAMPLES, BILINGUAL)
-    run_all(VARIANTS, seeds, setting, RESULTS_FILE)
+    run_all((MAIN, FURTHER), seeds, setting, RESULTS_FILE)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from argparse import ArgumentParser
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -149,15 +149,18 @@ def run(variant: Variant, seed: int, setting: Setting) -> dict[str, Any]:
     return result
 
 
-def run_all(variants: Iterable[Variant], seeds: int, setting: Setting, out: Path) -> list[dict[str, Any]]:
-    """Every variant with every seed, seeds outermost; the results file is written after each run."""
+def run_all(groups: Sequence[Sequence[Variant]], seeds: int, setting: Setting, out: Path) -> list[dict[str, Any]]:
+    """Every variant with every seed, one group after the other, seeds outermost in each.
+
+    The results file is written after each run, so that one cut short compares the first group over all its seeds.
+    """
     runs: list[dict[str, Any]] = []
-    variants = list(variants)
-    for seed in range(seeds):
-        for variant in variants:
-            runs.append(run(variant, seed, setting))
-            write(runs, setting, out)
-            print(variant.name, seed, runs[-1]["likelihood"], flush=True)
+    for variants in groups:
+        for seed in range(seeds):
+            for variant in variants:
+                runs.append(run(variant, seed, setting))
+                write(runs, setting, out)
+                print(variant.name, seed, runs[-1]["likelihood"], flush=True)
     return runs
 
 

@@ -181,12 +181,14 @@ TABS = {
         "chrF d'une légende face à la plus proche des quatre traductions"
     ),
     "Three captions of each of {count:,} test {media}, made by a program from material that no training saw; "
-    "beam searches use one adapter with three beams. The captions that the models learned from were written by "
-    "programs too, so this shows what the method does, and little of how it does on captions by people.": (
+    "beam searches use one adapter with three beams; every adapter was trained once. The captions that the models "
+    "learned from were written by programs too, so this shows what the method does, and little of how it does on "
+    "captions by people.": (
         "Trois légendes pour chacun des {count:,} exemples de test ({media}), faits par un programme à partir de "
         "matériaux qu'aucun entraînement n'a vus ; les recherches emploient un seul adaptateur et un faisceau de "
-        "largeur trois. Les légendes d'apprentissage ont elles aussi été écrites par des programmes : cela "
-        "montre ce que fait la méthode, et peu ce qu'elle donne sur des légendes humaines."
+        "largeur trois ; chaque adaptateur a été entraîné une fois. Les légendes d'apprentissage ont elles aussi été "
+        "écrites par des programmes : cela montre ce que fait la méthode, et peu ce qu'elle donne sur des légendes "
+        "humaines."
     ),
     "Four translations of each of {count} short messages of programs, which people translated into French, "
     "German, Spanish and Italian; the language is not given. The model is tiny and was trained for minutes, so "
@@ -198,7 +200,10 @@ TABS = {
         "hypothèse prend quelle langue, bien qu'aucune ne soit nommée à l'entraînement."
     ),
     "1 random start": "1 départ aléatoire",
-    "{count} random starts": "{count} départs aléatoires",
+    "mean ± standard deviation over {count} random starts": ("moyenne ± écart type sur {count} départs aléatoires"),
+    "mean ± standard deviation over {least} to {most} random starts": (
+        "moyenne ± écart type sur {least} à {most} départs aléatoires"
+    ),
     "Quality against diversity": "Qualité et diversité",
     "Up is better: the {quality}; the dot is the best of K captions, the tail goes down to their mean. Right is "
     "more diverse: captions of one medium share fewer word sequences (1 − mBLEU-4). Best of K favours diverse "
