@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack, GroupedLoraLinear
 from lora_mcl.adapters.linear import LayerAdapter, Routing
@@ -88,3 +89,26 @@ def test_a_layer_that_is_drawn_again_is_new():
     layer.reset()
     assert not layer.lora_B.any() and not layer.lora_A[1, 1:].any() and layer.lora_A[1, 0].all()
     assert layer.lora_A.abs().max() <= 1 / 4
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_a_merged_model_is_the_routed_one(name):
+    stack = stack_of(spec("a"), spec("b", 3, 1.0, target_modules=("second",)))
+    x = torch.randn(2, 6)
+    with torch.no_grad(), stack.rows([stack.index(name)] * 2):
+        expected = stack.model(x)
+    merged = stack.merge(name)
+    assert type(merged.first) is nn.Linear and merged.first.weight.requires_grad
+    with torch.no_grad():
+        torch.testing.assert_close(merged(x), expected)
+
+
+def test_a_merge_into_weights_that_are_stored_the_other_way_round():
+    torch.manual_seed(0)
+    model = nn.Sequential(Conv1D(5, 3), nn.Tanh())
+    stack = stack_of(spec("a", target_modules=("0",)), model=model)
+    x = torch.randn(2, 3)
+    with torch.no_grad(), stack.rows([0, 0]):
+        expected = stack.model(x)
+    with torch.no_grad():
+        torch.testing.assert_close(stack.merge("a")(x), expected)
