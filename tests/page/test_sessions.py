@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 import pytest
 from PIL import Image
 
+from lora_mcl.errors import OptionsError
 from lora_mcl.types import CompareOptions
-from tests.support.fake_captioner import FakeAudioCaptioner, FakeCaptioner
+from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner, FakeCaptioner
 from ui.loading import Waiting
 from ui.modality import AUDIO, IMAGE
+from ui.models import SeveralCaptioners
 from ui.sessions import LOADING, WRITING, Finished, Sessions
 
 
@@ -47,6 +49,16 @@ def test_one_comparison_at_a_time_unless_the_tab_allows_more(sessions):
     assert sessions.max_comparisons == 1 and Sessions(FakeCaptioner(), IMAGE, 3).max_comparisons == 3
 
 
+def test_each_session_has_the_columns_of_the_model_that_it_chose():
+    two = FakeCaptioner(name="after", hypotheses=HYPOTHESES[:2])
+    sessions = Sessions(SeveralCaptioners([FakeCaptioner(name="before"), two]), IMAGE)
+    sessions.choose_model("a", "after")
+    assert [len(sessions.idle(session).columns) for session in ("a", "b", "")] == [4, 5, 5]
+    with pytest.raises(OptionsError, match="There is no model 'other'"):
+        sessions.choose_model("a", "other")
+    assert sessions.idle("a") == Sessions(two, IMAGE).idle("b")
+
+
 def test_a_visitor_who_leaves_is_forgotten(sessions, start, monkeypatch):
     monkeypatch.setattr(RecordingCaptioner, "named", lambda self, name: self, raising=False)
     sessions.choose_model("a", "other")
@@ -61,7 +73,26 @@ def test_a_session_with_a_request_is_not_quiet(sessions):
     assert sessions.is_quiet("a")
     token = sessions.request("a")
     assert not sessions.is_quiet("a") and sessions.is_quiet("b")
-    assert sessions.claim("a", token) and sessions.is_quiet("a")
+    assert sessions.claim("a", token) and not sessions.is_quiet("a")
+    for session, other in (("b", token), ("a", "no such token")):
+        sessions.withdraw(session, other)
+        assert not sessions.is_quiet("a")
+    sessions.withdraw("a", token)
+    assert sessions.is_quiet("a")
+
+
+def test_a_claimed_request_begins_once_and_only_while_it_is_the_latest(sessions, picture):
+    def found(token: str) -> int:
+        return len(list(sessions.comparisons(picture, CompareOptions(), "a", token=token)))
+
+    first = sessions.request("a")
+    assert sessions.claim("a", first) and found(first) and not found(first)
+    second = sessions.request("a")
+    assert sessions.claim("a", second)
+    third = sessions.request("a")
+    assert not found(second) and sessions.claim("a", third)
+    sessions.stop("a")
+    assert not found(third) and sessions.is_quiet("a")
 
 
 def test_a_request_begins_once(sessions):

@@ -82,7 +82,7 @@ AREAS = {
     ),
     "sessions": Area(
         ("ui/sessions.py", "ui/pacing.py"),
-        tuple(f"tests/page/test_{name}.py" for name in ("sessions", "finished", "pacing", "columns", "models")),
+        tuple(f"tests/page/test_{name}.py" for name in ("sessions", "finished", "pacing", "columns")),
     ),
     "gate": Area(
         ("lora_mcl/gate.py", "lora_mcl/gate_init.py"), ("tests/library/test_gate.py", "tests/library/test_gate_init.py")

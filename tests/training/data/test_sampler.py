@@ -100,3 +100,16 @@ def test_the_order_of_a_seed_stays_the_same(captions, batch_size, visits):
 def test_equal_lengths_stay_in_their_order():
     sampler = LengthGroupedSampler([[3]] * 100, "one", batch_size=1, seed=None)
     assert epoch(sampler, 0) == [(number, 0) for number in range(100)]
+
+
+def test_the_captions_of_validation_are_drawn_once_for_all():
+    own = [[k * 37 % 101 + caption for caption in range(2)] for k in range(12)]
+    for grouped, visits in (
+        (True, [(0, 1), (11, 1), (3, 0), (6, 0), (9, 1), (1, 1), (4, 0), (7, 0), (10, 1), (2, 1), (5, 0), (8, 0)]),
+        (
+            False,
+            [*((number, 1) for number in range(3)), *((number, 0) for number in range(3, 9)), (9, 1), (10, 1), (11, 1)],
+        ),
+    ):
+        sampler = LengthGroupedSampler(own, "one", batch_size=1, seed=None, group_by_length=grouped)
+        assert epoch(sampler, 0) == epoch(sampler, 1) == visits
