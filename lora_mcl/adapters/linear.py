@@ -7,7 +7,12 @@ over adapters: A and B are gathered per row, then two batched products follow, t
 addition to the base output. On 2 CPU threads (72 rows of 60 tokens, 256 -> 688, rank 8, forward and backward)
 this is as fast as one wide masked product or contiguous groups, and faster than a grouped convolution; unlike
 those it takes any mix of rows.
+
+A decoding step has many rows of one token each, in ever other mixes. There the adapters in use stand side by side as
+one wide adapter, of which each row keeps its own part (FixedRouting): nothing is gathered when rows come and go.
 """
+
+from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
@@ -37,14 +42,14 @@ class Routing:
     """The adapter index of each batch row, shared by all grouped layers of one stack.
 
     `index` [R] is safe to gather with (BASE_ROW replaced by 0) and `active` [R] which rows have an
-    adapter. `gathered`, each layer's gathered weights, is set by FixedRouting.
+    adapter. `side_by_side`, the weights of the adapters in use, is set by FixedRouting.
     """
 
     def __init__(self, num_adapters: int):
         self.num_adapters = num_adapters
         self.index: Tensor | None = None
         self.active: Tensor | None = None
-        self.gathered: dict[GroupedLoraLinear, tuple[Tensor, Tensor]] | None = None
+        self.side_by_side: SideBySide | None = None
 
     def set(self, rows: Tensor | Sequence[int] | None) -> None:
         """Route row i to adapter rows[i]; None means unset, and a forward pass is then refused.
@@ -52,7 +57,7 @@ class Routing:
         Raises:
             ValueError: `rows` is not a vector of integers in [-1, N).
         """
-        self.gathered = None
+        self.side_by_side = None
         if rows is None:
             self.index = self.active = None
             return
@@ -75,14 +80,13 @@ class Routing:
             self.set(rows)
             yield
 
-    def snapshot(self) -> "RoutingSnapshot":
+    def snapshot(self) -> RoutingSnapshot:
         """The current routing as a context manager, which may be entered any number of times later."""
         return RoutingSnapshot(self)
 
-    def fixed(self, rows: Tensor | Sequence[int]) -> "FixedRouting":
+    def fixed(self, rows: Tensor | Sequence[int]) -> FixedRouting:
         """Routing of `rows` for many forward passes with the same weights."""
-        with self.using(rows):
-            return FixedRouting(self)
+        return FixedRouting(self, rows)
 
     def for_batch(self, device: torch.device, num_rows: int) -> tuple[Tensor, Tensor]:
         """`index` and `active` on `device`, for a batch of `num_rows` rows.
@@ -110,33 +114,87 @@ class RoutingSnapshot:
     """The routing of the moment it was made: set inside `with`; the previous routing comes back at its end."""
 
     def __init__(self, routing: Routing):
-        self._routing, self._saved = routing, (routing.index, routing.active, routing.gathered)
+        self._routing, self._saved = routing, (routing.index, routing.active, routing.side_by_side)
         self._previous: list[tuple] = []
 
     def __enter__(self) -> None:
         routing = self._routing
-        self._previous.append((routing.index, routing.active, routing.gathered))
-        routing.index, routing.active, routing.gathered = self._saved
+        self._previous.append((routing.index, routing.active, routing.side_by_side))
+        routing.index, routing.active, routing.side_by_side = self._saved
 
     def __exit__(self, *error: object) -> None:
-        self._routing.index, self._routing.active, self._routing.gathered = self._previous.pop()
+        self._routing.index, self._routing.active, self._routing.side_by_side = self._previous.pop()
 
 
 class FixedRouting(RoutingSnapshot):
-    """A snapshot for inference: each layer gathers its rows' weights at its first forward pass, and keeps them."""
+    """A snapshot for inference: each layer lays out its adapters in use at its first forward pass, and keeps them."""
 
-    def __init__(self, routing: Routing):
+    def __init__(self, routing: Routing, rows: Tensor | Sequence[int]):
         super().__init__(routing)
-        index, active, _ = self._saved
-        self._gathered: dict[GroupedLoraLinear, tuple[Tensor, Tensor]] = {}
-        self._saved = (index, active, self._gathered)
+        self._side_by_side: SideBySide | None = None
+        self.set_rows(rows)
+
+    def set_rows(self, rows: Tensor | Sequence[int]) -> None:
+        """Route other rows from the next `with` on; the weights stay, unless there is an adapter that had no row."""
+        with self._routing.using(rows):
+            index, active = self._routing.index, self._routing.active
+        adapters = tuple(sorted(set(index[active].tolist())))
+        if self._side_by_side is None or not set(adapters) <= set(self._side_by_side.adapters):
+            self._side_by_side = SideBySide(adapters)
+        self._side_by_side.set_rows(index, active)
+        self._saved = (index, active, self._side_by_side)
+
+    def refresh(self) -> None:
+        """Lay the weights out again, in the same tensors: to be called when the adapters may have changed."""
+        self._side_by_side.refresh()
+
+
+class SideBySide:
+    """The adapters that some rows use, as one wide adapter of which each row keeps the columns of its own.
+
+        y[i] = W x[i] + b + sum over n of [n = rows[i]] * scaling[n] * B[n] A[n] x[i]
+
+    With M adapters in use of rank r that is a product with [M * r, in], zeros in place of the other adapters' columns,
+    and a product with [M * r, out], for all rows together. The weights are read once, however many rows there are; the
+    products are M times wider than each row needs, which is little next to the base as long as M * r is below its
+    width.
+
+    Attributes:
+        adapters: those in use, in order.
+    """
+
+    def __init__(self, adapters: Sequence[int]):
+        self.adapters = tuple(adapters)
+        self._weights: dict[GroupedLoraLinear, tuple[Tensor, Tensor]] = {}
+        self._others: dict[tuple[int, torch.device], Tensor] = {}
+        self._place = torch.empty(0, dtype=torch.long)
+
+    def set_rows(self, index: Tensor, active: Tensor) -> None:
+        """Set each row's adapter, of those in use: `index` [R] where `active` [R], none elsewhere."""
+        place = {adapter: place for place, adapter in enumerate(self.adapters)}
+        rows = zip(index.tolist(), active.tolist(), strict=True)
+        self._place = torch.tensor([place[adapter] if has_one else -1 for adapter, has_one in rows])
+        self._others = {}
+
+    def weights(self, layer: GroupedLoraLinear, in_dtype: torch.dtype, out_dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """A layer's A [M * r, in] and scaled B [M * r, out] of the adapters in use."""
+        if layer not in self._weights:
+            self._weights[layer] = layer.side_by_side(self.adapters, in_dtype, out_dtype)
+        return self._weights[layer]
+
+    def others(self, rank: int, device: torch.device) -> Tensor:
+        """Where a row of the wide adapter's columns is another adapter's: bool [R, 1, M * r]."""
+        key = (rank, device)
+        if key not in self._others:
+            columns = torch.arange(len(self.adapters)).repeat_interleave(rank)
+            self._others[key] = (columns != self._place[:, None])[:, None].to(device)
+        return self._others[key]
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Gather again, into the same tensors: to be called when the adapters may have changed."""
-        index, active, _ = self._saved
-        for layer, (a, b) in self._gathered.items():
-            new_a, new_b = layer.gather(index, active, a.dtype, b.dtype)
+        """See FixedRouting."""
+        for layer, (a, b) in self._weights.items():
+            new_a, new_b = layer.side_by_side(self.adapters, a.dtype, b.dtype)
             a.copy_(new_a)
             b.copy_(new_b)
 
@@ -227,32 +285,36 @@ class GroupedLoraLinear(nn.Module):
         """
         y = self.base(x)  # [R, ..., out]
         index, active = self.routing.for_batch(x.device, x.shape[0])
+        inputs = x.reshape(x.shape[0], -1, x.shape[-1])  # [R, T, in]
+        if self.routing.side_by_side is not None:
+            return self._all_at_once(inputs, y, self.routing.side_by_side)
         # Row i has its own pair of matrices, so the two products are batched over rows, each with T positions.
-        inputs = self._drop(x.reshape(x.shape[0], -1, x.shape[-1]), index)  # [R, T, in]
-        gathered = self.routing.gathered
-        if gathered is None:
-            # Cast before gathering: N adapters are fewer than R rows.
-            a = self.lora_A.to(x.dtype).index_select(0, index)  # [N, rank, in] -> [R, rank, in]
-            b = self.lora_B.to(y.dtype).index_select(0, index).mT  # [N, out, rank] -> [R, rank, out]
-            scale = (self.scaling.index_select(0, index) * active).to(x.dtype).view(-1, 1, 1)  # 0 for BASE_ROW
-            # [R, T, in] @ [R, in, rank]: scaled while it is narrow, in rank and not in out columns.
-            low = (torch.bmm(inputs, a.mT) * scale).to(y.dtype)  # [R, T, rank]
-        else:
-            if self not in gathered:
-                gathered[self] = self.gather(index, active, x.dtype, y.dtype)
-            a, b = gathered[self]
-            low = torch.bmm(inputs, a.mT).to(y.dtype)  # [R, T, rank]; the scaling is in b
+        inputs = self._drop(inputs, index)
+        # Cast before gathering: N adapters are fewer than R rows.
+        a = self.lora_A.to(x.dtype).index_select(0, index)  # [N, rank, in] -> [R, rank, in]
+        b = self.lora_B.to(y.dtype).index_select(0, index).mT  # [N, out, rank] -> [R, rank, out]
+        scale = (self.scaling.index_select(0, index) * active).to(x.dtype).view(-1, 1, 1)  # 0 for BASE_ROW
+        # [R, T, in] @ [R, in, rank]: scaled while it is narrow, in rank and not in out columns.
+        low = (torch.bmm(inputs, a.mT) * scale).to(y.dtype)  # [R, T, rank]
         # y + low @ b in one kernel: [R, T, out] + [R, T, rank] @ [R, rank, out].
         return torch.baddbmm(y.reshape(*inputs.shape[:2], -1), low, b).view(y.shape)
 
+    def _all_at_once(self, inputs: Tensor, y: Tensor, adapters: SideBySide) -> Tensor:
+        """Inputs [R, T, in] and the base's output y [R, ..., out] -> y with the adapters' part; see SideBySide."""
+        a, b = adapters.weights(self, inputs.dtype, y.dtype)
+        # Filled and not multiplied by 0: what overflows in another adapter's columns is not this row's.
+        low = F.linear(inputs, a).masked_fill_(adapters.others(max(self.ranks), inputs.device), 0)  # [R, T, M * r]
+        return torch.addmm(y.reshape(-1, y.shape[-1]), low.to(y.dtype).flatten(0, 1), b).view(y.shape)
+
     @torch.no_grad()
-    def gather(
-        self, index: Tensor, active: Tensor, in_dtype: torch.dtype, out_dtype: torch.dtype
+    def side_by_side(
+        self, adapters: Sequence[int], in_dtype: torch.dtype, out_dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
-        """The rows' A [R, rank, in], and their scaled B [R, rank, out], laid out for one position a row."""
-        a = self.lora_A.index_select(0, index).to(in_dtype)
-        scale = (self.scaling.index_select(0, index) * active).view(-1, 1, 1)
-        return a, (self.lora_B.index_select(0, index) * scale).to(out_dtype).mT.contiguous()
+        """A [M * rank, in] and scaled B [M * rank, out] of M adapters; new tensors."""
+        index = torch.tensor(adapters, dtype=torch.long, device=self.lora_A.device)
+        a = self.lora_A.index_select(0, index).to(in_dtype)  # [M, rank, in]
+        b = self.lora_B.index_select(0, index) * self.scaling.index_select(0, index).view(-1, 1, 1)  # [M, out, rank]
+        return a.flatten(0, 1), b.mT.flatten(0, 1).to(out_dtype)
 
     def extra_repr(self) -> str:
         return f"ranks={self.ranks}"

@@ -171,7 +171,8 @@ class AdapterStack:
     def fixed_rows(self, rows: Tensor | Sequence[int]) -> FixedRouting:
         """Routing like `rows`, for a block that is entered many times, without training.
 
-        The rows are checked once, and each layer gathers their weights once: `refresh()` if these change.
+        The rows are checked once, and each layer lays out the weights of the adapters in use once: `refresh()` if
+        these change, `set_rows()` if the rows do.
         """
         return self.routing.fixed(rows)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
 from lora_mcl.adapters import AdapterStack
+from lora_mcl.adapters.linear import FixedRouting
 from lora_mcl.decoding.copied_prompt_cache import CopiedPromptCache
 from lora_mcl.decoding.prefill import Prefill
 from lora_mcl.decoding.shared_layers import decoder_of
@@ -57,7 +58,7 @@ class DecodeState:
         """Start with one row per prefix; where the model cannot share prompts, they are copied."""
         self._model = model
         self._stack = stack
-        self._routing: AbstractContextManager[None] = nullcontext()
+        self._routing: FixedRouting | None = None
         self._routed: list[int] | None = None
         decoder = decoder_of(model)
         self._prefix_of: list[int] = []  # [R] id of each row's prefix
@@ -90,11 +91,15 @@ class DecodeState:
             self._prefix_of = [self._prefix_of[row] for row in beam_idx]
             self._adapter_of = [self._adapter_of[row] for row in beam_idx]
         if self._stack is not None and self._adapter_of != self._routed:
-            # Each layer gathers the rows' A and B once and keeps them until the rows change.
-            self._routing = self._stack.fixed_rows(torch.tensor(self._adapter_of, device=device))
+            # The layers keep the weights of the adapters in use, however often the rows change.
+            rows = torch.tensor(self._adapter_of, device=device)
+            if self._routing is None:
+                self._routing = self._stack.fixed_rows(rows)
+            else:
+                self._routing.set_rows(rows)
             self._routed = list(self._adapter_of)
         mask = self._kv.begin_step(self._prefix_of)
-        with self._routing, self._kv.attention():
+        with self._routing or nullcontext(), self._kv.attention():
             output = self._model(
                 input_ids=torch.tensor(tokens, dtype=torch.long, device=device)[:, None],  # [R, 1]
                 position_ids=self._positions[:, None],  # [R, 1]

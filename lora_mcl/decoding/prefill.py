@@ -13,7 +13,13 @@ from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel
 
 from lora_mcl.adapters import AdapterStack
-from lora_mcl.decoding.shared_layers import decoder_layers, decoder_of, expanding_rows_at, num_shared_layers
+from lora_mcl.decoding.shared_layers import (
+    decoder_layers,
+    decoder_of,
+    expanding_rows_at,
+    num_shared_layers,
+    reading_last_position,
+)
 from lora_mcl.loss import last_logits
 
 
@@ -108,7 +114,8 @@ def prefix_logits(
     # Left padding: the first real position of every prompt is position 0.
     positions = (input_mask.long().cumsum(dim=1) - 1).clamp_min(0)
     adapters = torch.tensor([prefix.adapter for prefix in prefixes], device=device)
-    with stack.rows(adapters) if stack else nullcontext(), expanding:
+    last_only = reading_last_position(layers) if num_logits == 1 else nullcontext()
+    with stack.rows(adapters) if stack else nullcontext(), expanding, last_only:
         logits = last_logits(
             model,
             num_logits,

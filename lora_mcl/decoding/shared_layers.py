@@ -1,8 +1,8 @@
-"""Shared layers: the layers below every adapter process a prompt once, not once per hypothesis.
+"""What a prefill need not compute: the layers below every adapter process a prompt once, not once per hypothesis.
 
 Where adapters are on the layers from m on only (``AdapterSpec.layers_to_transform``), all hypotheses have the same
 hidden states below m. A prefill may then enter the model with one row per prompt [B, T, D], and only become one row
-per prefix (prompt and adapter) [S, T, D] at layer m.
+per prefix (prompt and adapter) [S, T, D] at layer m. And of the last layer, only the last position is read.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+from transformers.models.mistral.modeling_mistral import MistralDecoderLayer
+from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
 from lora_mcl.adapters import GroupedLoraLinear
 
@@ -72,6 +75,33 @@ def expanding_rows_at(layers: nn.ModuleList, depth: int, prompt_of: Tensor) -> I
         layer.register_forward_pre_hook(later if index else first, with_kwargs=True)
         for index, layer in enumerate(layers[depth:])
     ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+# Layers x + o_proj(attention(norm(x))), then x + mlp(norm(x)): behind attention, each position is on its own.
+_PRE_NORM_LAYERS = (LlamaDecoderLayer, MistralDecoderLayer, Qwen2DecoderLayer)
+
+
+@contextmanager
+def reading_last_position(layers: nn.ModuleList | None) -> Iterator[None]:
+    """Inside the block, the last layer computes the last position alone, where it is of a kind that is known.
+
+    Keys and values are those of all positions, as ever; its output [R, T, D] is right at the last position only.
+    """
+    last = None if layers is None else layers[-1]
+    if not isinstance(last, _PRE_NORM_LAYERS):
+        yield
+        return
+
+    def keep_last(module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+        # [R, T, E] -> [R, 1, E], which the layer adds to all positions of its input.
+        return (args[0][:, -1:],)
+
+    hooks = [module.register_forward_pre_hook(keep_last) for module in (last.self_attn.o_proj, last.mlp)]
     try:
         yield
     finally:
