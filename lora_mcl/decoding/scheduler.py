@@ -4,8 +4,9 @@ A request waits, first in first out, until there is room; then its prompt is enc
 those of the running requests at the next step. There is one forward a step for all of them. It leaves when its columns
 are done, when its ``should_stop`` is true or when its iterator is closed.
 
-The scheduler has no thread of its own: of the callers that wait for an event, one runs the next step for all, and then
-each continues. So a single caller computes in its own thread, and nothing runs when no caller waits.
+Of the callers that wait for an event, one runs the next step for all, and then each continues: nothing runs when no
+caller waits. A single caller computes in its own thread. Steps of several are computed in one thread of the scheduler,
+whoever runs them: the libraries behind torch keep buffers for each thread that has ever computed, tens of megabytes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -72,6 +74,8 @@ class Scheduler:
         # The thread that has the turn runs the step: it alone touches the model, the batch and the two lists' jobs.
         self._has_turn = False
         self._changed = threading.Condition()
+        # Its thread starts with the first step of several callers.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scheduler")
 
     def decode(
         self,
@@ -90,7 +94,7 @@ class Scheduler:
         Args:
             encode: makes the prompts; called once, when the request is admitted, while nothing else uses the model.
             columns, max_new_tokens, logits_options: as in ``Engine.decode``.
-            should_stop: called before every step while the request waits or runs, by the thread that runs the step.
+            should_stop: called before every step while the request waits or runs, in the thread that computes it.
 
         Yields:
             One event per step; the last has ``done`` set.
@@ -124,7 +128,7 @@ class Scheduler:
                 self._changed.wait()
             self._has_turn = True
         try:
-            return work()
+            return self._compute(work, callers=1 + len(self._running) + len(self._waiting))
         finally:
             self._end_turn()
 
@@ -138,9 +142,21 @@ class Scheduler:
                     return job.events.popleft()
                 self._has_turn = True
             try:
-                self._step()
+                self._compute(self._step, callers=len(self._running) + len(self._waiting))
             finally:
                 self._end_turn()
+
+    def _compute(self, work: Callable[[], Result], callers: int) -> Result:
+        """Call ``work`` in this thread, or in the scheduler's where there are several callers."""
+        if callers == 1:
+            return work()
+        future = self._thread.submit(work)
+        try:
+            return future.result()
+        except BaseException:
+            # Interrupted: the step goes on, and the turn must not end before it.
+            wait([future])
+            raise
 
     def _close(self, job: _Job) -> None:
         """Free what a job holds, now or when the step that is running ends."""

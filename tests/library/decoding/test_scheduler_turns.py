@@ -94,3 +94,76 @@ def test_a_caller_that_leaves_in_the_middle_of_a_step_frees_its_rows(max_rows):
         pass
     stay.assert_right(engine)
     assert scheduler._batch._state is None
+
+
+def test_steps_of_several_callers_are_computed_in_one_thread():
+    """Each thread that computes costs tens of megabytes; a single caller's own thread does it."""
+    model, engine = adapted("llama")
+    scheduler = Scheduler(engine)
+    computing = []
+    model.register_forward_hook(lambda *_: computing.append(threading.get_ident()))
+    alone = Visitor(prompt_of(model, 6), list(COLUMNS[0]), 6, LogitsOptions()).start(scheduler)
+    while alone.advance():
+        pass
+    assert set(computing) == {threading.get_ident()}
+
+    computing.clear()
+    visitors = [Visitor(prompt_of(model, n, seed=n), list(COLUMNS[0]), 12, LogitsOptions()) for n in (4, 6, 5, 7)]
+    ready = threading.Barrier(len(visitors))
+
+    def visit(one: Visitor) -> None:
+        one.start(scheduler)
+        ready.wait()
+        while one.advance():
+            pass
+
+    threads = [threading.Thread(target=visit, args=(one,)) for one in visitors]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    own = {thread.ident for thread in threads}
+    # The last one is alone at the end, and may compute for itself.
+    assert len(set(computing) - own) == 1 and len(set(computing) & own) <= 1
+    for one in visitors:
+        one.assert_right(engine)
+    assert scheduler.run(threading.get_ident) == threading.get_ident()
+
+
+def test_the_turn_of_an_interrupted_caller_ends_with_its_step():
+    _, engine = adapted("llama")
+    scheduler = Scheduler(engine)
+    order = []
+
+    class Interrupt(BaseException):
+        pass
+
+    started, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        started.set()
+        assert go_on.wait(60)
+        order.append("computed")
+
+    def interrupted() -> None:
+        with pytest.raises(Interrupt):
+            scheduler._compute(work, callers=2)
+        order.append("turn ended")
+
+    def interrupt():
+        raise Interrupt
+
+    submit = scheduler._thread.submit
+
+    def submit_and_interrupt(work):
+        future = submit(work)
+        future.result = interrupt
+        return future
+
+    scheduler._thread.submit = submit_and_interrupt
+    thread = threading.Thread(target=interrupted)
+    thread.start()
+    assert started.wait(60)
+    go_on.set()
+    thread.join(timeout=60)
+    assert order == ["computed", "turn ended"]
