@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -33,6 +34,11 @@ _UPLOADS = "GRADIO_TEMP_DIR"
 MAX_THREADS = MAX_COMPARISONS + 16
 QUEUE_INTERVAL = 0.01
 """How often Gradio looks for requests that wait, in seconds."""
+
+KEPT_SESSIONS = 1_000
+"""Of so many visitors Gradio keeps what their page shows, about half a megabyte each; 10,000 by default."""
+# The stream of events of a call of the API; Gradio makes a session for each call, of the same name.
+_CALL = re.compile(r"/gradio_api/call/(?:v2/)?[^/]+/(\w+)/?$")
 
 # Gradio's page has inline scripts and compiles its templates. Nothing comes from, or goes to, another host; only
 # Hugging Face may show the page in a frame, as it does with Spaces.
@@ -117,6 +123,24 @@ class SafeHeaders:
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
+class EndedCalls:
+    """ASGI middleware that drops Gradio's session of a call of the API once its stream of events has ended.
+
+    ``drop`` gets its name, in the thread of the server's event loop, as all that Gradio does with sessions.
+    """
+
+    def __init__(self, app: ASGIApp, drop: Callable[[str], None]) -> None:
+        self._app = app
+        self._drop = drop
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            if scope["type"] == "http" and scope["method"] == "GET" and (call := _CALL.search(scope["path"])):
+                self._drop(call[1])
+
+
 @contextmanager
 def private_uploads(environment: MutableMapping[str, str] = os.environ) -> Iterator[Path]:
     """A folder for uploads that no other user can read, deleted at the end; to be entered before the page is built.
@@ -180,6 +204,7 @@ def launch(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions | None =
         prevent_thread_lock=True,
         # One for each running comparison, and some for quick events.
         max_threads=MAX_THREADS,
+        state_session_capacity=KEPT_SESSIONS,
         **_shared(page, tabs, options),
     )
     return address
@@ -190,6 +215,7 @@ def mounted(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions) -> Fas
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _prepare(page)
     page.max_threads = page._queue.max_thread_count = MAX_THREADS
+    page.state_session_capacity = KEPT_SESSIONS
     return gr.mount_gradio_app(app, page, path="/", **_shared(page, tabs, options))
 
 
@@ -206,6 +232,10 @@ def _shared(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions) -> dic
 
     def page_address(request: Request) -> str:
         return get_root_url(request, "/", options.root_path or None)
+
+    def drop(session: str) -> None:
+        page.state_holder.session_data.pop(session, None)
+        page.state_holder.time_last_used.pop(session, None)
 
     return {
         "root_path": options.root_path,
@@ -224,7 +254,11 @@ def _shared(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions) -> dic
         "pwa": False,
         "favicon_path": ICON,
         "app_kwargs": {
-            "middleware": [Middleware(SafeHeaders), Middleware(PageHead, address=page_address)],
+            "middleware": [
+                Middleware(SafeHeaders),
+                Middleware(PageHead, address=page_address),
+                Middleware(EndedCalls, drop=drop),
+            ],
             "routes": [PREVIEW_ROUTE],
         },
     }

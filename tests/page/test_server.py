@@ -23,7 +23,7 @@ from tests.support.paths import ROOT
 from tests.support.proxy import proxied
 from tests.support.served_pages import image_tab, served
 from ui.page import UPLOAD_AGE, UPLOAD_CHECK, build_page
-from ui.server import HEADERS, QUEUE_INTERVAL, ServerOptions, mounted, private_uploads, read_users
+from ui.server import HEADERS, KEPT_SESSIONS, QUEUE_INTERVAL, ServerOptions, mounted, private_uploads, read_users
 from ui.temporary import temporary_folder
 
 pytestmark = GRADIO_WARNINGS
@@ -66,6 +66,23 @@ def test_gradio_looks_for_requests_less_often(serve):
     with gr.Blocks() as plain:
         gr.HTML()
     assert plain.queue()._queue.sleep_when_free < serve()._queue.sleep_when_free == QUEUE_INTERVAL
+
+
+def test_the_session_of_a_call_ends_with_it(serve, picture):
+    """Gradio makes one for each call, of half a megabyte, and would keep 10,000."""
+    page = serve()
+    api = f"{page.local_url}gradio_api"
+    with picture.open("rb") as file:
+        (uploaded,) = httpx.post(f"{api}/upload", files={"files": file}).json()
+    body = {"image": {"path": uploaded, "meta": {"_type": "gradio.FileData"}}}
+    for call in ("call", "call/v2"):
+        event = httpx.post(f"{api}/call/v2/compare_image", json=body).json()["event_id"]
+        assert "event: complete" in httpx.get(f"{api}/{call}/compare_image/{event}", timeout=60).text
+        assert event not in page.state_holder.session_data and event not in page.state_holder.time_last_used
+    client = Client(page.local_url, verbose=False)
+    assert first_caption(client, picture)  # its own session, for many calls
+    assert client.session_hash in page.state_holder.session_data
+    assert page.state_holder.capacity == KEPT_SESSIONS
 
 
 def test_a_mounted_page_is_served_alike(tmp_path, monkeypatch):
