@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from lora_mcl.decoding import LogitsOptions, Scheduler, SchedulerOptions
+from lora_mcl.decoding import ColumnRequest, LogitsOptions, Sampling, Scheduler, SchedulerOptions
 from tests.support.tiny_decoders import prompt_of
 from tests.support.visitors import COLUMNS, Visitor, adapted
 
@@ -167,3 +167,45 @@ def test_the_turn_of_an_interrupted_caller_ends_with_its_step():
     go_on.set()
     thread.join(timeout=60)
     assert order == ["computed", "turn ended"]
+
+
+def test_each_place_in_the_queue_costs_one_caption_at_most():
+    """Long, wide and sampled requests wait and are waited for like short ones: there is room for one at a time."""
+    model, engine = adapted("llama")
+    scheduler = Scheduler(engine, SchedulerOptions(max_rows=1))
+    longest = 14
+    samples = [ColumnRequest("samples", 1, Sampling(5, seed=2))]
+    kinds = [
+        (samples, longest),
+        (list(COLUMNS[2]), 2),
+        (list(COLUMNS[0]), longest),
+        (samples, 3),
+        (list(COLUMNS[2]), 9),
+    ]
+    forwards, admitted = [], []
+    model.register_forward_hook(lambda *_: forwards.append(1))
+
+    def visit(place: int) -> None:
+        columns, tokens = kinds[place]
+
+        def encode():
+            admitted.append((place, len(forwards)))
+            return prompt_of(model, 4 + place, seed=place)
+
+        for _ in scheduler.decode(encode, columns, max_new_tokens=tokens):
+            pass
+
+    threads = [threading.Thread(target=visit, args=(place,)) for place in range(len(kinds))]
+    with scheduler._changed:
+        scheduler._has_turn = True
+    for count, thread in enumerate(threads, 1):
+        thread.start()
+        while len(scheduler._waiting) < count:
+            pass
+    scheduler._end_turn()
+    for thread in threads:
+        thread.join(timeout=60)
+    # The next one is encoded as soon as it is first, and prefilled when there is room: one caption more.
+    assert [place for place, _ in admitted] == list(range(len(kinds)))
+    assert all(count <= place * longest for place, count in admitted)
+    assert len(forwards) <= sum(tokens for _, tokens in kinds)
