@@ -84,7 +84,7 @@ def test_recordings_are_judged_by_those_of_other_packages_alone():
     # Two packages of one part learn nothing from one another.
     twin = next(name for number in range(40, 400) if part(name := f"package-{number}") == part(three))
     rows += [(recording("bell", 80 + n, (three, twin)[n % 2]), features(6)) for n in range(4)]
-    found = judged(rows)
+    found = judged(rows, steps=150)
     assert not {"sound"} & {found[f"owl_{30 + n}"] for n in range(8)} and "bell_80" not in found
     assert found["dog_90"] == "timbre" and found["dog_92"] == "sound"
     assert "cow_91" not in found and "cat_93" not in found
@@ -100,7 +100,7 @@ def test_tunes_by_the_dozen_do_not_drown_the_rest(monkeypatch):
 
     monkeypatch.setattr(difficulty, "fit", counting)
     rows = [(recording("piano", n, "font"), torch.randn(2, 8)) for n in range(MOST + 10)]
-    judged([*rows, (recording("dog", 99, "other"), torch.randn(2, 8))])
+    judged([*rows, (recording("dog", 99, "other"), torch.randn(2, 8))], steps=10)
     assert max(sizes) == 2 * (MOST + 1)
 
 

@@ -90,8 +90,13 @@ def can_be_judged(recordings: Sequence[Recording], one: Recording) -> bool:
     )
 
 
-def judged(rows: Sequence[tuple[Recording, Tensor]]) -> dict[str, Precision]:
-    """The precision of each recording that can be judged, by its id; ``rows`` hold its features [CLIPS, C]."""
+def judged(rows: Sequence[tuple[Recording, Tensor]], *, steps: int = 900) -> dict[str, Precision]:
+    """The precision of each recording that can be judged, by its id.
+
+    Args:
+        rows: recordings and their features [CLIPS, C].
+        steps: that each classifier is trained.
+    """
     sounds, lexicon = load_lexicon().events, load_lexicon()
     names = sorted(lexicon.families)
     families = torch.tensor([names.index(lexicon.sounds[sound].family) for sound in sounds])
@@ -104,7 +109,7 @@ def judged(rows: Sequence[tuple[Recording, Tensor]]) -> dict[str, Precision]:
                 chosen[recording.sound].append(features)
         inputs = [(sounds.index(sound), one) for sound, some in chosen.items() for one in some[:MOST]]
         labels = torch.tensor([label for label, one in inputs for _ in one])
-        model = fit(torch.cat([one for _, one in inputs]), labels, classes=len(sounds))
+        model = fit(torch.cat([one for _, one in inputs]), labels, classes=len(sounds), steps=steps)
         for recording, features in here:
             if can_be_judged(recordings, recording):
                 with torch.no_grad():

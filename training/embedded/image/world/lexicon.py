@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,8 +138,9 @@ class Concept:
             raise LexiconError(f"concept {self.id!r}: {'; '.join(broken)}")
 
 
+@functools.cache
 def load_lexicon(path: Path = LEXICON_CSV) -> dict[str, Concept]:
-    """Read and check the table; concepts by id, in the table's order.
+    """Read and check the table, once; concepts by id, in the table's order.
 
     Raises:
         LexiconError: on a malformed row, or on an id, noun or ImageNet class used twice.
