@@ -105,7 +105,7 @@ chromium:
 	echo "Install Chromium or Google Chrome (Debian: sudo apt-get install chromium) and try again." >&2
 
 test: dev chromium
-	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 mutants: dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.support.mutants $(AREA) $(ARGS)

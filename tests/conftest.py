@@ -5,6 +5,7 @@ Nothing tiny is trained: tests that use it check plumbing and arithmetic, never 
 
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -17,6 +18,8 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["XDG_DATA_HOME"] = mkdtemp()
 # Tiny models are slower on many threads than on one; programs that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Where there is a GPU, too, DeepSpeed is tested on processes that have none.
+os.environ["DS_ACCELERATOR"] = "cpu"
 
 import numpy as np
 import soundfile
@@ -32,6 +35,18 @@ from tests.support.tiny_bundle import save_tiny_bundle
 from tests.support.tiny_image import save_tiny_image_base
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where processes share the tests out file by file, the files of most slow tests come first.
+
+    One that comes last leaves the others nothing to do. Takes ``--no-loadscope-reorder``: otherwise pytest-xdist sorts
+    files by their number of tests.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        slow = Counter(item.path for item in items if any(map(item.get_closest_marker, ("slow", "browser"))))
+        every = Counter(item.path for item in items)
+        items.sort(key=lambda item: (-slow[item.path], -every[item.path], item.path))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 import ast
 
+import pytest
+
 from tests.support import mutants
 
 
@@ -78,6 +80,7 @@ def test_the_skipped_mutants_are_the_first_of_a_draw():
     assert mutants.drawn(area, 6, 3)[4:] == mutants.drawn(area, 2, 3, skipped=4)
 
 
+@pytest.mark.slow
 def test_tests_are_noted_by_the_lines_they_execute(tmp_path):
     code, tests = tmp_path / "code_of_two.py", tmp_path / "test_two.py"
     code.write_text(
@@ -121,6 +124,7 @@ def test_tests_are_noted_by_the_lines_they_execute(tmp_path):
     assert mutants.tests_pass(tmp_path, ("test_two.py",), mutants.OnlyTests([b]))
 
 
+@pytest.mark.slow
 def test_only_a_failing_test_kills(tmp_path):
     (tmp_path / "test_one.py").write_text("from code_of_one import two\n\n\ndef test_two():\n    assert two() == 2\n")
     (tmp_path / "code_of_one.py").write_text("def two():\n    return 2\n")

@@ -1,8 +1,12 @@
-"""The training program in several processes on CPUs, started in test_train_distributed and test_launch.
+"""The training program in several processes on CPUs, as test_train_distributed calls it and test_launch starts it.
+
+With DeepSpeed it prints the environment that `accelerate launch` gave it.
 
 train_full.py CONFIG.yaml plain|fsdp2|zero3
 """
 
+import json
+import os
 import sys
 
 from accelerate import FullyShardedDataParallelPlugin
@@ -81,8 +85,7 @@ def build_sharded(config, callbacks=(), **arguments):
     return trainer, media
 
 
-if __name__ == "__main__":
-    file, way = sys.argv[1:]
+def train(file, way):
     more = {}
     if way == "fsdp2":
         program.build = build_sharded
@@ -91,3 +94,11 @@ if __name__ == "__main__":
         program.build = build_partitioned
         more = {"use_cpu": False}  # with it, transformers does not ask for DeepSpeed
     program.train(load_config(TrainConfig, file), ddp_backend="gloo", **more)
+
+
+if __name__ == "__main__":
+    *_, way = sys.argv
+    if way == "zero3":
+        given = {name: value for name, value in os.environ.items() if name.startswith("ACCELERATE_")}
+        say("ENVIRONMENT", json.dumps(given))
+    train(*sys.argv[1:])

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from lora_mcl.bundle import load_bundle
 from lora_mcl.errors import OptionsError
 from tests.support.captioned_files import picture_folder
 from tests.support.paths import ROOT
+from tests.support.programs import train_full
+from tests.support.ranks import run_ranks
 from tests.support.training_runs import config, config_file, learned
 from training.paths import SUMMARY_FILE
 from training.run.arguments import configure_deepspeed
@@ -76,25 +79,35 @@ needs_deepspeed = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(scope="module")
+def zero3(tmp_path_factory, tiny_base, media):
+    """A run of two processes that share out the weights, its configuration, and what they were given and printed."""
+    folder = tmp_path_factory.mktemp("zero3")
+    file = config_file(folder, "two", tiny_base, media, 2)
+    printed = launch("zero3", 2, ROOT / "tests" / "support" / "programs" / "train_full.py", file, "zero3")
+    (given,) = set(re.findall("ENVIRONMENT (.*)", printed))
+    return folder / "two", file, json.loads(given), printed
+
+
 @pytest.mark.slow
 @needs_deepspeed
-def test_deepspeed_shares_out_the_weights(tmp_path, tiny_base, media, one):
+def test_deepspeed_shares_out_the_weights(tmp_path, zero3, one):
     """From start to end, and on from a checkpoint as after a kill: both give the bundle of one process."""
-    file, run = config_file(tmp_path, "two", tiny_base, media, 2), tmp_path / "two"
-    command = ("zero3", 2, ROOT / "tests" / "support" / "programs" / "train_full.py", file, "zero3")
-    assert launch(*command).count("PARTITIONED True True") == 2
+    run, file, given, printed = zero3
+    assert given["ACCELERATE_USE_DEEPSPEED"] == "true" and given["ACCELERATE_DEEPSPEED_ZERO_STAGE"] == "3"
+    assert printed.count("PARTITIONED True True") == 2
     same(run, one)
     shutil.rmtree(run / "bundle")
     shutil.rmtree(run / "checkpoints" / "checkpoint-4")
     (run / SUMMARY_FILE).unlink()
-    output = launch(*command)
-    assert "step 4/4" in output and "step 2/4" not in output
+    printed = run_ranks(tmp_path, train_full.train, file, "zero3", given=given)
+    assert "step 4/4" in printed and "step 2/4" not in printed
     same(run, one)
 
 
 @pytest.mark.slow
 @needs_deepspeed
-def test_deepspeed_in_bfloat16_with_a_gate(tmp_path, tiny_base, media):
+def test_deepspeed_in_bfloat16_with_a_gate(tmp_path, tiny_base, media, zero3):
     """As at 7B: the base in bfloat16, what is learned in float32."""
     changes = {
         "objective": {"name": "caption-gate"},
@@ -107,8 +120,9 @@ def test_deepspeed_in_bfloat16_with_a_gate(tmp_path, tiny_base, media):
         table[section] |= values
     table["training"] |= {"precision": "bfloat16", "checkpoint_activations": True}
     file.write_text(yaml.safe_dump(table))
-    output = launch("zero3", 2, ROOT / "tests" / "support" / "programs" / "train_full.py", file, "zero3")
-    assert output.count("AUTOCAST torch.bfloat16 torch.float32") == 2
+    *_, given, _ = zero3
+    printed = run_ranks(tmp_path, train_full.train, file, "zero3", given=given)
+    assert printed.count("AUTOCAST torch.bfloat16 torch.float32") == 2
     weights = learned(tmp_path / "run")
     assert weights["bundle/gate/gate.safetensors weight"].shape[0] == 3
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}

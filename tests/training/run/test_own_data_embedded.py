@@ -14,6 +14,7 @@ CAPTIONS = "A red apple on a table.\nUne pomme rouge sur une table.\n"
 FEW = ["training.steps=2", "training.batch_size=2", "training.evaluate_every=2", "training.log_every=1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("modality", "ending", "plural"), [("image", "jpg", "images"), ("audio", "flac", "sounds")])
 def test_a_few_steps(tmp_path, monkeypatch, capsys, modality, ending, plural):
     media = sorted((ROOT / "assets" / "examples" / modality).glob(f"*.{ending}"))[:4]

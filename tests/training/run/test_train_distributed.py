@@ -1,10 +1,7 @@
 """Two processes of the training program give the bundle that one gives, by DDP and by FSDP2 (weights shared out)."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +12,8 @@ from safetensors.torch import load_file
 from lora_mcl.captioner import Captioner
 from lora_mcl.gate import CaptionGate
 from tests.support.captioned_files import picture_folder
-from tests.support.paths import ROOT
+from tests.support.programs import train_full
+from tests.support.ranks import run_ranks
 from tests.support.training_runs import config_file, learned
 from training import train as program
 from training.run.config import load_config
@@ -47,17 +45,11 @@ def two(tmp_path_factory, tiny_base, media):
 
     @cache
     def run(way: str, name: str) -> Path:
-        file = config_file(tmp_path_factory.mktemp(way), name, tiny_base, media, 2, **RUNS[name])
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        done = subprocess.run(
-            [*command, str(ROOT / "tests" / "support" / "programs" / "train_full.py"), str(file), way],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr[-4000:]
+        folder = tmp_path_factory.mktemp(way)
+        file = config_file(folder, name, tiny_base, media, 2, **RUNS[name])
+        printed = run_ranks(folder, train_full.train, file, way)
         if way == "fsdp2":
-            (shared,) = set(re.findall(r"SHARDED (\d+) True True", done.stdout))
+            (shared,) = set(re.findall(r"SHARDED (\d+) True True", printed))
             assert int(shared) > 40
         return file.with_suffix("")
 
