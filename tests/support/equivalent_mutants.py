@@ -46,5 +46,10 @@ EQUIVALENT = {
         'with file.open(encoding="utf-8-sig", newline="") as lines:',
         'file.open(encoding="utf-8-sig", newline="") -> (file.open(encoding=\'utf-8-sig\'))',
     ): "kinds of line ends differ inside captions only, whose spaces are joined",
+    (
+        "training/data/sampler.py",
+        "batches = rng.permutation(rest[:full].reshape(-1, size), axis=0)",
+        "1 -> (2)",
+    ): "numpy takes any negative length for the one to be worked out",
 }
 """Reason by file, line without its indentation, and change."""

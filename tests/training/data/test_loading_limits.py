@@ -98,3 +98,29 @@ def test_what_a_cell_holds_is_read(tmp_path):
     path = str(tmp_path / "a.png")
     for cell, content in ((b"own", b"own"), ({"bytes": b"own", "path": path}, b"own"), ({"path": path}, b"file")):
         assert CellMedia("a.parquet", 0, "image", [{"image": cell}]).read() == content
+
+
+def test_what_is_asked_of_the_hub(monkeypatch, tmp_path):
+    """Subset, split and revision arrive; what is not given is None."""
+    rows = datasets.Dataset.from_dict(
+        {"image": [{"bytes": b"one", "path": None}], "text": ["A dog."]},
+        features=datasets.Features({"image": datasets.Image(decode=False), "text": datasets.Value("string")}),
+    )
+    asked = []
+
+    def load_dataset(*names, **options):
+        asked.append((names, options))
+        return rows
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.chdir(tmp_path)
+    (example,) = load_examples(DataOptions("hub", "someone/data", subset="de", split="dev", revision="v2"))
+    assert example.captions == ("A dog.",) and example.name == "someone/data (dev), row 0"
+    load_examples(DataOptions("hub", "someone/data"))
+    (tmp_path / "someone").mkdir()
+    load_examples(DataOptions("hub", "someone"))
+    assert asked == [
+        (("someone/data", "de"), {"split": "dev", "revision": "v2"}),
+        (("someone/data", None), {"split": "train", "revision": None}),
+        (("someone", None), {"split": "train", "revision": None}),
+    ]
