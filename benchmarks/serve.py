@@ -16,6 +16,7 @@ twenty closes the connection there. Every finished answer is compared with what 
     first_seconds, total_seconds   from the request, upload included, to the first words and to the end: p50 and p95
     wrong_columns            of ``columns`` in finished answers: other captions than the library's
     cpu_per_comparison       CPU seconds of the server's process, for each finished comparison
+    visitors_cpu_per_comparison    the same of the visitors, who run in this process
     memory_mib               resident memory of the server, least and most
     memory_growth            its median in the last third of the time over that in the middle third
     load_before              the machine's load average (1 minute) before: what else ran on it
@@ -30,6 +31,7 @@ import os
 import statistics
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -123,13 +125,15 @@ def sampled(read: Callable[[], float], every: float = 1.0) -> Iterator[list[floa
 def measure(server: Server, media: Sequence[MediaFile], clients: int, seconds: float) -> dict[str, Any]:
     """Measurements with a number of visitors at one server."""
     load = Load(server.api(), media)
-    load_before, before = round(os.getloadavg()[0], 1), server.cpu_seconds()
+    load_before = round(os.getloadavg()[0], 1)
+    before, own_before = server.cpu_seconds(), time.process_time()
     with sampled(server.memory_mib) as memory:
         visits = asyncio.run(load.run(clients, seconds))
-        used = server.cpu_seconds() - before
+        used, own = server.cpu_seconds() - before, time.process_time() - own_before
     server.settle()
     cell = summary(visits, seconds, used, memory)
-    return {**cell, "load_before": load_before}
+    of_visitors = round(own / max(1, cell["comparisons"]), 3)
+    return {**cell, "visitors_cpu_per_comparison": of_visitors, "load_before": load_before}
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -194,6 +198,25 @@ def targets(visitors: dict[str, dict[str, Any]]) -> str:
     return table(["aim", "found", "reached"], rows)
 
 
+def bound(visitors: dict[str, dict[str, Any]], cores: int) -> str:
+    """What the cores allow, by the CPU time of a comparison; nothing without the cells that it is counted from."""
+    if not {"1", "4", "8"} <= set(visitors) or "turns" not in visitors["8"]:
+        return ""
+    one, four, eight = (visitors[clients]["page"] for clients in ("1", "4", "8"))
+    cost = {
+        clients: cell["cpu_per_comparison"] + cell["visitors_cpu_per_comparison"]
+        for clients, cell in (("1", one), ("4", four), ("8", eight))
+    }
+    most, turns = cores / cost["8"], visitors["8"]["turns"]["comparisons_per_second"]
+    least = 4 * cost["4"] / cores
+    return (
+        f"What {cores} cores allow: a comparison takes {cost['1']:.2f} s of CPU with one visitor and {cost['8']:.2f} s "
+        f"with 8, server and visitors together, those that are broken off included. So 8 visitors could get "
+        f"{most:.1f} comparisons a second at most, {most / turns:.1f} times the throughput of turns, and 4 visitors "
+        f"wait {least:.2f} s on average at least, {least / one['total_seconds']['p50']:.1f} times one visitor's median."
+    )
+
+
 def passage(results: dict[str, Any]) -> str:
     """The results as a passage of the guide."""
     rows = []
@@ -225,6 +248,7 @@ def passage(results: dict[str, Any]) -> str:
             "",
             targets(results["visitors"]),
             "",
+            *([limits, ""] if (limits := bound(results["visitors"], results["cores"])) else []),
             table(header, rows),
         ]
     )

@@ -115,6 +115,7 @@ def cell(per_second=1.0, p50=1.0, p95=2.0, growth=1.0, wrong=0, errors=0, **more
     total = {"p50": p50, "p95": p95}
     found = {"comparisons_per_second": per_second, "first_seconds": total, "total_seconds": total, "seconds": 180.0}
     found |= {"memory_growth": growth, "wrong_columns": wrong, "columns": 10, "errors": {"x": errors} if errors else {}}
+    found |= {"visitors_cpu_per_comparison": 0.1}
     return found | {"cpu_per_comparison": 0.5, "memory_mib": {"least": 1, "most": 2}, "load_before": 0.5} | more
 
 
@@ -134,6 +135,16 @@ def test_what_is_aimed_at_and_reached():
     bad["32"] = {"page": cell(growth=1.2, wrong=1, errors=2)}
     assert [row[1] for row in reached(bad)] == ["no |"] * 5
     assert reached({"1": {"page": cell()}}) == [["0 of 10", "yes |"], ["0", "yes |"]]
+
+
+def test_what_the_cores_allow_by_hand():
+    visitors = {"1": {"page": cell(p50=0.5)}, "4": {"page": cell()}, "8": {"page": cell(), "turns": cell(2.0)}}
+    visitors["8"]["page"]["cpu_per_comparison"] = 0.4
+    # 2 / (0.4 + 0.1) a second; 4 * (0.5 + 0.1) / 2 seconds.
+    found = serve.bound(visitors, 2)
+    assert "0.60 s of CPU with one visitor and 0.50 s with 8" in found
+    assert "4.0 comparisons a second at most, 2.0 times" in found and "1.20 s on average at least, 2.4 times" in found
+    assert serve.bound({"1": {"page": cell()}}, 2) == ""
 
 
 def test_the_threaded_server_writes_what_the_library_writes(
