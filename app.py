@@ -26,7 +26,7 @@ from ui.temporary import VARIABLE, temporary_folder
 # Before Gradio is imported, which keeps the name that it finds then.
 os.environ[VARIABLE] = temporary_folder(os.environ)
 
-from lora_mcl.allocator import share_arenas
+from lora_mcl.allocator import give_back_memory, share_arenas
 from lora_mcl.audio import warm_up
 from lora_mcl.bundle.bundle import BUNDLE_FILE, EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, Bundle, load_bundle
 from lora_mcl.decoding.options import Acceleration, SchedulerOptions
@@ -344,6 +344,7 @@ def _stop(*_: Any) -> None:
 
 def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
     share_arenas()
+    give_back_memory()
     # A stop by the system ends the program like one by the keyboard, so that uploads are deleted.
     signal.signal(signal.SIGTERM, _stop)
     try:

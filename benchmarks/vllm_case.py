@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from benchmarks.gpu_models import TINY, media_of, write_base, write_bundle
 from lora_mcl.bundle.export import export_merged
@@ -43,6 +45,9 @@ def case_of(modality: Modality, folder: Path) -> dict[str, Any]:
         media.append({"file": str(_write(medium, folder / f"medium-{number}")), "captions": captions})
     for k, name in enumerate(names):
         export_merged(bundle, k, folder / "merged" / name)
+    # Last: the library has read them by the names that its version of transformers writes.
+    for weights in (*base.glob("*.safetensors"), *(folder / "merged").rglob("*.safetensors")):
+        save_file(published_names(load_file(weights)), weights, metadata={"format": "pt"})
     conversation = language_model.conversation("", bundle.prompt)
     return {
         "modality": modality,
@@ -54,6 +59,12 @@ def case_of(modality: Modality, folder: Path) -> dict[str, Any]:
         "merged": {name: str(folder / "merged" / name) for name in names},
         "media": media,
     }
+
+
+def published_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a CLIP tower by the names of the published models, which vLLM knows; transformers 5 writes others."""
+    own, published = "vision_tower.", "vision_tower.vision_model."
+    return {published + name.removeprefix(own) if name.startswith(own) else name: w for name, w in weights.items()}
 
 
 def _write(medium: Media, stem: Path) -> Path:

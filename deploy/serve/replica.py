@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from deploy.serve.media import SentFile, received
-from lora_mcl.allocator import share_arenas
+from lora_mcl.allocator import give_back_memory, share_arenas
 from lora_mcl.bundle.bundle import Bundle
 from lora_mcl.decoding.options import SchedulerOptions
 from lora_mcl.errors import LoraMclError, OptionsError
@@ -97,6 +97,7 @@ class CaptionReplica:
 
     def __init__(self) -> None:
         share_arenas()
+        give_back_memory()
         self._captioner: Captioner | None = None
         self._threads = ThreadPoolExecutor(MAX_REQUESTS, thread_name_prefix="comparison")
         # Comparisons that are not over: only the event loop counts.
