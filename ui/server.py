@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import socket
@@ -126,12 +127,14 @@ class SafeHeaders:
 class EndedCalls:
     """ASGI middleware that drops Gradio's session of a call of the API once its stream of events has ended.
 
-    ``drop`` gets its name, in the thread of the server's event loop, as all that Gradio does with sessions.
+    ``drop`` gets its name, in the thread of the server's event loop, as all that Gradio does with sessions; and again
+    ``later`` seconds after: a call whose client has left runs on for a moment, for which Gradio makes a session anew.
     """
 
-    def __init__(self, app: ASGIApp, drop: Callable[[str], None]) -> None:
+    def __init__(self, app: ASGIApp, drop: Callable[[str], None], later: float = 30.0) -> None:
         self._app = app
         self._drop = drop
+        self._later = later
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -139,6 +142,7 @@ class EndedCalls:
         finally:
             if scope["type"] == "http" and scope["method"] == "GET" and (call := _CALL.search(scope["path"])):
                 self._drop(call[1])
+                asyncio.get_running_loop().call_later(self._later, self._drop, call[1])
 
 
 @contextmanager

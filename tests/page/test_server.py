@@ -1,5 +1,6 @@
 """The server of the page: its headers, below a proxy's path, with passwords, and what becomes of uploads."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -23,7 +24,16 @@ from tests.support.paths import ROOT
 from tests.support.proxy import proxied
 from tests.support.served_pages import image_tab, served
 from ui.page import UPLOAD_AGE, UPLOAD_CHECK, build_page
-from ui.server import HEADERS, KEPT_SESSIONS, QUEUE_INTERVAL, ServerOptions, mounted, private_uploads, read_users
+from ui.server import (
+    HEADERS,
+    KEPT_SESSIONS,
+    QUEUE_INTERVAL,
+    EndedCalls,
+    ServerOptions,
+    mounted,
+    private_uploads,
+    read_users,
+)
 from ui.temporary import temporary_folder
 
 pytestmark = GRADIO_WARNINGS
@@ -87,6 +97,37 @@ def test_the_session_of_a_call_ends_with_it(serve, picture):
     assert first_caption(client, picture)  # its own session, for many calls
     assert client.session_hash in page.state_holder.session_data
     assert page.state_holder.capacity == KEPT_SESSIONS
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_session_that_a_left_call_made_anew_is_dropped_too(fails):
+    sessions, dropped = {"abc1": 1, "page2": 1}, []
+
+    def drop(name: str) -> None:
+        dropped.append(sessions.pop(name, None))
+
+    async def gradio(scope, receive, send) -> None:
+        if fails:
+            raise RuntimeError("the client has left")
+
+    async def calls() -> None:
+        ended = EndedCalls(gradio, drop, later=0.05)
+        for kind, method, path in (
+            ("http", "GET", "/gradio_api/call/compare_image/abc1"),
+            ("http", "POST", "/gradio_api/call/compare_image/page2"),
+            ("http", "GET", "/gradio_api/file=/call/page2"),
+            ("lifespan", "", ""),
+        ):
+            try:
+                await ended({"type": kind, "method": method, "path": path}, None, None)
+            except RuntimeError:
+                assert fails
+        assert dropped == [1]
+        sessions["abc1"] = 2
+        await asyncio.sleep(0.2)
+
+    asyncio.run(calls())
+    assert dropped == [1, 2] and sessions == {"page2": 1}
 
 
 def test_a_mounted_page_is_served_alike(tmp_path, monkeypatch):
