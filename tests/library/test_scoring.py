@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel
@@ -89,6 +90,15 @@ def test_the_result(tiny_model):
     assert ("window" in table) == (tiny_model.modality == "audio")
     for system in table["systems"]:
         assert system["mean_nll"] == pytest.approx(-sum(system["log_probs"]) / len(table["tokens"]))
+
+
+def test_what_was_noticed_and_what_has_no_token_arrive(tiny_captioner, monkeypatch):
+    monkeypatch.setattr("lora_mcl.captioner.token_texts", lambda model, ids: (("x",) * len(ids), ("§",)))
+    ramp = Image.fromarray(np.linspace(0, 1, 400, dtype=np.float32).reshape(20, 20))
+    score = tiny_captioner.score(ramp, "A cat.")
+    assert score.unknown == ("§",) and set(score.tokens) == {"x"} and score.caption == "A cat."
+    assert "0 to 1 was taken for black to white" in score.notices[0] and score.window is None
+    assert (score.media, score.model) == ("image", tiny_captioner.name) and score.seconds > 0
 
 
 def test_what_greedy_decoding_wrote_scores_what_it_had(tiny_model):

@@ -164,6 +164,13 @@ def test_json_form():
     assert table["columns"][0]["captions"] == [{"text": "A cat.", "log_prob": -2.0, "mean_log_prob": -0.5, "tokens": 4}]
 
 
+@pytest.mark.parametrize("columns", [["beam"], "beam", ("beam", 3), (None,), None])
+def test_columns_are_a_tuple_of_ids(columns):
+    with pytest.raises(OptionsError, match="columns must be ids of columns, such as hypothesis-0 and beam, not"):
+        CompareOptions(columns=columns)
+    assert CompareOptions(columns=("beam", "hypothesis-0")).columns == ("beam", "hypothesis-0")
+
+
 def test_columns_and_captions_by_name():
     assert COMPARISON.column("beam").label == "Beam search"
     with pytest.raises(KeyError):
@@ -206,3 +213,14 @@ def test_a_new_snapshot_is_neither_done_nor_stopped():
     assert (comparison.window, comparison.notices, comparison.done, comparison.stopped) == (None, (), False, False)
     assert (ColumnSpec("beam", "beam", "Beam search", "").revises, Window(0.0, 1.0, 1.0).notices) == (False, ())
     assert Caption("A cat.", -1.0, -0.5, 2).score is None and Caption("A cat.", -1.0, -0.5, 2).least_log_prob is None
+
+
+def test_win_probabilities_are_those_of_the_hypotheses_alone():
+    columns = tuple(
+        ColumnResult(id, method, id, 0.0)
+        for id, method in (("beam", "beam"), ("hypothesis-1", "hypothesis"), ("hypothesis-0", "hypothesis"))
+    )
+    found = Comparison("a.png", "model", 1.0, columns).with_win_probabilities([0.25, 0.75])
+    assert [column.win_probability for column in found.columns] == [None, 0.75, 0.25]
+    assert [column.predicted_winner for column in found.columns] == [columns[0].predicted_winner, True, False]
+    assert [column.id for column in found.columns] == [column.id for column in columns] and found.seconds == 1.0
