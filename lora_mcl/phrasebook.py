@@ -113,7 +113,7 @@ def phrasebook_of(content: Mapping[str, Any]) -> Phrasebook:
         target=content["target"],
         sentences=tuple(_Sentence(_pattern(source, where), target) for source, target in content["sentences"]),
         things=_things(content),
-        places=dict(content["places"]),
+        places=_places(content),
         where=where,
     )
 
@@ -135,6 +135,16 @@ def _slot_pattern(name: str, form: str | None, where: Mapping[str, str]) -> str:
         return f"(?P<{name}_where>{'|'.join(map(re.escape, where))})"
     text = f"(?P<{name}>[^,:]+?)"
     return f"(?:de |d'){text}" if form == "of" else text
+
+
+def _places(content: Mapping[str, Any]) -> dict[str, str]:
+    """The phrases of places, and every preposition before every noun: a model joins those that no caption joined."""
+    joined = {
+        f"{preposition} {noun}".replace("' ", "'"): f"{english} {english_noun}"
+        for preposition, english in content["prepositions"].items()
+        for noun, english_noun in content["place_nouns"].items()
+    }
+    return joined | content["places"]
 
 
 def _things(content: Mapping[str, Any]) -> dict[str, _Phrase]:

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from html import escape
 from typing import Any
+from uuid import uuid4
 
 import gradio as gr
 from gradio.events import Dependency
@@ -47,8 +48,8 @@ class Components:
     """The components that take part in events; ``settings`` by option name, ``columns`` by column id.
 
     ``audio_controls`` is there for sounds only. ``finished`` holds the complete comparison that is shown. ``chosen``
-    counts what was chosen by a click: its change starts the comparison once the media component holds it. ``switch``
-    shows settings and, of several models, the chosen one.
+    is another one for each medium that was chosen by a click: its change starts the comparison once the media component
+    holds it. ``switch`` shows settings and, of several models, the chosen one.
     """
 
     media: gr.Image | gr.Audio
@@ -107,8 +108,9 @@ class Components:
 
 def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ...], components: Components) -> None:
     """Wire a tab's components; to be called inside the page's ``gr.Blocks``."""
-    # Token of the requested comparison.
-    token = gr.State("")
+    # Token of the requested comparison. It travels with the request: in the server's state, a comparison of the medium
+    # before could find the token of the next one.
+    token = gr.Textbox(visible=False)
 
     media, chosen = components.media, components.chosen
     beams_slider, groups_slider = components.settings["num_beams"], components.settings["num_beam_groups"]
@@ -158,10 +160,10 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
         sessions.note_copy(copy, notices)
         return {components.media: str(copy)}
 
-    def choose(count: int, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def choose(event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         example = examples[event.index]
         rewind = {components.audio_controls.start: 0} if components.audio_controls else {}
-        return {components.media: str(example.file), chosen: count + 1, **rewind, **start_over(request)}
+        return {components.media: str(example.file), chosen: uuid4().hex, **rewind, **start_over(request)}
 
     def switch(model: Any, request: gr.Request) -> dict[Any, Any]:
         texts = texts_for(request)
@@ -203,8 +205,9 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
         check, media, [media, components.status], **_READING, **PRIVATE
     )
     start = [components.audio_controls.start] if components.audio_controls else []
-    # Through the queue: only there does a change of state set off events.
-    components.gallery.click(choose, chosen, [media, chosen, *start, *outputs], **PRIVATE)
+    # Through the queue: only there does a change of state set off events. A click while an earlier one is on its way,
+    # such as the page's own at its opening, comes after it.
+    components.gallery.click(choose, None, [media, chosen, *start, *outputs], trigger_mode="multiple", **PRIVATE)
     if components.audio_controls:
         components.audio_controls.start.input(start_over, None, outputs, **at_once)
         _connect_audio_controls(sessions, components)
@@ -263,7 +266,7 @@ def connect_views(
     sessions: Sessions,
     components: Components,
     requested: Dependency,
-    token: gr.State,
+    token: gr.Textbox,
     show: Callable[..., Iterator[dict[Any, Any]]],
     inputs: list[Any],
 ) -> None:

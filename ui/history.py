@@ -9,6 +9,7 @@ import json
 from html import escape
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import gradio as gr
 
@@ -107,7 +108,7 @@ def connect_history(sessions: Sessions, components: Components, strip: gr.HTML) 
         except (LoraMclError, OSError):  # the upload is gone meanwhile
             return gr.skip()
 
-    def restore(count: int, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def restore(event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         noun, texts = Phrase(sessions.modality.noun), texts_for(request)
         try:
             media, start, values = _read(event.entry, noun)
@@ -125,7 +126,7 @@ def connect_history(sessions: Sessions, components: Components, strip: gr.HTML) 
             **components.changes(sessions.idle(session, texts), None),
             **audio_updates,
             components.media: media,
-            components.chosen: count + 1,
+            components.chosen: uuid4().hex,
         }
 
     components.finished.change(add, components.finished, strip, **_PRIVATE)
@@ -133,7 +134,7 @@ def connect_history(sessions: Sessions, components: Components, strip: gr.HTML) 
     if controls is not None:
         outputs += [*controls.outputs(), controls.wanted]
     # Through the queue: only there does a change of state set off events.
-    strip.click(restore, components.chosen, outputs, **_PRIVATE)
+    strip.click(restore, None, outputs, trigger_mode="multiple", **_PRIVATE)
 
 
 def history_strip(modality: str) -> gr.HTML:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import gradio as gr
 
 from ui.batch import build_batch_tab
+from ui.bounds import watch_bounds
 from ui.header import OPEN_TAB_JS, header_html, header_js
 from ui.link_events import connect_links
 from ui.markov_demo import build_markov_tab
@@ -59,6 +60,7 @@ def build_page(
                 with gr.Tab(InBrowser("Results"), id="results"):
                     build_results_tab(page, results)
         title.select(None, None, shown, js=OPEN_TAB_JS, api_visibility="private", show_progress="hidden", queue=False)
+        watch_bounds()
         connect_links(page, tabs, parts)
     return page
 

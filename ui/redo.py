@@ -69,7 +69,7 @@ def redo_options(finished: Finished, id: str, options: CompareOptions) -> Compar
 def connect_redo(sessions: Sessions, components: Components) -> None:
     """Connect the columns' buttons; inside the tab."""
     clicked = html("", js_on_load=_JS, elem_classes="sr-only")
-    token, column = gr.State(""), gr.State("")
+    token, column = gr.Textbox(visible=False), gr.State("")
 
     def wait(event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         controls = components.controls(running=True, status=texts_for(request)(ONE_MOMENT))

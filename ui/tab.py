@@ -24,7 +24,7 @@ from ui.modality import AUDIO, IMAGE, ModalityText
 from ui.model_info import ModelInfo
 from ui.model_switch import ModelSwitch, ModelTexts, board_columns, model_choice, model_panels
 from ui.redo import connect_redo
-from ui.sessions import WRITING, Sessions
+from ui.sessions import REPEATED, WRITING, Sessions
 from ui.settings import columns_to_choose
 from ui.sliders import column_choice, setting_sliders
 from ui.texts.static import InBrowser, StaticHtml, choices_in, translate_when_opened
@@ -71,16 +71,19 @@ addEventListener('keydown', (event) => {
 });
 """
 
-# On a phone the columns are far below the input: scroll to them when they begin to fill, but not before the visitor
-# has done anything.
-_WRITING = [texts(WRITING) for texts in (ENGLISH, FRENCH)]
+# On a phone the columns are below the input: scroll to them when they begin to fill, but not before the visitor has
+# done anything. Captions that were written before are there at once.
+_ANSWERS = [texts(status) for texts in (ENGLISH, FRENCH) for status in (WRITING, REPEATED)]
 _STATUS_JS = f"""
 let acted = false;
 for (const name of ['pointerdown', 'keydown']) addEventListener(name, () => {{ acted = true; }}, true);
 watch('value', () => {{
   const board = element.closest('[role=tabpanel]').querySelector('.board');
-  const below = board.getBoundingClientRect().top > innerHeight;
-  if ({_WRITING}.includes(props.value) && below && acted) board.scrollIntoView();
+  const stacked = matchMedia('(max-width: 899px)').matches;
+  const below = board.getBoundingClientRect().top > innerHeight * (stacked ? 0.5 : 1);
+  const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
+  if ({_ANSWERS}.some((answer) => props.value.startsWith(answer)) && below && acted)
+    board.scrollIntoView({{behavior: calm ? 'instant' : 'smooth'}});
 }});
 """
 
@@ -189,7 +192,7 @@ def build_tab(
     diversity = html(idle.diversity)
     caption = your_caption(modality)
     panels = model_panels(captioner, tab.texts[0], modality)
-    chosen = gr.State(0)
+    chosen = gr.State("")
     switch = ModelSwitch(sessions, settings, panels, tab.texts)
     components = Components(
         media, settings, compare, stop, status, gallery, columns, diversity, finished, chosen, switch, controls

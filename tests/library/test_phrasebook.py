@@ -17,6 +17,7 @@ from tests.support.small_phrasebook import SMALL
         ("Sur une plage, deux moutons se trouvent au milieu.", "On a beach, two sheep are in the middle."),
         ("Il y a une pomme à droite d'un chat.", "There is an apple to the right of a cat."),
         ("Il y a deux pommes à droite d’une énorme pomme.", "There are two apples to the right of an enormous apple."),
+        ("Dans un pré, un chat se trouve à gauche.", "In a meadow, a cat is on the left."),
         ("Voici une plage avec deux énormes chats au milieu.", "This is a beach with two enormous cats in the middle."),
     ],
 )
@@ -58,3 +59,19 @@ def test_the_embedded_model_has_one():
     assert phrasebook.translate("Une petite vache entre deux pommes et un énorme chat, sur une plage.") == (
         "A small cow between two apples and an enormous cat, on a beach."
     )
+
+
+@pytest.mark.parametrize(
+    ("french", "english"),
+    [
+        ("On voit deux vaches au milieu, sur un pré.", "Two cows can be seen in the middle, on a meadow."),
+        ("On voit une girafe à gauche, dans une place pavée.", "A giraffe can be seen on the left, in a town square."),
+        ("Un tambour à gauche d'un tambour, sur un ruisseau.", "A drum to the left of a drum, on a stream."),
+        ("Une voiture à côté d'une voiture, dans une rivière.", "A car beside a car, in a river."),
+        ("Une vache à droite, près d'un pré.", "A cow on the right, near a meadow."),
+        ("Une vache à droite, en ville.", "A cow on the right, in the city."),
+    ],
+)
+def test_a_place_with_another_preposition_is_translated(french, english):
+    """The first four are the model's own."""
+    assert load_phrasebook(EMBEDDED_BUNDLE).translate(french) == english

@@ -22,10 +22,11 @@ from tests.support.browsing import (
 )
 from tests.support.fake_captioner import HYPOTHESES, FakeCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
-from tests.support.served_pages import audio_tab, image_tab
+from tests.support.served_pages import audio_tab, image_tab, listed_examples
 from ui.markov_demo import _stills
 from ui.markov_runs import load_demos
 from ui.page_head import DESCRIPTION, PREVIEW_SIZE, TITLE, with_head
+from ui.repeated import RepeatedCaptioner
 
 pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
 
@@ -97,6 +98,45 @@ def test_the_answer_is_seen_where_the_click_was(visit, address, width, height):
     assert page.evaluate("scrollY") == 0
 
 
+def test_a_click_while_the_page_opens_is_not_lost(visit, address, pace):
+    """The page chooses the first example by itself; what the visitor clicks comes after it."""
+    page = visit(address)
+    buttons = """(places) => {
+      const buttons = document.querySelectorAll('#image-examples [data-index]');
+      for (const place of places) buttons[place].click();
+    }"""
+    for places, last in (([0, 1], "Sand"), ([1, 0], "Sea"), ([0, 1, 0, 1], "Sand")):
+        page.reload()
+        page.wait_for_selector("#image-examples [data-index]")
+        page.evaluate(buttons, places)
+        expect(page.locator("#image-link a")).to_have_attribute("href", re.compile(f"example={last}"))
+        expect_state(page, "done")
+        expect(page.locator("#image-media img")).to_have_attribute("src", re.compile(last))
+        expect(page.locator("#image-compare")).to_be_enabled()
+        assert page.locator("#image-link a").get_attribute("href").endswith(last)
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_on_a_phone_the_answer_comes_into_view(visit, serve, captioner, tmp_path, motion):
+    files = [tmp_path / f"{number}.png" for number in range(12)]
+    for number, file in enumerate(files):
+        Image.new("RGB", (90, 60), (20 * number, 90, 90)).save(file)
+    page = visit(serve(image_tab(RepeatedCaptioner(captioner, 8), listed_examples(files, "Only {}"))), 390, 800)
+    page.emulate_media(reduced_motion=motion)
+    # All examples are in one row, which scrolls by itself.
+    assert page.locator("#image-examples").bounding_box()["height"] < 180
+    expect_no_sideways_scroll(page)
+    for _ in range(2):  # the second time from memory
+        page.get_by_role("button", name="Only 11").click()
+        expect(page.locator("#image-link a")).to_have_attribute("href", re.compile("example=11"))
+        expect(column(page, "hypothesis-0")).to_be_in_viewport(ratio=1)
+        page.evaluate("scrollTo(0, 0)")
+        expect(column(page, "hypothesis-0")).not_to_be_in_viewport(ratio=1)
+        page.click("#image-compare")
+        expect(column(page, "hypothesis-0")).to_be_in_viewport(ratio=1)
+        expect_state(page, "done")
+
+
 @pytest.mark.parametrize("width", [320, 360])
 def test_small_phones_do_not_scroll_sideways(visit, address, width):
     page = visit(address)
@@ -148,6 +188,49 @@ def test_enter_compares(visit, address):
     set_number(page, "#image-num_beams", 4)
     expect(page.locator("#image-status")).to_contain_text("4 beams cannot be 3 equal groups: Groups is 2 now.")
     expect(page.locator("#image-num_beam_groups input[type=number]")).to_have_value("2")
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "kept", "said"),
+    [
+        ("num_beams", "99", "12", "From 1 to 12: 99 became 12."),
+        ("num_beams", "0", "1", "From 1 to 12: 0 became 1."),
+        ("diversity_penalty", "3.5", "3", "From 0 to 3: 3.5 became 3."),
+        ("seed", "-4", "0", "From 0 to 9999: -4 became 0."),
+        ("max_new_tokens", "", "4", "From 4 to 128: it is 4 now."),
+    ],
+)
+def test_a_number_out_of_bounds_is_said(visit, address, name, typed, kept, said):
+    page = visit(address)
+    expect_state(page, "done")
+    page.get_by_role("button", name="Settings").click()
+    block = page.locator(f"#image-{name}")
+    number = block.locator("input[type=number]")
+    number.fill(typed)
+    number.press("Enter")
+    expect(block.get_by_role("alert")).to_have_text(said)
+    expect(number).to_have_value(kept)
+    expect(block.locator("input[type=range]")).to_have_value(kept)
+    # It stays until another number is given, also while captions are written.
+    page.click("#image-compare")
+    expect(page.locator("#image-compare")).to_be_enabled()
+    expect_state(page, "done")
+    expect(block.get_by_role("alert")).to_have_text(said)
+    number.fill("8")
+    expect(block.get_by_role("alert")).to_have_count(0)
+    number.press("Tab")
+    expect(block.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_number_out_of_bounds_is_said_in_french_too(visit, address):
+    page = visit(address, locale="fr-FR")
+    page.locator("#image-settings > button").click()
+    number = page.locator("#image-diversity_penalty input[type=number]")
+    number.fill("3.5")
+    # The first thing after typing is a click elsewhere: it must not hide what is said.
+    page.click("#image-compare")
+    said = page.locator("#image-diversity_penalty").get_by_role("alert")
+    expect(said).to_have_text(re.compile(r"De 0 à 3\s: 3,5 est devenu 3\."))
 
 
 def test_a_file_that_is_no_picture_leaves_no_broken_image(visit, address, tmp_path):

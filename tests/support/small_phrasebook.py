@@ -7,6 +7,8 @@ SMALL = {
     "sizes": [[["énorme", "énormes", "énorme", "énormes"], "enormous"]],
     "where": {"à gauche": "on the left", "au milieu": "in the middle"},
     "places": {"sur une plage": "on a beach", "une plage": "a beach"},
+    "prepositions": {"sur": "on", "dans": "in"},
+    "place_nouns": {"une plage": "a beach", "un pré": "a meadow"},
     "sentences": [
         ["{place}, {a} {a.stands} {a.where}.", "{place}, {a} {a.be} {a.where}."],
         ["il y a {b} à droite {a.of}.", "there {b.be} {b} to the right of {a}."],

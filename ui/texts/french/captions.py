@@ -110,6 +110,8 @@ CAPTIONS = {
     "Show differences: words of all columns fade, words of one alone are underlined": (
         "Montrer les différences : les mots de toutes les colonnes s'estompent, ceux d'une seule sont soulignés"
     ),
+    "From {low} to {high}: {value} became {bound}.": "De {low} à {high} : {value} est devenu {bound}.",
+    "From {low} to {high}: it is {bound} now.": "De {low} à {high} : c'est {bound} maintenant.",
     # Status
     "One moment …": "Un instant …",
     "Writing captions …": "Écriture des légendes …",

@@ -8,6 +8,7 @@ writes it into the embedded image model's bundle (``lora_mcl.phrasebook`` reads 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from lora_mcl.bundle.bundle import EMBEDDED_BUNDLE
@@ -34,6 +35,13 @@ _ENGLISH = {
     "{b} entre {a} et {c}": "{b} between {a} and {c}",
     "{c} à droite {a.of} et {b.of}": "{c} to the right of {a} and {b}",
 }
+# Prepositions that may stand before any place: the model at times takes one that no caption of that place had.
+_PREPOSITIONS = {"sur": "on", "dans": "in", "devant": "in front of", "près d'": "near", "au bord d'": "by"}
+# The starts of places' phrases after which a noun phrase stands; another start is an idiom ("en ville").
+_BEFORE_NOUN_FR = re.compile(
+    r"(?:(?:sur|dans|devant|contre|sous|parmi) |(?:près|au milieu|au bord) d(?:'|e ))(?=(?:une?|les?|la) )"
+)
+_BEFORE_NOUN_EN = re.compile(r"(?:on|in|in front of|against|under|beneath|among|near|by|at) (?=(?:an?|the) )")
 # The size of each French adjective: the likest of the English ones.
 _SIZES = {"petit": "small", "minuscule": "tiny", "grand": "large", "gros": "big", "énorme": "enormous"}
 
@@ -54,9 +62,24 @@ def phrasebook() -> dict[str, Any]:
         "sizes": [[list(french.ADJECTIVES[word]), size] for word, size in _SIZES.items()],
         "where": {french.WHERE[slot]: english.WHERE[slot] for slot in french.WHERE},
         "places": {source: target for pair in places for source, target in zip(*pair, strict=True)},
+        "prepositions": _PREPOSITIONS,
+        "place_nouns": _place_nouns(),
         "sentences": [[template, _translated(template)] for template in dict.fromkeys(templates)],
         "nouns": [_noun(concept) for concept in _unambiguous(load_lexicon().values())],
     }
+
+
+def _place_nouns() -> dict[str, str]:
+    """French noun phrases of places and their English, as they stand alone or after a preposition."""
+    nouns: dict[str, str] = {}
+    for place in load_places().values():
+        nouns[place.fr_noun] = place.en_noun
+        for french_phrase, english_phrase in ((place.fr, place.en), (place.fr_alt, place.en_alt)):
+            before = _BEFORE_NOUN_FR.match(french_phrase)
+            english_before = _BEFORE_NOUN_EN.match(english_phrase)
+            if before and english_before:
+                nouns.setdefault(french_phrase[before.end() :], english_phrase[english_before.end() :])
+    return nouns
 
 
 def _translated(template: str) -> str:
