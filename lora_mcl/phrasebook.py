@@ -1,7 +1,8 @@
 """Exact translation of captions that follow a known grammar: a bundle may bring its own, as ``phrasebook.json``.
 
-The captions that the embedded image model learned from were written by a grammar in two languages. What it writes by
-that grammar can be translated without a model; of anything else there is no translation.
+The captions that the embedded models learned from were written by grammars in two languages. What they write by those
+can be translated without a model; of anything else there is no translation. ``Phrasebook`` is for pictures,
+``ClausePhrasebook`` for sounds.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lora_mcl.clause_phrasebook import ClausePhrasebook, clause_phrasebook_of
 from lora_mcl.errors import BundleError
 
 PHRASEBOOK_FILE = "phrasebook.json"
@@ -90,18 +92,23 @@ def _written(template: str, slots: Mapping[str, str]) -> str:
     return text[:1].upper() + text[1:]
 
 
-def load_phrasebook(folder: Path) -> Phrasebook | None:
+Translator = Phrasebook | ClausePhrasebook
+"""Translates captions: ``source``, ``target`` and ``translate``."""
+
+
+def load_phrasebook(folder: Path) -> Translator | None:
     """The phrasebook of a bundle's folder; None where it has none.
 
     Raises:
-        BundleError: the file is not what ``training.embedded.image.captions.phrasebook`` writes.
+        BundleError: the file is neither kind of phrasebook.
     """
     file = folder / PHRASEBOOK_FILE
     if not file.is_file():
         return None
     try:
-        return phrasebook_of(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, re.error) as error:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return clause_phrasebook_of(content) if "forms" in content else phrasebook_of(content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, re.error) as error:
         raise BundleError(f"{file} is not a phrasebook: {error!r}.") from error
 
 

@@ -6,7 +6,7 @@ from html import escape
 from typing import Literal
 
 from lora_mcl.doubt import AGREEMENT_OF_BEAMS, Doubt
-from lora_mcl.phrasebook import Phrasebook
+from lora_mcl.phrasebook import Translator
 from lora_mcl.types import Caption, ColumnResult, ColumnSpec, Comparison
 from ui.differences import ColumnWords, column_words, folded, marked_html
 from ui.texts.texts import ENGLISH, Texts
@@ -30,7 +30,7 @@ def comparison_columns(
     waiting: str,
     doubt: Doubt | None = None,
     texts: Texts = ENGLISH,
-    phrasebook: Phrasebook | None = None,
+    phrasebook: Translator | None = None,
 ) -> dict[str, str]:
     """Every column of a comparison in progress, by column id; ``waiting`` is the text before the first word.
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from lora_mcl.languages import LANGUAGES, languages_of
 from lora_mcl.metrics import words
-from lora_mcl.phrasebook import Phrasebook
+from lora_mcl.phrasebook import Translator
 from lora_mcl.types import Caption, Comparison
 from ui.texts.texts import ENGLISH, Texts
 
@@ -43,7 +43,7 @@ class ColumnWords:
         return texts(" and ").join(texts(LANGUAGES[code]) for code in dict.fromkeys(self.languages))
 
 
-def column_words(comparison: Comparison, phrasebook: Phrasebook | None = None) -> dict[str, ColumnWords]:
+def column_words(comparison: Comparison, phrasebook: Translator | None = None) -> dict[str, ColumnWords]:
     """The reading of each column, by its id; captions are translated by ``phrasebook``, which knows one language."""
     texts = {column.id: [caption.text for caption in column.captions] for column in comparison.columns}
     codes = iter(languages_of([text for own in texts.values() for text in own]))
@@ -63,7 +63,7 @@ def column_words(comparison: Comparison, phrasebook: Phrasebook | None = None) -
     }
 
 
-def _translation(caption: str, code: str | None, phrasebook: Phrasebook | None) -> str | None:
+def _translation(caption: str, code: str | None, phrasebook: Translator | None) -> str | None:
     return phrasebook.translate(caption) if phrasebook and code == phrasebook.source else None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from lora_mcl.doubt import Doubt
-from lora_mcl.phrasebook import Phrasebook
+from lora_mcl.phrasebook import Translator
 from lora_mcl.types import ColumnSpec, CompareOptions
 from ui.better import Better, better_html
 from ui.header import guide_html
@@ -38,7 +38,7 @@ class ModelTexts:
     info: ModelInfo
     better: Better | None = None
     doubt: Doubt | None = None
-    phrasebook: Phrasebook | None = None
+    phrasebook: Translator | None = None
 
 
 @dataclass(frozen=True)

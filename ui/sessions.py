@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from lora_mcl.columns import same_captions
 from lora_mcl.doubt import Doubt
-from lora_mcl.phrasebook import Phrasebook
+from lora_mcl.phrasebook import Translator
 from lora_mcl.types import (
     AudioCaptionSource,
     AudioView,
@@ -116,7 +116,7 @@ class Sessions:
         modality: ModalityText,
         max_comparisons: int = 1,
         doubts: Mapping[str, Doubt] | None = None,
-        phrasebooks: Mapping[str, Phrasebook] | None = None,
+        phrasebooks: Mapping[str, Translator] | None = None,
     ) -> None:
         """
         Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from lora_mcl.doubt import Doubt
-from lora_mcl.phrasebook import Phrasebook
+from lora_mcl.phrasebook import Translator
 from lora_mcl.types import AudioCaptionSource, CaptionSource
 from ui.after import build_after, connect_after_endpoints
 from ui.audio_view import audio_controls, recorder
@@ -111,7 +111,7 @@ class Tab:
     info: ModelInfo
     better: Better | None = None
     doubt: Doubt | None = None
-    phrasebook: Phrasebook | None = None
+    phrasebook: Translator | None = None
     max_comparisons: int = MAX_COMPARISONS
     others: tuple[ModelTexts, ...] = ()
 

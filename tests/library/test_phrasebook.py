@@ -53,6 +53,49 @@ def test_a_file_that_is_none_is_refused(tmp_path, content):
         load_phrasebook(tmp_path)
 
 
+CLAUSES = {
+    "source": "fr",
+    "target": "en",
+    "adverbs": {"deux fois": "twice"},
+    "sentences": [
+        ["{a}.", "{a}."],
+        ["{a}, puis {b}.", "{a}, then {b}."],
+        ["on entend {a.rel}.", "you can hear {a.rel}."],
+    ],
+    "forms": {
+        "plain": {"un chien aboie": "a dog barks", "il pleut": "it rains"},
+        "rel": {"un chien qui aboie": "a dog barking"},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("french", "english"),
+    [
+        ("Un chien aboie.", "A dog barks."),
+        ("Un chien aboie deux fois, puis il pleut.", "A dog barks twice, then it rains."),
+        ("On entend un chien qui aboie deux fois.", "You can hear a dog barking twice."),
+        ("Un chien aboie trois fois.", None),
+        ("Il pleut et un chien aboie.", None),
+        ("On entend un chien aboie.", None),
+        ("un chien aboie", None),
+        ("", None),
+    ],
+)
+def test_clauses_are_translated(tmp_path, french, english):
+    (tmp_path / PHRASEBOOK_FILE).write_text(json.dumps(CLAUSES), encoding="utf-8")
+    assert load_phrasebook(tmp_path).translate(french) == english
+
+
+@pytest.mark.parametrize(
+    "part", [{"adverbs": None}, {"forms": {"plain": {}}}, {"forms": []}, {"sentences": [["{a.que}.", "{a}."]]}]
+)
+def test_a_damaged_file_of_clauses_is_refused(tmp_path, part):
+    (tmp_path / PHRASEBOOK_FILE).write_text(json.dumps({**CLAUSES, **part}), encoding="utf-8")
+    with pytest.raises(BundleError, match=f"{PHRASEBOOK_FILE} is not a phrasebook"):
+        load_phrasebook(tmp_path)
+
+
 def test_the_embedded_model_has_one():
     phrasebook = load_phrasebook(EMBEDDED_BUNDLE)
     assert len(phrasebook.things) > 5_000
