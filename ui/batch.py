@@ -202,6 +202,7 @@ def _progress(
 
 def _connect(page: gr.Blocks, tabs: Sequence[Tab], components: _Components) -> None:
     runs = BatchRuns()
+    phrasebooks = {one.name: one.phrasebook for tab in tabs for one in tab.texts if one.phrasebook}
     folder = components.files.GRADIO_CACHE
 
     def wait(request: gr.Request) -> dict[Any, Any]:
@@ -221,7 +222,9 @@ def _connect(page: gr.Blocks, tabs: Sequence[Tab], components: _Components) -> N
         try:
             with apologising():
                 for progress in _progress(tabs, values, uploads, folder, should_stop=stop.is_set):
-                    rows += "".join(row_html(index, entry, texts) for index, entry in progress.entries[shown:])
+                    rows += "".join(
+                        row_html(index, entry, texts, phrasebooks) for index, entry in progress.entries[shown:]
+                    )
                     shown = progress.done
                     if progress.is_over:
                         yield {**_finished(components, progress, folder, texts), components.table: rows}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
 from lora_mcl.errors import MediaError
 from lora_mcl.languages import LANGUAGES, language_of, languages_of
 from lora_mcl.metrics import words
+from lora_mcl.phrasebook import Translator
 from lora_mcl.report import CaptionedFile
 from lora_mcl.report.media import picture_uri, sound_uri
 from lora_mcl.types import ColumnResult
@@ -46,8 +48,14 @@ def row_figures(captions: tuple[str, ...]) -> RowFigures:
     )
 
 
-def row_html(index: int, entry: CaptionedFile, texts: Texts = ENGLISH) -> str:
-    """One row of the table; ``data-`` attributes hold what the page's script sorts and filters by."""
+def row_html(
+    index: int, entry: CaptionedFile, texts: Texts = ENGLISH, phrasebooks: Mapping[str, Translator] | None = None
+) -> str:
+    """One row of the table; ``data-`` attributes hold what the page's script sorts and filters by.
+
+    Args:
+        phrasebooks: what translates captions, by the model's name; used where they translate into the page's language.
+    """
     name = f'<p class="name">{escape(entry.name)}</p>'
     if entry.comparison is None:
         return (
@@ -57,7 +65,9 @@ def row_html(index: int, entry: CaptionedFile, texts: Texts = ENGLISH) -> str:
     best = tuple(c.captions[0].text for c in entry.comparison.columns if c.method == "hypothesis" and c.captions)
     figures = row_figures(best)
     measured = -1 if figures.disagreement is None else round(figures.disagreement, 4)
-    cells = "".join(_cell(column, texts) for column in entry.comparison.columns)
+    phrasebook = (phrasebooks or {}).get(entry.comparison.model)
+    used = phrasebook if phrasebook and phrasebook.target == texts.language else None
+    cells = "".join(_cell(column, texts, used) for column in entry.comparison.columns)
     languages = ", ".join(texts(LANGUAGES[code]) for code in figures.languages) or "–"
     shown = "–" if figures.disagreement is None else texts.number(figures.disagreement, ".0%")
     return (
@@ -69,7 +79,7 @@ def row_html(index: int, entry: CaptionedFile, texts: Texts = ENGLISH) -> str:
     )
 
 
-def _cell(column: ColumnResult, texts: Texts) -> str:
+def _cell(column: ColumnResult, texts: Texts, phrasebook: Translator | None = None) -> str:
     number = column.number
     kind = "baseline" if number is None else f"hypothesis accent-{number % NUM_ACCENTS}"
     badge = "" if number is None else f'<span class="badge">{number + 1}</span>'
@@ -78,9 +88,12 @@ def _cell(column: ColumnResult, texts: Texts) -> str:
     rest = (
         f"<small>{texts('best of {count}', count=more + 1)}</small>" if more > 0 and column.method != "sampling" else ""
     )
+    language = _language(column)
+    translated = phrasebook.translate(column.captions[0].text) if phrasebook and language == phrasebook.source else None
+    meaning = f'<p class="translation" lang="{texts.language}">{escape(translated)}</p>' if translated else ""
     return (
         f'<td class="{kind}" data-column="{escape(column.id)}"><p class="kind">{badge}{escape(texts(column.label))}</p>'
-        f'<p class="caption" lang="{_language(column)}">{text or texts("(no words)")}</p>{rest}</td>'
+        f'<p class="caption" lang="{language}">{text or texts("(no words)")}</p>{meaning}{rest}</td>'
     )
 
 

@@ -48,8 +48,9 @@ class Components:
     """The components that take part in events; ``settings`` by option name, ``columns`` by column id.
 
     ``audio_controls`` is there for sounds only. ``finished`` holds the complete comparison that is shown. ``chosen``
-    is another one for each medium that was chosen by a click: its change starts the comparison once the media component
-    holds it. ``switch`` shows settings and, of several models, the chosen one.
+    is another one for each medium that was chosen by a click (how many clicks on examples the page had until then, and
+    an id): its change starts the comparison once the media component holds it. ``switch`` shows settings and, of
+    several models, the chosen one.
     """
 
     media: gr.Image | gr.Audio
@@ -160,10 +161,12 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
         sessions.note_copy(copy, notices)
         return {components.media: str(copy)}
 
-    def choose(event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        example = examples[event.index]
+    def choose(click: str, before: tuple[int, str], request: gr.Request) -> dict[Any, Any]:
+        count, index = read_click(click, len(examples))
+        if count <= before[0]:  # it was overtaken on its way here by a later one
+            return {status: gr.skip()}
         rewind = {components.audio_controls.start: 0} if components.audio_controls else {}
-        return {components.media: str(example.file), chosen: uuid4().hex, **rewind, **start_over(request)}
+        return {media: str(examples[index].file), chosen: (count, uuid4().hex), **rewind, **start_over(request)}
 
     def switch(model: Any, request: gr.Request) -> dict[Any, Any]:
         texts = texts_for(request)
@@ -205,9 +208,13 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
         check, media, [media, components.status], **_READING, **PRIVATE
     )
     start = [components.audio_controls.start] if components.audio_controls else []
-    # Through the queue: only there does a change of state set off events. A click while an earlier one is on its way,
-    # such as the page's own at its opening, comes after it.
-    components.gallery.click(choose, None, [media, chosen, *start, *outputs], trigger_mode="multiple", **PRIVATE)
+    # Through the queue: only there does a change of state set off events. A click also counts while an earlier one is on
+    # its way, such as the page's own at its opening; which is the later one is known to the browser alone.
+    click = gr.Textbox(visible=False)
+    last_click = f"() => [document.getElementById('{sessions.modality.name}-examples').dataset.click, null]"
+    components.gallery.click(
+        choose, [click, chosen], [media, chosen, *start, *outputs], js=last_click, trigger_mode="multiple", **PRIVATE
+    )
     if components.audio_controls:
         components.audio_controls.start.input(start_over, None, outputs, **at_once)
         _connect_audio_controls(sessions, components)
@@ -223,6 +230,18 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
         choice = components.settings["model"]
         choice.input(switch, choice, [*components.switch.outputs(), *outputs], **at_once)
     page.unload(leave)
+
+
+def read_click(click: Any, num_examples: int) -> tuple[int, int]:
+    """A click on an example, as the browser sends it: how many there were, and the example's place.
+
+    Raises:
+        ValueError: it is none, or there is no such example.
+    """
+    count, index = map(int, str(click).split())
+    if not 0 <= index < num_examples:
+        raise ValueError(f"there are {num_examples} examples")
+    return count, index
 
 
 def show_views(

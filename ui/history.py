@@ -108,7 +108,7 @@ def connect_history(sessions: Sessions, components: Components, strip: gr.HTML) 
         except (LoraMclError, OSError):  # the upload is gone meanwhile
             return gr.skip()
 
-    def restore(event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def restore(chosen: tuple[int, str], event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         noun, texts = Phrase(sessions.modality.noun), texts_for(request)
         try:
             media, start, values = _read(event.entry, noun)
@@ -126,7 +126,7 @@ def connect_history(sessions: Sessions, components: Components, strip: gr.HTML) 
             **components.changes(sessions.idle(session, texts), None),
             **audio_updates,
             components.media: media,
-            components.chosen: uuid4().hex,
+            components.chosen: (chosen[0], uuid4().hex),
         }
 
     components.finished.change(add, components.finished, strip, **_PRIVATE)
@@ -134,7 +134,7 @@ def connect_history(sessions: Sessions, components: Components, strip: gr.HTML) 
     if controls is not None:
         outputs += [*controls.outputs(), controls.wanted]
     # Through the queue: only there does a change of state set off events.
-    strip.click(restore, None, outputs, trigger_mode="multiple", **_PRIVATE)
+    strip.click(restore, components.chosen, outputs, **_PRIVATE)
 
 
 def history_strip(modality: str) -> gr.HTML:

@@ -37,13 +37,18 @@ from ui.your_caption import connect_your_caption, your_caption
 _EXAMPLES_JS = (
     ARROWS_JS
     + """
+let clicks = 0;
+const choose = (index) => {
+  element.closest('[id$="-examples"]').dataset.click = `${++clicks} ${index}`;
+  trigger('click');
+};
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button');
   if (button?.dataset.play) trigger('play', {index: Number(button.dataset.play)});
-  else if (button) trigger('click', {index: Number(button.dataset.index)});
+  else if (button) choose(button.dataset.index);
 });
 const isLink = new URLSearchParams(location.search).has('tab');
-if (!isLink && element.querySelector('.examples[data-opening]')) trigger('click', {index: 0});
+if (!isLink && element.querySelector('.examples[data-opening]')) choose(0);
 """
 )
 
@@ -192,7 +197,7 @@ def build_tab(
     diversity = html(idle.diversity)
     caption = your_caption(modality)
     panels = model_panels(captioner, tab.texts[0], modality)
-    chosen = gr.State("")
+    chosen = gr.State((0, ""))
     switch = ModelSwitch(sessions, settings, panels, tab.texts)
     components = Components(
         media, settings, compare, stop, status, gallery, columns, diversity, finished, chosen, switch, controls

@@ -7,12 +7,15 @@ import re
 import pytest
 
 from lora_mcl.batch import BatchCaptioner, BatchFile
+from lora_mcl.phrasebook import phrasebook_of
 from lora_mcl.report import CaptionedFile
 from lora_mcl.types import CompareOptions
 from tests.support.captioned import captioned, captioned_sound
 from tests.support.fake_captioner import HYPOTHESES, FakeCaptioner
+from tests.support.small_phrasebook import SMALL
 from ui.batch_run import BatchRuns, Progress, duration, progress_of, write_downloads
 from ui.batch_table import row_figures, row_html
+from ui.texts.texts import ENGLISH, FRENCH
 
 
 def captioners(captioner=None):
@@ -78,6 +81,15 @@ def test_a_row_has_what_the_page_sorts_by(picture, clip):
     assert found == {"index": "3", "words": "13", "disagreement": "0.4286", "languages": "en fr", "state": "done"}
     assert row.count("<td") == 5 + 1 and "data:image/jpeg;base64," in row and 'lang="fr"' in row
     assert "<audio" in row_html(0, captioned_sound(clip))
+
+
+def test_a_caption_in_another_language_has_its_meaning_in_the_page_s(picture):
+    french = ("French", "", "Sur une plage, deux moutons se trouvent au milieu.")
+    entry = captioned(picture, FakeCaptioner(hypotheses=(french, ("English", "", "two sheep"))))
+    meaning = '<p class="translation" lang="en">On a beach, two sheep are in the middle.</p>'
+    phrasebooks = {"fake": phrasebook_of(SMALL)}
+    assert row_html(0, entry, ENGLISH, phrasebooks).count(meaning) == 1
+    assert "translation" not in row_html(0, entry, FRENCH, phrasebooks) + row_html(0, entry)
 
 
 def test_hostile_texts_in_rows_are_escaped(picture):
