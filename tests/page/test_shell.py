@@ -147,6 +147,10 @@ def test_small_phones_do_not_scroll_sideways(visit, address, width):
         page.get_by_role("tab", name=tab).click()
         page.set_viewport_size({"width": width, "height": 800})
         expect_no_sideways_scroll(page)
+        # No button is cut off at the side.
+        for button in page.locator(".actions:visible button").all():
+            box = button.bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= width, button.inner_text()
 
 
 def focused(page: Page) -> str:
