@@ -87,7 +87,7 @@ watch('value', () => {{
   const stacked = matchMedia('(max-width: 899px)').matches;
   const below = board.getBoundingClientRect().top > innerHeight * (stacked ? 0.5 : 1);
   const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
-  if ({_ANSWERS}.some((answer) => props.value.startsWith(answer)) && below && acted)
+  if ({_ANSWERS}.some((answer) => (props.value ?? '').startsWith(answer)) && below && acted)
     board.scrollIntoView({{behavior: calm ? 'instant' : 'smooth'}});
 }});
 """

@@ -98,24 +98,6 @@ def test_the_answer_is_seen_where_the_click_was(visit, address, width, height):
     assert page.evaluate("scrollY") == 0
 
 
-def test_a_click_while_the_page_opens_is_not_lost(visit, address, pace):
-    """The page chooses the first example by itself; what the visitor clicks comes after it."""
-    page = visit(address)
-    buttons = """(places) => {
-      const buttons = document.querySelectorAll('#image-examples [data-index]');
-      for (const place of places) buttons[place].click();
-    }"""
-    for places, last in (([0, 1], "Sand"), ([1, 0], "Sea"), ([0, 1, 0, 1], "Sand")):
-        page.reload()
-        page.wait_for_selector("#image-examples [data-index]")
-        page.evaluate(buttons, places)
-        expect(page.locator("#image-link a")).to_have_attribute("href", re.compile(f"example={last}"))
-        expect_state(page, "done")
-        expect(page.locator("#image-media img")).to_have_attribute("src", re.compile(last))
-        expect(page.locator("#image-compare")).to_be_enabled()
-        assert page.locator("#image-link a").get_attribute("href").endswith(last)
-
-
 @pytest.mark.parametrize("motion", ["reduce", "no-preference"])
 def test_on_a_phone_the_answer_comes_into_view(visit, serve, captioner, tmp_path, motion):
     files = [tmp_path / f"{number}.png" for number in range(12)]
