@@ -264,10 +264,10 @@ def show_views(
                 yield components.changes(view, shown)
                 shown = view
         # Ended by the visitor in the middle: the browser gets a generator's last output once more when it ends,
-        # which may be after what a new comparison shows.
+        # which may be after what a new comparison shows, or has shown to its end.
         if shown is not None and shown.running:
-            quiet = sessions.is_quiet(session)
-            yield components.changes(sessions.idle(session, texts), None) if quiet else {components.status: gr.skip()}
+            last = sessions.is_latest(session, token) and sessions.is_quiet(session)
+            yield components.changes(sessions.idle(session, texts), None) if last else {components.status: gr.skip()}
     except LoraMclError as error:
         message = escape(texts.error(error))
         yield components.controls(running=False, status=message)

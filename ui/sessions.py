@@ -130,6 +130,8 @@ class Sessions:
         self._runs: dict[str, list[_Run]] = {}
         # The latest request of each session, until its comparison begins or it is ended.
         self._requested: dict[str, _Request] = {}
+        # Its token, also after that.
+        self._latest: dict[str, str] = {}
         # The model that each session chose among several.
         self._models: dict[str, str] = {}
         # What was noticed about the files that the latest copies for browsers were made from.
@@ -155,6 +157,8 @@ class Sessions:
         """Stop the session's comparisons and forget it: the visitor has left."""
         self.abandon(session)
         self._models.pop(session, None)
+        with self._lock:
+            self._latest.pop(session, None)
 
     def audio_view(self, media: Path, start: float | None = None) -> AudioView:
         """The audio captioner's input for a sound from second ``start``, by default from the first sound.
@@ -184,6 +188,7 @@ class Sessions:
             for run in self._runs.get(session, ()):
                 run.abandoned |= run.stop.is_set()
             self._requested[session] = _Request(token)
+            self._latest[session] = token
         return token
 
     def claim(self, session: str, token: str) -> bool:
@@ -203,6 +208,11 @@ class Sessions:
         """Forget that request if its comparison has not begun."""
         with self._lock:
             self._take(session, token)
+
+    def is_latest(self, session: str, token: str) -> bool:
+        """Whether the session has requested no other comparison after that one."""
+        with self._lock:
+            return self._latest.get(session) == token
 
     def is_quiet(self, session: str) -> bool:
         """Whether the session neither has a comparison nor is about to start one."""

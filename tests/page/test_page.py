@@ -209,7 +209,7 @@ def test_leaving_the_page_stops_the_computation(visit, address, captioner, pictu
     assert captioner.steps < before + 12
 
 
-def test_a_click_on_an_example_compares_it(visit, address, pace):
+def test_a_click_on_an_example_compares_it(visit, address, captioner, pace):
     page = visit(address)
     link = page.locator("#image-link a")
     page.get_by_role("button", name="Only Sea").click()
@@ -220,11 +220,17 @@ def test_a_click_on_an_example_compares_it(visit, address, pace):
     pace(3)  # until it is set anew
     page.get_by_role("button", name="Only Sea").click()
     expect_state(page, "writing")
+    closed = captioner.closed
     page.get_by_role("button", name="Only Sand").click()
     pace(0.0)
     # Not by the state alone: the first comparison may come to its end before the second one begins.
     expect(link).to_have_attribute("href", re.compile("example=Sand"))
     expect_state(page, "done")
+    # The first one ends after the second one, and leaves its captions alone.
+    wait_until(lambda: captioner.closed == closed + 2)
+    page.wait_for_timeout(1_000)
+    expect_state(page, "done")
+    expect(link).to_have_attribute("href", re.compile("example=Sand"))
     expect(page.locator("#image-compare")).to_be_enabled()
     # A picture taken away takes its captions along.
     page.locator("#image-media").get_by_role("button", name="Remove Image").click()

@@ -140,6 +140,17 @@ def test_a_claimed_request_begins_once_and_gives_way_to_a_later_one(sessions, pi
     assert list(sessions.comparisons(picture, CompareOptions(), "a", token=second)) == []
 
 
+def test_the_latest_request_is_known_after_its_end_too(sessions, picture):
+    """What an earlier comparison leaves behind must not take the place of a later one's captions."""
+    first, second = sessions.request("a"), sessions.request("a")
+    assert sessions.claim("a", second)
+    assert list(sessions.views(picture, CompareOptions(), "a", token=second))[-1].finished
+    assert sessions.is_quiet("a") and sessions.is_latest("a", second) and not sessions.is_latest("a", first)
+    assert not sessions.is_latest("b", second)
+    sessions.forget("a")
+    assert not sessions.is_latest("a", second)
+
+
 def test_a_withdrawn_request_leaves_the_session_quiet(sessions):
     first = sessions.request("a")
     assert sessions.claim("a", first)
