@@ -1,6 +1,7 @@
 """Many files in one pass: what each would get alone, also where others fail."""
 
 import shutil
+from dataclasses import dataclass
 
 import pytest
 
@@ -41,6 +42,29 @@ def test_every_file_has_its_captions_or_its_message(files, at_once):
         assert found[index].options.max_new_tokens == 5 and not found[index].error
     assert "broken.png is damaged" in found[1].error and "neither an image nor a sound" in found[3].error
     assert found[5].error == "It is locked."
+
+
+@dataclass
+class CountingCaptioner(FakeCaptioner):
+    """A fake captioner that counts its comparisons in work: now, and the most there were."""
+
+    in_work: int = 0
+    most: int = 0
+
+    def compare(self, *args, **kwargs):
+        self.in_work += 1
+        self.most = max(self.most, self.in_work)
+        try:
+            yield from super().compare(*args, **kwargs)
+        finally:
+            self.in_work -= 1
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, 4), ({"at_once": 2}, 2), ({"at_once": 10}, 6)])
+def test_so_many_files_are_in_work(picture, given, expected):
+    captioner = CountingCaptioner()
+    found = dict(caption_batch([BatchFile("a.png", picture)] * 6, captioners(captioner), **given))
+    assert len(found) == 6 and (captioner.most, captioner.in_work) == (expected, 0)
 
 
 def test_messages_stay_phrases_that_a_page_can_translate(files):

@@ -44,9 +44,9 @@ def test_a_column_has_the_options_it_was_written_with(finished):
 
 def test_options_on_which_no_other_column_depends_are_those_of_all(finished):
     """A later seed changes samples alone; which columns were asked for stays."""
-    later = replace(FIRST, seed=7, columns=("sampling",))
-    again = finished.with_column("sampling", finished.comparison, later)
-    assert again == replace(finished, options=replace(FIRST, seed=7))
+    later, comparison = replace(FIRST, seed=7, columns=("sampling",)), replace(finished.comparison, seconds=9.0)
+    again = finished.with_column("sampling", comparison, later)
+    assert again == replace(finished, comparison=comparison, options=replace(FIRST, seed=7)) != finished
 
 
 def test_options_on_which_others_depend_are_those_of_the_column(finished):

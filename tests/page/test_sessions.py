@@ -1,7 +1,7 @@
 """Comparisons of many sessions, without Gradio: which ones begin, stop, and are shown."""
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from PIL import Image
@@ -274,6 +274,25 @@ def test_stop_returns_what_was_written(sessions, picture):
     assert view.status.startswith("Stopped after") and view.status.endswith("What had been written stays.")
     assert not view.running
     assert "two sheep" in view.columns["hypothesis-0"] and 'data-state="stopped"' in view.columns["hypothesis-0"]
+    views.close()
+
+
+class OneColumnFirst(FakeCaptioner):
+    """A fake captioner whose first column alone has words."""
+
+    def compare(self, media, options=None, *, start=None, should_stop):
+        for snapshot in super().compare(media, options, start=start, should_stop=should_stop):
+            first, *others = snapshot.columns
+            yield replace(snapshot, columns=(first, *(replace(column, captions=()) for column in others)))
+
+
+def test_what_one_column_had_written_stays(picture):
+    sessions = Sessions(OneColumnFirst(), IMAGE)
+    sessions.captioner.seconds_per_token = 0.1
+    views = sessions.views(picture, sessions.captioner.defaults, "a")
+    for _ in range(3):
+        next(views)
+    assert sessions.stop("a").status.endswith("What had been written stays.")
     views.close()
 
 

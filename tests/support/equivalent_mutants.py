@@ -47,6 +47,11 @@ EQUIVALENT = {
         'file.open(encoding="utf-8-sig", newline="") -> (file.open(encoding=\'utf-8-sig\'))',
     ): "kinds of line ends differ inside captions only, whose spaces are joined",
     (
+        "ui/pacing.py",
+        "self._has_words = False",
+        "False -> (True)",
+    ): "the first snapshot is due by its time, and sets it",
+    (
         "training/data/sampler.py",
         "batches = rng.permutation(rest[:full].reshape(-1, size), axis=0)",
         "1 -> (2)",
