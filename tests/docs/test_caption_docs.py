@@ -1,7 +1,9 @@
-"""The README's commands and snippets that caption many files."""
+"""The README's commands and snippets that caption files."""
 
+import json
 import re
 import shlex
+import subprocess
 
 import pytest
 from PIL import Image
@@ -51,3 +53,17 @@ def test_many_files_through_the_api(capsys, monkeypatch):
     with served([image_tab()]) as page:
         exec(snippet.replace("http://127.0.0.1:7860", page.local_url), {})
     assert f"cat.jpg ['{HYPOTHESES[0][2]}', " in capsys.readouterr().out
+
+
+def test_a_picture_by_curl():
+    """The README's commands, for a page of the fake captioner in place of the default address."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (commands,) = re.findall(r"```bash\n(PAGE=.*?)```", readme, re.S)
+    with served([image_tab()]) as page:
+        script = commands.replace("http://127.0.0.1:7860/", page.local_url)
+        run = subprocess.run(["bash", "-euc", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    (*partial, (last,)) = [json.loads(line[6:]) for line in run.stdout.splitlines() if line.startswith("data: ")]
+    assert len(partial) > 1 and run.stdout.count("event: complete") == 1
+    columns = {column["id"]: [caption["text"] for caption in column["captions"]] for column in last["columns"]}
+    assert [columns[f"hypothesis-{k}"] for k in range(3)] == [[text] for _, _, text in HYPOTHESES]
+    assert len(columns["beam"]) == 2
