@@ -103,9 +103,10 @@ def caption_dataset_of(tiny_bundle) -> Callable[..., int]:
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[None]:
-    """A Ray of this machine's own, which all tests that need one share."""
+    """A Ray of this machine's own, which all tests that need one share: they are in one file, since it takes a fifth of
+    a core as long as it is there."""
     import ray
 
     from deploy.serve.__main__ import connect as connect_ray
