@@ -237,7 +237,7 @@ def test_a_refusal_of_the_server_keeps_its_words_and_frees_the_page(upload):
     handlers = _handlers(build_page([image_tab(failing)]))
     request = SimpleNamespace(session_hash="visitor", query_params={}, headers={})
     values = [*(getattr(failing.defaults, setting.name) for setting in SETTINGS), None]  # of the columns, all
-    (token,) = (value for part, value in handlers["wait"](request).items() if isinstance(part, gr.State))
+    (token,) = (value for part, value in handlers["wait"](request).items() if isinstance(part, gr.Textbox))
     shown = []
     with pytest.raises(gr.Error, match="Your quota is used up"):
         for updates in handlers["compare"](request, token, upload, *values):
