@@ -103,10 +103,9 @@ def caption_dataset_of(tiny_bundle) -> Callable[..., int]:
     return run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """A Ray of this machine's own, which all tests that need one share: they are in one file, since it takes a fifth of
-    a core as long as it is there."""
+    """A Ray of this machine's own, which all tests that need one share."""
     import ray
 
     from deploy.serve.__main__ import connect as connect_ray
