@@ -15,6 +15,7 @@ import math
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -337,16 +338,26 @@ def main(arguments: Sequence[str] | None = None, gpu: Callable[..., Any] | None 
         return USER_ERROR
 
 
-def _stop(*_: Any) -> None:
-    # Not by SIGINT, which a program started in the background of a shell ignores.
-    raise KeyboardInterrupt
+def stop_on_signals() -> threading.Event:
+    """Set when the system or the keyboard asks the program to stop, which a KeyboardInterrupt then says at once."""
+    asked = threading.Event()
+
+    def stop(*_: Any) -> None:
+        # An exception that is raised while an object is finalised (``__del__``) is lost; the event is not.
+        asked.set()
+        raise KeyboardInterrupt
+
+    # A stop by the system ends the program like one by the keyboard, so that uploads are deleted.
+    signal.signal(signal.SIGTERM, stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else started in a shell's background: ignored
+        signal.signal(signal.SIGINT, stop)
+    return asked
 
 
 def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
     share_arenas()
     give_back_memory()
-    # A stop by the system ends the program like one by the keyboard, so that uploads are deleted.
-    signal.signal(signal.SIGTERM, _stop)
+    stop = stop_on_signals()
     try:
         tabs = load_tabs(settings, gpu)
         page = build_page(
@@ -379,7 +390,11 @@ def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
         return USER_ERROR
     if settings.audio_model is not None:
         warm_up()  # last: the resampler takes seconds to import
-    page.block_thread()
+    try:
+        while not stop.wait(timeout=1):
+            pass
+    finally:
+        page.close(verbose=False)
     return 0
 
 

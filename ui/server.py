@@ -206,6 +206,8 @@ def launch(page: gr.Blocks, tabs: Sequence[Tab], options: ServerOptions | None =
         share=False,
         quiet=True,
         prevent_thread_lock=True,
+        # Without Gradio's look whether its page answers within three seconds: a busy machine may take longer.
+        _frontend=False,
         # One for each running comparison, and some for quick events.
         max_threads=MAX_THREADS,
         state_session_capacity=KEPT_SESSIONS,

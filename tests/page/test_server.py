@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from gradio_client import Client, handle_file
 from playwright.sync_api import expect
 from starlette.testclient import TestClient
 
+import app
 from lora_mcl.errors import OptionsError
 from tests.support.browsing import PATIENCE, expect_state
 from tests.support.fake_captioner import HYPOTHESES
@@ -227,6 +229,34 @@ def test_uploads_are_gone_when_the_system_stops_the_program(tiny_bundle, picture
         server.kill()
         server.stdout.close()
     assert not upload.exists() and not list(tmp_path.glob("lora-mcl-uploads-*"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_stop_is_not_lost_while_an_object_is_finalised():
+    class Finalised:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        stop = app.stop_on_signals()
+        Finalised()
+        assert stop.is_set()
+        stop.clear()
+        for number in before:
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(number)
+            assert stop.is_set()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_page_that_is_slow_to_answer_is_served(monkeypatch):
+    monkeypatch.setattr("gradio.networking.url_ok", lambda url: False)
+    with served([image_tab()]) as page:
+        assert httpx.get(page.local_url, timeout=PATIENCE / 1000).status_code == 200
 
 
 def test_old_uploads_are_deleted_while_the_page_is_served(serve, picture, monkeypatch):
