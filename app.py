@@ -13,9 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -49,7 +47,7 @@ from ui.models import SeveralCaptioners, SideBySide, models_of
 from ui.page import build_page
 from ui.repeated import REMEMBERED, RepeatedCaptioner
 from ui.results import load_results
-from ui.server import ServerOptions, launch, private_uploads, read_users
+from ui.server import ServerOptions, launch, private_uploads, read_users, stop_on_signals
 from ui.tab import Tab
 from ui.votes import open_votes
 from ui.zero_gpu import Lease, ZeroGpuCaptioner
@@ -336,22 +334,6 @@ def main(arguments: Sequence[str] | None = None, gpu: Callable[..., Any] | None 
     except OSError as error:
         print(f"app.py: no folder for uploads can be made: {error}", file=sys.stderr)
         return USER_ERROR
-
-
-def stop_on_signals() -> threading.Event:
-    """Set when the system or the keyboard asks the program to stop, which a KeyboardInterrupt then says at once."""
-    asked = threading.Event()
-
-    def stop(*_: Any) -> None:
-        # An exception that is raised while an object is finalised (``__del__``) is lost; the event is not.
-        asked.set()
-        raise KeyboardInterrupt
-
-    # A stop by the system ends the program like one by the keyboard, so that uploads are deleted.
-    signal.signal(signal.SIGTERM, stop)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else started in a shell's background: ignored
-        signal.signal(signal.SIGINT, stop)
-    return asked
 
 
 def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:

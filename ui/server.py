@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -177,6 +179,22 @@ def _private_folder(parent: str | None) -> tempfile.TemporaryDirectory:
             reason = error.strerror or error
             print(f"app.py: uploads go elsewhere: GRADIO_TEMP_DIR={parent} cannot be used: {reason}.", file=sys.stderr)
     return tempfile.TemporaryDirectory(**options)
+
+
+def stop_on_signals() -> threading.Event:
+    """Set when the system or the keyboard asks the program to stop, which a KeyboardInterrupt then says at once."""
+    asked = threading.Event()
+
+    def stop(*_: Any) -> None:
+        # An exception that is raised while an object is finalised (``__del__``) is lost; the event is not.
+        asked.set()
+        raise KeyboardInterrupt
+
+    # A stop by the system ends the program like one by the keyboard, so that uploads are deleted.
+    signal.signal(signal.SIGTERM, stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else started in a shell's background: ignored
+        signal.signal(signal.SIGINT, stop)
+    return asked
 
 
 def check_address(host: str) -> None:

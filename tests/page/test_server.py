@@ -17,7 +17,6 @@ from gradio_client import Client, handle_file
 from playwright.sync_api import expect
 from starlette.testclient import TestClient
 
-import app
 from lora_mcl.errors import OptionsError
 from tests.support.browsing import PATIENCE, expect_state
 from tests.support.fake_captioner import HYPOTHESES
@@ -35,6 +34,7 @@ from ui.server import (
     mounted,
     private_uploads,
     read_users,
+    stop_on_signals,
 )
 from ui.temporary import temporary_folder
 
@@ -240,7 +240,7 @@ def test_a_stop_is_not_lost_while_an_object_is_finalised():
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        stop = app.stop_on_signals()
+        stop = stop_on_signals()
         Finalised()
         assert stop.is_set()
         stop.clear()
