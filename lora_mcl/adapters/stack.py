@@ -245,8 +245,11 @@ class AdapterStack:
         if any(not layer.base.weight.is_floating_point() for layer in targeted):
             raise OptionsError("adapters cannot be merged into quantized weights: load the base in a float type")
         for layer in targeted:
-            if isinstance(self.model, PreTrainedModel) and layer.base.weight is _embeddings(self.model):
+            weight = layer.base.weight
+            if isinstance(self.model, PreTrainedModel) and weight is _embeddings(self.model):
                 _untie(self.model, layer.base)
+                if any(weight is parameter for parameter in self._trainable_before):
+                    self._trainable_before.append(layer.base.weight)
             layer.merge(n)
         return self.detach()
 

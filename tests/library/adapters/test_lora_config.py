@@ -266,3 +266,15 @@ def test_tied_embeddings_stay_tied_where_the_output_layer_has_no_adapter():
     merged = stack.merge("a")
     assert merged.config.tie_word_embeddings and merged.lm_head.weight is merged.model.embed_tokens.weight
     assert all(merged.get_submodule(name).weight is weight for name, weight in own.items())
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_an_untied_output_layer_is_trainable_after_a_merge_where_the_tied_one_was(trainable):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=40, tie_word_embeddings=True, **sizes)).eval()
+    model.model.embed_tokens.weight.requires_grad_(trainable)
+    stack = AdapterStack.attach(model, [AdapterSpec("a", 2, 4.0, target_modules=("lm_head",))])
+    merged = stack.merge("a")
+    assert merged.lm_head.weight is not merged.model.embed_tokens.weight
+    assert merged.lm_head.weight.requires_grad == merged.model.embed_tokens.weight.requires_grad == trainable
