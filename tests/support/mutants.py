@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,8 @@ AREAS = {
     "captioner": Area(
         ("lora_mcl/captioner.py", "lora_mcl/batch.py", "lora_mcl/scoring.py", "lora_mcl/types.py"),
         tuple(
-            f"tests/library/test_{name}.py" for name in ("captioner", "audio_captioner", "batch", "scoring", "types")
+            f"tests/library/test_{name}.py"
+            for name in ("captioner", "audio_captioner", "batch", "scoring", "types", "score_head")
         ),
     ),
     "sessions": Area(
@@ -91,7 +92,7 @@ AREAS = {
         ("lora_mcl/audio.py", "lora_mcl/audio_readers.py", "lora_mcl/images.py", "lora_mcl/pixels.py"),
         tuple(f"tests/library/test_{name}.py" for name in ("audio", "audio_limits", "images", "warm_up")),
     ),
-    "bundle": Area(("lora_mcl/bundle/*.py",), ("tests/library/bundle",)),
+    "bundle": Area(("lora_mcl/bundle/*.py",), ("tests/library/bundle", "tests/library/test_score_head.py")),
     "decoding": Area(("lora_mcl/decoding/*.py",), ("tests/library/decoding",)),
 }
 # What the repository's modules take to import, and tests to be collected, at most.
@@ -249,12 +250,22 @@ def tests_pass(
     process = multiprocessing.get_context("fork").Process(target=_run_tests, args=(folder, there, plugin, computing))
     process.start()
     try:
-        process.join(limit)
+        _join(process, limit)
     finally:  # also where this program is interrupted
         if process.is_alive():
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # no group of its own yet
+                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
             process.join()
     return process.exitcode == 0
+
+
+def _join(process: multiprocessing.process.BaseProcess, limit: float | None) -> None:
+    """Wait for a process. Time in which this program itself is stopped (SIGSTOP) does not count."""
+    waited = 0
+    while process.is_alive() and (limit is None or waited < limit):
+        process.join(1)
+        waited += 1
 
 
 def _run_tests(folder: Path, tests: list[str], plugin: object | None, computing: float | None) -> None:
