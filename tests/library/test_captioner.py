@@ -14,6 +14,7 @@ from transformers import AutoProcessor, LlavaNextForConditionalGeneration
 from lora_mcl.adapters import AdapterStack
 from lora_mcl.bundle import BaseRef, load_bundle
 from lora_mcl.captioner import Captioner
+from lora_mcl.decoding import SchedulerOptions
 from lora_mcl.errors import BundleError, MediaError
 from lora_mcl.models import ImageLanguageModel
 from lora_mcl.types import CompareOptions
@@ -174,6 +175,32 @@ def test_what_is_loaded_has_the_dtype_and_the_revision_that_were_given(tiny_bund
     Captioner.load(replace(bundle, base=BaseRef(id="owner/base", revision="abc123")), device="cpu")
     ((base, given),) = seen
     assert (base, given["revision"]) == ("owner/base", "abc123")
+
+
+def test_what_load_is_given_arrives(tiny_bundle, tiny_captioner, picture, monkeypatch):
+    bundle, asked, seen = replace(load_bundle(tiny_bundle), chat_template="its own"), [], []
+    monkeypatch.setattr(
+        "lora_mcl.captioner.load_bundle", lambda source, revision: asked.append((source, revision)) or bundle
+    )
+    monkeypatch.setattr(ImageLanguageModel, "load", lambda base, **given: seen.append(given) or tiny_captioner._model)
+    monkeypatch.setattr(AdapterStack, "from_peft", lambda *_, **__: tiny_captioner._stack)
+    shared = SchedulerOptions(max_rows=7)
+    captioner = Captioner.load(
+        "owner/bundle",
+        revision="v2",
+        dtype=torch.float16,
+        device_map="auto",
+        load_in_4bit=True,
+        scheduler_options=shared,
+        keep_prompts=1,
+    )
+    assert asked == [("owner/bundle", "v2")]
+    (given,) = seen
+    wanted = {"dtype": torch.float16, "device_map": "auto", "load_in_4bit": True, "chat_template": "its own"}
+    assert given | wanted == given and captioner._scheduler._options is shared
+    with Image.open(picture) as image:
+        assert captioner._encode(image) is captioner._encode(image)
+        assert tiny_captioner._encode(image) is not tiny_captioner._encode(image)
 
 
 def test_a_placement_takes_the_place_of_a_device(tiny_bundle, picture, snapshots):

@@ -10,8 +10,10 @@ from transformers import LlavaNextForConditionalGeneration
 
 from benchmarks.training_baselines import GroupedConvolutionLora, replace_linears
 from lora_mcl.adapters import AdapterStack
-from lora_mcl.bundle import load_bundle
-from lora_mcl.bundle.import_official import current_path, import_official
+from lora_mcl.adapters.spec import MAX_RANK
+from lora_mcl.bundle import AdapterRef, BaseRef, Bundle, load_bundle
+from lora_mcl.bundle import import_official as module
+from lora_mcl.bundle.import_official import CHAT_TEMPLATES, PROMPTS, current_path, import_official, read_official
 from lora_mcl.captioner import Captioner
 from lora_mcl.cli import main
 from lora_mcl.errors import BundleError, OptionsError
@@ -193,6 +195,10 @@ Q_PROJ = "base_model.model.model.layers.0.self_attn.q_proj"
         (rewritten(lora_alpha=float("nan")), "lora_alpha must be a positive number"),
         (rewritten(lora_alpha=10**400), "lora_alpha must be a positive number"),
         (rewritten(lora_dropout="some"), "lora_dropout must be a number"),
+        (rewritten(lora_alpha=0), "lora_alpha must be a positive number"),
+        (rewritten(r=None), "r must be a positive number"),
+        (rewritten(r=MAX_RANK + 1), "r must be a positive number, at most"),
+        (rewritten(lora_dropout=-0.1), r"lora_dropout must be in \[0, 1\); got -0.1"),
         (rewritten(lora_dropout=1), r"lora_dropout must be in \[0, 1\)"),
         (rewritten(use_rslora="yes"), "use_rslora must be true or false"),
         (spoiled(lambda run: (run / "lora0" / "adapter_config.json").write_text("[]")), "must hold a JSON object"),
@@ -332,3 +338,60 @@ def test_a_baseline_is_one_adapter_and_no_local_path_leaks(tmp_path, bases):
     import_official(tmp_path / "run", bases / "text", "text", tmp_path / "bundle")
     saved = (tmp_path / "bundle" / "hypotheses" / "0" / "adapter_config.json").read_text()
     assert json.loads(saved)["base_model_name_or_path"] is None and str(tmp_path) not in saved
+
+
+def test_a_bundle_of_grouped_adapters_in_full(tmp_path, bases):
+    """Also what its PEFT folders say: factors that grouped layers ignored must not be applied."""
+    weights = draw(CLASSES["audio"].from_pretrained(bases / "audio"), "audio")
+    write_grouped(tmp_path / "run", "audio", weights, lora_alpha=3 * RANK, lora_dropout=0.25, use_rslora=True)
+    write(tmp_path / "mle" / "lora0", "audio", one_hypothesis(weights), lora_alpha=3 * RANK, use_rslora=True)
+    (tmp_path / "bundle").mkdir()
+    bundle = import_official(tmp_path / "run", bases / "audio", "audio", tmp_path / "bundle", baseline=tmp_path / "mle")
+    assert (
+        load_bundle(tmp_path / "bundle")
+        == bundle
+        == Bundle(
+            folder=tmp_path / "bundle",
+            name="bundle",
+            base=BaseRef.of(bases / "audio", tmp_path / "bundle"),
+            prompt=PROMPTS["audio"],
+            hypotheses=tuple(AdapterRef(f"hypotheses/{k}", f"Hypothesis {k + 1}") for k in range(K)),
+            baseline=AdapterRef("baseline", "LoRA-MLE"),
+            modality="audio",
+            chat_template=CHAT_TEMPLATES["audio"],
+            training={
+                "imported_from": "official LoRA-MCL checkpoint run",
+                "layout": "grouped convolutions",
+                "rank": RANK,
+                "alpha": float(RANK),
+            },
+        )
+    )
+    saved = {
+        path: json.loads((tmp_path / "bundle" / path / "adapter_config.json").read_text())
+        for path in ("hypotheses/0", "hypotheses/2", "baseline")
+    }
+    found = {path: tuple(one[name] for name in ("r", "lora_alpha", "use_rslora")) for path, one in saved.items()}
+    assert found == {
+        "hypotheses/0": (RANK, RANK, False),
+        "hypotheses/2": (RANK, RANK, False),
+        "baseline": (RANK, 3 * RANK, True),
+    }
+    assert saved["hypotheses/2"]["lora_dropout"] == 0.25
+
+
+def test_a_base_on_the_hub_keeps_its_id_and_revision(tmp_path, bases, monkeypatch):
+    asked, read = [], module.load_model_config
+    monkeypatch.setattr(module, "load_model_config", lambda *where: asked.append(where) or read(bases / "text", None))
+    write_grouped(tmp_path / "run", "text", draw(llama(), "text"))
+    bundle = import_official(tmp_path / "run", "owner/base", "text", tmp_path / "bundle", revision="v2")
+    assert asked == [("owner/base", "v2")] and bundle.base == BaseRef(id="owner/base", revision="v2")
+    assert load_bundle(tmp_path / "bundle").base == bundle.base
+    saved = json.loads((tmp_path / "bundle" / "hypotheses" / "1" / "adapter_config.json").read_text())
+    assert saved["base_model_name_or_path"] == "owner/base"
+
+
+@pytest.mark.parametrize("dropout", [0, None, 0.5])
+def test_dropout_may_be_off(tmp_path, dropout):
+    write_grouped(tmp_path / "run", "text", draw(llama(), "text"), lora_dropout=dropout)
+    assert read_official(tmp_path / "run", "text").dropout == (dropout or 0.0)

@@ -132,6 +132,17 @@ def test_llava_next(template, before, after):
     assert labels.prompt_ids(PLACES).equal(prompt)
 
 
+@pytest.mark.filterwarnings(r"ignore:.*invalid escape sequence")
+@pytest.mark.parametrize("template", [VICUNA, MISTRAL])
+def test_the_sequence_begins_once_where_the_template_writes_its_beginning(template):
+    model = image_model("<s>" + template)
+    labels = ChatLabels(model, "Describe.")
+    prompt = labels.prompt_ids(PLACES)
+    assert prompt.tolist().count(model.tokenizer.bos_token_id) == 1
+    assert prompt.equal(model.inputs(Image.new("RGB", (40, 40)), "Describe.")["input_ids"][0])
+    assert labels.caption_ids("A red cat.") == ChatLabels(image_model(template), "Describe.").caption_ids("A red cat.")
+
+
 @pytest.mark.parametrize("template", [None, PUBLISHED_CHAT_TEMPLATE], ids=["transformers'", "published"])
 def test_qwen2_audio(template):
     model = audio_model(template)
@@ -219,6 +230,17 @@ def test_the_tokenizers_own_end_is_preferred_among_several():
     assert ChatLabels(model, "Describe.").end == own
     model.model.generation_config.eos_token_id = [own + 1, own + 2]
     assert ChatLabels(model, "Describe.").end == own + 1
+
+
+@pytest.mark.filterwarnings(r"ignore:.*invalid escape sequence")
+def test_the_templates_end_is_preferred_to_the_tokenizers_own():
+    """Also where the tokenizer begins every text with a token: the end is the first one after that."""
+    model = image_model(MISTRAL.replace(r"<\s> ", "<pad>"))
+    own, written = model.tokenizer.eos_token_id, model.tokenizer.pad_token_id
+    model.model.generation_config.eos_token_id = [own, written]
+    assert ChatLabels(model, "Describe.").end == written
+    model.model.generation_config.eos_token_id = [own, own + 20]
+    assert ChatLabels(model, "Describe.").end == own
 
 
 def test_a_template_that_puts_words_before_the_answer_is_refused():

@@ -12,7 +12,7 @@ import torch
 from peft import LoraConfig
 
 from lora_mcl.trainer import MultipleChoiceLearner, MultipleChoiceTrainer
-from lora_mcl.trainer.checkpoints import UNFINISHED, checkpoint_steps, last_checkpoint, rotate
+from lora_mcl.trainer.checkpoints import UNFINISHED, checkpoint_steps, last_checkpoint, publish, rotate
 from tests.support.tiny_trainer import (
     EXACT,
     SOFT,
@@ -126,6 +126,30 @@ def test_no_checkpoint_is_deleted_while_there_are_fewer_than_are_kept(tmp_path):
         rotate(tmp_path, 3, None)
         assert len(checkpoint_steps(tmp_path)) == min(count, 3)
     assert list(checkpoint_steps(tmp_path)) == [4, 6, 8]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be opened on Windows")
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    unfinished, final = tmp_path / UNFINISHED, tmp_path / "checkpoint-2"
+    (unfinished / "deep").mkdir(parents=True)
+    final.mkdir()
+    for file in (unfinished / "weights", unfinished / "deep" / "state", final / "earlier"):
+        file.write_text("text")
+    before = {path.stat().st_ino for path in (unfinished, unfinished / "weights", unfinished / "deep" / "state")}
+    flushed, handles = [], set()
+
+    def note(handle: int) -> None:
+        flushed.append((os.fstat(handle).st_ino, (final / "weights").exists()))
+        handles.add(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    publish(unfinished, final)
+    assert {inode for inode, named in flushed if not named} == before
+    assert [inode for inode, named in flushed if named] == [tmp_path.stat().st_ino]
+    assert sorted(path.name for path in final.rglob("*")) == ["deep", "state", "weights"] and not unfinished.exists()
+    for handle in handles:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(handle)
 
 
 def test_what_is_no_checkpoint_is_not_taken_for_one(tmp_path):

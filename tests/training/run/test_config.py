@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 
 from lora_mcl.errors import OptionsError
+from lora_mcl.option_checks import Count, Positive
 from training.run.config import load_config, to_yaml
 
 
@@ -117,6 +118,32 @@ def test_every_item_of_a_list_is_converted(tmp_path):
         with pytest.raises(OptionsError) as refusal:
             load_config(Lists, file)
         assert message in str(refusal.value)
+
+
+@dataclass(frozen=True)
+class Bounded:
+    rate: Positive = 1.0
+    rates: tuple[Positive, ...] = ()
+    limit: Positive | None = None
+    count: Count = 1
+
+
+def test_numbers_with_bounds_are_converted_like_those_without(tmp_path):
+    file = tmp_path / "file.yaml"
+    file.write_text("rate: 1e-5\nrates: [1, 2e-1]\nlimit: 3\ncount: 4\n")
+    read = load_config(Bounded, file)
+    assert read == Bounded(1e-5, (1.0, 0.2), 3.0, 4)
+    assert [type(value) for value in (read.rate, *read.rates, read.limit, read.count)] == [float] * 4 + [int]
+    file.write_text("rate: 0\n")
+    with pytest.raises(OptionsError, match="rate must be positive; got 0.0"):
+        load_config(Bounded, file)
+
+
+def test_printed_texts_are_wrapped_after_100_columns():
+    start = "folder: "
+    for columns, printed in ((100, " end"), (101, "\n  end")):
+        text = "x" * (columns - len(start))
+        assert to_yaml(Outer(Path(f"{text} end"))).startswith(f"{start}{text}{printed}\n")
 
 
 def test_a_printed_configuration_keeps_the_order_and_the_letters():
