@@ -71,6 +71,19 @@ def test_captions_of_prompts_read_once_stand_where_they_would_alone():
             torch.testing.assert_close(found, caption_nll(model, prompts, caption))
 
 
+def test_the_first_token_of_the_vocabulary_is_a_token_like_others():
+    """Only -100 is padding."""
+    model, caption = gpt2(), torch.tensor([[0, 6, 0, -100]])
+    prompts = PromptBatch(*pad_left([torch.randn(2, 8)]))
+    batch = prompts.with_captions(model, caption)
+    assert batch.inputs["inputs_embeds"][0, 2:5].equal(model.get_input_embeddings().weight[[0, 6, 0]])
+    assert batch.inputs["attention_mask"].tolist() == [[1, 1, 1, 1, 1, 0]] and batch.num_targets.tolist() == [3]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            shared_prompt_nll(model, prompts, [caption])[0], caption_nll(model, prompts, caption)
+        )
+
+
 def test_padding_is_zero_unless_another_value_is_asked_for():
     sequences = [torch.ones(2, 1), torch.ones(1, 1)]
     assert pad_left(sequences)[0].tolist() == [[[1], [1]], [[0], [1]]]
