@@ -120,23 +120,26 @@ def on_numbers(content: Mapping[str, Any]) -> str:
         return ""
     least, most = known[0], known[-1]
     single = mixture(content, "mle")
-    better = [k for k in known if relation_of(mixture(content, f"relaxed-{k}"), single, MARGIN_NLL) == "below"]
-    below = [k for k in known if _coverage_relation(content, k) == "below"]
-    above = [k for k in known if _coverage_relation(content, k) == "above"]
     best = [figures(content, f"relaxed-{k}", lambda run: run["likelihood"]["best"]) for k in (least, most)]
-    fair = f"for K = {listed(map(str, better))}" if better else "for no K"
-    covered = (
-        f"more than K diverse beams for K = {listed(map(str, above))}"
-        if above
-        else f"less than K diverse beams for K = {listed(map(str, below))}"
-        if below
-        else "for no K clearly different from K diverse beams"
-    )
+    losses = {k: relation_of(mixture(content, f"relaxed-{k}"), single, MARGIN_NLL) for k in known}
+    fair = _for_numbers(losses, {"below": "better", "above": "worse"}, "than one adapter")
+    coverage = {k: _coverage_relation(content, k) for k in known}
+    covered = _for_numbers(coverage, {"above": "more", "below": "less"}, "than K diverse beams")
     return (
         f"From K = {least} to {most} the best hypothesis' NLL goes from {over_starts(best[0], 3)} to "
-        f"{over_starts(best[1], 3)} nats per token; as one distribution, the fair comparison, they "
-        f"are better than one adapter {fair}. Their texts cover the references {covered}."
+        f"{over_starts(best[1], 3)} nats per token; as one distribution, the fair comparison, they are {fair}. Of the "
+        f"references their texts cover {covered}."
     )
+
+
+def _for_numbers(relations: Mapping[int, Relation | None], words: Mapping[Relation, str], than: str) -> str:
+    """Such as "better than one adapter for K = 2 and worse for K = 4 and 5"; what is not clear is not counted."""
+    found = {word: [str(k) for k, one in relations.items() if one == relation] for relation, word in words.items()}
+    first, second = words.values()
+    parts = [f"{word} {than} for K = {listed(numbers)}" for word, numbers in found.items() if numbers]
+    if len(parts) == 2:
+        parts[1] = parts[1].replace(f" {than}", "", 1)
+    return " and ".join(parts) or f"for no K clearly {first} or {second} {than}"
 
 
 def _coverage_relation(content: Mapping[str, Any], k: int) -> Relation | None:
