@@ -52,6 +52,11 @@ EQUIVALENT = {
         "False -> (True)",
     ): "the first snapshot is due by its time, and sets it",
     (
+        "lora_mcl/gate_init.py",
+        "first, second = scores.topk(2, dim=1).values.T",
+        "scores.topk(2, dim=1) -> (scores.topk(2))",
+    ): "of a matrix, the last axis, which is the default, is 1",
+    (
         "training/data/sampler.py",
         "batches = rng.permutation(rest[:full].reshape(-1, size), axis=0)",
         "1 -> (2)",
