@@ -142,7 +142,8 @@ def _is_of_type(annotation: Any, value: Any) -> bool:
         return is_number(value)
     if annotation is int:
         return is_whole_number(value)
-    return isinstance(value, annotation) if isinstance(annotation, type) and origin is None else True
+    checked = isinstance(annotation, type) and origin is None and annotation is not Any
+    return isinstance(value, annotation) if checked else True
 
 
 def _name_of(annotation: Any) -> str:

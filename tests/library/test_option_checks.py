@@ -3,12 +3,22 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from lora_mcl.errors import OptionsError
-from lora_mcl.option_checks import Count, Positive, Range, Seed, Share, check_fields
+from lora_mcl.option_checks import (
+    Count,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    Range,
+    Seed,
+    Share,
+    check_fields,
+    check_values,
+)
 
 
 @dataclass(frozen=True)
@@ -77,3 +87,55 @@ def test_bounds_read_as_text():
         "at least 2",
         "in (0, 1)",
     ]
+
+
+@dataclass(frozen=True)
+class Bounded:
+    count: Count = 1
+    non_negative_int: NonNegativeInt = 0
+    seed: Seed = 0
+    positive: Positive = 1.0
+    non_negative: NonNegative = 0.0
+    share: Share = 0.0
+    several: Positive | tuple[Positive, ...] | None = None
+
+
+SMALLEST = 5e-324
+
+
+@pytest.mark.parametrize(
+    ("name", "fits", "refused", "message"),
+    [
+        ("count", [1, 10**9], [0, -1], "at least 1"),
+        ("non_negative_int", [0, 10**9], [-1], "at least 0"),
+        ("seed", [0, 2**32 - 1], [-1, 2**32], r"in \[0, 4.29497e\+09\)"),
+        ("positive", [SMALLEST, 1e300], [0, 0.0, -SMALLEST], "positive"),
+        ("non_negative", [0, 0.0, 1e300], [-SMALLEST], "at least 0"),
+        ("share", [0, 1 - 2**-53], [-SMALLEST, 1, 1.0], r"in \[0, 1\)"),
+        ("several", [SMALLEST, (SMALLEST,), (), None], [0.0], "positive"),
+        ("several", [], ["1", b"1"], "a number or a list or null"),
+    ],
+)
+def test_each_kind_of_bounds_at_them(name, fits, refused, message):
+    for value in fits:
+        check_values(Bounded, {name: value})
+    for value in refused:
+        with pytest.raises(OptionsError, match=f"^its {name} must be {message}; got "):
+            check_values(Bounded, {name: value}, "its ")
+
+
+@dataclass(frozen=True)
+class Others:
+    size: Literal["auto", 3] | None = None
+    table: dict[str, int] | None = None
+    anything: Any = None
+
+
+def test_choices_of_several_types_and_types_that_are_not_looked_at():
+    for size in ("auto", 3, None):
+        check_values(Others, {"size": size, "table": "no table", "anything": {3}})
+    for size in ("3", 4, True):
+        with pytest.raises(OptionsError, match=f"size must be one of auto, 3; got {size!r}"):
+            check_values(Others, {"size": size})
+    with pytest.raises(OptionsError, match="size must be one of auto, 3; got 0.5"):
+        check_values(Others, {"size": 0.5})

@@ -62,6 +62,8 @@ def test_printed_configurations_read_back_to_equal_ones(tmp_path):
         ("folder: out\nxyzzy: 3", (), "unknown key xyzzy: known are folder, kind, count, quick, inner"),
         ("folder: out", ("inner.raet=1",), "did you mean inner.rate?"),
         ("kind: one", (), "folder is missing"),
+        ("folder: 3", (), "folder must be a path; got 3"),
+        ("folder: ''", (), "folder must be a path; got ''"),
         ("folder: out\ncount: three", (), "count must be a whole number; got 'three'"),
         ("folder: out\ncount: true", (), "count must be a whole number; got True"),
         ("folder: out\ncount: 3.5", (), "count must be a whole number; got 3.5"),
@@ -160,6 +162,30 @@ def test_changes_open_sections_at_any_depth(tmp_path):
     for change in ("=1", "inner.=1", ".rate=1", "inner..rate=1"):
         with pytest.raises(OptionsError, match="changes are written key=value"):
             read(tmp_path, "folder: out", change)
+
+
+@dataclass(frozen=True)
+class Counted:
+    count: int
+    total: int = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "total", 2 * self.count)
+
+
+def test_fields_that_are_worked_out_are_no_keys(tmp_path):
+    file = tmp_path / "file.yaml"
+    file.write_text("count: 3")
+    assert load_config(Counted, file).total == 6 and to_yaml(Counted(3)) == "count: 3\n"
+    file.write_text("count: 3\ntotal: 6")
+    with pytest.raises(OptionsError, match="unknown key total: known are count$"):
+        load_config(Counted, file)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "latin.yaml").write_bytes("folder: été".encode("latin-1"))
+    with pytest.raises(OptionsError, match="latin.yaml cannot be read: 'utf-8' codec can't decode"):
+        load_config(Outer, tmp_path / "latin.yaml")
 
 
 def test_a_missing_file_is_named(tmp_path):
