@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from transformers import AutoProcessor, LlavaNextForConditionalGeneration
 
 from lora_mcl.adapters import AdapterStack
@@ -200,7 +201,8 @@ def test_what_load_is_given_arrives(tiny_bundle, tiny_captioner, picture, monkey
     assert given | wanted == given and captioner._scheduler._options is shared
     with Image.open(picture) as image:
         assert captioner._encode(image) is captioner._encode(image)
-        assert tiny_captioner._encode(image) is not tiny_captioner._encode(image)
+        for other in (tiny_captioner, Captioner(bundle, tiny_captioner._model, tiny_captioner._stack)):
+            assert other._encode(image) is not other._encode(image)  # nothing is kept unless it is asked for
 
 
 def test_a_placement_takes_the_place_of_a_device(tiny_bundle, picture, snapshots):
@@ -333,6 +335,22 @@ def test_a_generator_may_be_resumed_by_another_thread(tiny_captioner, picture, s
     thread.join(timeout=60)
     assert texts(found[0]) == texts(snapshots[-1])
     assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+
+def test_weights_of_convolutions_are_laid_out_for_captioning_alone(tiny_captioner, tiny_base):
+    """Other layouts than the plain one cannot be trained in shards."""
+    for model, is_laid_out in ((tiny_captioner._model, True), (ImageLanguageModel.load(tiny_base), False)):
+        weights = [module.weight for module in model.model.modules() if isinstance(module, nn.Conv2d)]
+        assert weights
+        for weight in weights:
+            assert weight.is_contiguous(memory_format=torch.channels_last) == is_laid_out
+
+
+def test_a_picture_of_one_colour_is_refused_by_name(tiny_captioner, tmp_path):
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "red.png")
+    for ask in (tiny_captioner.compare, lambda media: tiny_captioner.score(media, "A cat.")):
+        with pytest.raises(MediaError, match="red.png is one colour throughout"):
+            ask(tmp_path / "red.png")
 
 
 def test_a_bad_image_is_refused_at_once(tiny_captioner, tmp_path):

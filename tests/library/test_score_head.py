@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -179,6 +179,9 @@ MALFORMED = [
     (ENTRY | {"captions": 0}, "score_head.captions: must be positive, not 0"),
     (ENTRY | {"captions": 1.5}, "score_head.captions: must be a whole number, not 1.5"),
     (ENTRY | {"accuracy": 1.5}, "score_head.accuracy: 1.5 is out of range"),
+    (ENTRY | {"accuracy": -0.1}, "score_head.accuracy: -0.1 is out of range"),
+    (ENTRY | {"ece": 1.5}, "score_head.ece: 1.5 is out of range"),
+    (ENTRY | {"frequency_log_loss": float("inf")}, "score_head.frequency_log_loss: inf is out of range"),
     (ENTRY | {"accuracy": True}, "score_head.accuracy: must be a number, not true"),
     (ENTRY | {"log_loss": float("nan")}, "score_head.log_loss: nan is out of range"),
     (ENTRY | {"ece": "small"}, 'score_head.ece: must be a number, not "small"'),
@@ -194,6 +197,20 @@ def test_a_malformed_entry_is_refused(bundle, tmp_path, entry, message):
     (folder / "bundle.json").write_text(json.dumps(table | {"score_head": entry}))
     with pytest.raises(BundleError, match=f"bundle.json: {message}"):
         load_bundle(folder)
+
+
+def test_figures_at_their_bounds_and_a_file_in_a_folder_of_its_own(bundle, tmp_path):
+    folder = shutil.copytree(bundle.parent, tmp_path / "tiny") / bundle.name
+    path = "heads/first/score_head.safetensors"
+    (folder / path).parent.mkdir(parents=True)
+    (folder / "score_head.safetensors").rename(folder / path)
+    table = json.loads((folder / "bundle.json").read_text())
+    for figures in ({"accuracy": 0, "log_loss": 0, "frequency_log_loss": 0, "ece": 0}, {"accuracy": 1, "ece": 1.0}):
+        head = ENTRY | {"path": path, "captions": 1} | figures
+        (folder / "bundle.json").write_text(json.dumps(table | {"score_head": head}))
+        assert asdict(load_bundle(folder).score_head) == head
+    assert stage(load_bundle(folder), tmp_path / "staged").score_head.path == path
+    assert (tmp_path / "staged" / path).is_file()
 
 
 def test_a_pushed_bundle_keeps_its_head_and_the_card_says_how_good_it_is(bundle, tmp_path):

@@ -184,6 +184,18 @@ def test_not_json(folder, content):
         load_bundle(folder)
 
 
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied", "/home/me"), OSError("Permission denied")])
+def test_a_bundle_file_that_cannot_be_opened(folder, monkeypatch, error):
+    """The reason alone: the file is named already."""
+
+    def refuse(file):
+        raise error
+
+    monkeypatch.setattr(bundle_module, "read_json", refuse)
+    with pytest.raises(BundleError, match=r"^bundle.json cannot be opened: Permission denied\.$"):
+        load_bundle(folder)
+
+
 def test_missing_weights_are_named(folder):
     (folder / "hypotheses/1/adapter_model.safetensors").unlink()
     with pytest.raises(BundleError, match=r"hypotheses\[1\].path: .* has no adapter_model.safetensors"):
@@ -200,7 +212,7 @@ def test_a_file_is_not_a_bundle(folder):
         load_bundle(folder / "bundle.json")
 
 
-@pytest.mark.parametrize("source", ["/nowhere/at/all", "nowhere", Path("user/name")])
+@pytest.mark.parametrize("source", ["/nowhere/at/all", "nowhere", Path("user/name"), "a" * 256, "a\nb", "a\0b"])
 def test_no_such_folder(source):
     with pytest.raises(BundleError, match="There is no bundle folder"):
         load_bundle(source)

@@ -237,7 +237,7 @@ def test_a_pushed_bundle_is_complete_and_has_a_card(tmp_path, text_bundle):
     assert "| 0 | English | In English. | red, a\\|b |" in card.text
     assert 'AutoModelForCausalLM.from_pretrained("me/two", subfolder="base")' in card.text
     assert 'PeftModel.from_pretrained(base, "me/two", subfolder="0")' in card.text
-    assert '"steps": 3' in card.text
+    assert '```json\n{\n  "steps": 3\n}\n```' in card.text and "\n# two\n" in card.text
 
 
 def test_the_card_of_a_hub_base_names_it_and_the_options(tmp_path, tiny_bundle):
@@ -371,10 +371,11 @@ def test_code_that_a_base_brings_is_never_run(tmp_path, text_bundle, tiny_bundle
             assert not marker.exists()
 
 
-def test_an_empty_folder_may_be_there_already(tmp_path, text_bundle):
+def test_an_empty_folder_may_be_there_already_or_not_the_one_above(tmp_path, text_bundle):
     (tmp_path / "merged").mkdir()
-    export_merged(load_bundle(text_bundle), 0, tmp_path / "merged")
-    assert (tmp_path / "merged" / "model.safetensors").is_file()
+    for out in (tmp_path / "merged", tmp_path / "new" / "merged"):
+        export_merged(load_bundle(text_bundle), 0, out)
+        assert (out / "model.safetensors").is_file()
 
 
 def test_a_card_keeps_letters_as_they_are(text_bundle):
