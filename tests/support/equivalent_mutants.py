@@ -22,6 +22,11 @@ EQUIVALENT = {
         "(librosa.resample(samples, orig_sr=rate, target_sr=sampling_rate, fix=False))",
     ): "librosa's own choice, written out so that another version's does not count",
     (
+        "lora_mcl/models/labels.py",
+        'first = self._tokenizer(after.strip(), add_special_tokens=False)["input_ids"][:1]',
+        "1 -> (2)",
+    ): "only the first of them is looked at",
+    (
         "lora_mcl/objectives.py",
         "bound = torch.finfo(nll.dtype).max / 4",
         "4 -> (5)",
