@@ -134,7 +134,7 @@ def test_from_the_command_line_to_captions(tmp_path, tiny_base, picture, capsys)
     write_grouped(tmp_path / "run", "image", weights, lora_alpha=4 * RANK)
     single = {name: (a[:RANK], b[: len(b) // K]) for name, (a, b) in weights.items()}  # K = 1, grouped
     write(tmp_path / "mle" / "lora0", "image", single, lora_alpha=4 * RANK)
-    out = tmp_path / "made" / "bundle"
+    out = tmp_path / "made" / "here" / "bundle"
     arguments = ["--base", str(tiny_base), "--modality", "image", "--out", str(out)]
     assert main(["import-official", str(tmp_path / "run"), *arguments, "--baseline", str(tmp_path / "mle")]) == 0
     output = capsys.readouterr().out
