@@ -57,6 +57,16 @@ EQUIVALENT = {
         "False -> (True)",
     ): "the first snapshot is due by its time, and sets it",
     (
+        "lora_mcl/gate.py",
+        "best = evidence.topk(min(n, evidence.shape[1]), dim=1)",
+        "evidence.topk(min(n, evidence.shape[1]), dim=1) -> (evidence.topk(min(n, evidence.shape[1])))",
+    ): "of a matrix, the last axis, which is the default, is 1",
+    (
+        "lora_mcl/gate_init.py",
+        "scale = min(1.0, CONFIDENCE / float((first - second).mean().clamp_min(1e-6)))",
+        "1e-6 -> (1.000001)",
+    ): "the scale is 1 for every lead below CONFIDENCE",
+    (
         "lora_mcl/gate_init.py",
         "first, second = scores.topk(2, dim=1).values.T",
         "scores.topk(2, dim=1) -> (scores.topk(2))",
