@@ -274,8 +274,11 @@ def test_rankings_are_means_over_starts(results):
     def one(accuracy, loss=1.5):
         return {"accuracy": accuracy, "log_loss": loss, "ece": 0.25, "chrf_first": 20.0}
 
+    def rankings_of(*found):
+        return dict(zip(("score head", "log-probability", "frequency"), found, strict=True))
+
     def of_start(share):
-        rankings = {"score head": one(share), "log-probability": one(0.25, 2.0), "frequency": one(0.125, 1.75)}
+        rankings = rankings_of(one(share), one(0.25, 2.0), one(0.125, 1.75))
         return {"references": {"any language": rankings, "language by words": rankings}}
 
     (results / "ranking.json").write_text(json.dumps({"runs": [of_start(0.5), of_start(0.25)]}))
@@ -283,7 +286,12 @@ def test_rankings_are_means_over_starts(results):
     row = "37.5 ± 12.5 % | 1.500 ± 0.000 | 0.250 ± 0.000 | 20.0 ± 0.0"
     assert f"| any language | score head | {row} |" in found["ranking"]
     assert found["ranking"].endswith("Means and standard deviations over 2 starts.")
+    second = of_start(0.25)
+    second["references"]["any language"] = rankings_of(one(0.25, 1.75), one(0.25, 2.0), one(0.125, 1.75))
+    (results / "ranking.json").write_text(json.dumps({"runs": [of_start(0.5), second]}))
+    assert "frequency (less than both in 1 of 2 starts); where" in passages(results)["on_ranking"]
     losses = "1.500 ± 0.000 nats, 2.000 ± 0.000 by log-probability and 1.750 ± 0.000 by frequency"
+    losses += " (less than both in 2 of 2 starts)"
     said = found["on_ranking"]
     assert said.startswith("**A score head helps in both cases** (2 starts).")
     assert f"its log loss is {losses}; where the number of words decides the language, {losses}" in said

@@ -220,7 +220,14 @@ def on_ranking(content: Mapping[str, Any]) -> str:
         head, log_prob, frequency = (
             over_starts(of(kind, ranking, "log_loss"), 3) for ranking in ("score head", "log-probability", "frequency")
         )
-        return f"{head} nats, {log_prob} by log-probability and {frequency} by frequency"
+        text = f"{head} nats, {log_prob} by log-probability and {frequency} by frequency"
+        if len(runs) == 1:
+            return text
+        by_start = zip(
+            *(of(kind, one, "log_loss") for one in ("score head", "log-probability", "frequency")), strict=True
+        )
+        less = sum(own < min(others) for own, *others in by_start)
+        return f"{text} (less than both in {less} of {len(runs)} starts)"
 
     kinds = tuple(runs[0]["references"])
     helps = [
