@@ -42,9 +42,12 @@ def column_specs(bundle: Bundle, options: CompareOptions | None = None) -> tuple
     used, mark = (Phrase(baseline.label), "") if baseline else (Phrase("the base model alone"), " (base)")
     beams, groups, samples = options.num_beams, options.num_beam_groups, options.num_samples
     best = Phrase("The best captions that {beams} beams find with {used}.", beams=beams, used=used)
-    kept_apart = Phrase(
-        "As many, in {groups} groups that a penalty keeps apart, with {used}.", groups=groups, used=used
-    )
+    if groups == 1:
+        kept_apart = Phrase("As many, in one group that no penalty divides, with {used}.", used=used)
+    else:
+        kept_apart = Phrase(
+            "As many, in {groups} groups that a penalty keeps apart, with {used}.", groups=groups, used=used
+        )
     at_random = Phrase("Captions drawn at random with {used}.", used=used)
     beam = ColumnSpec("beam", "beam", f"Beam search{mark}", best, revises=True)
     diverse = ColumnSpec(

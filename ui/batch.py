@@ -22,7 +22,7 @@ from ui.batch_run import BatchRuns, Progress, progress_of, write_downloads
 from ui.batch_table import row_html
 from ui.events import session_of
 from ui.failures import apologising
-from ui.html import html
+from ui.html import html, problem_html
 from ui.media_input import FilesInput
 from ui.settings import options_from
 from ui.sliders import setting_sliders
@@ -77,6 +77,13 @@ watch('value', arrange);
 _ARRANGE_JS = """
 (...detail) => {
   document.dispatchEvent(new CustomEvent('arrange-batch', {detail}));
+  return [];
+}
+"""
+# A refusal is of the files that it was about.
+_FORGET_JS = """
+() => {
+  document.querySelector('#batch-status .problem')?.remove();
   return [];
 }
 """
@@ -232,11 +239,11 @@ def _connect(page: gr.Blocks, tabs: Sequence[Tab], components: _Components) -> N
                         status = _status_html(progress.sentence(), progress.done, progress.total, texts)
                         yield {components.status: status, components.table: rows}
         except LoraMclError as error:
-            yield components.running(False, f'<p role="status">{escape(texts.error(error))}</p>')
+            yield components.running(False, f'<p role="status">{problem_html(texts.error(error))}</p>')
 
     def refuse(request: gr.Request) -> dict[Any, Any]:
         sentence = texts_for(request)("This could not be done now. Please try again in a minute.")
-        return components.running(False, f'<p role="status">{sentence}</p>')
+        return components.running(False, f'<p role="status">{problem_html(sentence)}</p>')
 
     def stop(request: gr.Request) -> None:
         runs.stop(session_of(request))
@@ -244,6 +251,7 @@ def _connect(page: gr.Blocks, tabs: Sequence[Tab], components: _Components) -> N
     def leave(request: gr.Request) -> None:
         runs.forget(session_of(request))
 
+    components.files.change(None, None, None, js=_FORGET_JS, **_PRIVATE)
     outputs = components.outputs()
     at_once = {"queue": False, **_PRIVATE}
     requested = components.start.click(wait, None, outputs, **at_once)

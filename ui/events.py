@@ -12,11 +12,12 @@ from uuid import uuid4
 import gradio as gr
 from gradio.events import Dependency
 
-from lora_mcl.errors import LoraMclError
+from lora_mcl.errors import LoraMclError, OptionsError
 from lora_mcl.types import fitting_groups
 from ui.audio_view import AudioControls, audio_view_html, notice_html
 from ui.examples import PageExample
 from ui.failures import APOLOGY, apologising
+from ui.html import problem_html
 from ui.model_switch import ModelSwitch
 from ui.sessions import STOPPED, Sessions, View
 from ui.settings import options_for
@@ -41,6 +42,10 @@ PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 ONE_MOMENT = "One moment …"
 TOO_MANY = "Too many visitors just now: please try again in a minute."
 FAILED = "This could not be captioned now."
+
+
+class NothingNew(OptionsError):
+    """What is asked for would change nothing: a reason, but no error."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,7 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
             with apologising(), uploaded_file(media, sessions.modality, components.folder) as file:
                 copy, notices = browser_copy(file, sessions.modality, components.folder)
         except LoraMclError as error:
-            return {components.status: escape(texts_for(request).error(error))}
+            return {components.status: problem_html(texts_for(request).error(error))}
         if copy is None:
             return {components.status: gr.skip()}
         sessions.note_copy(copy, notices)
@@ -173,7 +178,7 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
         try:
             options = components.switch.defaults(model)
         except LoraMclError as error:
-            return {status: escape(texts.error(error))}
+            return {status: problem_html(texts.error(error))}
         return {**components.switch.updates(session_of(request), options, texts), **start_over(request)}
 
     def leave(request: gr.Request) -> None:
@@ -269,12 +274,16 @@ def show_views(
             last = sessions.is_latest(session, token) and sessions.is_quiet(session)
             yield components.changes(sessions.idle(session, texts), None) if last else {components.status: gr.skip()}
     except LoraMclError as error:
-        message = escape(texts.error(error))
-        yield components.controls(running=False, status=message)
-        raise gr.Error(message, title=texts("Error"), print_exception=False) from None
+        message = texts.error(error)
+        yield components.controls(running=False, status=problem_html(message))
+        if isinstance(error, NothingNew):
+            gr.Info(escape(message), title=texts("Nothing new to write"))
+            return
+        raise gr.Error(escape(message), title=texts("Error"), print_exception=False) from None
     except gr.Error as error:
         # Or the server's own, such as ZeroGPU's when a visitor's quota is used up: its message gives the reason.
-        yield components.controls(running=False, status=texts(APOLOGY if error.message == APOLOGY else FAILED))
+        reason = texts(APOLOGY if error.message == APOLOGY else FAILED)
+        yield components.controls(running=False, status=problem_html(reason))
         error.message, error.title = texts(error.message), texts(error.title)
         raise
     finally:
@@ -294,7 +303,7 @@ def connect_views(
     def refuse(request: gr.Request, token: str) -> dict[Any, Any]:
         """After a failure: a request that is still unclaimed was refused by the full queue."""
         if sessions.claim(session_of(request), token):
-            return components.controls(running=False, status=texts_for(request)(TOO_MANY))
+            return components.controls(running=False, status=problem_html(texts_for(request)(TOO_MANY)))
         return {components.status: gr.skip()}
 
     showing = requested.then(

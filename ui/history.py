@@ -18,7 +18,7 @@ from lora_mcl.log_mel_picture import log_mel_webp
 from lora_mcl.phrases import Phrase
 from lora_mcl.report.media import picture_uri
 from ui.events import Components, session_of
-from ui.html import ARROWS_JS, html, webp_uri
+from ui.html import ARROWS_JS, html, problem_html, webp_uri
 from ui.models import NamedModelOptions
 from ui.sessions import Finished, Sessions
 from ui.settings import SETTINGS, options_for
@@ -118,7 +118,7 @@ def connect_history(sessions: Sessions, components: Components, strip: gr.HTML) 
                     raise OptionsError(Phrase("This {noun} is deleted from the server: choose it again.", noun=noun))
                 audio_updates = controls.restored(content_hash(file), start or 0.0) if controls is not None else {}
         except LoraMclError as error:
-            return {components.status: escape(texts.error(error))}
+            return {components.status: problem_html(texts.error(error))}
         session = session_of(request)
         sessions.abandon(session)
         return {

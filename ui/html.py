@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -23,6 +24,11 @@ element.addEventListener('keydown', (event) => {
 def html(value: str, **kwargs: Any) -> gr.HTML:
     """HTML with none of Gradio's own text styles, and no script unless given one."""
     return gr.HTML(value, **{"apply_default_css": False, "js_on_load": None, **kwargs})
+
+
+def problem_html(message: str) -> str:
+    """Why something could not be done, to stand out among the sentences of a status."""
+    return f'<span class="problem">{escape(message)}</span>'
 
 
 def webp_uri(picture: bytes) -> str:

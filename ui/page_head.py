@@ -34,7 +34,7 @@ _LANGUAGE = "<script>Object.defineProperty(navigator, 'language', {{value: '{lan
 
 # Not in style.css, whose rules for some media Gradio confines to the page's inside.
 _STYLE = (
-    "<style>@media print { footer { display: none !important } }"
+    "<style>@media print { footer { display: none !important } body, gradio-app { background: #fff !important } }"
     "@media (max-width: 720px) { .gradio-container > .main { padding: 1rem !important } }</style>"
 )
 

@@ -12,7 +12,7 @@ from lora_mcl.columns import same_captions
 from lora_mcl.errors import OptionsError
 from lora_mcl.phrases import Phrase
 from lora_mcl.types import CompareOptions
-from ui.events import ONE_MOMENT, PRIVATE, Components, connect_views, session_of, show_views
+from ui.events import ONE_MOMENT, PRIVATE, Components, NothingNew, connect_views, session_of, show_views
 from ui.html import html
 from ui.sessions import Finished, Sessions, View
 from ui.settings import options_for
@@ -57,7 +57,7 @@ def redo_options(finished: Finished, id: str, options: CompareOptions) -> Compar
             raise OptionsError(NO_SAMPLES)
         return replace(options, seed=max(options.seed, before.seed + 1))
     if same_captions(method, before, options):
-        raise OptionsError(
+        raise NothingNew(
             Phrase(
                 "With the same settings this column is written the same: change one first, such as {setting}.",
                 setting=Phrase(_CHANGES[method]),

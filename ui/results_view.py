@@ -167,6 +167,7 @@ def _plane(found: ResultSet, texts: Texts) -> str:
     xs = [1 - one.mutual_bleu for one in found.systems]
     ys = [value for one in found.systems for value in (one.best, one.mean)]
     left, right = _bounds(xs)
+    right = min(right, 1.0)  # the most diverse there is
     low, high = _bounds(ys)
 
     def place(x: float, y: float) -> tuple[float, float]:

@@ -28,8 +28,8 @@ def score_html(score: CaptionScore, texts: Texts = ENGLISH) -> str:
         winner=escape(texts(score.winner.label)),
     )
     note = texts(
-        "Under each word is its log-probability in nats: the darker, the less this system expected it after the words "
-        "before. NLL is the sum with its sign turned; less is likelier."
+        "Under each word is its log-probability in nats: the stronger its colour, the less this system expected it after "
+        "the words before. NLL is the sum with its sign turned; less is likelier."
     )
     return (
         f'<section class="score" aria-label="{texts("Score of your caption")}">{notices}'
@@ -107,5 +107,5 @@ def _word_html(score: CaptionScore, system: SystemScore, word: slice, texts: Tex
 def _token_html(text: str, log_prob: float, texts: Texts, kind: str = "") -> str:
     heat = round(min(1.0, -log_prob / _FULL), 2)
     shown = escape(text.strip()) or "·"
-    value = texts.number(log_prob, ".1f").replace("-", "−")
+    value = texts.number(round(log_prob, 1) + 0.0, ".1f")  # no minus before 0.0.replace("-", "−")
     return f'<span class="token {kind}" style="--heat:{heat}">{shown}<small>{value}</small></span>'

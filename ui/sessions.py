@@ -37,6 +37,7 @@ WRITING = "Writing captions …"
 LOADING = "The models are loading …"
 STOPPED = "Stopped."
 REPEATED = "Shown at once: these captions were written before."
+DONE = "Done in {seconds:.1f} s."
 # Copies whose notices are kept.
 _NOTICED = 1_000
 
@@ -353,7 +354,7 @@ class Sessions:
             sentences = [comparison.window.notice if comparison.window else "", *comparison.notices]
             part = "".join(f" {escape(texts(notice))}" for notice in sentences if notice)
             repeated = isinstance(comparison, Repeated)
-            done = texts(REPEATED) if repeated else texts("Done in {seconds:.1f} s.", seconds=seconds)
+            done = texts(REPEATED) if repeated else texts(DONE, seconds=seconds)
             return View(columns, diversity_html(comparison, texts), done + part)
         if comparison.stopped:
             written = any(column.captions for column in comparison.columns)

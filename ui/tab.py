@@ -24,7 +24,7 @@ from ui.modality import AUDIO, IMAGE, ModalityText
 from ui.model_info import ModelInfo
 from ui.model_switch import ModelSwitch, ModelTexts, board_columns, model_choice, model_panels
 from ui.redo import connect_redo
-from ui.sessions import REPEATED, WRITING, Sessions
+from ui.sessions import DONE, REPEATED, WRITING, Sessions
 from ui.settings import columns_to_choose
 from ui.sliders import column_choice, setting_sliders
 from ui.texts.static import InBrowser, StaticHtml, choices_in, translate_when_opened
@@ -76,19 +76,42 @@ addEventListener('keydown', (event) => {
 });
 """
 
-# On a phone the columns are below the input: scroll to them when they begin to fill, but not before the visitor has
-# done anything. Captions that were written before are there at once.
-_ANSWERS = [texts(status) for texts in (ENGLISH, FRENCH) for status in (WRITING, REPEATED)]
+# On a phone the columns are below the input. Who asks for a comparison is brought to them when they begin to fill, and
+# when they are complete: of a short comparison that end alone is shown. What is above them may still change its height
+# then, so it is looked after for a second. Who does anything else meanwhile stays there.
+_BEGUN = [texts(status) for texts in (ENGLISH, FRENCH) for status in (WRITING, REPEATED)]
+_ENDED = [texts(status).partition("{")[0] for texts in (ENGLISH, FRENCH) for status in (REPEATED, DONE)]
 _STATUS_JS = f"""
-let acted = false;
-for (const name of ['pointerdown', 'keydown']) addEventListener(name, () => {{ acted = true; }}, true);
-watch('value', () => {{
-  const board = element.closest('[role=tabpanel]').querySelector('.board');
+let asked = 0, wanted = false;
+const asking = '[id$="-compare"], [id$="-examples"] [data-index], [id$="-history"] button';
+const leave = () => {{ wanted = false; }};
+addEventListener('click', ({{target}}) => {{
+  if (!element.closest('[role=tabpanel]').contains(target.closest(asking))) return;
+  asked += 1;
+  wanted = true;
+}}, true);
+for (const name of ['pointerdown', 'wheel', 'touchmove', 'keydown'])
+  addEventListener(name, leave, {{capture: true, passive: true}});
+const bring = () => {{
+  const places = element.closest('[role=tabpanel]').querySelectorAll('.cell, .vote');
+  const shown = [...places].find((place) => place.offsetHeight);
+  if (!wanted || !shown) return;
+  const {{top, bottom}} = shown.getBoundingClientRect();
   const stacked = matchMedia('(max-width: 899px)').matches;
-  const below = board.getBoundingClientRect().top > innerHeight * (stacked ? 0.5 : 1);
+  const away = stacked ? top < 0 || top > innerHeight / 2 || bottom > innerHeight : top > innerHeight;
   const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
-  if ({_ANSWERS}.some((answer) => (props.value ?? '').startsWith(answer)) && below && acted)
-    board.scrollIntoView({{behavior: calm ? 'instant' : 'smooth'}});
+  if (away) shown.scrollIntoView({{behavior: calm ? 'instant' : 'smooth'}});
+}};
+const settle = (mine, times) => {{
+  if (mine !== asked) return;
+  bring();
+  if (times) setTimeout(() => settle(mine, times - 1), 250);
+  else leave();
+}};
+watch('value', () => {{
+  const is = (beginnings) => beginnings.some((beginning) => (props.value ?? '').startsWith(beginning));
+  if (is({_ENDED})) settle(asked, 4);
+  else if (is({_BEGUN})) bring();
 }});
 """
 

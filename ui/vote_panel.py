@@ -18,7 +18,7 @@ from lora_mcl.types import Comparison
 from ui.html import html
 from ui.sessions import Finished, Sessions
 from ui.texts.static import InBrowser
-from ui.texts.texts import ENGLISH, Texts, texts_for
+from ui.texts.texts import ENGLISH, FRENCH, Texts, texts_for
 from ui.votes import Ballot, VoteOption, VoteStore, WinRate, content_hash, rates_dict
 
 SAME = Phrase("All columns wrote the same: there is nothing to choose.")
@@ -44,6 +44,11 @@ document.addEventListener('keydown', (event) => {
   if (/^[1-9]$/.test(event.key) && button) { event.preventDefault(); button.click(); }
 });
 """
+# In place of the columns, until there is a ballot.
+_AWAITED = "The captions come here without names, when all of them are written."
+_AWAITED_TEXTS = {texts.language: texts(_AWAITED) for texts in (ENGLISH, FRENCH)}
+_AWAITED_JS = f"${{({_AWAITED_TEXTS})[document.documentElement.lang] || '{_AWAITED}'}}"
+_TEMPLATE = f'<p class="awaited">{_AWAITED_JS}</p>${{value}}'
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,7 @@ def vote_panel(sessions: Sessions, finished: gr.State, blind: gr.Checkbox, store
     """Build the panel under the columns, and connect it."""
     modality = sessions.modality.name
     ballot = gr.State(None)
-    panel = html("", js_on_load=_PANEL_JS, elem_id=f"{modality}-vote", elem_classes="vote")
+    panel = html("", html_template=_TEMPLATE, js_on_load=_PANEL_JS, elem_id=f"{modality}-vote", elem_classes="vote")
     draws = random.Random()
 
     def open_vote(finished: Finished | None, blind: bool, request: gr.Request) -> tuple[Any, str]:

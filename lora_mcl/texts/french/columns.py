@@ -38,6 +38,9 @@ COLUMNS = {
     "As many, in {groups} groups that a penalty keeps apart, with {used}.": (
         "Autant de légendes, en {groups} groupes qu'une pénalité écarte les uns des autres, avec {used}."
     ),
+    "As many, in one group that no penalty divides, with {used}.": (
+        "Autant de légendes, en un seul groupe qu'aucune pénalité ne divise, avec {used}."
+    ),
     "Captions drawn at random with {used}.": "Légendes tirées au hasard avec {used}.",
     "(no words)": "(aucun mot)",
     # Languages

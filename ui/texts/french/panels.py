@@ -31,6 +31,9 @@ PANELS = {
     ),
     "Blind vote: captions without names first": "Vote à l'aveugle : d'abord les légendes sans noms",
     "Vote": "Vote",
+    "The captions come here without names, when all of them are written.": (
+        "Les légendes arrivent ici sans noms, une fois qu'elles sont toutes écrites."
+    ),
     "Which caption would you keep?": "Quelle légende garderiez-vous ?",
     "Press its number, or click it. The names come after your vote.": (
         "Tapez son numéro ou cliquez dessus. Les noms viennent après votre vote."
@@ -62,9 +65,9 @@ PANELS = {
         "L'entraînement donne surtout chaque légende à l'hypothèse selon laquelle elle est la plus probable (le "
         "gagnant emporte tout) : celle-ci irait à <b>{winner}</b>."
     ),
-    "Under each word is its log-probability in nats: the darker, the less this system expected it after the "
-    "words before. NLL is the sum with its sign turned; less is likelier.": (
-        "Sous chaque mot figure sa log-probabilité en nats : plus le fond est foncé, moins ce système "
+    "Under each word is its log-probability in nats: the stronger its colour, the less this system expected it "
+    "after the words before. NLL is the sum with its sign turned; less is likelier.": (
+        "Sous chaque mot figure sa log-probabilité en nats : plus sa couleur est forte, moins ce système "
         "l'attendait après les mots précédents. NLL est la somme changée de signe ; moins, c'est plus probable."
     ),
     "<b>{winner}</b> is the only hypothesis.": "<b>{winner}</b> est la seule hypothèse.",
