@@ -28,8 +28,8 @@ def score_html(score: CaptionScore, texts: Texts = ENGLISH) -> str:
         winner=escape(texts(score.winner.label)),
     )
     note = texts(
-        "Under each word is its log-probability in nats: the stronger its colour, the less this system expected it after "
-        "the words before. NLL is the sum with its sign turned; less is likelier."
+        "Under each word is its log-probability in nats: the stronger its colour, the less this system expected it "
+        "after the words before. NLL is the sum with its sign turned; less is likelier."
     )
     return (
         f'<section class="score" aria-label="{texts("Score of your caption")}">{notices}'
