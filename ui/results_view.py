@@ -10,6 +10,8 @@ from urllib.parse import quote
 from ui.results import NumberRow, ResultSet, Specialisation, SystemRow
 from ui.texts.texts import ENGLISH, Texts
 
+# Of the axis' labels, in any size of letters.
+_UNDER = 'dominant-baseline="hanging" text-anchor="middle"'
 _WIDE, _HIGH, _LEFT, _BOTTOM, _TOP, _RIGHT = 420, 250, 40, 36, 14, 14
 _HEADINGS = ("system", "best of K", "mean", "worst", "mBLEU-4")
 
@@ -181,8 +183,7 @@ def _plane(found: ResultSet, texts: Texts) -> str:
         f'<text class="soft" x="{_WIDE - _RIGHT}" y="{_HIGH - 4}" text-anchor="end">{texts("more diverse →")}</text>',
         f'<text class="soft" x="{_LEFT + 6}" y="{_TOP + 4}">{texts("↑ better")}</text>',
         *(
-            f'<text class="soft" x="{place(x, low)[0]}" y="{bottom + 14}" text-anchor="middle">'
-            f"{texts.number(x, '.2f')}</text>"
+            f'<text class="soft" x="{place(x, low)[0]}" y="{bottom + 5}" {_UNDER}>{texts.number(x, ".2f")}</text>'
             for x in (left, right)
         ),
         *(
@@ -227,8 +228,7 @@ def _loss_curve(numbers: tuple[NumberRow, ...], texts: Texts) -> str:
         f'<path class="axis" d="M{_LEFT} {_TOP}V{bottom}H{_WIDE - _RIGHT}"/>',
         f'<text class="soft" x="{_WIDE - _RIGHT}" y="{_HIGH - 4}" text-anchor="end">{texts("hypotheses K →")}</text>',
         *(
-            f'<text class="soft" x="{place(one.hypotheses, low)[0]}" y="{bottom + 14}" text-anchor="middle">'
-            f"{one.hypotheses}</text>"
+            f'<text class="soft" x="{place(one.hypotheses, low)[0]}" y="{bottom + 5}" {_UNDER}>{one.hypotheses}</text>'
             for one in numbers
         ),
         *(

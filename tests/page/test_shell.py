@@ -19,6 +19,7 @@ from tests.support.browsing import (
     expect_no_sideways_scroll,
     expect_state,
     set_number,
+    wait_until,
 )
 from tests.support.fake_captioner import HYPOTHESES, FakeCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
@@ -26,6 +27,7 @@ from tests.support.served_pages import audio_tab, image_tab, listed_examples
 from ui.markov_demo import _stills
 from ui.markov_runs import load_demos
 from ui.page_head import DESCRIPTION, PREVIEW_SIZE, TITLE, with_head
+from ui.repeated import RepeatedCaptioner
 
 pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
 
@@ -97,13 +99,49 @@ def test_the_answer_is_seen_where_the_click_was(visit, address, width, height):
     assert page.evaluate("scrollY") == 0
 
 
-def test_on_a_phone_the_examples_are_one_row(visit, serve, captioner, tmp_path):
+@pytest.mark.parametrize(("motion", "locale"), [("reduce", "en-US"), ("no-preference", "fr-FR")])
+def test_on_a_phone_the_answer_comes_into_view(visit, serve, captioner, tmp_path, pace, motion, locale):
     files = [tmp_path / f"{number}.png" for number in range(12)]
     for number, file in enumerate(files):
         Image.new("RGB", (90, 60), (20 * number, 90, 90)).save(file)
-    page = visit(serve(image_tab(captioner, listed_examples(files, "Only {}"))), 390, 800)
+    page = visit(
+        serve(image_tab(RepeatedCaptioner(captioner, 8), listed_examples(files, "Only {}"))), 390, 800, locale=locale
+    )
+    page.emulate_media(reduced_motion=motion)
+    # All examples are in one row, which scrolls by itself.
     assert page.locator("#image-examples").bounding_box()["height"] < 180
     expect_no_sideways_scroll(page)
+    first, link = column(page, "hypothesis-0"), page.locator("#image-link a")
+    example = page.get_by_role("button", name="Only 11")
+    for click in (example.click, lambda: page.click("#image-compare"), example.click):  # the second time from memory
+        click()
+        expect(first).to_be_in_viewport(ratio=1)
+        expect(link).to_have_attribute("href", re.compile("example=11"))
+        expect_state(page, "done")
+        expect(page.locator("#image-compare")).to_be_enabled()
+        expect(first).to_be_in_viewport(ratio=1)
+        scroll_up(page)
+    # Who scrolls away meanwhile stays there.
+    pace(0.5)
+    page.get_by_role("button", name="Only 10").click()
+    expect_state(page, "writing")
+    expect(first).to_be_in_viewport(ratio=1)
+    scroll_up(page)
+    pace(0.0)
+    expect_state(page, "done")
+    page.wait_for_timeout(1_500)
+    assert page.evaluate("scrollY") == 0
+
+
+def scroll_up(page: Page) -> None:
+    """To the top, as a visitor does: again, where the page was still scrolling by itself."""
+
+    def is_up() -> bool:
+        page.mouse.wheel(0, -2_000)
+        page.wait_for_timeout(200)
+        return page.evaluate("scrollY") == 0
+
+    wait_until(is_up)
 
 
 @pytest.mark.parametrize("width", [320, 360])
