@@ -277,7 +277,7 @@ def show_views(
         message = texts.error(error)
         yield components.controls(running=False, status=problem_html(message))
         if isinstance(error, NothingNew):
-            gr.Info(escape(message), title=texts("Nothing new to write"))
+            gr.Info(escape(message))
             return
         raise gr.Error(escape(message), title=texts("Error"), print_exception=False) from None
     except gr.Error as error:

@@ -37,6 +37,11 @@ _STYLE = (
     "<style>@media print { footer { display: none !important } body, gradio-app { background: #fff !important } }"
     "@media (max-width: 720px) { .gradio-container > .main { padding: 1rem !important } }</style>"
 )
+# Gradio titles its messages by their kind, in English.
+_ERROR_STYLE = (
+    "<style>.toast-title.error {{ font-size: 0 }} "
+    ".toast-title.error::before {{ content: '{error}'; font-size: 1rem }}</style>"
+)
 
 
 def head_html(root: str, texts: Texts = ENGLISH) -> str:
@@ -53,7 +58,7 @@ def head_html(root: str, texts: Texts = ENGLISH) -> str:
         "og:image:alt": texts(PREVIEW_ALT),
     }
     return (
-        f"{_LANGUAGE.format(language=texts.language)}{_STYLE}<title>{TITLE}</title>"
+        f"{_LANGUAGE.format(language=texts.language)}{_STYLE}{_ERROR_STYLE.format(error=texts('Error'))}<title>{TITLE}</title>"
         f'<meta name="description" content="{description}">'
         + "".join(f'<meta property="{name}" content="{escape(value)}">' for name, value in preview.items())
         + '<meta name="twitter:card" content="summary_large_image">'

@@ -107,5 +107,5 @@ def _word_html(score: CaptionScore, system: SystemScore, word: slice, texts: Tex
 def _token_html(text: str, log_prob: float, texts: Texts, kind: str = "") -> str:
     heat = round(min(1.0, -log_prob / _FULL), 2)
     shown = escape(text.strip()) or "·"
-    value = texts.number(round(log_prob, 1) + 0.0, ".1f")  # no minus before 0.0.replace("-", "−")
+    value = texts.number(round(log_prob, 1) + 0.0, ".1f").replace("-", "−")  # no minus before 0.0
     return f'<span class="token {kind}" style="--heat:{heat}">{shown}<small>{value}</small></span>'

@@ -49,6 +49,12 @@ def test_the_chosen_columns_are_there_in_the_bundles_order(tiny_bundle):
     assert [(spec.id, spec.number) for spec in column_specs(bundle, some)] == [("hypothesis-2", 2), ("beam", None)]
 
 
+def test_one_group_is_no_groups(tiny_bundle):
+    for groups, said in ((1, "in one group that"), (2, "in 2 groups that")):
+        diverse = column_specs(load_bundle(tiny_bundle), replace(OPTIONS, num_beam_groups=groups))[-2]
+        assert said in str(diverse.description)
+
+
 @pytest.mark.parametrize("columns", [("hypothesis-3",), ("beam", "guess")])
 def test_a_column_that_is_not_there_is_named(tiny_bundle, columns):
     with pytest.raises(OptionsError, match=f"there is no column '{columns[-1]}'; there are hypothesis-0, "):

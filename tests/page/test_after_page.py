@@ -1,6 +1,7 @@
 """What a tab offers after a comparison, in a headless Chromium and through gradio_client."""
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -133,7 +134,9 @@ def test_a_blind_vote(visit, address, store, tmp_path, width, scheme):
         page.evaluate("document.body.classList.add('dark')")
     page.get_by_label("Blind vote").check()
     expect(page.locator(".board")).to_be_hidden()
+    expect(page.locator("#image-vote .awaited")).to_have_text(re.compile("come here without names"))
     compare_example(page)
+    expect(page.locator("#image-vote .awaited")).to_be_hidden()
     options = page.locator("#image-vote button[data-choice]")
     # Both searches begin with the same caption.
     expect(options).to_have_count(4)
@@ -151,6 +154,8 @@ def test_a_blind_vote(visit, address, store, tmp_path, width, scheme):
     expect(page.locator(".board")).to_be_visible()
     assert store.count("image", "fake") == before + 1
     expect(page.locator("#image-vote tbody tr")).to_have_count(5)
+    # The answer stands where the question was.
+    assert page.locator("#image-vote").bounding_box()["y"] < page.locator(".board:visible").bounding_box()["y"]
     expect_no_sideways_scroll(page)
     screenshot(page, f"voted-{width}-{scheme}", tmp_path)
     # A vote counts once.

@@ -172,11 +172,16 @@ def test_stop_keeps_what_is_done(visit, address, picture, tmp_path, captioner, p
     expect(page.locator("#batch-start")).to_be_enabled()
 
 
-def test_without_files(visit, address):
+def test_without_files(visit, address, files):
     page = visit(address)
     page.click("#batch-start")
-    expect(page.locator("#batch-status")).to_have_text("Choose files first: pictures, sounds, or a zip of them.")
+    expect(page.locator("#batch-status .problem")).to_have_text(
+        "Choose files first: pictures, sounds, or a zip of them."
+    )
     expect(page.locator("#batch-start")).to_be_enabled()
+    # With other files it no longer holds.
+    give(page, files)
+    expect(page.locator("#batch-status .problem")).to_have_count(0)
 
 
 def test_the_endpoint_captions_files(client, files):

@@ -1,5 +1,7 @@
 """Choosing columns, and writing one anew, in a headless Chromium."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -95,6 +97,7 @@ def test_the_same_settings_write_the_same(visit, address, captioner):
     steps = captioner.steps
     redo(page, "hypothesis-1").click()
     expect(status(page)).to_contain_text("is written the same: change one first, such as Beams per hypothesis.")
+    expect(page.locator(".toast-title")).to_have_class(re.compile("info"))  # and no error
     assert captioner.steps == steps
     expect_state(page, "done")
     expect(page.locator("#image-compare")).to_be_enabled()

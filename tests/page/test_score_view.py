@@ -29,8 +29,9 @@ def test_at_most_three_words_decide_and_small_ones_do_not():
 
 
 def test_heat_is_the_surprise():
-    page = score_html(score_of(("a", " b", ""), (-2.0, -20.0, 0.0), (0.0, 0.0, 0.0)))
+    page = score_html(score_of(("a", " b", ""), (-2.0, -20.0, -0.01), (0.0, 0.0, 0.0)))
     assert '--heat:0.25">a<small>−2.0</small>' in page and '--heat:1.0">b<small>−20.0</small>' in page
+    assert "−0.0" not in page and "<small>0.0</small>" in page
     assert 'class="token end"' in page and "is the only hypothesis" in page
 
 

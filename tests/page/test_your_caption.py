@@ -77,6 +77,12 @@ def test_a_visitor_scores_a_caption(visit, address, picture, tmp_path):
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 390, "height": 800})
     expect_no_sideways_scroll(page)
+    # Nor is anything cut off, also where a word of many tokens is wider than the page.
+    scored = page.locator("#image-scored")
+    scored.locator(".word").first.evaluate(
+        "(word) => word.append(...[...Array(30)].map(() => word.firstChild.cloneNode(true)))"
+    )
+    assert scored.locator(".score").evaluate("(score) => score.scrollWidth <= score.clientWidth + 1")
     page.evaluate("document.body.classList.add('dark')")
     screenshot(page, "score-dark-phone", tmp_path)
     # Another picture has another score.

@@ -126,7 +126,6 @@ CAPTIONS = {
     ),
     "Something went wrong here. Please try again.": "Un problème est survenu ici. Veuillez réessayer.",
     "Error": "Erreur",
-    "Nothing new to write": "Rien de nouveau à écrire",
     # How different the answers are
     "How different the captions are": "À quel point les légendes diffèrent",
     "How different are the answers?": "Les réponses sont-elles différentes ?",
