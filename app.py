@@ -15,7 +15,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
@@ -32,13 +32,14 @@ from lora_mcl.decoding.options import Acceleration, SchedulerOptions
 from lora_mcl.doubt import Doubt, load_doubt
 from lora_mcl.errors import BundleError, LoraMclError, OptionsError
 from lora_mcl.phrasebook import load_phrasebook
+from lora_mcl.process import ProcessCaptioner
 from lora_mcl.threads import share_threads
 from lora_mcl.types import AudioCaptionSource, CaptionSource
 from ui.better import Better, load_better
 from ui.environment import environment_arguments
 from ui.events import MAX_COMPARISONS
 from ui.examples import load_examples
-from ui.loading import LoadingCaptioner
+from ui.loading import LoadingCaptioner, load_all
 from ui.markov_runs import load_demos
 from ui.modality import AUDIO, IMAGE, ModalityText
 from ui.model_info import ModelInfo, info_of, side_by_side_info
@@ -72,6 +73,7 @@ class Settings:
     is for ZeroGPU. ``fetch_urls``: whether API clients may give addresses of pictures and sounds. ``votes``: the file
     of the blind votes, "none" for none, or None for the default (``ui.votes.open_votes``).
     ``more_models``: further bundles, each a choice in the tab of its modality, after that tab's own.
+    ``model_processes``: each model computes in a process of its own.
     """
 
     image_model: str | None
@@ -87,6 +89,12 @@ class Settings:
     votes: str | None = None
     more_models: tuple[str, ...] = ()
     keep_prompts: int = 16
+    model_processes: bool = False
+
+    @property
+    def modalities(self) -> int:
+        """Tabs with a model: of a tab's models, visitors mostly use one at a time."""
+        return sum(model is not None for model in (self.image_model, self.audio_model))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -177,6 +185,13 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
         default=Settings.keep_prompts,
         metavar="N",
         help="media whose encoding is kept, for those who ask again (default %(default)s); 0 keeps no captions either",
+    )
+    together.add_argument(
+        "--model-processes",
+        action=argparse.BooleanOptionalAction,
+        default=os.name == "posix",
+        help="a process for each model, so that neither waits for the page's or another's Python (on by default, "
+        "except on Windows); otherwise all in one, in less memory",
     )
     lease = Lease()
     zero_gpu = parser.add_argument_group("ZeroGPU", "how many seconds of a GPU a comparison requests (app_zero_gpu.py)")
@@ -286,23 +301,20 @@ def _page_captioner(
     return RepeatedCaptioner(on_gpu, remembered)
 
 
-def _load_captioner(bundle: Bundle, settings: Settings) -> Captioner:
+def _load_captioner(bundle: Bundle, settings: Settings) -> Captioner | ProcessCaptioner:
+    embedded = bundle.folder.resolve() in (EMBEDDED_BUNDLE, EMBEDDED_AUDIO_BUNDLE)
+    held = ("device_map", "load_in_4bit", "acceleration")
+    options = {} if embedded else {name: getattr(settings, name) for name in held}
+    options |= {"scheduler_options": settings.scheduler, "keep_prompts": settings.keep_prompts}
+    dtype = None if embedded else settings.dtype
+    if settings.model_processes:
+        return ProcessCaptioner(bundle, models=settings.modalities, dtype=dtype, **options)
     # Not at the top: torch, transformers and PEFT, seconds that the page need not wait for.
     import torch
 
     from lora_mcl.captioner import Captioner
 
-    if bundle.folder.resolve() in (EMBEDDED_BUNDLE, EMBEDDED_AUDIO_BUNDLE):
-        return Captioner.load(bundle, scheduler_options=settings.scheduler, keep_prompts=settings.keep_prompts)
-    return Captioner.load(
-        bundle,
-        scheduler_options=settings.scheduler,
-        keep_prompts=settings.keep_prompts,
-        dtype=None if settings.dtype is None else getattr(torch, settings.dtype),
-        device_map=settings.device_map,
-        load_in_4bit=settings.load_in_4bit,
-        acceleration=settings.acceleration,
-    )
+    return Captioner.load(bundle, dtype=None if dtype is None else getattr(torch, dtype), **options)
 
 
 def model_info(bundle: Bundle) -> ModelInfo:
@@ -326,6 +338,8 @@ def measured_doubt(bundle: Bundle) -> Doubt | None:
 def main(arguments: Sequence[str] | None = None, gpu: Callable[..., Any] | None = None) -> int:
     """Serve the page until interrupted; 2 when a model or an address cannot be used."""
     settings = settings_from(arguments, os.environ)
+    if gpu is not None:  # which is lent to processes forked from this one
+        settings = replace(settings, model_processes=False)
     try:
         with private_uploads():
             return _serve(settings, gpu)
@@ -362,15 +376,15 @@ def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
         return USER_ERROR
     print(f"LoRA-MCL Studio is at {address}", flush=True)
     try:
-        share_threads(len(tabs))  # of a tab's models, visitors mostly use one at a time
-        for captioner in (one for tab in tabs for one in models_of(tab.captioner)):
-            if isinstance(captioner, LoadingCaptioner):
-                captioner.load()
+        if not settings.model_processes:
+            share_threads(settings.modalities)
+        models = [one for tab in tabs for one in models_of(tab.captioner) if isinstance(one, LoadingCaptioner)]
+        load_all(models, side_by_side=settings.model_processes)
     except LoraMclError as error:
         print(f"app.py: {error}", file=sys.stderr)
         page.close(verbose=False)
         return USER_ERROR
-    if settings.audio_model is not None:
+    if settings.audio_model is not None and not settings.model_processes:
         warm_up()  # last: the resampler takes seconds to import
     try:
         while not stop.wait(timeout=1):

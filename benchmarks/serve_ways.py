@@ -154,7 +154,7 @@ def peft_server(columns: dict[str, PeftColumns], port: int, folder: Path) -> Thr
 
 @dataclass
 class Server:
-    """A running way: its process and how to ask it."""
+    """A running way: its first process and how to ask it."""
 
     way: str
     process: psutil.Process
@@ -172,13 +172,16 @@ class Server:
         return make
 
     def cpu_seconds(self) -> float:
-        """CPU time that it has used."""
-        used = self.process.cpu_times()
-        return used.user + used.system
+        """CPU time that it and its models' processes have used."""
+        used = [process.cpu_times() for process in self._processes()]
+        return sum(times.user + times.system for times in used)
 
     def memory_mib(self) -> float:
-        """Resident memory."""
-        return self.process.memory_info().rss / 2**20
+        """Their resident memory; what they share, such as libraries, is counted for each."""
+        return sum(process.memory_info().rss for process in self._processes()) / 2**20
+
+    def _processes(self) -> list[psutil.Process]:
+        return [self.process, *self.process.children(recursive=True)]
 
     def settle(self) -> None:
         """Wait until what was broken off takes no more of the machine."""
