@@ -100,6 +100,7 @@ _VARIABLES = (
     ("MAX_ROWS", "rows of all running comparisons, where a beam is a row; others wait", ("cpu-basic", "gpu")),
     ("MAX_CACHE", "gigabytes of their keys and values", ("cpu-basic", "gpu")),
     ("KEEP_PROMPTS", "pictures or sounds whose encoding is kept, for those who ask again", ("cpu-basic", "gpu")),
+    ("MODEL_PROCESSES", "`0` keeps all models in the page's process, in less memory", ("cpu-basic", "gpu")),
     ("LEASE_START", "seconds asked of ZeroGPU before any token", ("zero-gpu",)),
     ("LEASE_PER_TOKEN", "seconds asked of ZeroGPU for each token", ("zero-gpu",)),
     ("FETCH_URLS", "`1` lets API clients give addresses of pictures and sounds", tuple(HARDWARE)),

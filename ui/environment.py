@@ -10,9 +10,10 @@ from difflib import get_close_matches
 BY_NAME = (
     *("more-models", "root-path", "auth-file", "mcp", "fetch-urls", "votes"),
     *("dtype", "device-map", "load-in-4bit", "acceleration", "max-rows", "max-cache", "keep-prompts"),
+    "model-processes",
     *("lease-start", "lease-per-token"),
 )
-_ON_OR_OFF = ("load-in-4bit", "mcp", "fetch-urls")
+_ON_OR_OFF = ("load-in-4bit", "model-processes", "mcp", "fetch-urls")
 # Variables of Gradio with the same meaning, by option.
 _GRADIO_NAMES = {"root-path": "GRADIO_ROOT_PATH", "mcp": "GRADIO_MCP_SERVER"}
 # Other variables of that prefix: the first two options, where to listen, and where the tests put screenshots.

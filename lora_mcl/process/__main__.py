@@ -38,6 +38,11 @@ class Calls:
         self._threads = ThreadPoolExecutor(_MAX_CALLS, thread_name_prefix="call")
         self._stops: dict[int, threading.Event] = {}
 
+    @property
+    def running(self) -> int:
+        """How many calls are not over."""
+        return len(self._stops)
+
     def receive(self) -> None:
         """Take calls until the caller is gone; then every call is stopped."""
         try:
