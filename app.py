@@ -89,7 +89,7 @@ class Settings:
     votes: str | None = None
     more_models: tuple[str, ...] = ()
     keep_prompts: int = 16
-    model_processes: bool = False
+    model_processes: bool = os.name == "posix"
 
     @property
     def modalities(self) -> int:
@@ -189,7 +189,7 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
     together.add_argument(
         "--model-processes",
         action=argparse.BooleanOptionalAction,
-        default=os.name == "posix",
+        default=Settings.model_processes,
         help="a process for each model, so that neither waits for the page's or another's Python (on by default, "
         "except on Windows); otherwise all in one, in less memory",
     )

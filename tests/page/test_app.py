@@ -54,6 +54,7 @@ def test_every_option_can_come_from_the_environment(capsys):
         "LORA_MCL_MAX_ROWS": "64",
         "LORA_MCL_MAX_CACHE": "1.5",
         "LORA_MCL_KEEP_PROMPTS": "3",
+        "LORA_MCL_MODEL_PROCESSES": "0",
         "LORA_MCL_LEASE_START": "4.5",
         "LORA_MCL_LEASE_PER_TOKEN": "0.05",
         "LORA_MCL_VOTES": "votes.sqlite",
@@ -61,7 +62,7 @@ def test_every_option_can_come_from_the_environment(capsys):
     server, bounds = ServerOptions(root_path="/studio"), SchedulerOptions(64, 1_500_000_000)
     model = ("float16", "auto", True, "cuda-graph")
     large = app.Settings("me/bundle", None, server, True, *model, bounds, Lease(4.5, 0.05))
-    large = replace(large, votes="votes.sqlite", keep_prompts=3)
+    large = replace(large, votes="votes.sqlite", keep_prompts=3, model_processes=False)
     assert app.settings_from([], environment) == large
     arguments = ["--no-load-in-4bit", "--dtype", "bfloat16", "--lease-start", "3"]
     assert app.settings_from(arguments, environment) == replace(
@@ -74,6 +75,7 @@ def test_every_option_can_come_from_the_environment(capsys):
         "LORA_MCL_MAX_ROWS": "0",
         "LORA_MCL_MAX_CACHE": "nan",
         "LORA_MCL_KEEP_PROMPTS": "-1",
+        "LORA_MCL_MODEL_PROCESSES": "some",
         "LORA_MCL_LEASE_START": "0",
         "LORA_MCL_LEASE_PER_TOKEN": "soon",
         "LORA_MCL_ROOT_PATH": "studio",
@@ -95,7 +97,8 @@ def test_every_option_can_come_from_the_environment(capsys):
 @pytest.mark.parametrize(("argument", "value"), [("--max-rows", "9"), ("--max-cache", "1e-6"), ("--max-rows", "27")])
 def test_the_bounds_reach_the_scheduler(tiny_bundle, picture, argument, value):
     """Where only one comparison fits, the next one gets no word before the first is done."""
-    settings = app.settings_from(["--image-model", str(tiny_bundle), "--audio-model", "none", argument, value], {})
+    arguments = ["--image-model", str(tiny_bundle), "--audio-model", "none", "--no-model-processes"]
+    settings = app.settings_from([*arguments, argument, value], {})
     (tab,) = app.load_tabs(settings)
     tab.captioner.load()
     first, second = (tab.captioner.compare(picture) for _ in range(2))
@@ -113,8 +116,8 @@ def test_the_bounds_reach_the_scheduler(tiny_bundle, picture, argument, value):
 @pytest.mark.parametrize(("keep", "encoded"), [("1", [1, 1, 1]), ("0", [1, 2, 3])])
 def test_media_are_kept_for_those_who_ask_again(tiny_bundle, picture, keep, encoded):
     """The same settings again, then others; with 0 nothing is kept."""
-    arguments = ["--image-model", str(tiny_bundle), "--audio-model", "none", "--keep-prompts", keep]
-    (tab,) = app.load_tabs(app.settings_from(arguments, {}))
+    arguments = ["--image-model", str(tiny_bundle), "--audio-model", "none", "--no-model-processes"]
+    (tab,) = app.load_tabs(app.settings_from([*arguments, "--keep-prompts", keep], {}))
     tab.captioner.load()
     model, forwards, found = tab.captioner._captioner.result()._captioner._model.model.model, [], []
     model.vision_tower.register_forward_hook(lambda *_: forwards.append(1))

@@ -1,6 +1,7 @@
 """The audio tab's server: which bundles it takes, its endpoint through gradio_client, its messages."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,6 +134,7 @@ def test_a_bundle_of_the_other_medium_is_refused(tiny_bundle, tiny_audio_bundle,
 
 def test_how_large_models_are_held(tiny_audio_bundle):
     placed = app.Settings(None, str(tiny_audio_bundle), ServerOptions(), dtype="bfloat16", device_map="cpu")
+    placed = replace(placed, model_processes=False)
     (tab,) = app.load_tabs(placed)
     captioner = app._load_captioner(tab.captioner.bundle, placed)
     assert str(captioner._model.model.dtype) == "torch.bfloat16"

@@ -134,7 +134,7 @@ def test_each_session_shows_its_model(several):
 def test_bundles_of_the_command_line_are_choices(tiny_bundle, picture):
     other = tiny_bundle.parent / "after"  # next to the base, which it names by a relative path
     copytree(tiny_bundle, other, dirs_exist_ok=True)
-    arguments = ["--image-model", str(tiny_bundle), "--audio-model", "none", "--more-models"]
+    arguments = ["--image-model", str(tiny_bundle), "--audio-model", "none", "--no-model-processes", "--more-models"]
     settings = app.settings_from([*arguments, f"{other}, "], {})
     assert settings.more_models == (str(other),)
     assert settings == app.settings_from(arguments[:-1], {"LORA_MCL_MORE_MODELS": str(other)})

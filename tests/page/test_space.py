@@ -59,8 +59,8 @@ def test_the_card_configures_the_space(spaces, hardware):
 # The Space's own, and where the tests put screenshots.
 NOT_FOR_SPACES = {"HOST", "PORT", "ROOT_PATH", "SCREENSHOTS"}
 OF_ONE_KIND = {
-    "cpu-basic": {"MAX_ROWS", "MAX_CACHE", "KEEP_PROMPTS"},
-    "gpu": {"MAX_ROWS", "MAX_CACHE", "KEEP_PROMPTS", "DEVICE_MAP", "LOAD_IN_4BIT", "ACCELERATION"},
+    "cpu-basic": {"MAX_ROWS", "MAX_CACHE", "KEEP_PROMPTS", "MODEL_PROCESSES"},
+    "gpu": {"MAX_ROWS", "MAX_CACHE", "KEEP_PROMPTS", "MODEL_PROCESSES", "DEVICE_MAP", "LOAD_IN_4BIT", "ACCELERATION"},
     "zero-gpu": {"LEASE_START", "LEASE_PER_TOKEN"},
 }
 
