@@ -207,6 +207,14 @@ def test_each_adapter_may_have_a_prompt_of_its_own(tiny_captioner, picture, coun
         torch.testing.assert_close(found[row], expected[0], rtol=0, atol=1e-4)
 
 
+def test_a_score_keeps_no_keys_and_values(tiny_captioner, picture):
+    kept = []
+    model = tiny_captioner._model.model
+    with model.register_forward_hook(lambda module, args, output: kept.append(output.past_key_values)):
+        tiny_captioner.score(picture, CAPTION)
+    assert kept == [None]
+
+
 def test_media_that_are_refused(tiny_captioner, tiny_audio_captioner, picture, clip):
     with pytest.raises(MediaError):
         tiny_captioner.score(clip, CAPTION)

@@ -22,6 +22,11 @@ EQUIVALENT = {
         "(librosa.resample(samples, orig_sr=rate, target_sr=sampling_rate, fix=False))",
     ): "librosa's own choice, written out so that another version's does not count",
     (
+        "lora_mcl/scoring.py",
+        "text = decode(written[: index + 1], skip_special_tokens=False)",
+        "decode(written[: index + 1], skip_special_tokens=False) -> (decode(written[:index + 1]))",
+    ): "transformers' own choice, written out so that another version's does not count",
+    (
         "lora_mcl/models/labels.py",
         'first = self._tokenizer(after.strip(), add_special_tokens=False)["input_ids"][:1]',
         "1 -> (2)",

@@ -84,6 +84,15 @@ def test_the_first_token_of_the_vocabulary_is_a_token_like_others():
         )
 
 
+def test_training_keeps_no_keys_and_values():
+    model, kept = gpt2(), []
+    model.register_forward_hook(lambda module, args, output: kept.append(output.past_key_values))
+    ids = torch.tensor([[4, 5, 6]])
+    Batch({"input_ids": ids}, ids).nll(model)
+    caption_nll(model, PromptBatch(*pad_left([torch.randn(2, 8)])), ids)
+    assert kept == [None, None]
+
+
 def test_padding_is_zero_unless_another_value_is_asked_for():
     sequences = [torch.ones(2, 1), torch.ones(1, 1)]
     assert pad_left(sequences)[0].tolist() == [[[1], [1]], [[0], [1]]]
