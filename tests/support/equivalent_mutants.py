@@ -22,6 +22,11 @@ EQUIVALENT = {
         "(librosa.resample(samples, orig_sr=rate, target_sr=sampling_rate, fix=False))",
     ): "librosa's own choice, written out so that another version's does not count",
     (
+        "lora_mcl/trainer/step.py",
+        "if self.gate is not None and log_gate is not None:",
+        "self.gate is not None and log_gate is not None -> (self.gate is not None or log_gate is not None)",
+    ): "there is an output of the gate exactly where there is a gate; both are asked for the types",
+    (
         "lora_mcl/scoring.py",
         "text = decode(written[: index + 1], skip_special_tokens=False)",
         "decode(written[: index + 1], skip_special_tokens=False) -> (decode(written[:index + 1]))",
