@@ -155,6 +155,17 @@ def test_what_each_step_computes(options, expected):
 
 
 @pytest.mark.parametrize("backward", BACKWARDS)
+def test_two_hypotheses_are_already_several(backward):
+    module = learner("caption-gate", 2, backward=backward, dropout=0.5, score_with_dropout=False)
+    seen = rows_seen(module)
+    first, second = module(EXAMPLES, 0, 10), module(EXAMPLES, 0, 10)
+    own, scores = ((6, True), (6, False)) if backward == "all" else ((3, True), (6, False))
+    assert sorted(seen) == sorted([own, scores] * 2) and isinstance(module.gate, CaptionGate)
+    assert first.nll.equal(second.nll) and first.nll.shape == (2, 3)
+    torch.testing.assert_close(first.weights.sum(dim=0), torch.ones(3))
+
+
+@pytest.mark.parametrize("backward", BACKWARDS)
 def test_one_hypothesis_is_ordinary_likelihood_in_one_forward(backward):
     module = learner("caption-gate", 1, backward=backward, score_with_dropout=False)
     seen = rows_seen(module)
