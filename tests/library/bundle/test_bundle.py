@@ -184,7 +184,9 @@ def test_not_json(folder, content):
         load_bundle(folder)
 
 
-@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied", "/home/me"), OSError("Permission denied")])
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied", "bundle.json"), OSError("Permission denied")]
+)
 def test_a_bundle_file_that_cannot_be_opened(folder, monkeypatch, error):
     """The reason alone: the file is named already."""
 
