@@ -217,8 +217,15 @@ def test_a_number_out_of_bounds_is_said(visit, address, name, typed, kept, said)
     page.get_by_role("button", name="Settings").click()
     block = page.locator(f"#image-{name}")
     number = block.locator("input[type=number]")
-    number.fill(typed)
-    number.press("Enter")
+
+    def is_said() -> bool:
+        """Typed again, where the settings were still being drawn and put the old number back."""
+        number.fill(typed)
+        number.press("Enter")
+        page.wait_for_timeout(200)
+        return block.get_by_role("alert").count() == 1
+
+    wait_until(is_said)
     expect(block.get_by_role("alert")).to_have_text(said)
     expect(number).to_have_value(kept)
     expect(block.locator("input[type=range]")).to_have_value(kept)
