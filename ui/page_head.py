@@ -39,7 +39,7 @@ _STYLE = (
 )
 # Gradio titles its messages by their kind, in English.
 _ERROR_STYLE = (
-    "<style>.toast-title.error {{ font-size: 0 }} "
+    "<style>.toast-title.error {{ font-size: 0 !important }} "
     ".toast-title.error::before {{ content: '{error}'; font-size: 1rem }}</style>"
 )
 
