@@ -11,7 +11,7 @@ from ui.results import NumberRow, ResultSet, Specialisation, SystemRow
 from ui.texts.texts import ENGLISH, Texts
 
 # Of the axis' labels, in any size of letters.
-_UNDER = 'dominant-baseline="hanging" text-anchor="middle"'
+_UNDER = 'dy=".8em" text-anchor="middle"'
 _WIDE, _HIGH, _LEFT, _BOTTOM, _TOP, _RIGHT = 420, 250, 40, 36, 14, 14
 _HEADINGS = ("system", "best of K", "mean", "worst", "mBLEU-4")
 
