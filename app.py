@@ -39,7 +39,7 @@ from ui.better import Better, load_better
 from ui.environment import environment_arguments
 from ui.events import MAX_COMPARISONS
 from ui.examples import load_examples
-from ui.loading import LoadingCaptioner, load_all
+from ui.loading import LoadingCaptioner
 from ui.markov_runs import load_demos
 from ui.modality import AUDIO, IMAGE, ModalityText
 from ui.model_info import ModelInfo, info_of, side_by_side_info
@@ -378,8 +378,10 @@ def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
     try:
         if not settings.model_processes:
             share_threads(settings.modalities)
-        models = [one for tab in tabs for one in models_of(tab.captioner) if isinstance(one, LoadingCaptioner)]
-        load_all(models, side_by_side=settings.model_processes)
+        # One after the other, which leaves a core to the page's first visitors.
+        for captioner in (one for tab in tabs for one in models_of(tab.captioner)):
+            if isinstance(captioner, LoadingCaptioner):
+                captioner.load()
     except LoraMclError as error:
         print(f"app.py: {error}", file=sys.stderr)
         page.close(verbose=False)

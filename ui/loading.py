@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from lora_mcl.bundle import Bundle
 from lora_mcl.bundle_captioner import BundleCaptioner
-from lora_mcl.errors import LoraMclError
 from lora_mcl.images import input_name
 from lora_mcl.scores import CaptionScore
 from lora_mcl.types import (
@@ -57,10 +54,6 @@ class LoadingCaptioner(BundleCaptioner):
             self._captioner.set_exception(error)
             raise
 
-    def wait(self) -> None:
-        """Wait until another thread's ``load`` has loaded the model; raises its error."""
-        self._captioner.result()
-
     def audio_view(self, media: Media, start: float | None = None) -> AudioView:
         """The audio captioner's input for a sound, once there is one."""
         return self._captioner.result().audio_view(media, start)
@@ -104,25 +97,3 @@ class LoadingCaptioner(BundleCaptioner):
                 return
             wait([self._captioner], timeout=_LOOK)
         yield from self._captioner.result().compare(media, options, start=start, should_stop=should_stop)
-
-
-def load_all(captioners: Sequence[LoadingCaptioner], side_by_side: bool) -> None:
-    """Load the models, one after the other or at the same time.
-
-    Raises:
-        BundleError: one of them cannot be loaded.
-    """
-
-    def load(captioner: LoadingCaptioner) -> None:
-        with suppress(LoraMclError):  # ``wait`` raises it
-            captioner.load()
-
-    for captioner in captioners:
-        if side_by_side:
-            # A daemon, so that a stop of the program does not wait for it.
-            threading.Thread(target=load, args=[captioner], name=f"loads {captioner.name}", daemon=True).start()
-        else:
-            load(captioner)
-            captioner.wait()
-    for captioner in captioners:
-        captioner.wait()
