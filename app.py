@@ -188,8 +188,7 @@ def settings_from(arguments: Sequence[str] | None, environment: Mapping[str, str
     )
     together.add_argument(
         "--model-processes",
-        action=argparse.BooleanOptionalAction,
-        default=Settings.model_processes,
+        **{**on_or_off, "default": Settings.model_processes},
         help="a process for each model, so that neither waits for the page's or another's Python (on by default, "
         "except on Windows); otherwise all in one, in less memory",
     )
@@ -378,9 +377,8 @@ def _serve(settings: Settings, gpu: Callable[..., Any] | None) -> int:
     try:
         if not settings.model_processes:
             share_threads(settings.modalities)
-        # One after the other, which leaves a core to the page's first visitors.
         for captioner in (one for tab in tabs for one in models_of(tab.captioner)):
-            if isinstance(captioner, LoadingCaptioner):
+            if isinstance(captioner, LoadingCaptioner):  # one at a time: a core is left to the first visitors
                 captioner.load()
     except LoraMclError as error:
         print(f"app.py: {error}", file=sys.stderr)

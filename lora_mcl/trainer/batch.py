@@ -88,6 +88,10 @@ class PromptBatch:
     inputs_embeds: Tensor
     attention_mask: Tensor
 
+    def repeat(self, times: int) -> PromptBatch:
+        """[times * B, ...], the whole batch repeated: row k * B + b is example b."""
+        return PromptBatch(self.inputs_embeds.repeat(times, 1, 1), self.attention_mask.repeat(times, 1))
+
     def with_captions(self, model: nn.Module, captions: Tensor) -> Batch:
         """These prompts followed by ``captions`` [B, T], EOS included, padded on the right with -100."""
         is_token = captions != IGNORE_INDEX

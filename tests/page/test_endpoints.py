@@ -242,7 +242,7 @@ def test_a_refusal_of_the_server_keeps_its_words_and_frees_the_page(upload):
     with pytest.raises(gr.Error, match="Your quota is used up"):
         for updates in handlers["compare"](request, token, upload, *values):
             shown.append(updates)
-    assert "This could not be captioned now." in shown[-1].values()
+    assert '<span class="problem">This could not be captioned now.</span>' in shown[-1].values()
     assert [part.interactive for part in shown[-1].values() if isinstance(part, gr.Button)] == [True, False]
 
 

@@ -240,6 +240,7 @@ def test_a_stop_is_not_lost_while_an_object_is_finalised():
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # servers of other tests may have left another one
         stop = stop_on_signals()
         Finalised()
         assert stop.is_set()
