@@ -15,9 +15,9 @@ twenty closes the connection there. Every finished answer is compared with what 
     comparisons_per_second   finished ones
     first_seconds, total_seconds   from the request, upload included, to the first words and to the end: p50 and p95
     wrong_columns            of ``columns`` in finished answers: other captions than the library's
-    cpu_per_comparison       CPU seconds of the server's process, for each finished comparison
+    cpu_per_comparison       CPU seconds of the server's processes, for each finished comparison
     visitors_cpu_per_comparison    the same of the visitors, who run in this process
-    memory_mib               resident memory of the server, least and most
+    memory_mib               resident memory of the server's processes together, least and most
     memory_growth            its median in the last third of the time over that in the middle third
     load_before              the machine's load average (1 minute) before: what else ran on it
 """
