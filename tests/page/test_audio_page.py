@@ -20,6 +20,7 @@ from tests.support.browsing import (
     screenshot,
     set_number,
     unnamed,
+    upload_sound,
 )
 from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
@@ -77,15 +78,11 @@ def address(serve, captioner, tmp_path_factory):
     return serve(image_tab(), audio_tab(captioner, listed_examples(files, "A {} tone")))
 
 
-def upload(page: Page, sound: Path) -> None:
-    page.set_input_files("#audio-media input[type=file]", str(sound))
-
-
 def test_an_upload_is_shown_and_fills_every_column(visit, address, clip, tmp_path):
     page = visit(address)
     expect_state(page, "idle")
     expect(page.locator("#audio-view img")).to_have_count(0)
-    upload(page, clip)
+    upload_sound(page, clip)
     expect(page.locator("#audio-view img")).to_be_visible()
     expect(page.locator("#audio-view .seconds")).to_have_text("0.0 s0.8 s")
     expect(page.locator("#audio-media")).to_contain_text("0:01")
@@ -101,7 +98,7 @@ def test_an_upload_is_shown_and_fills_every_column(visit, address, clip, tmp_pat
 
 def test_a_long_sound_is_cut_with_a_notice_and_a_choice(visit, address, captioner, long_clip, tmp_path):
     page = visit(address)
-    upload(page, long_clip)
+    upload_sound(page, long_clip)
     expect(page.locator("#audio-view .notice")).to_have_text("The model takes second 0.0 to 2.0 of this sound's 4.0.")
     first = page.locator("#audio-view img").get_attribute("src")
     page.click("#audio-compare")
@@ -135,7 +132,7 @@ def test_a_recording_is_captioned(visit, address, captioner):
 def test_a_click_on_an_example_compares_it(visit, address, captioner, long_clip, pace):
     page = visit(address)
     # Another sound's choice of part does not stay.
-    upload(page, long_clip)
+    upload_sound(page, long_clip)
     page.locator("#audio-start input[type=number]").fill("1.5")
     page.get_by_role("button", name="A High tone").click()
     expect_state(page, "done")
@@ -158,7 +155,7 @@ def test_errors_are_shown(visit, address, tmp_path):
     page.click("#audio-compare")
     expect(page.locator("#audio-status")).to_contain_text("Choose a sound first")
     soundfile.write(tmp_path / "still.wav", np.zeros(16_000), 16_000)
-    upload(page, tmp_path / "still.wav")
+    upload_sound(page, tmp_path / "still.wav")
     expect(page.locator("#audio-view .notice")).to_contain_text("still.wav is silent")
     page.click("#audio-compare")
     expect(page.locator("#audio-status")).to_contain_text("still.wav is silent")
@@ -191,7 +188,7 @@ def media_files(tmp_path_factory) -> dict[str, Path]:
 def test_the_server_decides_what_is_a_sound(visit, address, captioner, media_files, name):
     # The player tries first, before it gets a copy that it can decode.
     page = visit(address, expected="Waveform load error")
-    upload(page, media_files[name])
+    upload_sound(page, media_files[name])
     # The player could decode it: it knows how long it is.
     expect(page.locator("#audio-media")).to_contain_text("0:25")
     expect(page.locator("#audio-view .seconds")).to_have_text("0.0 s2.0 s")
@@ -203,7 +200,7 @@ def test_the_server_decides_what_is_a_sound(visit, address, captioner, media_fil
 def test_a_sound_that_begins_late_is_shown_from_its_first_sound(visit, address, captioner, tmp_path):
     soundfile.write(tmp_path / "late.wav", np.concatenate([np.zeros(48_000), tone(700, 3.0)]), 16_000)
     page = visit(address)
-    upload(page, tmp_path / "late.wav")
+    upload_sound(page, tmp_path / "late.wav")
     expect(page.locator("#audio-view .notice")).to_contain_text("second 3.0 to 5.0 of this sound's 6.0")
     expect(page.locator("#audio-start input[type=number]")).to_have_value("3")
     page.click("#audio-compare")
@@ -219,7 +216,7 @@ def test_a_sound_that_begins_late_is_shown_from_its_first_sound(visit, address, 
 def test_a_sound_slightly_longer_than_the_window_leaves_no_choice(visit, address, captioner, tmp_path):
     soundfile.write(tmp_path / "hair.wav", tone(700, 2.03), 16_000)
     page = visit(address)
-    upload(page, tmp_path / "hair.wav")
+    upload_sound(page, tmp_path / "hair.wav")
     expect(page.locator("#audio-view img")).to_be_visible()
     expect(page.locator("#audio-start")).to_be_hidden()
     page.click("#audio-compare")
@@ -231,7 +228,7 @@ def test_a_long_sound_does_not_widen_a_phones_page(visit, address, media_files, 
     page = visit(address, width=width)
     for name in (None, "noext"):
         if name:
-            upload(page, media_files[name])
+            upload_sound(page, media_files[name])
             expect(page.locator("#audio-media")).to_contain_text("0:25")
             expect(page.locator("#audio-start")).to_be_visible()
         expect_no_sideways_scroll(page)
@@ -248,7 +245,7 @@ def test_a_long_sound_does_not_widen_a_phones_page(visit, address, media_files, 
 )
 def test_dark_and_phone(visit, address, long_clip, tmp_path, name, query, width):
     page = visit(address + query, width=width)
-    upload(page, long_clip)
+    upload_sound(page, long_clip)
     expect(page.locator("#audio-view img")).to_be_visible()
     page.click("#audio-compare")
     expect_state(page, "done")
@@ -258,7 +255,7 @@ def test_dark_and_phone(visit, address, long_clip, tmp_path, name, query, width)
 
 def test_everything_has_a_name(visit, address, clip):
     page = visit(address)
-    upload(page, clip)
+    upload_sound(page, clip)
     expect(page.locator("#audio-view img")).to_be_visible()
     assert unnamed(page) == []
 
@@ -269,7 +266,7 @@ def test_a_real_captioner_on_the_page(visit, serve, tiny_captioner, tiny_audio_c
         audio_tab(tiny_audio_captioner, info=app.model_info(tiny_audio_captioner.bundle)),
     )
     page = visit(serve(*tabs))
-    upload(page, clip)
+    upload_sound(page, clip)
     page.click("#audio-compare")
     expect_state(page, "done")
     (*_, direct) = tiny_audio_captioner.compare(clip)

@@ -16,6 +16,7 @@ from tests.support.browsing import (
     screenshot,
     set_number,
     unnamed,
+    upload_sound,
 )
 from tests.support.fake_captioner import BEAM, FakeAudioCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
@@ -133,7 +134,7 @@ def test_a_sound_is_restored_from_its_start(visit, address, listener, tmp_path):
     expect(column(page, "beam")).to_be_visible()
     for hertz, name in ((300, "low"), (900, "high")):
         soundfile.write(tmp_path / f"{name}.wav", tone(hertz, 5, 16_000), 16_000)
-    page.set_input_files("#audio-media input[type=file]", tmp_path / "low.wav")
+    upload_sound(page, tmp_path / "low.wav")
     expect(page.locator("#audio-start")).to_be_visible()
     set_number(page, "#audio-start", 2.5)
     expect(page.locator("#audio-view .seconds")).to_contain_text("2.5 s")
@@ -142,7 +143,7 @@ def test_a_sound_is_restored_from_its_start(visit, address, listener, tmp_path):
     expect(page.locator("#audio-history img")).to_be_attached()
     first = listener.samples
     page.get_by_role("button", name="Clear").click()
-    page.set_input_files("#audio-media input[type=file]", tmp_path / "high.wav")
+    upload_sound(page, tmp_path / "high.wav")
     expect(page.locator("#audio-view .seconds")).to_contain_text("0.0 s")
     page.click("#audio-compare")
     expect(page.locator("#audio-history img")).to_have_count(2)

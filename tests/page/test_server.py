@@ -14,11 +14,10 @@ import gradio as gr
 import httpx
 import pytest
 from gradio_client import Client, handle_file
-from playwright.sync_api import expect
 from starlette.testclient import TestClient
 
 from lora_mcl.errors import OptionsError
-from tests.support.browsing import PATIENCE, expect_state
+from tests.support.browsing import PATIENCE, expect_state, upload_picture
 from tests.support.fake_captioner import HYPOTHESES
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.paths import ROOT
@@ -154,8 +153,7 @@ def test_a_visitor_below_a_proxys_path(serve, visit, picture):
     with proxied(serve(root_path="/studio").local_url, "/studio") as address:
         # A browser also looks for an icon at the root of the host, which is not this page's.
         page = visit(address, expected="404 (Not Found)")
-        page.set_input_files("#image-media input[type=file]", str(picture))
-        expect(page.locator("#image-media .image-frame img")).to_be_visible()
+        upload_picture(page, picture)
         page.click("#image-compare")
         expect_state(page, "done")
 

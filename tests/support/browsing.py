@@ -97,6 +97,17 @@ def upload_picture(page: Page, picture: Path) -> None:
     expect(page.locator("#image-media img")).to_be_attached()
 
 
+def upload_sound(page: Page, sound: Path) -> None:
+    """Choose a file, and wait until the page has cleared away what belonged to the sound before and looked at this one.
+
+    Until then a click on Compare belongs to the state before: the page would clear its answer away.
+    """
+    # `start_over`, then what the model takes of the sound, or why it takes none.
+    with page.expect_response("**/run/predict*"):
+        page.set_input_files("#audio-media input[type=file]", str(sound))
+    expect(page.locator("#audio-view").locator("img, .notice").first).to_be_visible()
+
+
 def column(page: Page, id: str):
     """A column of the tab that is open."""
     return page.locator(f'[data-column="{id}"]:visible')

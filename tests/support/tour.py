@@ -12,7 +12,7 @@ import app
 from lora_mcl.bundle import Bundle
 from lora_mcl.bundle.bundle import EMBEDDED_AUDIO_BUNDLE, EMBEDDED_BUNDLE, load_bundle
 from lora_mcl.languages import language_of
-from tests.support.browsing import expect_state
+from tests.support.browsing import expect_state, upload_sound
 from tests.support.fake_captioner import FakeAudioCaptioner, FakeCaptioner
 from ui.better import load_better
 from ui.examples import load_examples
@@ -75,8 +75,7 @@ def _compare(page: Page, tab: str, clip: Path) -> None:
     if tab == "image":
         page.locator("#image-examples button").click()
     else:
-        page.set_input_files("#audio-media input[type=file]", str(clip))
-        expect(page.locator("#audio-view img")).to_be_visible()
+        upload_sound(page, clip)
         page.click("#audio-compare")
     expect_state(page, "done")
 
