@@ -39,11 +39,13 @@ FEATURES = {
         "--split seen --shards 1 --per-shard 250",
         "--split train --shards 12 --per-shard 500",
         "--split train-short --shards 32 --per-shard 500",
+        "--split augmented --shards 8 --per-shard 500",
+        "--split augmented-short --shards 24 --per-shard 500",
     ),
 }
 FURTHER_ROUNDS = {
     "image": ("training.embedded.train_base image --round 2", "training.embedded.train_base image --round 3"),
-    "audio": (),
+    "audio": ("training.embedded.train_base audio --round 2",),
 }
 # Which hypothesis learns which annotator is up to chance; of sounds, the one that names the events comes first.
 ORDER = {"image": (), "audio": ("training.embedded.order audio 1 0 2",)}

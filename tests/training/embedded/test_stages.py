@@ -31,7 +31,8 @@ def test_every_stage_runs_and_goes_on_where_it_stopped(tmp_path):
     domain = in_folder("audio", tmp_path)
     domain.work.mkdir(parents=True)
     build_tiny("audio", domain.untrained_dir)
-    for split, count in (("train", 6), ("train-short", 6), ("test", 4), ("seen", 4)):
+    counts = {"train": 6, "train-short": 6, "augmented": 6, "augmented-short": 6, "test": 4, "seen": 4}
+    for split, count in counts.items():
         folder = features.write_shard(domain, split, 0, count)
         stamp = (folder / FEATURES).stat().st_mtime_ns
         assert features.write_shard(domain, split, 0, count) == folder
@@ -43,9 +44,10 @@ def test_every_stage_runs_and_goes_on_where_it_stopped(tmp_path):
         digest.write_text(made_with)
         cached = CachedFeatures.open(domain, split)
         assert len(cached) == count
-        assert cached.features(0).shape == (1, 125 if split == "train-short" else 250, 32)
+        assert cached.features(0).shape == (1, 125 if split.endswith("-short") else 250, 32)
     align.train(domain, SETTINGS)
-    train_base.train(domain, SETTINGS)
+    for number in (1, 2):
+        train_base.train(domain, SETTINGS, number=number)
     for name in [*RUNS, "mle"]:  # a finished run is not run again: it resumes from its last checkpoint, its end
         words = [f"output={domain.adapters_dir}/{name}", f"model.base={domain.base_dir}"]
         words += [f"data.path={domain.features_dir}", "data.workers=0"]

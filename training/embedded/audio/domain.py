@@ -47,8 +47,10 @@ from training.embedded.common.domain import (
     Training,
 )
 
-SHORT_SHARE: dict[Stage, float] = {"align": 0.5, "base": 0.75, "adapters": 0.75}
+SHORT_SHARE: dict[Stage, float] = {"align": 0.5, "base": 0.75, "base-2": 0.75, "adapters": 0.75}
 """Of each stage's batches, the share made of five-second clips."""
+AUGMENTED_SHARE: dict[Stage, float] = {"align": 0.0, "base": 0.0, "base-2": 0.6, "adapters": 0.5}
+"""Of each stage's batches, the share made of augmented clips."""
 STANDARDISED_ON = 100
 """Number of training clips whose features are standardised to mean 0 and variance 1."""
 
@@ -119,10 +121,15 @@ def open_dataset(
     Raises:
         FileNotFoundError: no features are cached.
     """
-    short = SHORT_SHARE[stage]
-    splits = (("train", 1 - short), ("train-short", short))
-    sources = [(CachedFeatures.open(AUDIO, split, folder), share) for split, share in splits]
-    return AudioDataset(sources, load_grammar(), length, batch_size, seed, mode_shares, all_modes=stage == "base")
+    short, augmented = SHORT_SHARE[stage], AUGMENTED_SHARE[stage]
+    splits = {
+        f"{split}{suffix}": of_split * of_length
+        for split, of_split in (("train", 1 - augmented), ("augmented", augmented))
+        for suffix, of_length in (("", 1 - short), ("-short", short))
+    }
+    sources = [(CachedFeatures.open(AUDIO, split, folder), share) for split, share in splits.items() if share]
+    all_modes = stage in ("base", "base-2")
+    return AudioDataset(sources, load_grammar(), length, batch_size, seed, mode_shares, all_modes=all_modes)
 
 
 def clause_names(clause: Clause) -> tuple[str, str]:
@@ -197,6 +204,7 @@ AUDIO = Domain(
         locate=locate,
         align=StageSettings(steps=1600, batch_size=96, learning_rate=1.5e-3, feature_dropout=0.3),
         base=StageSettings(steps=2300, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.3),
+        further_rounds=(StageSettings(steps=1600, batch_size=32, learning_rate=1e-3, feature_dropout=0.3),),
     ),
     reporting=Reporting(
         split_measures=split_measures,

@@ -9,7 +9,7 @@ import pytest
 from training.embedded.audio.material.assets import Material
 from training.embedded.audio.material.recordings import PACK_DIR
 from training.embedded.audio.render import render as mixing
-from training.embedded.audio.render.clips import SEEDS, clip_seconds, draw, material_split
+from training.embedded.audio.render.clips import AUDIBLE, SEEDS, audible, clip_seconds, draw, layered, material_split
 from training.embedded.audio.render.dsp import (
     RATE,
     envelope,
@@ -19,8 +19,8 @@ from training.embedded.audio.render.dsp import (
     occurrences,
     trimmed,
 )
-from training.embedded.audio.render.effects import band_limited, pitched, reverberated
-from training.embedded.audio.render.render import looped, render
+from training.embedded.audio.render.effects import band_limited, coloured, pitched, reverberated
+from training.embedded.audio.render.render import Augmentation, Clip, looped, render
 from training.embedded.audio.world.lexicon import load_lexicon
 from training.embedded.audio.world.scene import Event, Scene
 
@@ -95,6 +95,28 @@ def test_reverberation_keeps_energy_and_length_and_rings_on():
     assert len(wet) == len(wave) and energy(wet) == pytest.approx(energy(wave), rel=0.35)
     assert energy(wet[round(0.25 * RATE) : round(0.5 * RATE)]) > 0.01 * energy(wet)
     assert np.array_equal(reverberated(wave, 0.8, 0.0, np.random.default_rng(0)), wave)
+
+
+def test_a_colour_changes_the_balance_of_frequencies_alone():
+    wave = tone(200, 1.0) + tone(3000, 1.0)
+    ratios = []
+    for seed in range(60):
+        made = coloured(wave, 6.0, np.random.default_rng(seed))
+        assert len(made) == len(wave) and made.dtype == np.float32
+        spectrum = np.abs(np.fft.rfft(made))
+        assert set(np.argsort(spectrum)[-2:]) == {200, 3000}, "no new frequencies"
+        ratios.append(20 * np.log10(spectrum[200] / spectrum[3000]))
+    assert abs(np.mean(ratios)) < 3 and 4 < np.std(ratios) < 10
+    assert np.array_equal(coloured(wave, 0.0, np.random.default_rng(0)), wave)
+
+
+def test_layers_are_two_recordings_as_long_as_the_first():
+    first, second = tone(400, 2.0, 0.3), tone(1500, 0.7, 0.02)
+    made = layered(first, second, random.Random(0))
+    spectrum = np.abs(np.fft.rfft(made))
+    assert len(made) == len(first) and peak_frequency(made) == pytest.approx(400, rel=0.01)
+    below = 20 * np.log10(spectrum[800] / spectrum[2900:3100].max())
+    assert -1 < below < 12, "the second is brought to the first one's level, less at most 8 dB"
 
 
 def test_loops_have_no_gaps():
@@ -175,6 +197,45 @@ def test_a_background_has_no_gap_wherever_it_starts():
         clip, _ = simple(Scene("rain", ()), seed)
         level = envelope(clip.samples)
         assert np.lib.stride_tricks.sliding_window_view(level, 5).max(1).min() > -9, seed
+
+
+def test_each_event_is_measured_against_all_the_rest():
+    loud, soft = Event("saw", loudness="loud"), Event("engine", loudness="soft")
+    clip, _ = simple(Scene(None, (loud, soft), "together"))
+    assert clip.above[0] > 5 > -5 > clip.above[1]
+    alone, _ = simple(Scene("rain", (Event("saw"),)))
+    assert 5 < alone.above[0] < 25, "a background lies 9 to 18 dB below an event"
+
+
+def test_events_lost_in_the_rest_are_left_out_of_the_scene():
+    scene = Scene("rain", (Event("saw"), Event("dog")), "together")
+    clip = simple(scene)[0]
+    spans, timbres = clip.spans, clip.timbres
+
+    def kept(*above: float) -> tuple[list[str], str]:
+        left, of_it = audible(scene, Clip(clip.samples, spans, timbres, above))
+        assert len(of_it.spans) == len(of_it.timbres) == len(of_it.above) == len(left.events)
+        assert of_it.samples is clip.samples
+        return [event.sound for event in left.events], left.layout
+
+    assert kept(AUDIBLE, 9.0) == (["saw", "dog"], "together")
+    assert kept(AUDIBLE - 0.1, 9.0) == (["dog"], "sequence")
+    assert kept(AUDIBLE - 5, AUDIBLE - 9) == (["saw"], "sequence"), "the loudest stays"
+    alone = Scene("rain", ())
+    assert audible(alone, Clip(clip.samples, (), (), ()))[0] == alone
+
+
+def test_augmentation_moves_pitch_and_noise_further():
+    def pitches(augmentation: Augmentation | None) -> list[float]:
+        found = []
+        for seed in range(25):
+            choose = lambda _event, _rng: tone(600, 6.0)  # noqa: E731
+            scene, rng = Scene(None, (Event("saw"),)), random.Random(seed)
+            clip = render(scene, LEXICON, choose, choose, rng, 5.0, augmentation)
+            found.append(abs(12 * np.log2(peak_frequency(clip.samples) / 600)))
+        return found
+
+    assert max(pitches(None)) < 2.1 < 3 < max(pitches(Augmentation(semitones=4.0))) < 4.1
 
 
 def test_short_clips_and_backgrounds_alone():

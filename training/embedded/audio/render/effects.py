@@ -1,4 +1,4 @@
-"""Audio augmentation: pitch, band limits, reverberation. Waveforms are float32 [N] at ``RATE``."""
+"""Audio augmentation: pitch, colour, band limits, reverberation. Waveforms are float32 [N] at ``RATE``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,22 @@ def pitched(wave: np.ndarray, semitones: float) -> np.ndarray:
     if abs(semitones) < 0.01:
         return wave
     return librosa.resample(wave, orig_sr=RATE * 2 ** (semitones / 12), target_sr=RATE, fix=False)
+
+
+COLOUR_POINTS = np.geomspace(60, RATE / 2, 8)
+"""Frequencies, Hz, between whose random levels a colour runs straight, over the logarithm of the frequency."""
+
+
+def coloured(wave: np.ndarray, decibels: float, rng: np.random.Generator) -> np.ndarray:
+    """As another microphone would record it: each octave louder or softer at random, by ``decibels`` (one sigma)."""
+    if decibels <= 0:
+        return wave
+    levels = np.interp(
+        np.log(np.maximum(np.fft.rfftfreq(len(wave), 1 / RATE), COLOUR_POINTS[0])),
+        np.log(COLOUR_POINTS),
+        rng.normal(0, decibels, len(COLOUR_POINTS)),
+    )
+    return np.fft.irfft(np.fft.rfft(wave) * 10 ** (levels / 20), len(wave)).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=64)

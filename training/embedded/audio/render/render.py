@@ -14,12 +14,11 @@ import numpy as np
 
 from training.embedded.audio.annotation.timbre import Timbre, measure_timbre
 from training.embedded.audio.render.dsp import RATE, faded, loudness, occurrences
-from training.embedded.audio.render.effects import band_limited, pitched, reverberated
+from training.embedded.audio.render.effects import band_limited, coloured, pitched, reverberated
 from training.embedded.audio.world.lexicon import Lexicon
 from training.embedded.audio.world.scene import Event, Scene
 
 SECONDS = 10.0
-SEMITONES = 2.0
 LONG_SECONDS = (2.2, 4.5)
 """A long event that shares its clip lasts so long; one alone may fill the clip."""
 SHORT_SECONDS = 2.4
@@ -39,6 +38,21 @@ Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """How far a clip's sounds may be from their recordings.
+
+    Attributes:
+        semitones: each sound is at most so much higher or lower.
+        colour: of each sound, the spread (dB, one sigma) of its levels at different frequencies.
+        noise: of a clip without a background, the range (dB) of the noise under it.
+    """
+
+    semitones: float = 2.0
+    colour: float = 0.0
+    noise: tuple[float, float] = (-75.0, -55.0)
+
+
+@dataclass(frozen=True)
 class Clip:
     """A rendered scene.
 
@@ -46,11 +60,13 @@ class Clip:
         samples: float32 [N] at ``RATE``.
         spans: of each event, when it occurs, in seconds.
         timbres: of each event, how it sounds.
+        above: of each event, how far it lies above all the rest while it occurs, dB.
     """
 
     samples: np.ndarray
     spans: tuple[tuple[Span, ...], ...]
     timbres: tuple[Timbre, ...]
+    above: tuple[float, ...]
 
 
 def render(
@@ -60,36 +76,53 @@ def render(
     choose_background: Chooser,
     rng: random.Random,
     seconds: float = SECONDS,
+    augmentation: Augmentation | None = None,
 ) -> Clip:
     """Mix one clip of ``seconds``; all chance comes from ``rng``.
 
     Args:
         choose: a recording of an event.
         choose_background: a recording of a background.
+        augmentation: the usual one by default.
     """
+    augmentation = augmentation or Augmentation()
     noise = np.random.default_rng(rng.getrandbits(48))
-    parts = [_event(event, scene, lexicon, choose(event, rng), rng, noise, seconds) for event in scene.events]
+    parts = [
+        _event(event, scene, lexicon, choose(event, rng), rng, noise, seconds, augmentation) for event in scene.events
+    ]
     starts = _starts([len(part) / RATE for part, _ in parts], scene, rng, seconds)
     mix = np.zeros(round(seconds * RATE), np.float32)
-    spans = []
+    spans, alone = [], []
     for start, (part, inside) in zip(starts, parts, strict=True):
         at = round(start * RATE)
         part = part[: len(mix) - at]
         mix[at : at + len(part)] += part
+        alone.append((at, part))
         spans.append(tuple((start + a, min(start + b, seconds)) for a, b in inside if start + a < seconds))
     if scene.background is not None:
-        background = _background(choose_background(scene.background, rng), len(mix), rng)
+        recording = coloured(choose_background(scene.background, rng), augmentation.colour, noise)
+        background = _background(recording, len(mix), rng, augmentation.semitones)
         below = rng.uniform(*BACKGROUND_BELOW) if scene.events else rng.uniform(0, 6)
         mix += _at_level(background, EVENT_LEVEL - below)
     else:
-        mix += (noise.standard_normal(len(mix)) * 10 ** (rng.uniform(-75, -55) / 20)).astype(np.float32)
+        mix += (noise.standard_normal(len(mix)) * 10 ** (rng.uniform(*augmentation.noise) / 20)).astype(np.float32)
+    above = tuple(_above(mix, *one, of_it) for one, of_it in zip(alone, spans, strict=True))
     if rng.random() < 0.5:
         mix = band_limited(mix, rng.choice((0, 0, 80, 150)), rng.choice((4000, 5000, 6000, 7500, 8000)))
     mix *= 10 ** (rng.uniform(-8, 3) / 20)
     peak = float(np.abs(mix).max())
     if peak > 0.98:
         mix *= 0.98 / peak
-    return Clip(mix, tuple(spans), tuple(_timbre(*part) for part in parts))
+    return Clip(mix, tuple(spans), tuple(_timbre(*part) for part in parts), above)
+
+
+def _above(mix: np.ndarray, at: int, part: np.ndarray, spans: tuple[Span, ...]) -> float:
+    """How far a part that begins ``at`` a sample of the mix lies above the rest of it in its spans, dB."""
+    own = np.zeros_like(mix)
+    own[at : at + len(part)] = part
+    pieces = [slice(round(start * RATE), round(end * RATE)) for start, end in spans]
+    energy, rest = (sum(float((wave[piece] ** 2).sum()) for piece in pieces) for wave in (own, mix - own))
+    return 10 * float(np.log10((energy + 1e-9) / (rest + 1e-9)))
 
 
 def _timbre(part: np.ndarray, inside: list[Span]) -> Timbre:
@@ -109,10 +142,12 @@ def _event(
     rng: random.Random,
     noise: np.random.Generator,
     seconds: float,
+    augmentation: Augmentation,
 ) -> tuple[np.ndarray, list[Span]]:
     """The event alone, at its level in its room, and when its occurrences are within it."""
     share = seconds / max(1, len(scene.events))
-    wave = pitched(wave, rng.uniform(-SEMITONES, SEMITONES))
+    wave = coloured(wave, augmentation.colour, noise)
+    wave = pitched(wave, rng.uniform(-augmentation.semitones, augmentation.semitones))
     if lexicon.sounds[event.sound].shape == "long":
         least, most = LONG_SECONDS
         length = rng.uniform(least, most) if len(scene.events) > 1 else rng.uniform(least, 0.9 * seconds)
@@ -181,9 +216,9 @@ def looped(wave: np.ndarray, size: int, joint: float = 0.1) -> np.ndarray:
     return out[:size]
 
 
-def _background(wave: np.ndarray, size: int, rng: random.Random) -> np.ndarray:
-    """``size`` samples from anywhere in an endless repetition of the recording."""
-    wave = pitched(wave, rng.uniform(-SEMITONES, SEMITONES))
+def _background(wave: np.ndarray, size: int, rng: random.Random, semitones: float) -> np.ndarray:
+    """``size`` samples from anywhere in an endless repetition of the recording, higher or lower by some semitones."""
+    wave = pitched(wave, rng.uniform(-semitones, semitones))
     if len(wave) > size:
         start = rng.randrange(len(wave) - size)
         return wave[start : start + size]
