@@ -47,8 +47,21 @@ def by_sound(
     return {sound: {"clips": total[sound], "named": mean([named[sound] / total[sound]])} for sound in sorted(total)}
 
 
+def repetitions(rows: Sequence[Mapping[str, list[str]]], columns: Sequence[str]) -> dict[str, float | None]:
+    """Of each column's captions, the share that state the same clause twice ("a dog barks, then a dog barks")."""
+    parser = load_parser()
+    return {
+        column: mean([float(parser.parse(text).repeated) for row in rows for text in row[column]]) for column in columns
+    }
+
+
 def split_measures(
     items: Sequence[Item], scenes: Sequence[Scene], rows: Sequence[Mapping[str, list[str]]]
 ) -> dict[str, Any]:
     """Measures of one split (``Reporting.split_measures``)."""
-    return {"clips": len(items), "reference_scores": annotator_scores(items), "sounds": by_sound(rows, scenes, GATE)}
+    return {
+        "clips": len(items),
+        "reference_scores": annotator_scores(items),
+        "sounds": by_sound(rows, scenes, GATE),
+        "repetitions": repetitions(rows, tuple(rows[0])),
+    }

@@ -64,6 +64,7 @@ class ParsedCaption:
         timbres: of the sounds that it describes without a name.
         background: the one it names, ``silence`` where it states that there is none, None where it does not say.
         mood: the mood it names.
+        repeated: it states the same clause twice, which no annotator does.
     """
 
     language: Language | None
@@ -73,6 +74,7 @@ class ParsedCaption:
     timbres: tuple[Timbre, ...] = ()
     background: str | None = None
     mood: str | None = None
+    repeated: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ class CaptionParser:
             elif span.kind == "mood":
                 mood = span.value
         kinds = {span.kind for span in spans}
+        clauses = [(span.kind, span.value) for span in spans if span.kind in ("sound", "family", "timbre")]
+        repeated = len(set(clauses)) < len(clauses)
         mode = None
         described = kinds & {"sound", "family", "timbre"}
         if language == "en" and kinds & {"place", "mood", "impression"} and not described:
@@ -133,7 +137,7 @@ class CaptionParser:
         elif described and not kinds & {"place", "mood", "impression", "foreground"}:
             mode = f"{language}-events"
         return ParsedCaption(
-            language, mode, tuple(events), tuple(dict.fromkeys(families)), tuple(timbres), background, mood
+            language, mode, tuple(events), tuple(dict.fromkeys(families)), tuple(timbres), background, mood, repeated
         )
 
     def _times(self, span: _Span, following: list[_Span]) -> int | None:
