@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from training.embedded.audio.material.recordings import load_sounds
 from training.embedded.audio.world.lexicon import load_lexicon
 from training.embedded.common.tables import percent, table
+from training.paths import RESULTS
+
+TRIALS = RESULTS / "audio_trials.json"
+"""What ``training.embedded.audio.trials`` writes."""
 
 LABELS = {
     "en-events": ("English, events", "Names the events in English, in their order and number."),
@@ -50,6 +55,17 @@ def sounds(split: Mapping[str, Any]) -> str:
     return table(["most often", "named", "least often", "named"], rows)
 
 
+def repetitions(split: Mapping[str, Any]) -> str:
+    """How often captions state the same clause twice."""
+    found = split["repetitions"]
+    hypotheses = [share for column, share in found.items() if column.startswith("caption-gate/")]
+    return (
+        f"The same clause twice in one caption (\"a dog barks, then a dog barks\"): {percent(max(hypotheses))} of the "
+        f"captions of the hypothesis that does it most, {percent(found['beam'])} of beam search, "
+        f"{percent(found['diverse-beam'])} of diverse beam search."
+    )
+
+
 def reference_scores(split: dict[str, Any], labels: Mapping[str, str]) -> str:
     """The scores of the annotators themselves, and of a caption that names nothing."""
     found = split["reference_scores"]
@@ -66,6 +82,29 @@ def probed(results: dict[str, Any]) -> str:
     """How well sounds can be distinguished after each of the encoder's layers."""
     rows = [[layer, percent(found["seen"]), percent(found["unseen"])] for layer, found in results["layers"].items()]
     return table(["after layer", "new clips of training recordings", "recordings of held-out packages"], rows)
+
+
+def tried(results: dict[str, Any]) -> str:
+    """What the trials found, for the model's card."""
+    text, rounds, net = results["audiocaps"], results["rounds"], results["soundnet"]
+    plain = rounds["base-2, first round's clips"]["mean"]
+    sound, family = net["sound"], net["family"]
+    return (
+        f"*More augmentation and mixing* is kept: after the second round the test clips' captions have an NLL of "
+        f"{rounds['base-2']['mean']:.3f} nats per token, {plain:.3f} after one as long on the first round's clips, "
+        f"{rounds['base']['mean']:.3f} after the first round. *SoundNet* is not: with its fifth convolution added "
+        f"to the tower, the same small classifier names {percent(sound['with_conv5'])} of held-out packages' sounds "
+        f"in place of {percent(sound['whisper'])} ({_points(sound)}), and {percent(family['with_conv5'])} of their "
+        f"families in place of {percent(family['whisper'])} ({_points(family)}; 95 %, {net['clips']} clips): "
+        "too little for a tower that no longer is the stock one. *People's own words* are not: of AudioCaps' "
+        f"{text['captions']:,} captions {text['name_a_sound']:,} name a sound in the lexicon's words, and "
+        f"{text['say_nothing_else']}, of {text['sounds']} sounds, say nothing else: too few to learn from."
+    )
+
+
+def _points(trial: dict[str, Any]) -> str:
+    first, last = (100 * bound for bound in trial["gain_of_conv5"])
+    return f"{first:+.1f} to {last:+.1f} points"
 
 
 def passages(results: dict[str, Any], probe_results: dict[str, Any]) -> dict[str, str]:
@@ -90,5 +129,7 @@ def passages(results: dict[str, Any], probe_results: dict[str, Any]) -> dict[str
         f"({percent(mean['seen']['informative'])}).",
         "reference_scores": reference_scores(results["test"], labels),
         "sounds": sounds(results["test"]),
+        "repetitions": repetitions(results["test"]),
         "probe": probed(probe_results),
+        "trials": tried(json.loads(TRIALS.read_text(encoding="utf-8"))),
     }

@@ -204,7 +204,7 @@ AUDIO = Domain(
         locate=locate,
         align=StageSettings(steps=1600, batch_size=96, learning_rate=1.5e-3, feature_dropout=0.3),
         base=StageSettings(steps=2300, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.3),
-        further_rounds=(StageSettings(steps=1600, batch_size=32, learning_rate=1e-3, feature_dropout=0.3),),
+        further_rounds=(StageSettings(steps=1000, batch_size=32, learning_rate=1e-3, feature_dropout=0.3),),
     ),
     reporting=Reporting(
         split_measures=split_measures,

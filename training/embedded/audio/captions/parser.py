@@ -106,6 +106,12 @@ class CaptionParser:
             return replace(self._parsed("en", spans["en"]), language=None, mode=None)
         return self._parsed(language, spans[language])
 
+    def covered(self, caption: str) -> list[bool]:
+        """Of each of an English caption's words, whether it belongs to something that the parser knows."""
+        tokens = words(caption)
+        inside = {place for span in self._spans(tokens, "en") for place in range(span.start, span.end)}
+        return [place in inside for place in range(len(tokens))]
+
     def _spans(self, tokens: Words, language: Language) -> list[_Span]:
         matches = longest_matches(tokens, self._senses[language], self._longest[language])
         return [_Span(*sense, start, end) for sense, start, end in matches]
