@@ -12,6 +12,7 @@ from training.embedded.audio.captions import grammar
 from training.embedded.audio.captions.grammar import MODES, Grammar
 from training.embedded.audio.captions.parser import ParsedCaption, load_parser, words
 from training.embedded.audio.captions.scoring import score
+from training.embedded.audio.evaluation import repetitions
 from training.embedded.audio.world.lexicon import SILENCE, load_lexicon
 from training.embedded.audio.world.moods import possible_moods, scene_mood
 from training.embedded.audio.world.sampler import sample_scene
@@ -67,6 +68,7 @@ def test_less_precise_captions_are_read_back():
             assert set(parsed.timbres) <= {e.timbre for e in events if e.precision != "sound"}, text
             assert parsed.events or parsed.families or parsed.timbres or mode == "en-scene", text
             assert score(LEXICON, scene, parsed).nothing_wrong, text
+            assert not parsed.repeated, text
             assert not re.search(r"(noise|sound|tone) a ", text), text
 
 
@@ -186,3 +188,18 @@ INFORMATIVE = {
 def test_the_mood_of_any_sound_is_right():
     assert possible_moods(LEXICON, Scene("rain", (Event("dog"), Event("scream")))) == {"peaceful", "lively", "tense"}
     assert possible_moods(LEXICON, Scene(None, (Event("organ", tempo="fast"),))) == {"plain", "lively"}
+
+
+def test_a_clause_that_is_stated_twice():
+    parse = load_parser().parse
+    for text in ("A dog barks, then a dog barks.", "Un chien aboie, puis un chien qui aboie deux fois."):
+        assert parse(text).repeated
+    twice = "Something makes a short low noise before something makes a short low noise."
+    assert parse(twice).repeated and parse("An animal makes a noise and an animal makes a noise.").repeated
+    for text in ("A dog barks twice.", "A dog barks, then an animal makes a noise.", "", "A calm scene in a forest."):
+        assert not parse(text).repeated
+    rows = [
+        {"beam": ["A dog barks.", "A dog barks, then a dog barks."], "caption-gate/0": ["A cat meows."]},
+        {"beam": ["A dog barks.", "Rain falls."], "caption-gate/0": ["A cat meows, then a cat meows."]},
+    ]
+    assert repetitions(rows, tuple(rows[0])) == {"beam": 0.25, "caption-gate/0": 0.5}
