@@ -43,8 +43,11 @@ def _reordered_split(split: Mapping[str, Any], order: Sequence[int]) -> dict[str
     matrix = [found["mode_matrix"][k] for k in order]
     hypotheses = generation[RUN]["hypotheses"]
     named = {f"{RUN}/{place}": hypotheses[f"{RUN}/{k}"] for place, k in enumerate(order)}
+    repeated = split.get("repetitions", {})  # of sounds
+    moved = {f"{RUN}/{place}": repeated[f"{RUN}/{k}"] for place, k in enumerate(order)} if repeated else {}
     return {
         **split,
+        **({"repetitions": {**repeated, **moved}} if repeated else {}),
         "likelihood": {**likelihood, RUN: {**found, "mode_matrix": matrix, "stability": stability}},
         "generation": {**generation, RUN: {**generation[RUN], "hypotheses": named}},
     }

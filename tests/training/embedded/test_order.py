@@ -26,6 +26,9 @@ def test_results_and_systems_go_along():
             }
         },
     }
+    shares = {"beam": 0.5, **{f"caption-gate/{k}": k / 10 for k in range(3)}}
+    found = reordered_results({"test": {**split, "repetitions": shares}}, ORDER)["test"]["repetitions"]
+    assert found == {"beam": 0.5, "caption-gate/0": 0.1, "caption-gate/1": 0.0, "caption-gate/2": 0.2}
     found = reordered_results({"test": split, "training": {"likelihood_of": 1}}, ORDER)
     gate = found["test"]["likelihood"]["caption-gate"]
     assert gate["mode_matrix"] == [[2, 3], [0, 1], [4, 5]]
