@@ -47,8 +47,6 @@ FURTHER_ROUNDS = {
     "image": ("training.embedded.train_base image --round 2", "training.embedded.train_base image --round 3"),
     "audio": ("training.embedded.train_base audio --round 2",),
 }
-# Which hypothesis learns which annotator is up to chance; of sounds, the one that names the events comes first.
-ORDER = {"image": (), "audio": ("training.embedded.order audio 1 0 2",)}
 RUNS = ("caption-gate", "relaxed", "mle", "mle-wide")
 
 
@@ -65,7 +63,6 @@ def commands(name: str) -> tuple[str, ...]:
         *(f"training.train training/configs/embedded/{name}/{run}.yaml" for run in RUNS),
         f"training.embedded.evaluate {name}",
         f"training.embedded.bundle {name}",
-        *ORDER[name],
         f"training.embedded.examples {name}",
         f"training.embedded.card {name}",
     )
