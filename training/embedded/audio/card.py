@@ -60,7 +60,7 @@ def repetitions(split: Mapping[str, Any]) -> str:
     found = split["repetitions"]
     hypotheses = [share for column, share in found.items() if column.startswith("caption-gate/")]
     return (
-        f"The same clause twice in one caption (\"a dog barks, then a dog barks\"): {percent(max(hypotheses))} of the "
+        f'The same clause twice in one caption ("a dog barks, then a dog barks"): {percent(max(hypotheses))} of the '
         f"captions of the hypothesis that does it most, {percent(found['beam'])} of beam search, "
         f"{percent(found['diverse-beam'])} of diverse beam search."
     )
