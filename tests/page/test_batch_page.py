@@ -12,7 +12,7 @@ from gradio_client.exceptions import AppError
 from playwright.sync_api import Page, expect
 
 from lora_mcl.languages import language_of
-from tests.support.browsing import expect_no_sideways_scroll, screenshot, unnamed, wait_until
+from tests.support.browsing import attributes, expect_no_sideways_scroll, screenshot, unnamed, wait_until
 from tests.support.fake_captioner import HYPOTHESES, FakeAudioCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.served_pages import audio_tab, image_tab
@@ -58,7 +58,7 @@ def give(page: Page, files: list[Path]) -> None:
 
 
 def order(page: Page) -> list[str]:
-    return [row.get_attribute("data-index") for row in page.locator("table.batch tr:visible").all()]
+    return attributes(page, "table.batch tr", "data-index")
 
 
 def choose(page: Page, selector: str, option: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.browsing import (
+    attributes,
     captions,
     column,
     expect_no_sideways_scroll,
@@ -22,7 +23,7 @@ pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
 
 
 def shown(page: Page) -> list[str]:
-    return [one.get_attribute("data-column") for one in page.locator(".caption-column:visible").all()]
+    return attributes(page, ".caption-column", "data-column")
 
 
 def status(page: Page):

@@ -9,6 +9,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.support.browsing import (
+    attributes,
     captions,
     column,
     expect_no_sideways_scroll,
@@ -55,7 +56,7 @@ def strip(page: Page):
 
 
 def names(page: Page) -> list[str]:
-    return [image.get_attribute("alt") for image in page.locator("#image-history img").all()]
+    return attributes(page, "#image-history img", "alt")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])

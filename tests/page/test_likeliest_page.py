@@ -8,7 +8,15 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from lora_mcl.captioner import Captioner
-from tests.support.browsing import COLUMNS, captions, column, expect_columns_within, screenshot, upload_picture
+from tests.support.browsing import (
+    COLUMNS,
+    attributes,
+    captions,
+    column,
+    expect_columns_within,
+    screenshot,
+    upload_picture,
+)
 from tests.support.comparisons import HYPOTHESES, last
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.served_pages import image_tab
@@ -57,7 +65,7 @@ def test_the_predicted_winner_carries_its_probability_and_the_columns_keep_their
     sign = column(page, id).locator(".likeliest")
     expect(sign).to_have_text(f"Most likely: {probability:.0%}")
     assert "before anything was written" in sign.get_attribute("title")
-    shown = [one.get_attribute("data-column") for one in page.locator(".caption-column:visible").all()]
+    shown = attributes(page, ".caption-column", "data-column")
     assert shown == list(COLUMNS)
     expect_columns_within(page, width)
     screenshot(page, f"likeliest-{width}-{scheme}", tmp_path)

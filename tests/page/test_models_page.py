@@ -9,7 +9,15 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from lora_mcl.types import CompareOptions
-from tests.support.browsing import captions, column, expect_no_sideways_scroll, screenshot, unnamed, wait_until
+from tests.support.browsing import (
+    attributes,
+    captions,
+    column,
+    expect_no_sideways_scroll,
+    screenshot,
+    unnamed,
+    wait_until,
+)
 from tests.support.fake_captioner import HYPOTHESES, FakeCaptioner
 from tests.support.gradio_warnings import GRADIO_WARNINGS
 from tests.support.served_pages import image_tab
@@ -34,7 +42,7 @@ def address(serve, examples) -> str:
 
 
 def shown(page: Page) -> list[str]:
-    return [one.get_attribute("data-column") for one in page.locator(".caption-column:visible").all()]
+    return attributes(page, ".caption-column", "data-column")
 
 
 def test_another_model_is_chosen(visit, address):

@@ -108,6 +108,15 @@ def upload_sound(page: Page, sound: Path) -> None:
     expect(page.locator("#audio-view").locator("img, .notice").first).to_be_visible()
 
 
+def attributes(page: Page, selector: str, name: str) -> list[str]:
+    """An attribute of each element that is shown, all read at the same moment.
+
+    One after the other, an element that is taken away between two readings is waited for in vain.
+    """
+    shown = "(all, name) => all.filter((one) => one.checkVisibility()).map((one) => one.getAttribute(name))"
+    return page.locator(selector).evaluate_all(shown, name)
+
+
 def column(page: Page, id: str):
     """A column of the tab that is open."""
     return page.locator(f'[data-column="{id}"]:visible')
