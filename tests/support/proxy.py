@@ -21,7 +21,9 @@ _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding"}
 @contextmanager
 def proxied(address: str, path: str) -> Iterator[str]:
     """Serve ``address`` below ``path`` of another port; yields the new address. Every other path is not found."""
-    server = uvicorn.Server(uvicorn.Config(_proxy(address, path), port=0, log_level="error"))
+    # A page keeps one connection open as long as it is shown: its end is not waited for.
+    config = uvicorn.Config(_proxy(address, path), port=0, log_level="critical", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
