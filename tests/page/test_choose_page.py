@@ -13,6 +13,7 @@ from tests.support.browsing import (
     expect_state,
     screenshot,
     set_number,
+    set_ticked,
     unnamed,
     wait_until,
 )
@@ -40,8 +41,10 @@ def test_the_chosen_columns_are_compared(visit, address, captioner, tmp_path, wi
     if scheme == "dark":
         page.evaluate("document.body.classList.add('dark')")
     page.get_by_role("button", name="Settings").click()
-    for label in ("English, objects", "Diverse beam search"):
-        page.get_by_role("checkbox", name=label, exact=True).uncheck()
+    objects, diverse = (
+        page.get_by_role("checkbox", name=label, exact=True) for label in ("English, objects", "Diverse beam search")
+    )
+    set_ticked(objects.or_(diverse), False)
     page.get_by_role("button", name="Only Sea").click()
     expect(column(page, "beam")).to_have_attribute("data-state", "done")
     wait_until(lambda: shown(page) == ["hypothesis-1", "hypothesis-2", "beam"])
@@ -64,8 +67,7 @@ def test_the_chosen_columns_are_compared(visit, address, captioner, tmp_path, wi
 def test_at_least_one_column_is_chosen(visit, address):
     page = visit(address)
     page.get_by_role("button", name="Settings").click()
-    for box in page.locator("#image-columns input").all():
-        box.uncheck()
+    set_ticked(page.locator("#image-columns input"), False)
     page.get_by_role("button", name="Only Sea").click()
     expect(status(page)).to_have_text("Choose at least one column.")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, FloatRect, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Locator, Page, Playwright, expect, sync_playwright
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -164,6 +164,21 @@ def set_number(page: Page, selector: str, value: float) -> None:
         number.press("Tab")
         page.wait_for_timeout(100)
         return number.input_value() == slider.input_value() == wanted
+
+    wait_until(kept)
+
+
+def set_ticked(boxes: Locator, ticked: bool) -> None:
+    """Tick all the boxes, or none: again, where the page was still being drawn and put their old state back."""
+
+    expect(boxes.first).to_be_visible()
+
+    def kept() -> bool:
+        for box in boxes.all():
+            if box.is_checked() != ticked:
+                box.click()
+        boxes.page.wait_for_timeout(100)
+        return all(box.is_checked() == ticked for box in boxes.all())
 
     wait_until(kept)
 
