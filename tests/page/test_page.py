@@ -195,6 +195,7 @@ def test_a_stop_in_the_first_instant_is_not_lost(visit, picture):
             page.click("#image-compare")
         expect_state(page, "done")
         assert held.closed == 1
+        page.close()  # first, so that it does not see the server end
 
 
 def test_leaving_the_page_stops_the_computation(visit, address, captioner, picture, pace):
