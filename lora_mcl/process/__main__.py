@@ -94,15 +94,20 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     share_arenas()
     connection = Connection(int(sys.argv[1]))
-    bundle, options, models = connection.recv()
+    try:
+        bundle, options, models = connection.recv()
+    except (EOFError, OSError):  # the caller ended before it sent them
+        return 0
     share_threads(models)
     try:
         captioner = load(bundle, options)
     except LoraMclError as error:
-        connection.send(error)
+        with suppress(OSError):  # the caller ended while the model was loaded; so below
+            connection.send(error)
         return 1
     give_back_memory()
-    connection.send(None)
+    with suppress(OSError):
+        connection.send(None)
     if bundle.modality == "audio":
         warm_up()  # last: the resampler takes seconds to import
     Calls(captioner, connection).receive()

@@ -152,6 +152,24 @@ time.sleep(600)
     process.wait(timeout=60)
 
 
+@pytest.mark.parametrize("sent", ["nothing", "a bundle", "a bundle without weights"])
+def test_a_caller_that_ended_before_the_model_was_loaded_is_no_error(tiny_bundle, tmp_path, sent):
+    bundle = load_bundle(tiny_bundle)
+    if sent == "a bundle without weights":
+        bundle = replace(bundle, folder=tmp_path)
+    ours, theirs = Pipe()
+    with theirs:
+        command = [sys.executable, "-m", "lora_mcl.process", str(theirs.fileno())]
+        process = subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True)
+    if sent != "nothing":
+        ours.send((bundle, {}, 1))
+    ours.close()
+    with process:
+        _, errors = process.communicate(timeout=120)
+    assert "Traceback" not in errors
+    assert process.returncode == (1 if sent == "a bundle without weights" else 0)
+
+
 class Failing(FakeCaptioner):
     """A fake captioner with a fault of its own."""
 
