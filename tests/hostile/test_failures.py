@@ -115,7 +115,7 @@ def test_a_visitor_who_leaves_in_the_middle(page: HostilePage, picture, tiny_cap
         job = page.client.submit(**{"image": page.file(picture)}, **values, api_name="/compare_image")
         assert reached.wait(60)
         # Gradio's answer to this waits for the step that the model is at.
-        threading.Timer(0.5, go_on.set).start()
+        threading.Timer(3, go_on.set).start()
         job.cancel()
         # The others' turn: this would wait for as long as the model works for nobody.
         page.check_good_requests()

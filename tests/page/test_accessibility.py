@@ -1,6 +1,7 @@
 """Every tab in use, by the rules of axe-core: in light, dark and phone width."""
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.support.accessibility import violations
 from tests.support.browsing import expect_no_sideways_scroll, expect_settled, screenshot
@@ -72,6 +73,7 @@ DRAWN = """(selectors) => selectors.map((selector) => {
 def test_controls_are_seen_in_forced_colours(visit, address, picture, clip):
     page = visit(address)
     page.locator("#image-settings > button").click()
+    expect(page.locator("#image-num_beams input[type=range]")).to_be_visible()
     page.emulate_media(forced_colors="active")
     expect_settled(page)
     # The system draws what Gradio draws by backgrounds, which are gone; buttons have borders.
@@ -89,6 +91,7 @@ RING = """() => {
 def test_what_the_keyboard_is_at_is_seen(visit, address, picture, clip):
     page = visit(address)
     page.locator("#image-settings > button").click()
+    expect(page.locator("#image-num_beams input[type=range]")).to_be_visible()
     page.keyboard.press("Tab")
     for selector in ("#image-num_beams input[type=range]", "#image-compare", "#image-examples button"):
         page.locator(selector).first.focus()

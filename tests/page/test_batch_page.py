@@ -76,7 +76,7 @@ def test_a_batch_fills_the_table(visit, address, files, tmp_path, width, scheme)
     page.click("#batch-start")
     expect(page.locator("#batch-status")).to_contain_text("2 of 4 files captioned in about")
     expect(page.locator("#batch-status")).to_contain_text("2 could not be captioned")
-    assert sorted(order(page)) == ["0", "1", "2", "3"]
+    wait_until(lambda: sorted(order(page)) == ["0", "1", "2", "3"])
     rows = page.locator("table.batch tr")
     expect(rows.locator(".message")).to_have_count(2)
     for index in ("0", "1"):
@@ -154,11 +154,12 @@ def test_the_downloads(visit, address, files, browser, tmp_path):
 
 def test_stop_keeps_what_is_done(visit, address, picture, tmp_path, captioner, pace):
     files = [Path(shutil.copy(picture, tmp_path / f"{n}.png")) for n in range(9)]
-    pace(0.05)
+    pace(0.1)
     page = visit(address)
     give(page, files)
     page.click("#batch-start")
     expect(page.locator("#batch-status")).to_contain_text("left")
+    pace(2)  # so that it is not over before Stop reaches it
     page.click("#batch-stop")
     expect(page.locator("#batch-status")).to_contain_text("of 9 files are captioned, and stay.")
     done = page.locator("table.batch tr").count()

@@ -130,7 +130,7 @@ def test_a_stopped_column_leaves_the_others(visit, address, pace):
     expect_state(page, "done")
     page.get_by_role("button", name="Settings").click()
     set_number(page, "#image-hypothesis_beams", 2)
-    pace(0.3)
+    pace(3)
     redo(page, "hypothesis-1").click()
     expect(column(page, "hypothesis-1")).to_have_attribute("data-state", "writing")
     assert captions(page, "beam") == list(BEAM)

@@ -144,6 +144,7 @@ def test_a_sound_is_restored_from_its_start(visit, address, listener, tmp_path):
     expect(page.locator("#audio-history img")).to_be_attached()
     first = listener.samples
     page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#audio-view img")).to_have_count(0)
     upload_sound(page, tmp_path / "high.wav")
     expect(page.locator("#audio-view .seconds")).to_contain_text("0.0 s")
     page.click("#audio-compare")

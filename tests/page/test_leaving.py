@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.browser, *GRADIO_WARNINGS]
 
 @pytest.mark.parametrize("how", ["goto", "reload", "close"])
 def test_a_page_that_is_left_while_captions_are_written(visit, address, picture, pace, how):
-    pace(0.3)
+    pace(3)
     page = visit(address)
     upload_picture(page, picture)
     page.click("#image-compare")

@@ -171,7 +171,7 @@ def test_a_stop_by_the_system_while_models_are_loaded_leaves_nothing(tmp_path):
         assert re.match(r"LoRA-MCL Studio is at http", server.stdout.readline())
         assert list(tmp_path.rglob("lora-mcl-uploads-*"))
         server.send_signal(signal.SIGTERM)
-        _, errors = server.communicate(timeout=60)
+        _, errors = server.communicate(timeout=180)
     finally:
         server.kill()
     assert server.returncode == 0 and "Traceback" not in errors, errors

@@ -15,6 +15,7 @@ from lora_mcl.markov import LearningOptions
 from tests.support.browsing import (
     expect_no_sideways_scroll,
     screenshot,
+    set_number,
     wait_until,
 )
 from tests.support.gradio_warnings import GRADIO_WARNINGS
@@ -143,9 +144,7 @@ def test_a_visitor_watches_and_trains(visit, address, watched, tmp_path):
     page.get_by_role("tab", name="How it works").click()
     board = page.locator(".demo")
     expect(board).to_have_attribute("data-step", "6")
-    slider = page.locator("#markov-step input[type=number]")
-    slider.fill("0")
-    slider.press("Tab")
+    set_number(page, "#markov-step", 0)
     expect(board).to_have_attribute("data-step", "0")
     page.click("#markov-play")
     expect(board).to_have_attribute("data-step", "6")
@@ -180,7 +179,7 @@ def test_a_visitor_watches_and_trains(visit, address, watched, tmp_path):
 
     def left() -> bool:
         watched.permits.release()
-        time.sleep(0.5)
+        time.sleep(2)
         return len(watched.ends) == 3
 
     wait_until(left)

@@ -8,6 +8,7 @@ from tests.support.browsing import (
     expect_state,
     shown_pixel,
     shown_width,
+    upload_picture,
     wait_until,
 )
 from tests.support.fake_captioner import HYPOTHESES
@@ -27,7 +28,7 @@ def test_the_server_decides_what_is_a_picture(visit, address, picture, tmp_path,
     with Image.open(picture) as image:
         image.convert("RGB").save(tmp_path / name, format)
     page = visit(address)
-    page.set_input_files("#image-media input[type=file]", str(tmp_path / name))
+    upload_picture(page, tmp_path / name)
     wait_until(lambda: shown_width(page) == 48)
     for place, colour in (((19, 19), (255, 0, 0)), ((44, 4), (135, 206, 235))):  # red on sky blue
         assert shown_pixel(page, *place) == pytest.approx(colour, abs=12)

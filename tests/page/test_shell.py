@@ -16,6 +16,7 @@ from tests.support.browsing import (
     COLUMNS,
     captions,
     column,
+    column_boxes,
     expect_no_sideways_scroll,
     expect_state,
     set_number,
@@ -167,7 +168,7 @@ def focused(page: Page) -> str:
 def test_the_focus_stays_at_the_buttons(visit, address, pace):
     page = visit(address)
     expect_state(page, "done")
-    pace(0.5)
+    pace(3)
     page.locator("#image-compare").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#image-stop")).to_be_focused()
@@ -299,8 +300,12 @@ def test_on_paper_there_are_the_medium_and_its_captions(visit, address):
 def test_six_columns_are_three_and_three(visit, serve):
     sampling = FakeCaptioner(defaults=CompareOptions(num_samples=2))
     page = visit(serve(image_tab(sampling)), 1440, 900)
-    tops = [round(column(page, id).bounding_box()["y"]) for id in (*COLUMNS, "sampling")]
-    assert sorted(Counter(tops).values()) == [3, 3]
+    expect(column(page, "sampling")).to_be_visible()
+
+    def rows() -> list[int]:
+        return sorted(Counter(round(box["y"]) for box in column_boxes(page, (*COLUMNS, "sampling"))).values())
+
+    wait_until(lambda: rows() == [3, 3])
 
 
 SHOWN = """() => {

@@ -150,7 +150,7 @@ def test_it_runs_from_there_alone_and_borrows_a_gpu_for_each_comparison(spaces, 
         _wait_for(server, tmp_path / "log")
         client = Client(address, verbose=False)
         job = client.submit(image=handle_file(str(picture)), max_new_tokens=7, api_name="/compare_image")
-        final = job.result(timeout=60)
+        final = job.result(timeout=180)
         lengths = [
             [caption["tokens"] for column in output["columns"][:3] for caption in column["captions"]]
             for output in job.outputs()
@@ -162,7 +162,7 @@ def test_it_runs_from_there_alone_and_borrows_a_gpu_for_each_comparison(spaces, 
             client.predict(image=handle_file(str(folder / "NOTICE")), api_name="/compare_image")
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=180)
     # One lease of 5 s + 7 tokens of 0.1 s, charged to the visitor; none for what is no picture.
     assert leases.read_text() == "6 True\n"
     assert not [name for name in files_in(folder) if "__pycache__" in name]

@@ -122,6 +122,16 @@ def column(page: Page, id: str):
     return page.locator(f'[data-column="{id}"]:visible')
 
 
+def column_boxes(page: Page, ids: tuple[str, ...] = COLUMNS) -> list[FloatRect]:
+    """The boxes of these columns of the tab that is open, all read at the same moment."""
+    shown = """(all) => all.filter((one) => one.checkVisibility()).map((one) => {
+      const {x, y, width, height} = one.getBoundingClientRect();
+      return [one.dataset.column, {x, y, width, height}];
+    })"""
+    found = dict(page.locator("[data-column]").evaluate_all(shown))
+    return [found[id] for id in ids]
+
+
 def captions(page: Page, id: str) -> list[str]:
     return column(page, id).locator(".caption").all_inner_texts()
 
@@ -204,7 +214,7 @@ def unnamed(page: Page) -> list[str]:
 def expect_columns_within(page: Page, width: int) -> list[FloatRect]:
     """The columns' boxes; nothing is wider than a page of this width."""
     expect_no_sideways_scroll(page)
-    boxes = [column(page, id).bounding_box() for id in COLUMNS]
+    boxes = column_boxes(page)
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
     return boxes
 

@@ -109,17 +109,19 @@ def test_steps_of_several_callers_are_computed_in_one_thread():
 
     computing.clear()
     visitors = [Visitor(prompt_of(model, n, seed=n), list(COLUMNS[0]), 12, LogitsOptions()) for n in (4, 6, 5, 7)]
-    ready = threading.Barrier(len(visitors))
 
     def visit(one: Visitor) -> None:
-        one.start(scheduler)
-        ready.wait()
         while one.advance():
             pass
 
-    threads = [threading.Thread(target=visit, args=(one,)) for one in visitors]
+    threads = [threading.Thread(target=visit, args=(one.start(scheduler),)) for one in visitors]
+    with scheduler._changed:
+        scheduler._has_turn = True
     for thread in threads:
         thread.start()
+    while len(scheduler._waiting) < len(visitors):
+        pass
+    scheduler._end_turn()
     for thread in threads:
         thread.join(timeout=60)
     own = {thread.ident for thread in threads}
