@@ -6,7 +6,7 @@ from peft import LoraConfig
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lora_mcl.adapters import AdapterStack
-from training.experiments.translations.moe import ExpertLinear, route_tokens
+from training.experiments.lora_moe import ExpertLinear, route_tokens
 
 
 @pytest.fixture

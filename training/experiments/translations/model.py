@@ -33,8 +33,8 @@ from lora_mcl.objectives import ObjectiveOptions
 from lora_mcl.trainer import MultipleChoiceLearner, MultipleChoiceTrainer
 from lora_mcl.trainer.batch import IGNORE_INDEX, pad_left, pad_right
 from training.embedded.common.tokenizer import train_tokenizer
+from training.experiments.lora_moe import route_tokens
 from training.experiments.translations.catalogues import Message
-from training.experiments.translations.moe import route_tokens
 
 SEPARATOR = "<to>"
 GATE_CAPTIONS = 2000
