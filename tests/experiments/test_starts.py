@@ -2,13 +2,14 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
 from tests.support.embedded import build_tiny, in_folder
 from training.embedded import features
+from training.embedded.common.reports import ScoredCaption
 from training.experiments.lora_moe import ExpertLinear
 from training.experiments.systems import starts
 
@@ -37,11 +38,14 @@ def test_from_a_start_to_the_results_file(domain, kept, tmp_path, monkeypatch):
     monkeypatch.setattr(starts, "load_domain", lambda name: domain)
     out = tmp_path / "starts.json"
     words = ["audio", "--steps", str(STEPS), "--scenes", str(SCENES), "--out", str(out)]
-    starts.main([*words, "--seeds", "2", "--only", "caption-gate-3", "moe-3"])
+    starts.main([*words, "--seeds", "2", "--only", "caption-gate-3", "moe-3", "bilingual-mle"])
     results = json.loads(out.read_text(encoding="utf-8"))
     found = [(one["system"], one["seed"]) for one in results["runs"]]
-    assert found == [("caption-gate-3", 0), ("moe-3", 0), ("caption-gate-3", 1), ("moe-3", 1)]
-    gate, experts, other, _ = results["runs"]
+    of_systems = [("caption-gate-3", 0), ("moe-3", 0), ("caption-gate-3", 1), ("moe-3", 1)]
+    assert found == [*of_systems, ("bilingual-mle", 0), ("bilingual-mle", 1)]
+    gate, experts, other, _, bilingual, _ = results["runs"]
+    assert bilingual["modes"] == ["en-events", "fr-events"] and len(bilingual["captions"]["beam"]["modes"]) == 2
+    assert len(bilingual["captions"]["beam"]["modes"][0]["share"]) == 2, "two beams against two hypotheses"
     assert set(gate["captions"]) == {"hypotheses"} and set(experts["captions"]) == {"beam", "diverse-beam"}
     assert gate["steps"] == STEPS and results["scenes"] == SCENES and experts["experts"] == 3
     assert gate["likelihood"] != other["likelihood"], "another seed, other weights"
@@ -60,7 +64,9 @@ def test_systems_differ_in_what_their_names_say(domain, tmp_path):
     def config(name):
         return starts.configured(domain, starts.ALL[name], 5, tmp_path, None)
 
-    gate, relaxed, wide, six = map(config, ("caption-gate-3", "relaxed-3", "mle-wide", "relaxed-6"))
+    names = ("caption-gate-3", "relaxed-3", "mle-wide", "relaxed-6", "bilingual-mle")
+    gate, relaxed, wide, six, bilingual = map(config, names)
+    assert gate.data.mode_shares == (1.0, 1.0, 1.0) and bilingual.data.mode_shares == (1.0, 0.0, 1.0)
     assert gate.training.seed == 5 and gate.model.base == str(domain.model_dir)
     assert (gate.objective.name, gate.adapters.hypotheses, gate.adapters.rank) == ("caption-gate", 3, 8)
     assert (relaxed.objective.name, relaxed.objective.epsilon) == ("relaxed", 0.1)
@@ -85,6 +91,23 @@ def test_figures_of_two_hypotheses_by_hand():
     second = (-torch.tensor([-6.0, -2.0]).logsumexp(0) + torch.tensor(2.0).log()) / 2
     assert found["mixture"] == pytest.approx(float(first + second) / 2, abs=1e-4)
     assert found["wins"] == [0.5, 0.5] and found["used"] == 2 and found["mode_matrix"] == [[2.0], [1.5]]
+
+
+def judged(mode, recall):
+    return ScoredCaption("", mode, Counts(recall, 1.0))
+
+
+@dataclass(frozen=True)
+class Counts:
+    recall: float
+    precision: float
+
+
+def test_figures_of_a_mode_by_hand():
+    rows = [[judged("fr", 1.0), judged("en", 0.0)], [judged(None, 0.0), judged("fr", 0.5)]]
+    found = starts.mode_figures(rows, "fr")
+    assert found == {"share": [0.5, 0.5], "media": 1.0, "recall": 0.75, "precision": 1.0}
+    assert starts.mode_figures(rows, "de")["recall"] is None
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Hypotheses, LoRA-MLE and LoRA-MoE on an embedded model, several starts of each; then numbers of hypotheses.
+"""Hypotheses, LoRA-MLE and LoRA-MoE on an embedded model, several starts of each; two languages; numbers of hypotheses.
 
     python -m training.experiments.systems.starts image
     python -m training.experiments.systems.starts image --seeds 1 --only moe-3
@@ -27,14 +27,15 @@ from lora_mcl.metrics.likelihood import likelihood
 from lora_mcl.models.base import MediaLanguageModel
 from lora_mcl.objectives import ObjectiveOptions
 from training import train as program
-from training.embedded.common.comparison import DIVERSITY_PENALTY, MAX_NEW_TOKENS, NUM_BEAMS
+from training.embedded.common.comparison import DIVERSITY_PENALTY, MAX_NEW_TOKENS
 from training.embedded.common.dataset import CachedFeatures
 from training.embedded.common.domain import NAMES, PROMPT, Domain, load_domain, reference_caption
 from training.embedded.common.generation import generate
 from training.embedded.common.likelihood import likelihoods
-from training.embedded.common.reports import diversity_report, set_report
+from training.embedded.common.reports import NAMING, ScoredCaption, diversity_report, mean, set_report
 from training.embedded.common.stability import mode_matrix, stability
 from training.experiments.lora_moe import route_tokens
+from training.experiments.translations.measures import loops
 from training.paths import BUILD, RESULTS, ROOT
 from training.run.config import load_config
 from training.run.options import TrainConfig
@@ -54,12 +55,14 @@ class System:
         objective: of several hypotheses; that of one adapter has no choice.
         rank: of each adapter.
         experts: number of experts that the adapter is split into (LoRA-MoE); 0 for none.
+        bilingual: half of the captions are of an English, half of a French annotator of the same things.
     """
 
     hypotheses: int
     objective: str = "relaxed"
     rank: int = 8
     experts: int = 0
+    bilingual: bool = False
 
 
 SYSTEMS = {
@@ -69,9 +72,21 @@ SYSTEMS = {
     "mle-wide": System(1, rank=24),
     "relaxed-3": System(3),
 }
+LANGUAGES = {
+    "bilingual-caption-gate-2": System(2, "caption-gate", bilingual=True),
+    "bilingual-mle": System(1, bilingual=True),
+    "bilingual-relaxed-2": System(2, bilingual=True),
+}
+BILINGUAL_MODES = {"image": ("en-place", "fr-place"), "audio": ("en-events", "fr-events")}
 NUMBERS = {f"{objective}-{k}": System(k, objective) for k in (2, 4, 5, 6) for objective in ("caption-gate", "relaxed")}
 EPSILON = 0.1
-ALL = SYSTEMS | NUMBERS
+GROUPS = (SYSTEMS, LANGUAGES, NUMBERS)
+ALL = SYSTEMS | LANGUAGES | NUMBERS
+
+
+def modes_of(domain: Domain, system: System) -> tuple[str, ...]:
+    """The annotators whose captions are learnt."""
+    return BILINGUAL_MODES[domain.name] if system.bilingual else domain.annotators.modes
 
 
 def configured(domain: Domain, system: System, seed: int, folder: Path, steps: int | None) -> TrainConfig:
@@ -80,13 +95,14 @@ def configured(domain: Domain, system: System, seed: int, folder: Path, steps: i
     gate = system.objective == "caption-gate"
     objective = config.objective if gate else ObjectiveOptions(system.objective, epsilon=EPSILON)
     training = replace(config.training, seed=seed, steps=steps or config.training.steps)
+    shares = tuple(float(mode in modes_of(domain, system)) for mode in domain.annotators.modes)
     return replace(
         config,
         output=folder,
         model=replace(config.model, base=str(domain.model_dir)),
         adapters=replace(config.adapters, hypotheses=system.hypotheses, rank=system.rank, alpha=2.0 * system.rank),
         objective=objective,
-        data=replace(config.data, path=str(domain.features_dir)),
+        data=replace(config.data, path=str(domain.features_dir), mode_shares=shares),
         training=training,
     )
 
@@ -107,13 +123,13 @@ def trained(config: TrainConfig, experts: int) -> tuple[MediaLanguageModel, Adap
     return model, learner.stack
 
 
-def requests(stack: AdapterStack) -> dict[str, list[ColumnRequest]]:
+def requests(stack: AdapterStack, beams: int) -> dict[str, list[ColumnRequest]]:
     """The columns of each method: greedy for hypotheses, beam and diverse beam search for a single adapter."""
     if len(stack) > 1:
         return {"hypotheses": [ColumnRequest(f"greedy/{k}", k, Greedy()) for k in range(len(stack))]}
     return {
-        "beam": [ColumnRequest("beam", 0, BeamSearch(NUM_BEAMS))],
-        "diverse-beam": [ColumnRequest("diverse-beam", 0, DiverseBeamSearch(NUM_BEAMS, NUM_BEAMS, DIVERSITY_PENALTY))],
+        "beam": [ColumnRequest("beam", 0, BeamSearch(beams))],
+        "diverse-beam": [ColumnRequest("diverse-beam", 0, DiverseBeamSearch(beams, beams, DIVERSITY_PENALTY))],
     }
 
 
@@ -124,9 +140,7 @@ def likelihood_figures(nll: torch.Tensor, lengths: torch.Tensor) -> dict[str, An
         lengths: tokens of each caption [M, N].
     """
     found: dict[str, Any] = {
-        name: round(value, 4)
-        for name, value in likelihood(nll, lengths).to_dict().items()
-        if name != "perplexity"
+        name: round(value, 4) for name, value in likelihood(nll, lengths).to_dict().items() if name != "perplexity"
     }
     found["mode_matrix"] = mode_matrix(nll)
     if len(nll) > 1:
@@ -142,20 +156,24 @@ def likelihood_figures(nll: torch.Tensor, lengths: torch.Tensor) -> dict[str, An
     return found
 
 
-def measure(domain: Domain, model: MediaLanguageModel, stack: AdapterStack, scenes: int) -> dict[str, Any]:
-    """Likelihood and captions on the first test scenes."""
+def measure(
+    domain: Domain, model: MediaLanguageModel, stack: AdapterStack, modes: Sequence[str], scenes: int
+) -> dict[str, Any]:
+    """Likelihood and captions on the first test scenes, by the references of ``modes``."""
     cached = CachedFeatures.open(domain, "test")
     count = min(scenes, len(cached))
     cached = replace(cached, items=cached.items[:count], shard_of=cached.shard_of[:count])
     lengths = torch.tensor(
         [
             [len(model.tokenizer(reference_caption(domain, item, n, mode), add_special_tokens=False)["input_ids"]) + 1]
-            for mode in domain.annotators.modes
+            for mode in modes
             for n, item in enumerate(cached.items)
         ]
-    ).view(len(domain.annotators.modes), count)  # [M, N], the end included
-    figures = likelihood_figures(likelihoods(domain, model, stack, cached), lengths)
-    methods = requests(stack)
+    ).view(len(modes), count)  # [M, N], the end included
+    of_modes = [domain.annotators.modes.index(mode) for mode in modes]
+    figures = likelihood_figures(likelihoods(domain, model, stack, cached)[:, of_modes], lengths)
+    # As many beams as annotators: the budget of a hypothesis for each.
+    methods = requests(stack, len(modes))
     material = domain.rendering.load_material(domain.rendering.material_split("test"))
     rendered = [domain.rendering.render("test", number, material) for number in range(count)]
     columns = [column for some in methods.values() for column in some]
@@ -167,8 +185,23 @@ def measure(domain: Domain, model: MediaLanguageModel, stack: AdapterStack, scen
             [domain.annotators.judge(item.scene, text) for text in texts]
             for (item, _), texts in zip(rendered, sets, strict=True)
         ]
-        captions[method] = {**set_report(judged), "diversity": diversity_report(sets)}
-    return {"likelihood": figures, "captions": captions}
+        captions[method] = {
+            **set_report(judged),
+            "diversity": diversity_report(sets),
+            "loops": mean(loops(text) for texts in sets for text in texts),
+            "modes": [mode_figures(judged, mode) for mode in modes],
+        }
+    return {"modes": list(modes), "likelihood": figures, "captions": captions}
+
+
+def mode_figures(judged: Sequence[Sequence[ScoredCaption]], mode: str) -> dict[str, Any]:
+    """The captions in the form of a mode: their share at each place of the sets, and how right they are."""
+    of_mode = [caption for captions in judged for caption in captions if caption.mode == mode]
+    return {
+        "share": [mean(caption.mode == mode for caption in column) for column in zip(*judged, strict=True)],
+        "media": mean(any(caption.mode == mode for caption in captions) for captions in judged),
+        **{name: mean(getattr(caption.score, name) for caption in of_mode) for name in NAMING},
+    }
 
 
 def run(domain: Domain, name: str, seed: int, steps: int | None, scenes: int) -> dict[str, Any]:
@@ -181,7 +214,7 @@ def run(domain: Domain, name: str, seed: int, steps: int | None, scenes: int) ->
     config = configured(domain, system, seed, folder, steps)
     model, stack = trained(config, system.experts)
     found = {"system": name, "seed": seed, "steps": config.training.steps, **asdict(system)}
-    found |= measure(domain, model, stack, scenes)
+    found |= measure(domain, model, stack, modes_of(domain, system), scenes)
     file.write_text(json.dumps(found), encoding="utf-8")
     return found
 
@@ -210,7 +243,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"no system {', '.join(sorted(unknown))}; there are: {', '.join(ALL)}")
     domain = load_domain(args.domain)
     names = [name for name in ALL if not args.only or name in args.only]
-    groups = [[name for name in names if name in SYSTEMS], [name for name in names if name in NUMBERS]]
+    groups = [[name for name in names if name in group] for group in GROUPS]
     out, runs = args.out or RESULTS / f"starts-{domain.name}.json", []
     for group in groups:
         for seed in range(args.seeds):
