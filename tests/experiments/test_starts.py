@@ -22,7 +22,7 @@ def domain(tmp_path_factory):
     made.work.mkdir(parents=True)
     build_tiny("audio", made.untrained_dir)
     shutil.copytree(made.untrained_dir, made.model_dir)
-    for split in ("train", "train-short", "test"):
+    for split in ("train", "train-short", "augmented", "augmented-short", "test"):
         features.write_shard(made, split, 0, 4)
     return made
 
@@ -40,10 +40,10 @@ def test_from_a_start_to_the_results_file(domain, kept, tmp_path, monkeypatch):
     words = ["audio", "--steps", str(STEPS), "--scenes", str(SCENES), "--out", str(out)]
     starts.main([*words, "--seeds", "2", "--only", "caption-gate-3", "moe-3", "bilingual-mle"])
     results = json.loads(out.read_text(encoding="utf-8"))
-    found = [(one["system"], one["seed"]) for one in results["runs"]]
-    of_systems = [("caption-gate-3", 0), ("moe-3", 0), ("caption-gate-3", 1), ("moe-3", 1)]
-    assert found == [*of_systems, ("bilingual-mle", 0), ("bilingual-mle", 1)]
-    gate, experts, other, _, bilingual, _ = results["runs"]
+    found = {(one["system"], one["seed"]): one for one in results["runs"]}
+    assert list(found) == [(name, seed) for name in ("caption-gate-3", "moe-3", "bilingual-mle") for seed in (0, 1)]
+    gate, other = found["caption-gate-3", 0], found["caption-gate-3", 1]
+    experts, bilingual = found["moe-3", 0], found["bilingual-mle", 0]
     assert bilingual["modes"] == ["en-events", "fr-events"] and len(bilingual["captions"]["beam"]["modes"]) == 2
     assert len(bilingual["captions"]["beam"]["modes"][0]["share"]) == 2, "two beams against two hypotheses"
     assert set(gate["captions"]) == {"hypotheses"} and set(experts["captions"]) == {"beam", "diverse-beam"}
@@ -57,7 +57,15 @@ def test_from_a_start_to_the_results_file(domain, kept, tmp_path, monkeypatch):
         file.unlink()
     monkeypatch.setattr(starts.program.RunTrainer, "train_or_resume", None)
     starts.main([*words, "--seeds", "1", "--only", "moe-3"])
-    assert json.loads(out.read_text(encoding="utf-8"))["runs"] == [experts]
+    assert json.loads(out.read_text(encoding="utf-8")) == results, "the others stay"
+
+
+def test_results_of_other_scenes_are_not_mixed(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "starts.json"
+    starts.write([], 5, out)
+    with pytest.raises(SystemExit):
+        starts.main(["image", "--scenes", "6", "--out", str(out)])
+    assert "is of 5 scenes, not 6" in capsys.readouterr().err
 
 
 def test_systems_differ_in_what_their_names_say(domain, tmp_path):

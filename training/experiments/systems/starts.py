@@ -5,8 +5,8 @@
 
 Trains adapters on the committed base by the embedded configurations, each start with another seed of first weights and
 samples, and measures them on the first test scenes. Needs the cached features of the model. Writes
-``assets/results/starts-image.json`` after every run; what a run cut short has finished is kept under
-``build/experiments/starts``.
+``assets/results/starts-image.json`` after every run, in which the runs of earlier calls stay; what a run cut short has
+finished is kept under ``build/experiments/starts``.
 """
 
 from __future__ import annotations
@@ -220,8 +220,17 @@ def run(domain: Domain, name: str, seed: int, steps: int | None, scenes: int) ->
 
 
 def write(runs: Sequence[dict[str, Any]], scenes: int, out: Path) -> None:
-    """The results file: one line for each run."""
-    lines = ",\n  ".join(json.dumps(one) for one in runs)
+    """The results file: one line for each run. Runs of earlier calls stay unless they are here again.
+
+    Raises:
+        ValueError: the file is of another number of scenes.
+    """
+    earlier = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"scenes": scenes, "runs": []}
+    if earlier["scenes"] != scenes:
+        raise ValueError(f"{out} is of {earlier['scenes']} scenes, not {scenes}: give another --out")
+    found = {(one["system"], one["seed"]): one for one in (*earlier["runs"], *runs)}
+    order = list(ALL)
+    lines = ",\n  ".join(json.dumps(found[key]) for key in sorted(found, key=lambda key: (order.index(key[0]), key[1])))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(f'{{"scenes": {scenes},\n "runs": [\n  {lines}]}}\n', encoding="utf-8")
 
@@ -245,6 +254,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = [name for name in ALL if not args.only or name in args.only]
     groups = [[name for name in names if name in group] for group in GROUPS]
     out, runs = args.out or RESULTS / f"starts-{domain.name}.json", []
+    try:
+        write(runs, args.scenes, out)
+    except ValueError as error:
+        parser.error(str(error))
     for group in groups:
         for seed in range(args.seeds):
             for name in group:
