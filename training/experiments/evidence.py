@@ -12,6 +12,7 @@ from typing import Any
 
 from training.embedded.common.tables import filled, percent, table
 from training.evaluation.report import tables_of
+from training.experiments import evidence_starts as of_starts
 from training.experiments import evidence_text as text
 from training.experiments import evidence_text_answers as found_on_text
 from training.experiments.evidence_answers import SYSTEMS, answers, in_short
@@ -144,6 +145,12 @@ def passages(results: Path = RESULTS) -> dict[str, str]:
             f"{domain}_cost": cost_table,
         }
         found |= {name: not_run(command) if systems is None else make(systems) for name, make in tables.items()}
+        starts, command = read(f"starts-{domain}", results), f"training.experiments.systems.starts {domain}"
+        found |= (
+            dict.fromkeys((name.format(domain) for name in of_starts.NAMES), not_run(command))
+            if starts is None
+            else of_starts.passages(starts, domain)
+        )
     audio, image = (read(domain, results) for domain in DOMAINS)
     missing = "audio" if audio is None else "image"
     found["answers"] = (
