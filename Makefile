@@ -84,6 +84,8 @@ evidence: training
 	$(BIN)/python -m training.experiments.ablations sweeps
 	$(BIN)/python -m training.experiments.systems audio
 	$(BIN)/python -m training.experiments.systems image
+	$(BIN)/python -m training.experiments.systems.starts image
+	$(BIN)/python -m training.experiments.systems.starts audio
 	$(BIN)/python -m training.experiments.systems.score_head audio
 	$(BIN)/python -m training.experiments.systems.score_head image
 	$(BIN)/python -m training.experiments.evidence

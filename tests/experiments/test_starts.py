@@ -118,6 +118,15 @@ def test_figures_of_a_mode_by_hand():
     assert starts.mode_figures(rows, "de")["recall"] is None
 
 
+def test_without_features_the_command_that_makes_them_is_named(tmp_path, monkeypatch, capsys):
+    empty = in_folder("audio", tmp_path)
+    build_tiny("audio", empty.model_dir)
+    monkeypatch.setattr(starts, "load_domain", lambda name: empty)
+    with pytest.raises(SystemExit):
+        starts.main(["audio", "--only", "mle", "--out", str(tmp_path / "starts.json")])
+    assert "no cached features: run `python -m training.embedded.features audio" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -27,6 +27,7 @@ from lora_mcl.metrics.likelihood import likelihood
 from lora_mcl.models.base import MediaLanguageModel
 from lora_mcl.objectives import ObjectiveOptions
 from training import train as program
+from training.data.example import DataError
 from training.embedded.common.comparison import DIVERSITY_PENALTY, MAX_NEW_TOKENS
 from training.embedded.common.dataset import CachedFeatures
 from training.embedded.common.domain import NAMES, PROMPT, Domain, load_domain, reference_caption
@@ -261,7 +262,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     for group in groups:
         for seed in range(args.seeds):
             for name in group:
-                runs.append(run(domain, name, seed, args.steps, args.scenes))
+                try:
+                    runs.append(run(domain, name, seed, args.steps, args.scenes))
+                except (DataError, FileNotFoundError) as error:  # no features, or no material to draw scenes of
+                    parser.error(str(error))
                 write(runs, args.scenes, out)
                 print(name, seed, runs[-1]["likelihood"]["best"], runs[-1]["likelihood"]["mixture"], flush=True)
 
