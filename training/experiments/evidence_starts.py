@@ -34,6 +34,8 @@ MARGIN_SHARE = 0.02
 """Two systems of one start each differ only by more than this."""
 _LOSS = {"above": "a higher NLL than", "level": "no clearly different NLL from", "below": "a lower NLL than"}
 _NAMED = {"above": "more than", "level": "no clear difference to", "below": "less than"}
+NAMES = ("on_{}_starts", "{}_starts", "on_{}_languages", "{}_languages", "{}_numbers")
+"""The passages' names, with a place for the domain's."""
 Content = Mapping[str, Any]
 
 
@@ -149,19 +151,23 @@ def on_systems(content: Content, domain: str) -> str:
         f"({over_starts(mixture[name], 3)})"
         for name in others
     )
-    field, title = next(iter(MEASURES[domain].items()))
-    ours = _best(content, gate, "hypotheses", field)
-    searches = [(name, method) for name in others for method in ("beam", "diverse-beam")]
-    named = "; ".join(
-        f"{_NAMED[relation_of(ours, theirs, MARGIN_SHARE)]} {METHODS[method]} of {SYSTEMS[name]} "
-        f"({percent_over_starts(theirs)})"
-        for name, method in searches
-        for theirs in [_best(content, name, method, field)]
-    )
+    named = " ".join(_named(content, field, title, others) for field, title in MEASURES[domain].items())
     return (
         f"**{SOURCE[domain].capitalize()}, {'one start' if count == 1 else f'{count} starts'}.** As one distribution, "
-        f"three hypotheses of the caption gate ({over_starts(mixture[gate], 3)} nats per token) have {losses}. "
-        f"{title.capitalize()} by the best of their three captions ({percent_over_starts(ours)}): {named}."
+        f"three hypotheses of the caption gate ({over_starts(mixture[gate], 3)} nats per token) have {losses}. {named}"
+    )
+
+
+def _named(content: Content, field: str, title: str, others: Sequence[str]) -> str:
+    """One score of the best of three captions: the hypotheses' against both searches of the other adapters."""
+    ours = _best(content, "caption-gate-3", "hypotheses", field)
+    parts = []
+    for name, method in ((name, method) for name in others for method in ("beam", "diverse-beam")):
+        theirs = _best(content, name, method, field)
+        word = _NAMED[relation_of(ours, theirs, MARGIN_SHARE)]
+        parts.append(f"{word} {METHODS[method]} of {SYSTEMS[name]} ({percent_over_starts(theirs)})")
+    return (
+        f"{title.capitalize()} by the best of their three captions ({percent_over_starts(ours)}): {'; '.join(parts)}."
     )
 
 
@@ -202,5 +208,6 @@ def passages(content: Content, domain: str) -> dict[str, str]:
     }
 
 
-NAMES = ("on_{}_starts", "{}_starts", "on_{}_languages", "{}_languages", "{}_numbers")
-"""The passages' names, with a place for the domain's."""
+def not_run(domain: str, message: str) -> dict[str, str]:
+    """The passages of a domain without results: the message stands in the first of them."""
+    return dict.fromkeys((name.format(domain) for name in NAMES), "") | {NAMES[0].format(domain): message}
