@@ -3,7 +3,6 @@
 import pytest
 
 from training.experiments import evidence_starts as of_starts
-from training.experiments.evidence import passages
 
 
 def captions(recall, share=None):
@@ -96,11 +95,10 @@ def test_more_and_less_need_every_start(content):
     assert "Place right by the best of their three captions (50.0 ± 0.0 %): no clear difference to" in sentence
 
 
-def test_without_results_the_command_stands_in_their_place(tmp_path):
-    found = passages(tmp_path)
-    names = [name.format("audio") for name in of_starts.NAMES]
-    assert "training.experiments.systems.starts audio" in found[names[0]]
-    assert not any(found[name] for name in names[1:])
+def test_all_of_a_model_in_one_passage(content):
+    found = of_starts.passage(content, "image")
+    for part in (of_starts.on_systems(content, "image"), of_starts.on_languages(content), "| K = 4, caption gate |"):
+        assert part in found
 
 
 def test_nothing_to_compare_is_said(content):

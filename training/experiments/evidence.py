@@ -146,7 +146,7 @@ def passages(results: Path = RESULTS) -> dict[str, str]:
         }
         found |= {name: not_run(command) if systems is None else make(systems) for name, make in tables.items()}
         starts, command = read(f"starts-{domain}", results), f"training.experiments.systems.starts {domain}"
-        found |= of_starts.not_run(domain, not_run(command)) if starts is None else of_starts.passages(starts, domain)
+        found[f"{domain}_starts"] = not_run(command) if starts is None else of_starts.passage(starts, domain)
     audio, image = (read(domain, results) for domain in DOMAINS)
     missing = "audio" if audio is None else "image"
     found["answers"] = (

@@ -34,8 +34,6 @@ MARGIN_SHARE = 0.02
 """Two systems of one start each differ only by more than this."""
 _LOSS = {"above": "a higher NLL than", "level": "no clearly different NLL from", "below": "a lower NLL than"}
 _NAMED = {"above": "more than", "level": "no clear difference to", "below": "less than"}
-NAMES = ("on_{}_starts", "{}_starts", "on_{}_languages", "{}_languages", "{}_numbers")
-"""The passages' names, with a place for the domain's."""
 Content = Mapping[str, Any]
 
 
@@ -197,17 +195,17 @@ def _best(content: Content, system: str, method: str, field: str) -> list[float]
     return [one["captions"][method]["best"][field] for one in runs_of(content, system)]
 
 
-def passages(content: Content, domain: str) -> dict[str, str]:
-    """Every passage of a domain, by the name its markers carry."""
-    return {
-        f"on_{domain}_starts": on_systems(content, domain),
-        f"{domain}_starts": f"{likelihood_table(content, SYSTEMS)}\n\n{captions_table(content, domain)}",
-        f"on_{domain}_languages": on_languages(content),
-        f"{domain}_languages": f"{likelihood_table(content, LANGUAGES)}\n\n{languages_table(content)}",
-        f"{domain}_numbers": numbers_table(content, domain),
-    }
-
-
-def not_run(domain: str, message: str) -> dict[str, str]:
-    """The passages of a domain without results: the message stands in the first of them."""
-    return dict.fromkeys((name.format(domain) for name in NAMES), "") | {NAMES[0].format(domain): message}
+def passage(content: Content, domain: str) -> str:
+    """All of a domain: systems, two languages, numbers of hypotheses."""
+    return "\n\n".join(
+        (
+            on_systems(content, domain),
+            likelihood_table(content, SYSTEMS),
+            captions_table(content, domain),
+            on_languages(content),
+            likelihood_table(content, LANGUAGES),
+            languages_table(content),
+            "**How many hypotheses?**",
+            numbers_table(content, domain),
+        )
+    )
