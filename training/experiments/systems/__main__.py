@@ -38,7 +38,9 @@ def run(name: str, scenes: int, kept: Path, out: Path) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    run_command(argv, __doc__, run, "systems", scenes=48, least=2, why=": CIDEr-D of a single one is 0 for any caption")
+    run_command(
+        argv, __doc__, run, "systems", scenes=120, least=2, why=": CIDEr-D of a single one is 0 for any caption"
+    )
 
 
 if __name__ == "__main__":
