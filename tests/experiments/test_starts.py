@@ -125,6 +125,7 @@ def test_without_features_the_command_that_makes_them_is_named(tmp_path, monkeyp
     with pytest.raises(SystemExit):
         starts.main(["audio", "--only", "mle", "--out", str(tmp_path / "starts.json")])
     assert "no cached features: run `python -m training.embedded.features audio" in capsys.readouterr().err
+    assert not (tmp_path / "starts.json").exists(), "no results file without results"
 
 
 @pytest.mark.parametrize(

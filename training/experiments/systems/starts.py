@@ -220,16 +220,27 @@ def run(domain: Domain, name: str, seed: int, steps: int | None, scenes: int) ->
     return found
 
 
-def write(runs: Sequence[dict[str, Any]], scenes: int, out: Path) -> None:
-    """The results file: one line for each run. Runs of earlier calls stay unless they are here again.
+def earlier_runs(scenes: int, out: Path) -> list[dict[str, Any]]:
+    """What earlier calls left in the results file.
 
     Raises:
         ValueError: the file is of another number of scenes.
     """
-    earlier = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"scenes": scenes, "runs": []}
-    if earlier["scenes"] != scenes:
-        raise ValueError(f"{out} is of {earlier['scenes']} scenes, not {scenes}: give another --out")
-    found = {(one["system"], one["seed"]): one for one in (*earlier["runs"], *runs)}
+    if not out.is_file():
+        return []
+    content = json.loads(out.read_text(encoding="utf-8"))
+    if content["scenes"] != scenes:
+        raise ValueError(f"{out} is of {content['scenes']} scenes, not {scenes}: give another --out")
+    return content["runs"]
+
+
+def write(runs: Sequence[dict[str, Any]], scenes: int, out: Path) -> None:
+    """The results file: one line for each run. Runs of earlier calls stay unless they are here again.
+
+    Raises:
+        ValueError: as ``earlier_runs``.
+    """
+    found = {(one["system"], one["seed"]): one for one in (*earlier_runs(scenes, out), *runs)}
     order = list(ALL)
     lines = ",\n  ".join(json.dumps(found[key]) for key in sorted(found, key=lambda key: (order.index(key[0]), key[1])))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -256,7 +267,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     groups = [[name for name in names if name in group] for group in GROUPS]
     out, runs = args.out or RESULTS / f"starts-{domain.name}.json", []
     try:
-        write(runs, args.scenes, out)
+        earlier_runs(args.scenes, out)  # before anything is trained
     except ValueError as error:
         parser.error(str(error))
     for group in groups:
