@@ -2,6 +2,7 @@
 
 import pytest
 
+from training.embedded.common.domain import load_domain
 from training.experiments import evidence_starts as of_starts
 
 
@@ -46,7 +47,7 @@ def content():
         run("bilingual-relaxed-2", 1, 2, 1.0, 0.5, (0.96, 1.0), mixed),
         run("caption-gate-4", 0, 4, 0.9, 0.75),
     ]
-    return {"scenes": 7, "runs": runs}
+    return {"base": "base-3", "scenes": 7, "runs": runs}
 
 
 def rows(text):
@@ -99,6 +100,15 @@ def test_all_of_a_model_in_one_passage(content):
     found = of_starts.passage(content, "image")
     for part in (of_starts.on_systems(content, "image"), of_starts.on_languages(content), "| K = 4, caption gate |"):
         assert part in found
+
+
+def test_figures_of_an_earlier_base_say_so(content):
+    assert of_starts.on_base(content, "base-3") == "On the committed base (`base-3`), 7 test scenes."
+    assert "On an earlier base (`base-3`), 7 test scenes; on the committed one (`base-4`) it was not run" in (
+        of_starts.on_base(content, "base-4")
+    )
+    base = load_domain("image").base_dir.name
+    assert of_starts.passage(content, "image").startswith(of_starts.on_base(content, base))
 
 
 def test_nothing_to_compare_is_said(content):

@@ -9,6 +9,7 @@ import torch
 
 from tests.support.embedded import build_tiny, in_folder
 from training.embedded import features
+from training.embedded.common.domain import load_domain
 from training.embedded.common.reports import ScoredCaption
 from training.experiments.lora_moe import ExpertLinear
 from training.experiments.systems import starts
@@ -47,7 +48,8 @@ def test_from_a_start_to_the_results_file(domain, kept, tmp_path, monkeypatch):
     assert bilingual["modes"] == ["en-events", "fr-events"] and len(bilingual["captions"]["beam"]["modes"]) == 2
     assert len(bilingual["captions"]["beam"]["modes"][0]["share"]) == 2, "two beams against two hypotheses"
     assert set(gate["captions"]) == {"hypotheses"} and set(experts["captions"]) == {"beam", "diverse-beam"}
-    assert gate["steps"] == STEPS and results["scenes"] == SCENES and experts["experts"] == 3
+    assert (results["base"], results["scenes"]) == (domain.base_dir.name, SCENES)
+    assert gate["steps"] == STEPS and experts["experts"] == 3
     assert gate["likelihood"] != other["likelihood"], "another seed, other weights"
     assert gate["likelihood"]["best"] <= gate["likelihood"]["mixture"] <= gate["likelihood"]["mean"] + 1e-3
     assert experts["likelihood"]["best"] == experts["likelihood"]["mixture"]
@@ -60,12 +62,16 @@ def test_from_a_start_to_the_results_file(domain, kept, tmp_path, monkeypatch):
     assert json.loads(out.read_text(encoding="utf-8")) == results, "the others stay"
 
 
-def test_results_of_other_scenes_are_not_mixed(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("other", "message"), [({"scenes": 5}, "has scenes 5, not 6"), ({"base": "base-9"}, "has base base-9, not base-")]
+)
+def test_results_of_other_scenes_or_bases_are_not_mixed(other, message, tmp_path, capsys):
     out = tmp_path / "starts.json"
-    starts.write([], 5, out)
+    starts.write([], {"base": load_domain("image").base_dir.name, "scenes": 6} | other, out)
+    before = out.read_bytes()
     with pytest.raises(SystemExit):
         starts.main(["image", "--scenes", "6", "--out", str(out)])
-    assert "is of 5 scenes, not 6" in capsys.readouterr().err
+    assert message in capsys.readouterr().err and out.read_bytes() == before
 
 
 def test_systems_differ_in_what_their_names_say(domain, tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from training.embedded.common.domain import load_domain
 from training.embedded.common.tables import percent, table
 from training.experiments.evidence_answers import MARGIN_NLL
 from training.experiments.evidence_text_answers import AIM, relation_of
@@ -195,10 +196,21 @@ def _best(content: Content, system: str, method: str, field: str) -> list[float]
     return [one["captions"][method]["best"][field] for one in runs_of(content, system)]
 
 
+def on_base(content: Content, base: str) -> str:
+    """Which base the adapters were trained on, and whether it is the one that the project carries."""
+    if content["base"] == base:
+        return f"On the committed base (`{base}`), {content['scenes']} test scenes."
+    return (
+        f"On an earlier base (`{content['base']}`), {content['scenes']} test scenes; on the committed one (`{base}`) "
+        "it was not run yet."
+    )
+
+
 def passage(content: Content, domain: str) -> str:
     """All of a domain: systems, two languages, numbers of hypotheses."""
     return "\n\n".join(
         (
+            on_base(content, load_domain(domain).base_dir.name),
             on_systems(content, domain),
             likelihood_table(content, SYSTEMS),
             captions_table(content, domain),

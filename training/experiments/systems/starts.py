@@ -5,8 +5,8 @@
 
 Trains adapters on the committed base by the embedded configurations, each start with another seed of first weights and
 samples, and measures them on the first test scenes. Needs the cached features of the model. Writes
-``assets/results/starts-image.json`` after every run, in which the runs of earlier calls stay; what a run cut short has
-finished is kept under ``build/experiments/starts``.
+``assets/results/starts-image.json`` after every run, in which the runs of earlier calls on the same base stay; what a
+run cut short has finished is kept under ``build/experiments/starts``.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def mode_figures(judged: Sequence[Sequence[ScoredCaption]], mode: str) -> dict[s
 def run(domain: Domain, name: str, seed: int, steps: int | None, scenes: int) -> dict[str, Any]:
     """Train and measure one start, or read what an earlier call with the same arguments left."""
     system = ALL[name]
-    folder = KEPT / domain.name / f"{name}-seed{seed}{'' if steps is None else f'-steps{steps}'}"
+    folder = KEPT / domain.name / domain.base_dir.name / f"{name}-seed{seed}{'' if steps is None else f'-steps{steps}'}"
     file = folder / f"measures-{scenes}.json"
     if file.is_file():
         return json.loads(file.read_text(encoding="utf-8"))
@@ -220,31 +220,35 @@ def run(domain: Domain, name: str, seed: int, steps: int | None, scenes: int) ->
     return found
 
 
-def earlier_runs(scenes: int, out: Path) -> list[dict[str, Any]]:
+def earlier_runs(about: dict[str, Any], out: Path) -> list[dict[str, Any]]:
     """What earlier calls left in the results file.
 
+    Args:
+        about: ``base``, the name of the base, and ``scenes``, their number.
+
     Raises:
-        ValueError: the file is of another number of scenes.
+        ValueError: the file is of another base or number of scenes.
     """
     if not out.is_file():
         return []
     content = json.loads(out.read_text(encoding="utf-8"))
-    if content["scenes"] != scenes:
-        raise ValueError(f"{out} is of {content['scenes']} scenes, not {scenes}: give another --out")
+    for name, value in about.items():
+        if content[name] != value:
+            raise ValueError(f"{out} has {name} {content[name]}, not {value}: move it away, or give another --out")
     return content["runs"]
 
 
-def write(runs: Sequence[dict[str, Any]], scenes: int, out: Path) -> None:
+def write(runs: Sequence[dict[str, Any]], about: dict[str, Any], out: Path) -> None:
     """The results file: one line for each run. Runs of earlier calls stay unless they are here again.
 
     Raises:
         ValueError: as ``earlier_runs``.
     """
-    found = {(one["system"], one["seed"]): one for one in (*earlier_runs(scenes, out), *runs)}
+    found = {(one["system"], one["seed"]): one for one in (*earlier_runs(about, out), *runs)}
     order = list(ALL)
     lines = ",\n  ".join(json.dumps(found[key]) for key in sorted(found, key=lambda key: (order.index(key[0]), key[1])))
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(f'{{"scenes": {scenes},\n "runs": [\n  {lines}]}}\n', encoding="utf-8")
+    out.write_text(f'{json.dumps(about)[:-1]},\n "runs": [\n  {lines}]}}\n', encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -266,8 +270,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = [name for name in ALL if not args.only or name in args.only]
     groups = [[name for name in names if name in group] for group in GROUPS]
     out, runs = args.out or RESULTS / f"starts-{domain.name}.json", []
+    about = {"base": domain.base_dir.name, "scenes": args.scenes}
     try:
-        earlier_runs(args.scenes, out)  # before anything is trained
+        earlier_runs(about, out)  # before anything is trained
     except ValueError as error:
         parser.error(str(error))
     for group in groups:
@@ -277,7 +282,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     runs.append(run(domain, name, seed, args.steps, args.scenes))
                 except (DataError, FileNotFoundError) as error:  # no features, or no material to draw scenes of
                     parser.error(str(error))
-                write(runs, args.scenes, out)
+                write(runs, about, out)
                 print(name, seed, runs[-1]["likelihood"]["best"], runs[-1]["likelihood"]["mixture"], flush=True)
 
 
