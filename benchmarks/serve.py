@@ -211,7 +211,7 @@ def bound(visitors: dict[str, dict[str, Any]], cores: int) -> str:
     least = 4 * cost["4"] / cores
     return (
         f"What {cores} cores allow: a comparison takes {cost['1']:.2f} s of CPU with one visitor and {cost['8']:.2f} s "
-        f"with 8, server and visitors together, those that are broken off included. So 8 visitors could get "
+        f"with 8, server and visitors together, cancelled comparisons included. So 8 visitors could get "
         f"{most:.1f} comparisons a second at most, {most / turns:.1f} times the throughput of turns, and 4 visitors "
         f"wait {least:.2f} s on average at least, {least / one['total_seconds']['p50']:.1f} times one visitor's median."
     )
@@ -244,7 +244,7 @@ def passage(results: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"On {results['cores']} cores, {results['threads']} threads for each server, visitors on the same cores; "
-            f"the machine's load before each cell was {min(loads):g} to {max(loads):g}.",
+            f"the machine's load before each measurement was {min(loads):g} to {max(loads):g}.",
             "",
             targets(results["visitors"]),
             "",
