@@ -20,7 +20,7 @@ SYSTEMS = {
     "beam": "beam search",
     "diverse-beam": "diverse beam search",
 }
-MORE = {"above": "more than", "level": "as much as", "below": "less than"}
+PLACE = {"above": "ahead of", "level": "level with", "below": "behind"}
 
 
 def listed(parts: Iterable[str]) -> str:
@@ -30,16 +30,16 @@ def listed(parts: Iterable[str]) -> str:
 
 
 def compared(found: Mapping[str, tuple[Relation, Relation]]) -> str:
-    """Measures by their relations to beam search and diverse beam search, such as "more than both searches in X"."""
+    """Measures by their relations to beam search and diverse beam search, such as "ahead of both searches in X"."""
     groups: dict[tuple[Relation, Relation], list[str]] = {}
     for measure, pair in found.items():
         groups.setdefault(pair, []).append(measure)
     parts = []
     for (beam, diverse), measures in groups.items():
         to = (
-            f"{MORE[beam]} both searches"
+            f"{PLACE[beam]} both searches"
             if beam == diverse
-            else f"{MORE[beam]} beam search and {MORE[diverse]} diverse beam search"
+            else f"{PLACE[beam]} beam search and {PLACE[diverse]} diverse beam search"
         )
         parts.append(f"{to} in {listed(measures)}")
     return "; ".join(parts)
@@ -71,8 +71,8 @@ def in_short(audio: Mapping[str, Any], image: Mapping[str, Any]) -> list[str]:
     """How the best of three captions compares, and the average one; without figures."""
     tests = {"audio": audio["test"], "image": image["test"]}
     return [
-        f"With a choice among three captions, hypotheses of the caption gate: {_against_searches(tests, 'best')}.",
-        f"On average over the three: {_against_searches(tests, 'mean')}.",
+        f"The best of their three captions puts the hypotheses {_against_searches(tests, 'best')}.",
+        f"The average of the three puts them {_against_searches(tests, 'mean')}.",
     ]
 
 
