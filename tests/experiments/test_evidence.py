@@ -17,7 +17,7 @@ from training.experiments.evidence import (
     readme_passages,
     summary_table,
 )
-from training.experiments.evidence_answers import answers
+from training.experiments.evidence_answers import answers, in_short
 from training.experiments.evidence_figure import draw, drawn_in, values
 from training.experiments.evidence_text import by_number, in_use, languages_taken
 from training.experiments.evidence_text_answers import on_bilingual, on_numbers, on_ranking, on_translations
@@ -377,9 +377,9 @@ def scenes(gate, beam, diverse, gate_loss=0.7, wide=0.8, share=0.99, bleu=0.1):
 
 
 def test_the_words_of_the_five_sentences_follow_from_the_figures():
-    same = answers(scenes(0.5, 0.49, 0.515), scenes(0.5, 0.5, 0.5))
+    same = answers(scenes(0.5, 0.49, 0.515), scenes(0.5, 0.5, 0.5), {})
     assert "With a choice of three captions: level with both searches in sounds named, objects named" in same
-    mixed = answers(scenes(0.5, 0.4, 0.5), scenes(0.3, 0.4, 0.4))
+    mixed = answers(scenes(0.5, 0.4, 0.5), scenes(0.3, 0.4, 0.4), {})
     assert "ahead of beam search and level with diverse beam search in sounds named; behind both" in mixed
     assert "Without a choice, on average over the three: ahead of beam search and level with diverse" in mixed
     assert "the hypothesis of the annotator scene names 25.0 %" in mixed
@@ -387,6 +387,36 @@ def test_the_words_of_the_five_sentences_follow_from_the_figures():
     assert "keeps to one way of describing with the caption gate alone**" in mixed
     assert "99.0 % to 99.0 % (sounds) and 99.0 % to 99.0 % (pictures) with the caption gate, 50.0 % to 75.0 %" in mixed
     assert "**More parameters alone do not help**" in mixed and "which flatters them" in mixed
-    other = answers(scenes(0.5, 0.5, 0.5, 0.8, 0.7, 0.9, 0.4), scenes(0.5, 0.5, 0.5))
+    other = answers(scenes(0.5, 0.5, 0.5, 0.8, 0.7, 0.9, 0.4), scenes(0.5, 0.5, 0.5), {})
     assert "**The captions differ more for pictures alone**" in other and "with neither assignment**" in other
     assert "**More parameters alone help too**" in other and "no less, though the choice" in other
+
+
+def starts(gate: list[float], beam: list[float], diverse: list[float]) -> dict:
+    def captions(share: float) -> dict:
+        return {which: {"family_recall": share} for which in ("best", "mean")}
+
+    runs = [{"system": "caption-gate-3", "captions": {"hypotheses": captions(share)}} for share in gate]
+    return {
+        "runs": runs
+        + [
+            {"system": "mle", "captions": {"beam": captions(one), "diverse-beam": captions(other)}}
+            for one, other in zip(beam, diverse, strict=True)
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (starts([0.51, 0.52], [0.4, 0.41], [0.5, 0.5]), "ahead of both searches in sounds named"),
+        # Ahead of diverse beam search in one training, but not in every one.
+        (starts([0.51, 0.5], [0.4, 0.41], [0.5, 0.505]), "ahead of beam search and level with diverse beam search in"),
+        (starts([0.3, 0.3], [0.4, 0.4], [0.4, 0.4]), "level with both searches in sounds named"),
+        (starts([0.3], [0.4], [0.4]), "ahead of both searches in sounds named"),  # one start decides nothing
+        (None, "ahead of both searches in sounds named"),
+    ],
+)
+def test_ahead_is_what_is_so_in_every_start(found, expected):
+    sentences = in_short(scenes(0.5, 0.4, 0.4), scenes(0.5, 0.5, 0.5), {"audio": found})
+    assert all(expected in sentence for sentence in sentences)

@@ -150,7 +150,7 @@ def passages(results: Path = RESULTS) -> dict[str, str]:
     audio, image = (read(domain, results) for domain in DOMAINS)
     missing = "audio" if audio is None else "image"
     found["answers"] = (
-        f"{answers(audio, image)}\n\n{answers_table(audio['test'], image['test'])}"
+        f"{answers(audio, image, several_starts(results))}\n\n{answers_table(audio['test'], image['test'])}"
         if audio and image
         else not_run(f"training.embedded.evaluate {missing}")
     )
@@ -162,6 +162,11 @@ def passages(results: Path = RESULTS) -> dict[str, str]:
         found |= dict.fromkeys(("score_heads", "on_score_heads"), not_run(command))
     found |= text_passages(results)
     return found
+
+
+def several_starts(results: Path) -> dict[str, Any]:
+    """Of each domain its results of several starts, None where it was not run."""
+    return {domain: read(f"starts-{domain}", results) for domain in DOMAINS}
 
 
 def complete(translations: Mapping[str, Any]) -> bool:
@@ -205,7 +210,7 @@ def readme_passages(results: Path = RESULTS) -> dict[str, str]:
     audio, image, translations = (read(name, results) for name in ("audio", "image", "translations"))
     if audio is None or image is None or translations is None or not complete(translations):
         return {}
-    short = [*in_short(audio, image), found_on_text.headline(translations)]
+    short = [*in_short(audio, image, several_starts(results)), found_on_text.headline(translations)]
     passage = (
         "\n".join(f"- {one}" for one in short)
         + f"\n\n{summary_table(audio, image, translations)}\n\nPictures and sounds: one training of each model; "
