@@ -27,7 +27,7 @@ PROMPT = "Caption:"
 """The instruction of the embedded models; their bundles carry it."""
 NAMES = ("image", "audio")
 
-Stage = Literal["align", "base", "base-2", "base-3", "adapters"]
+Stage = Literal["align", "base", "base-2", "base-3", "base-4", "adapters"]
 
 
 @dataclass(frozen=True)
@@ -287,8 +287,8 @@ class Domain:
 
 
 def base_round_name(number: int) -> Stage:
-    """Name of a round of the base, as a stage and as a folder: base, base-2, base-3."""
-    names: tuple[Stage, ...] = ("base", "base-2", "base-3")
+    """Name of a round of the base, as a stage and as a folder: base, base-2, base-3, base-4."""
+    names: tuple[Stage, ...] = ("base", "base-2", "base-3", "base-4")
     return names[number - 1]
 
 

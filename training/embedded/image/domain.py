@@ -43,7 +43,14 @@ from training.embedded.image.model import build_model
 from training.embedded.image.probe import probe
 from training.embedded.image.render.photo_simulator import PhotoSimulator
 from training.embedded.image.render.pictures import SEEDS, draw, draw_photograph, material_split
-from training.embedded.image.render.simulated_content import CLEAR, TAGS_FIRST, UNCLEAR, ContentSampler, Simulation
+from training.embedded.image.render.simulated_content import (
+    CLEAR,
+    PEOPLE_FIRST,
+    TAGS_FIRST,
+    UNCLEAR,
+    ContentSampler,
+    Simulation,
+)
 from training.embedded.image.tower import pretrained_tower
 from training.embedded.image.world.lexicon import load_lexicon
 from training.embedded.image.world.places import load_places
@@ -55,7 +62,8 @@ SHARES: dict[Stage, tuple[float, float, Simulation]] = {
     "base": (0.34, 0.08, CLEAR),
     "base-2": (0.58, 0.08, UNCLEAR),
     "base-3": (0.58, 0.08, TAGS_FIRST),
-    "adapters": (0.4, 0.1, TAGS_FIRST),
+    "base-4": (0.62, 0.1, PEOPLE_FIRST),
+    "adapters": (0.4, 0.1, PEOPLE_FIRST),
 }
 """Of each stage's samples, the shares of simulated and of real photographs, and how the former are drawn."""
 
@@ -126,7 +134,7 @@ def open_dataset(
         photograph_share=photograph_share,
         tower=tower.config,
         mode_shares=mode_shares,
-        all_modes=stage in ("base", "base-2", "base-3"),
+        all_modes=stage not in ("align", "adapters"),
     )
 
 
@@ -201,6 +209,7 @@ IMAGE = Domain(
         further_rounds=(
             StageSettings(steps=3600, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
             StageSettings(steps=2200, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
+            StageSettings(steps=1200, batch_size=32, learning_rate=8e-4, feature_dropout=0.2),
         ),
     ),
     reporting=Reporting(

@@ -56,6 +56,9 @@ class Simulation:
         place_named: of the photographs with a recognisable place, the share whose captions name it.
         scrambled: share of photographs without a recognisable place, whose background mixes cells of several.
         shapes_hidden: share of photographs, real ones too, of which tags and boxes alone are shown.
+        people: how often people occur, in place of a class that occurs once.
+        people_seen_weakly: share of people whom the detector is hardly sure of.
+        anything_on_people: whether the classifier may see any class on people, animals among them.
     """
 
     tagged_share: float
@@ -65,6 +68,9 @@ class Simulation:
     place_named: float
     scrambled: float
     shapes_hidden: float = 0.0
+    people: float = 12.0
+    people_seen_weakly: float = 0.0
+    anything_on_people: bool = False
 
 
 CLEAR = Simulation(0.32, 0.25, 0.25, further_tags=False, place_named=0.4, scrambled=0.45)
@@ -73,6 +79,8 @@ UNCLEAR = Simulation(0.5, 0.12, 0.05, further_tags=True, place_named=0.25, scram
 """As the tower answers real photographs: breeds of one animal share the score, and clothes show with their wearer."""
 TAGS_FIRST = replace(UNCLEAR, shapes_hidden=0.3)
 """What a real photograph's cells look like misleads a model that knows drawings: tags and boxes must be enough."""
+PEOPLE_FIRST = replace(TAGS_FIRST, shapes_hidden=0.4, people=30.0, people_seen_weakly=0.5, anything_on_people=True)
+"""A portrait: a box whose score is a quarter, and cells that the classifier, which knows no people, is sure of."""
 WORN_OR_HELD = frozenset(("clothing", "instrument", "tool", "toy", "furniture", "other"))
 """Groups whose classes the classifier gives to photographs of people."""
 
@@ -122,7 +130,9 @@ class ContentSampler:
         self._worn = [
             index for concept in lexicon.values() if concept.group in WORN_OR_HELD for index in concept.imagenet
         ]
-        self._weights = [12.0 if name == "person" else 0.6 if name in HARD else 1.0 for name in COCO_CLASSES]
+        self._any = [index for concept in lexicon.values() for index in concept.imagenet]
+        people = simulation.people
+        self._weights = [people if name == "person" else 0.6 if name in HARD else 1.0 for name in COCO_CLASSES]
 
     def contents(self, rng: random.Random) -> tuple[Content, ...]:
         """One to three kinds of things from left to right."""
@@ -171,6 +181,9 @@ class ContentSampler:
         rivals = sorted(set().union(*(group for group in CONFUSED if concept.coco in group)) - {concept.coco})
         if rng.random() < hit:
             score = rng.betavariate(1.5, 1.8) if height < 0.25 else rng.betavariate(1.6, 1.0)
+            weakly = self.simulation.people_seen_weakly
+            if concept.coco == "person" and weakly and rng.random() < weakly:
+                score = rng.betavariate(1.8, 4.2)
             placed = jitter(box, rng)
             alarms.append(Alarm(concept.coco, score, placed))
             if rivals and rng.random() < 0.35:
@@ -199,6 +212,9 @@ class ContentSampler:
         self, concept: Concept, imagenet: int | None, strength: float, rng: random.Random
     ) -> tuple[tuple[int, float], ...]:
         """Other classes that the head sees on a thing, none of them named."""
+        if concept.coco == "person" and self.simulation.anything_on_people:
+            seen = (self._any, self._worn)
+            return tuple((rng.choice(rng.choice(seen)), rng.uniform(2, 11)) for _ in range(rng.choice((1, 2, 3))))
         if concept.coco == "person":
             return tuple((rng.choice(self._worn), rng.uniform(2, 10)) for _ in range(rng.choice((0, 1, 1, 2))))
         if imagenet is None or rng.random() < 0.4:
