@@ -44,7 +44,11 @@ FEATURES = {
     ),
 }
 FURTHER_ROUNDS = {
-    "image": ("training.embedded.train_base image --round 2", "training.embedded.train_base image --round 3", "training.embedded.train_base image --round 4"),
+    "image": (
+        "training.embedded.train_base image --round 2",
+        "training.embedded.train_base image --round 3",
+        "training.embedded.train_base image --round 4",
+    ),
     "audio": ("training.embedded.train_base audio --round 2",),
 }
 RUNS = ("caption-gate", "relaxed", "mle", "mle-wide")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -89,6 +89,9 @@ class ImageDataset(SceneDataset):
         if draw < self.simulated_share + self.photograph_share:
             assert self.photographs is not None
             item, patches = self._perhaps_mirrored(self.photographs, rng.randrange(len(self.photographs)), rng)
+            named = 1.0 if self.contents is None else self.contents.simulation.real_place_named
+            if named < 1 and rng.random() >= named:
+                item = replace(item, scene=replace(item.scene, place=None))
             return item, self._perhaps_without_shapes(patches, rng)
         return self._perhaps_mirrored(self.composed, self.shuffled(number, len(self.composed)), rng)
 

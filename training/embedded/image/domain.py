@@ -45,9 +45,9 @@ from training.embedded.image.render.photo_simulator import PhotoSimulator
 from training.embedded.image.render.pictures import SEEDS, draw, draw_photograph, material_split
 from training.embedded.image.render.simulated_content import (
     CLEAR,
-    PEOPLE_FIRST,
     TAGS_FIRST,
     UNCLEAR,
+    VAGUE,
     ContentSampler,
     Simulation,
 )
@@ -62,8 +62,8 @@ SHARES: dict[Stage, tuple[float, float, Simulation]] = {
     "base": (0.34, 0.08, CLEAR),
     "base-2": (0.58, 0.08, UNCLEAR),
     "base-3": (0.58, 0.08, TAGS_FIRST),
-    "base-4": (0.62, 0.1, PEOPLE_FIRST),
-    "adapters": (0.4, 0.1, PEOPLE_FIRST),
+    "base-4": (0.58, 0.1, VAGUE),
+    "adapters": (0.4, 0.1, VAGUE),
 }
 """Of each stage's samples, the shares of simulated and of real photographs, and how the former are drawn."""
 
@@ -209,7 +209,7 @@ IMAGE = Domain(
         further_rounds=(
             StageSettings(steps=3600, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
             StageSettings(steps=2200, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
-            StageSettings(steps=1200, batch_size=32, learning_rate=8e-4, feature_dropout=0.2),
+            StageSettings(steps=1400, batch_size=32, learning_rate=1e-3, feature_dropout=0.25),
         ),
     ),
     reporting=Reporting(

@@ -96,6 +96,16 @@ def test_few_simulated_photographs_name_their_place_and_no_scrambled_one_does():
     assert places[None] / 200 == pytest.approx(CLEAR.scrambled, abs=0.12)
 
 
+def test_some_real_photographs_do_not_name_their_place():
+    beach = cached([Scene("beach", (Thing("koala"),))] * 2, (256, 256), views=1)
+    contents = ContentSampler(load_lexicon(), replace(CLEAR, real_place_named=0.6))
+    source = {"photographs": beach, "photograph_share": 1.0}
+    named = [dataset(200, **source, contents=contents)[number].item.scene.place for number in range(200)]
+    assert set(named) == {None, "beach"} and 0.45 < named.count("beach") / 200 < 0.75
+    assert all(dataset(20, **source)[number].item.scene.place == "beach" for number in range(20))
+    assert {item.scene.place for item in beach.items} == {"beach"}, "what is cached stays"
+
+
 def test_some_photographs_are_reduced_to_tags_and_boxes():
     shapes = TOWER.config.classifier_config.hidden_size
     hidden = ContentSampler(load_lexicon(), replace(CLEAR, shapes_hidden=0.5))

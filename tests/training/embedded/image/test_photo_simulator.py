@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -83,6 +84,39 @@ def test_a_strong_class_gives_its_tag_where_the_thing_stands(simulator, tower, s
     changed = (before != after).any(-1)
     assert torch.equal(changed, box_mask([box], 8) > 0), "only the cells of the thing change"
     assert changed[:, column].any() and not changed.all()
+
+
+def tags_in(simulator, tower, content: Content) -> torch.Tensor:
+    """The most alike class of each cell inside the box."""
+    config = tower.config.classifier_config
+    background, found = patches_of(simulator, tower, (content,))
+    before, after = cells_of(background, config)[0], cells_of(found, config)[0]
+    inside = box_mask(list(content.boxes), 8) == 1
+    assert not torch.equal(before[inside], after[inside])
+    return torch.cosine_similarity(
+        after[inside][:, None, config.shape_width :], tower.classifier.tag_embedding[None], dim=-1
+    ).argmax(-1)
+
+
+def test_stray_cells_show_classes_of_their_own(simulator, tower):
+    (content,) = shown((0.5, 0.5, 0.9, 0.9))
+    assert set(tags_in(simulator, tower, content).tolist()) == {CLASS}
+    strays = ((3, 60.0), (5, 60.0))
+    some = tags_in(simulator, tower, replace(content, strays=strays, stray_share=0.5)).tolist()
+    assert set(some) == {CLASS, 3, 5} and 0.2 < some.count(CLASS) / len(some) < 0.8
+    assert set(tags_in(simulator, tower, replace(content, strays=strays, stray_share=1.0)).tolist()) == {3, 5}
+
+
+def test_cells_show_the_class_more_strongly_than_the_picture(simulator, tower):
+    (content,) = shown((0.5, 0.5, 0.9, 0.9), strength=15.0)
+    more = tags_in(simulator, tower, replace(content, cell_gain=3.0)).tolist()
+    less = tags_in(simulator, tower, replace(content, cell_gain=0.1)).tolist()
+    assert set(more) == {CLASS} and less.count(CLASS) < len(less)
+    plain, strong = (
+        picture_tags_of(patches_of(simulator, tower, (replace(content, cell_gain=gain),))[1], tower)
+        for gain in (1.0, 3.0)
+    )
+    assert torch.equal(plain, strong)
 
 
 def test_without_a_class_the_thing_has_the_places_tags(simulator, tower):

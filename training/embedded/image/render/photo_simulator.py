@@ -133,8 +133,15 @@ class PhotoSimulator:
     ) -> Tensor:
         """``count`` cells [N, S + E] that show nothing but the thing."""
         features = head + torch.randn((count, len(head)), generator=generator) * CLUTTER * head.mean()
+        shown = torch.zeros_like(features)  # [N, C]
         for imagenet, strength in classes_of(content):
-            features = features + strength * self._direction(imagenet)
+            shown = shown + content.cell_gain * strength * self._direction(imagenet)
+        if content.strays:
+            others = torch.stack([strength * self._direction(imagenet) for imagenet, strength in content.strays])
+            stray = torch.rand(count, generator=generator) < content.stray_share
+            picked = torch.randint(len(others), (count,), generator=generator)
+            shown = torch.where(stray[:, None], others[picked], shown)
+        features = features + shown
         tags = self.tower.classifier.probabilities(features.clamp(0, 6)) @ self.tower.classifier.tag_embedding
         shapes = torch.randn((count, self.config.shape_width), generator=generator)
         return torch.cat([shapes if borrowed is None else borrowed[:, : self.config.shape_width], tags], dim=-1)

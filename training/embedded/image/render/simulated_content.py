@@ -40,6 +40,10 @@ FALSE_ALARMS = ("person", "bird", "cup", "chair", "book", "clock", "vase", "bowl
 # ImageNet classes that the head gives to people, for it has none of its own: clothes, hats, glasses.
 PERSON_TAGS = (400, 431, 457, 515, 608, 610, 617, 639, 643, 652, 655, 667, 735, 775, 793, 834, 836, 841, 869, 903, 906)
 
+IMAGENET_CLASSES = 1000
+CELL_GAIN, STRAY = (1.0, 3.0), (6.0, 32.0)
+"""The best class of a real photograph's cell lies 5.7 (median) and 20.7 (nine in ten) above the mean class; of these, a
+third is lost where features leave the range of the network's activation."""
 STRONG, MEDIUM = 6.5, 4.0
 """Logits above the mean class from which the head's class can be trusted, and from which its family can."""
 
@@ -59,6 +63,9 @@ class Simulation:
         people: how often people occur, in place of a class that occurs once.
         people_seen_weakly: share of people whom the detector is hardly sure of.
         anything_on_people: whether the classifier may see any class on people, animals among them.
+        unknown: share of things that neither part of the tower knows, on which it still sees something.
+        stray_cells: at most such a share of a known thing's cells shows other classes, each its own.
+        real_place_named: of the real photographs with a known place, the share whose captions name it.
     """
 
     tagged_share: float
@@ -71,6 +78,9 @@ class Simulation:
     people: float = 12.0
     people_seen_weakly: float = 0.0
     anything_on_people: bool = False
+    unknown: float = 0.0
+    stray_cells: float = 0.0
+    real_place_named: float = 1.0
 
 
 CLEAR = Simulation(0.32, 0.25, 0.25, further_tags=False, place_named=0.4, scrambled=0.45)
@@ -79,8 +89,19 @@ UNCLEAR = Simulation(0.5, 0.12, 0.05, further_tags=True, place_named=0.25, scram
 """As the tower answers real photographs: breeds of one animal share the score, and clothes show with their wearer."""
 TAGS_FIRST = replace(UNCLEAR, shapes_hidden=0.3)
 """What a real photograph's cells look like misleads a model that knows drawings: tags and boxes must be enough."""
-PEOPLE_FIRST = replace(TAGS_FIRST, shapes_hidden=0.4, people=30.0, people_seen_weakly=0.5, anything_on_people=True)
-"""A portrait: a box whose score is a quarter, and cells that the classifier, which knows no people, is sure of."""
+VAGUE = replace(
+    TAGS_FIRST,
+    shapes_hidden=0.4,
+    people=24.0,
+    people_seen_weakly=0.5,
+    anything_on_people=True,
+    unknown=0.14,
+    stray_cells=0.5,
+    place_named=0.12,
+    real_place_named=0.6,
+)
+"""As photographs of what the tower does not know: its cells are sure of one class each, and do not agree. Portraits: a
+box whose score is a quarter, and cells that the classifier, which knows no people, is sure of."""
 WORN_OR_HELD = frozenset(("clothing", "instrument", "tool", "toy", "furniture", "other"))
 """Groups whose classes the classifier gives to photographs of people."""
 
@@ -106,6 +127,9 @@ class Content:
         strength: the class's logit above the mean class.
         name: id of the concept that annotators name it by; None where they leave it out.
         further: other classes that the head sees there, each with its logit above the mean class.
+        strays: classes that single cells of it show in place of all these, each with its logit above the mean class.
+        stray_share: share of such cells.
+        cell_gain: how many times as strongly its other cells show the classes as the whole picture does.
     """
 
     thing: Thing
@@ -115,6 +139,9 @@ class Content:
     strength: float
     name: str | None
     further: tuple[tuple[int, float], ...] = ()
+    strays: tuple[tuple[int, float], ...] = ()
+    stray_share: float = 0.0
+    cell_gain: float = 1.0
 
 
 class ContentSampler:
@@ -161,11 +188,27 @@ class ContentSampler:
         crowd = (0.45, 0.25, 0.3) if concept.coco == "person" else (0.66, 0.2, 0.14)
         count = rng.choices((1, 2, MAX_COUNT), crowd)[0]
         boxes, size = draw_boxes(slot, count, kinds, rng)
+        if self.simulation.unknown and concept.coco != "person" and rng.random() < self.simulation.unknown:
+            return self._unknown(Thing(concept.id, count, size, slot), boxes, rng)
         alarms = tuple(alarm for box in boxes for alarm in self._alarms(concept, box, rng))
         imagenet, strength = self._tag(concept, rng)
         further = self._further(concept, imagenet, strength, rng) if self.simulation.further_tags else ()
         content = Content(Thing(concept.id, count, size, slot), boxes, alarms, imagenet, strength, None, further)
+        if self.simulation.stray_cells:
+            share, gain = rng.uniform(0, self.simulation.stray_cells), rng.uniform(*CELL_GAIN)
+            content = replace(content, strays=strays(rng), stray_share=share, cell_gain=gain)
         return replace(content, name=self._name(content, rng))
+
+    def _unknown(self, thing: Thing, boxes: tuple[Box, ...], rng: random.Random) -> Content:
+        """Something that neither part of the tower knows, left out of the caption unless nothing else is there."""
+        alarms = tuple(
+            Alarm(rng.choice(COCO_CLASSES), rng.betavariate(1.4, 4.0), jitter(box, rng))
+            for box in boxes
+            if rng.random() < 0.35
+        )
+        further = tuple((rng.randrange(IMAGENET_CLASSES), rng.uniform(1, 8)) for _ in range(rng.choice((1, 2, 3))))
+        share = rng.uniform(0.5, 1)
+        return Content(thing, boxes, alarms, None, 0.0, None, further, strays(rng), share)
 
     def _alarms(self, concept: Concept, box: Box, rng: random.Random) -> list[Alarm]:
         """What the detector gives for one copy."""
@@ -244,6 +287,11 @@ class ContentSampler:
             return None
         hint = content.strength >= MEDIUM or (best is not None and best.score >= self.simulation.named_from)
         return family_of(concept) if hint and (content.imagenet is not None or concept.coco) else OBJECT
+
+
+def strays(rng: random.Random) -> tuple[tuple[int, float], ...]:
+    """Two to five of all classes, each with its logit above the mean class in the cells that show it."""
+    return tuple((rng.randrange(IMAGENET_CLASSES), rng.uniform(*STRAY)) for _ in range(rng.randint(2, 5)))
 
 
 def named_scene(place: str | None, contents: Sequence[Content]) -> Scene:
