@@ -51,6 +51,8 @@ FURTHER_ROUNDS = {
     ),
     "audio": ("training.embedded.train_base audio --round 2",),
 }
+MEASURED = {"image": ("training.embedded.image.doubt",), "audio": ()}
+"""What else is measured on the finished bundle."""
 RUNS = ("caption-gate", "relaxed", "mle", "mle-wide")
 
 
@@ -67,6 +69,7 @@ def commands(name: str) -> tuple[str, ...]:
         *(f"training.train training/configs/embedded/{name}/{run}.yaml" for run in RUNS),
         f"training.embedded.evaluate {name}",
         f"training.embedded.bundle {name}",
+        *MEASURED[name],
         f"training.embedded.examples {name}",
         f"training.embedded.card {name}",
     )
