@@ -45,6 +45,7 @@ from training.embedded.image.render.photo_simulator import PhotoSimulator
 from training.embedded.image.render.pictures import SEEDS, draw, draw_photograph, material_split
 from training.embedded.image.render.simulated_content import (
     CLEAR,
+    SELDOM_PLACED,
     TAGS_FIRST,
     UNCLEAR,
     VAGUE,
@@ -63,7 +64,7 @@ SHARES: dict[Stage, tuple[float, float, Simulation]] = {
     "base-2": (0.58, 0.08, UNCLEAR),
     "base-3": (0.58, 0.08, TAGS_FIRST),
     "base-4": (0.58, 0.1, VAGUE),
-    "adapters": (0.4, 0.1, VAGUE),
+    "adapters": (0.45, 0.15, SELDOM_PLACED),
 }
 """Of each stage's samples, the shares of simulated and of real photographs, and how the former are drawn."""
 

@@ -103,6 +103,8 @@ VAGUE = replace(
 )
 """As photographs of what the tower does not know: its cells are sure of one class each, and do not agree. Portraits: a
 box whose score is a quarter, and cells that the classifier, which knows no people, is sure of."""
+SELDOM_PLACED = replace(VAGUE, people=40.0, place_named=0.05, real_place_named=0.2)
+"""Of the places that a photograph of a visitor seems to show, hardly any is one that this model knows."""
 WORN_OR_HELD = frozenset(("clothing", "instrument", "tool", "toy", "furniture", "other"))
 """Groups whose classes the classifier gives to photographs of people."""
 
