@@ -4,8 +4,8 @@
     python -m training.embedded.train_base image --round 2
 
 A run that was cut short goes on from its last checkpoint. The model is written to ``build/image/base``. Further rounds
-(two of the image model, one of the audio model), each from the one before and on other shares of the same data, are
-written to ``base-2`` and ``base-3``.
+(three of the image model, one of the audio model), each from the one before and on other shares of the same data, are
+written to ``base-2``, ``base-3`` and ``base-4``.
 """
 
 from __future__ import annotations
