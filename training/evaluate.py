@@ -11,6 +11,7 @@ arguments it goes on after the last line. The guide: ``docs/evaluation.md``.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -22,7 +23,8 @@ import torch
 from tqdm import tqdm
 
 from lora_mcl.adapters import AdapterStack
-from lora_mcl.bundle import load_bundle
+from lora_mcl.adapters.peft_folder import WEIGHTS_FILE
+from lora_mcl.bundle import Bundle, load_bundle
 from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.models import LANGUAGE_MODELS
 from lora_mcl.models.labels import ChatLabels
@@ -57,6 +59,15 @@ def load_evaluator(source: str, options: EvaluationOptions, device: str | None) 
     )
     stack = AdapterStack.from_peft(model.model, bundle.adapter_folders(), dtype=dtype)
     return Evaluator(bundle, model, stack, options)
+
+
+def adapters_digest(bundle: Bundle) -> str:
+    """Of the weights of all adapters: a bundle that was trained again in its folder is another one."""
+    digest = hashlib.sha256()
+    for folder in bundle.adapter_folders().values():
+        with (folder / WEIGHTS_FILE).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
 
 
 def check_settings(out: Path, settings: dict[str, Any]) -> None:
@@ -167,7 +178,8 @@ def evaluate(
         raise OptionsError("--label describes the hypotheses of a bundle in a folder, two or more of them")
     source = data_options(data, media, bundle.modality, options.limit, hub_split)  # type: ignore[arg-type]
     examples = load_examples(source)
-    check_settings(out, {"model": model, "data": data, "media": media, "hub_split": hub_split, **asdict(options)})
+    given = {"model": model, "adapters": adapters_digest(bundle), "data": data, "media": media, "hub_split": hub_split}
+    check_settings(out, given | asdict(options))
     evaluator = load_evaluator(model, options, device)
     captions = options.captions or hypotheses
     systems = systems_of(bundle, evaluator.stack, captions, options.beams, options.seed)

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from lora_mcl.adapters import AdapterSpec, AdapterStack
 from lora_mcl.bundle import AdapterRef, BaseRef, Bundle, load_bundle, save_bundle
@@ -217,6 +218,18 @@ def test_bad_input_is_one_sentence(tiny_bundle, pictures, tmp_path, capsys, eval
         assert message in output and output.startswith("evaluate: ") and "\n" not in output
     assert run(tiny_bundle, pictures, evaluated, "--beams", "1") == 2
     assert "beams was 2 and is 1" in capsys.readouterr().err
+
+
+def test_a_bundle_trained_again_in_its_folder_is_another_one(evaluated, tiny_bundle, pictures, tmp_path, capsys):
+    shutil.copytree(tiny_bundle.parent, tmp_path / "tiny")
+    bundle, out = tmp_path / "tiny" / tiny_bundle.name, tmp_path / "out"
+    shutil.copytree(evaluated, out)
+    settings = json.loads((out / "settings.json").read_text())
+    (out / "settings.json").write_text(json.dumps(settings | {"model": str(bundle)}))
+    weights = bundle / load_bundle(bundle).hypotheses[1].path / "adapter_model.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
+    assert run(bundle, pictures, out, "--beams", "2") == 2
+    assert "holds an evaluation with other settings (adapters was '" in capsys.readouterr().err
 
 
 def test_media_that_cannot_be_read_are_left_out(tiny_bundle, tmp_path, caplog):

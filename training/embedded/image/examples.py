@@ -40,10 +40,10 @@ class Photograph:
 
 EXAMPLES: tuple[Composed | Photograph, ...] = (
     Photograph("Lemurs", "Two ring-tailed lemurs on a tree trunk", "gc_lemurs"),
-    Photograph("Cows", "A cow on a meadow, and two more behind it", "cow"),
+    Photograph("Clownfish", "A clownfish among the tentacles of an anemone", "fish9"),
     Composed("Owls in Paris", "Two owls in front of the Eiffel Tower", 20049),
     Photograph("Musicians", "Musicians with horns and a guitar", "gc_musicians"),
-    Photograph("Panda", "A giant panda that sits on a rock", "panda"),
+    Photograph("Paintbrushes", "Paintbrushes in many colours", "paintbrushes"),
     Photograph("Coffee", "A cup of coffee with a spoon on its saucer", "coffee"),
     Photograph("Cat", "A tabby cat that looks at the camera", "chelsea"),
     Photograph(
@@ -51,8 +51,8 @@ EXAMPLES: tuple[Composed | Photograph, ...] = (
     ),
 )
 """Most are pictures that the model describes well; the results file has how often that is so. The page opens
-with the first. Of the cows and the musicians the columns give different accounts, and the last is a picture that it
-does not recognise."""
+with the first. Of the clownfish and the paintbrushes the columns give different accounts, and the last is a picture
+that it does not recognise."""
 
 
 def write_examples(folder: Path) -> list[dict[str, str]]:
