@@ -25,7 +25,7 @@ DIVERSITY_PENALTY = 0.8
 BASELINE = "baseline"
 SHARPNESS = 4.0
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-EXAMPLE = ASSETS / "examples" / "image" / "owls-in-paris.jpg"
+EXAMPLE = ASSETS / "examples" / "image" / "northern-lights.jpg"
 
 
 @dataclass(frozen=True)

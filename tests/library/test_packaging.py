@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-IMAGE = ROOT / "assets" / "examples" / "image" / "owls-in-paris.jpg"
+IMAGE = ROOT / "assets" / "examples" / "image" / "northern-lights.jpg"
 BUNDLE = ROOT / "assets" / "bundles" / "image"
 # Imported where they are needed, with a message; installed by an extra.
 OPTIONAL = {"deepspeed"}

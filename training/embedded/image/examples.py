@@ -40,8 +40,8 @@ class Photograph:
 
 EXAMPLES: tuple[Composed | Photograph, ...] = (
     Photograph("Lemurs", "Two ring-tailed lemurs on a tree trunk", "gc_lemurs"),
+    Composed("Northern lights", "A drawn ambulance under northern lights", 20231),
     Photograph("Clownfish", "A clownfish among the tentacles of an anemone", "fish9"),
-    Composed("Owls in Paris", "Two owls in front of the Eiffel Tower", 20049),
     Photograph("Musicians", "Musicians with horns and a guitar", "gc_musicians"),
     Photograph("Paintbrushes", "Paintbrushes in many colours", "paintbrushes"),
     Photograph("Coffee", "A cup of coffee with a spoon on its saucer", "coffee"),

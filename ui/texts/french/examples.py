@@ -3,8 +3,8 @@
 EXAMPLES = {
     "Cat": "Chat",
     "A tabby cat that looks at the camera": "Un chat tigré qui regarde l'objectif",
-    "Owls in Paris": "Chouettes à Paris",
-    "Two owls in front of the Eiffel Tower": "Deux chouettes devant la tour Eiffel",
+    "Northern lights": "Aurore boréale",
+    "A drawn ambulance under northern lights": "Une ambulance dessinée sous une aurore boréale",
     "Musicians": "Musiciens",
     "Musicians with horns and a guitar": "Des musiciens avec des cuivres et une guitare",
     "Clownfish": "Poisson-clown",
