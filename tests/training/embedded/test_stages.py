@@ -84,7 +84,7 @@ def test_pictures_of_the_committed_pack_train_to_a_bundle(tmp_path, monkeypatch)
         features.write_shard(domain, split, 0, 4)
     align.train(domain, SETTINGS)
     train_base.train(domain, SETTINGS)
-    for number in (2, 3):
+    for number in range(2, len(domain.training.base_rounds) + 1):
         train_base.train(domain, SETTINGS, number=number)
     monkeypatch.chdir(ROOT)
     words = [f"model.base={domain.base_dir}", f"data.path={domain.features_dir}", f"output={tmp_path / 'run'}"]
