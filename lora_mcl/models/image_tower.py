@@ -4,6 +4,9 @@ EfficientNet-Lite0 (``efficientnet.py``) describes every patch, drawings too, an
 ImageNet's classes; YOLOv3-tiny (``yolov3_tiny.py``) finds where on a photograph things of COCO's 80 classes stand, and
 how many. Both read the same pixels. A patch is the classifier's patch, the picture's tags, and the channels of
 ``detections.patch_channels``.
+
+A captioner that learned shapes from drawings is misled by those of photographs: of a view without drawings the
+classifier's patches can be left at zero, so that the picture's tags and the boxes alone are shown.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
@@ -47,7 +50,8 @@ class ImageTowerConfig(PreTrainedConfig):
 
     Attributes:
         classifier_config: of the EfficientNet part, or its fields as a dictionary.
-        detector_channels: channels that the detector adds to a patch.
+        drawing_cells: of a view's cells, the number whose mean decides whether it holds drawings; 0: all views are
+            shown whole.
     """
 
     model_type = "image_tower"
@@ -55,6 +59,7 @@ class ImageTowerConfig(PreTrainedConfig):
     sub_configs = {"classifier_config": EfficientNetTowerConfig}
 
     classifier_config: EfficientNetTowerConfig | dict[str, Any] | None = None
+    drawing_cells: int = 0
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):
@@ -112,6 +117,8 @@ class ImageTower(PreTrainedModel):
         super().__init__(config)
         self.classifier = EfficientNetTower(config.classifier_config)
         self.detector = YoloV3Tiny()
+        if config.drawing_cells:
+            self.drawing_head = nn.Linear(config.classifier_config.shape_width, 1)
         self.post_init()
 
     def detect(self, pixel_values: Tensor) -> list[Detections]:
@@ -132,6 +139,14 @@ class ImageTower(PreTrainedModel):
         shares = self.classifier.probabilities(features)
         return CHANNEL_SCALE * torch.where(shares >= TAG_THRESHOLD, shares.sqrt(), torch.zeros_like(shares))
 
+    def drawing_logits(self, shapes: Tensor) -> Tensor:
+        """Log odds [B] that views hold drawings, from their cells' shapes [B, G, G, S].
+
+        The mean of the ``drawing_cells`` surest cells, since drawings may cover a small part of a photograph.
+        """
+        cells = self.drawing_head(shapes).flatten(1)  # [B, G * G]
+        return cells.topk(self.config.drawing_cells, dim=1).values.mean(1)
+
     def forward(self, pixel_values: Tensor, return_dict: bool | None = None, **kwargs) -> BaseModelOutput | tuple:
         """Hidden states [B, 1 + P, D]; position 0 is zeros, for LLaVA's "default" selection to drop.
 
@@ -139,6 +154,8 @@ class ImageTower(PreTrainedModel):
         """
         shapes, head = self.classifier.cells(pixel_values)
         patches = self.classifier.assemble(shapes, self.classifier.probabilities(head))  # [B, P, D of the classifier]
+        if self.config.drawing_cells:
+            patches = patches * (self.drawing_logits(shapes) > 0)[:, None, None]
         # What holds of the whole picture stands in each of its patches.
         tags = self.picture_tags(head.mean((1, 2)))[:, None].expand(-1, patches.shape[1], -1)  # [B, P, N]
         boxes = torch.stack([self.detector_patches(found) for found in self.detect(pixel_values)])

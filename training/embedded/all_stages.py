@@ -51,6 +51,8 @@ FURTHER_ROUNDS = {
     ),
     "audio": ("training.embedded.train_base audio --round 2",),
 }
+TOWER = {"image": ("training.embedded.image.drawings",), "audio": ()}
+"""What is added to the tower of the finished base."""
 MEASURED = {"image": ("training.embedded.image.doubt",), "audio": ()}
 """What else is measured on the finished bundle."""
 RUNS = ("caption-gate", "relaxed", "mle", "mle-wide")
@@ -66,6 +68,7 @@ def commands(name: str) -> tuple[str, ...]:
         f"training.embedded.align {name}",
         f"training.embedded.train_base {name}",
         *FURTHER_ROUNDS[name],
+        *TOWER[name],
         *(f"training.train training/configs/embedded/{name}/{run}.yaml" for run in RUNS),
         f"training.embedded.evaluate {name}",
         f"training.embedded.bundle {name}",

@@ -39,7 +39,7 @@ def write_bundle(domain: Domain, results: dict[str, Any]) -> None:
     """Copy base, adapters and gate to ``assets`` and write the bundle's description."""
     bundle, adapters = domain.bundle_dir, domain.adapters_dir
     copy_files(domain.base_dir, domain.model_dir, skip={SUMMARY})
-    split_weights(domain.model_dir, f"{domain.architecture.tower}.")
+    split_weights(domain.model_dir, f"{domain.architecture.tower}.", domain.architecture.trained_tower)
     for k in range(HYPOTHESES):
         copy_files(adapter_folder(adapters, "caption-gate", k), bundle / "hypotheses" / str(k))
     copy_files(adapters / "caption-gate" / "bundle" / "gate", bundle / "gate")

@@ -47,6 +47,37 @@ def test_a_patch_is_the_classifiers_then_the_pictures_tags_then_the_detectors(to
     assert torch.equal(tower(pixels, return_dict=False)[0], hidden)
 
 
+@torch.inference_mode()
+def test_of_a_view_without_drawings_tags_and_boxes_alone_are_shown(tower):
+    pixels = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)).clamp(-0.99, 1)
+    width, plain = tower.config.classifier_config.hidden_size, tower(pixels).last_hidden_state
+    shapes = tower.classifier.cells(pixels)[0]  # [B, G, G, S]
+    gated = ImageTower(config(drawing_cells=2)).eval()
+    gated.load_state_dict(tower.state_dict(), strict=False)
+    # The head by hand: a cell's first shape, against a threshold between the second and the third view.
+    torch.nn.init.zeros_(gated.drawing_head.weight)
+    gated.drawing_head.weight[0, 0] = 1
+    surest = shapes[..., 0].flatten(1).sort(1, descending=True).values[:, :2].mean(1)
+    order = surest.argsort()
+    gated.drawing_head.bias.fill_(-float(surest[order[:2]].mean()))
+    torch.testing.assert_close(gated.drawing_logits(shapes), surest + gated.drawing_head.bias)
+    found = gated(pixels).last_hidden_state
+    assert torch.equal(found[order[1:]], plain[order[1:]]), "of a drawing nothing changes"
+    hidden = found[order[0]]
+    assert not hidden[:, :width].any() and torch.equal(hidden[:, width:], plain[order[0], :, width:])
+    assert torch.equal(gated(pixels[order[:1]]).last_hidden_state[0], hidden), "alone as in company"
+
+
+def test_the_head_is_there_only_if_it_is_configured(tower, tmp_path):
+    assert not any("drawing" in name for name in tower.state_dict())
+    gated = ImageTower(config(drawing_cells=2))
+    torch.nn.init.normal_(gated.drawing_head.weight)
+    gated.save_pretrained(tmp_path / "tower")
+    loaded, info = ImageTower.from_pretrained(tmp_path / "tower", output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"] and loaded.config.drawing_cells == 2
+    assert torch.equal(loaded.drawing_head.weight, gated.drawing_head.weight)
+
+
 def test_tags_are_square_roots_of_the_likely_shares(tower, monkeypatch):
     shares = torch.tensor([[0.64, 0.25, 0.09, 0.0100, 0.0099], [0.0, 1.0, 0.0, 0.0, 0.0]])
     monkeypatch.setattr(tower.classifier, "probabilities", lambda features: shares)

@@ -100,6 +100,7 @@ class Architecture:
         language_model: its size.
         special_tokens: of the tokenizer, by the attribute that holds each (``image_token``).
         tokenizer_scenes: number of scenes whose captions the tokenizer is trained on.
+        trained_tower: what the names of those weights of the tower start with that are trained here; None if none are.
     """
 
     model_class: type[MediaLanguageModel]
@@ -111,6 +112,7 @@ class Architecture:
     language_model: LanguageModelSize
     special_tokens: Mapping[str, str]
     tokenizer_scenes: int
+    trained_tower: str | None = None
 
 
 @dataclass(frozen=True)

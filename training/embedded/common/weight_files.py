@@ -16,10 +16,10 @@ TRAINED_FILE = "model-00002-of-00002.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 
 
-def split_weights(folder: Path, prefix: str) -> None:
+def split_weights(folder: Path, prefix: str, trained: str | None = None) -> None:
     """Replace ``model.safetensors`` in ``folder``, as ``save_pretrained`` wrote it, by two files and their index.
 
-    The first file holds the tensors whose names start with ``prefix``.
+    The first file holds the tensors whose names start with ``prefix``, but for those that start with ``trained``.
 
     Raises:
         FileNotFoundError: there is no ``model.safetensors``.
@@ -27,7 +27,11 @@ def split_weights(folder: Path, prefix: str) -> None:
     """
     whole = folder / "model.safetensors"
     weights = load_file(whole)
-    tower = {name: tensor for name, tensor in weights.items() if name.startswith(prefix)}
+    tower = {
+        name: tensor
+        for name, tensor in weights.items()
+        if name.startswith(prefix) and not (trained and name.startswith(trained))
+    }
     trained = {name: tensor for name, tensor in weights.items() if name not in tower}
     if not tower or not trained:
         raise ValueError(f"{whole} holds no weights {'without' if tower else 'with'} the prefix {prefix!r}")

@@ -12,7 +12,9 @@ from training.embedded.common.tables import percent, table
 from training.embedded.image.photograph_card import photograph_passages
 from training.embedded.image.world.lexicon import load_lexicon
 from training.embedded.image.world.places import load_places
-from training.paths import ASSETS
+from training.paths import ASSETS, RESULTS
+
+DRAWINGS = RESULTS / "drawings.json"
 
 LABELS = {
     "en-objects": ("English, objects", "Counts and names what is there, in a few English words."),
@@ -72,6 +74,16 @@ def probed(results: dict[str, Any]) -> str:
     return table(["features", "new pictures of training drawings", "held-out drawings"], rows)
 
 
+def drawings(results: dict[str, Any]) -> str:
+    """Of how many pictures the classifier's patches are shown."""
+    training, test = results["training"], results["test"]
+    return (
+        f"It takes {percent(test['composed'])} of the composed test scenes for drawings, and "
+        f"{percent(test['photographs'])} of the {results['test_photographs']} real test photographs (in training "
+        f"{percent(training['composed'])}, and {percent(training['photographs'])} of the photographs)."
+    )
+
+
 def passages(results: dict[str, Any], probe_results: dict[str, Any]) -> dict[str, str]:
     """The passages, by the name their markers carry after ``image_``."""
     best = results["test"]["generation"]["caption-gate"]["best"]
@@ -86,4 +98,5 @@ def passages(results: dict[str, Any], probe_results: dict[str, Any]) -> dict[str
         "kinds": kinds(results["test"]),
         "places": places(results["test"]),
         "probe": probed(probe_results),
+        "drawings": drawings(json.loads(DRAWINGS.read_text(encoding="utf-8"))),
     }

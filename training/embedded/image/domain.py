@@ -181,6 +181,7 @@ IMAGE = Domain(
         language_model=LanguageModelSize(vocab_size=3072),
         special_tokens={"image_token": IMAGE_TOKEN},
         tokenizer_scenes=20_000,
+        trained_tower="vision_tower.drawing_head.",
     ),
     annotators=Annotators(
         modes=MODES,

@@ -1,0 +1,60 @@
+"""The head that distinguishes drawings from photographs, and where it is kept."""
+
+import pytest
+import torch
+
+from lora_mcl.models import ImageTower, ImageTowerConfig
+from lora_mcl.models.llava_next import ImageLanguageModel
+from tests.support.embedded import TINY, in_folder
+from training.embedded import features
+from training.embedded.build_base import build_base, sample_captions
+from training.embedded.common.weight_files import TOWER_FILE, split_weights
+from training.embedded.image import drawings
+from training.embedded.image.material.assets import PACK_DIR
+
+
+def kind(count: int, drawn_cells: int, seed: int) -> torch.Tensor:
+    """Shapes [N, 16, 5] of noise; in some cells of each the third channel is high."""
+    shapes = torch.randn(count, 16, 5, generator=torch.Generator().manual_seed(seed)) + 7
+    shapes[:, :drawn_cells, 2] += 8
+    return shapes.half()
+
+
+def test_a_few_cells_decide(monkeypatch):
+    monkeypatch.setattr(drawings, "CELLS", 3)
+    monkeypatch.setattr(drawings, "STEPS", 200)
+    head = drawings.fit([kind(40, 3, 0), kind(30, 0, 1), kind(20, 0, 2)])
+    assert head.weight[0].argmax() == 2
+
+    def logits(shapes: torch.Tensor) -> torch.Tensor:
+        return head(shapes.float()).squeeze(-1).topk(3, dim=1).values.mean(1)
+
+    with torch.inference_mode():
+        drawn, plain = logits(kind(50, 3, 3)), logits(kind(50, 0, 4))
+        assert (drawn > 0).float().mean() > 0.8 and (plain < 0).all()
+        # The threshold leaves the share of the training drawings below it.
+        assert int((logits(kind(40, 3, 0)) < 0).sum()) == pytest.approx(drawings.TAKEN_FOR_PHOTOGRAPHS * 40, abs=1)
+
+
+def test_the_base_has_the_head_and_the_towers_file_does_not(tmp_path, monkeypatch):
+    domain = in_folder("image", tmp_path)
+    domain.work.mkdir(parents=True)
+    tower = ImageTower(ImageTowerConfig())
+    for folder in (domain.untrained_dir, domain.base_dir):
+        build_base(domain, folder, sample_captions(domain, 150, 0), TINY, tower=tower)
+    for split in ("train", "photographs", "empty", "test"):
+        features.write_shard(domain, split, 0, 4)
+    monkeypatch.setattr(drawings, "STEPS", 3)
+    photographs = [one for one in drawings.test_photographs(PACK_DIR) if one[0].source.id in ("chelsea", "coffee")]
+    monkeypatch.setattr(drawings, "test_photographs", lambda root: photographs)
+    found = drawings.add_head(domain, PACK_DIR)
+    assert found["test_photographs"] == 2
+    assert all(0 <= share <= 1 for part in ("training", "test") for share in found[part].values())
+    loaded = ImageLanguageModel.load(domain.base_dir).model.model.vision_tower
+    assert loaded.config.drawing_cells == drawings.CELLS and loaded.drawing_head.weight.shape == (1, 624)
+    # What it is trained on is cached of a tower without it, so that it can be trained again.
+    assert drawings.add_head(domain, PACK_DIR) == found
+    split_weights(domain.base_dir, f"{domain.architecture.tower}.", domain.architecture.trained_tower)
+    assert "drawing_head" not in (domain.base_dir / TOWER_FILE).read_bytes()[:200_000].decode("latin-1")
+    again = ImageLanguageModel.load(domain.base_dir).model.model.vision_tower
+    assert torch.equal(again.drawing_head.weight, loaded.drawing_head.weight)

@@ -1,0 +1,145 @@
+"""Train the tower's head that distinguishes drawings from photographs, and measure it.
+
+    python -m training.embedded.image.drawings
+
+On the cached features of the training pictures: composed scenes, which hold drawings, against real photographs and
+empty places. The head is written into the base, in ``build/image``; ``assets/results/drawings.json`` has the shares of
+pictures that are shown whole, of training and of test.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from lora_mcl.models.efficientnet import EfficientNetTowerConfig
+from lora_mcl.models.image_tower import ImageTower
+from lora_mcl.models.llava_next import ImageLanguageModel
+from training.embedded.build_base import save_half
+from training.embedded.common.dataset import CachedFeatures
+from training.embedded.common.domain import PROMPT, Domain, load_domain
+from training.embedded.image.material.assets import PACK_DIR
+from training.embedded.image.real_photos import test_photographs
+from training.embedded.image.render.patches import split_mean, to_cells
+from training.paths import BUILD, RESULTS
+
+CELLS = 6
+COMPOSED = 2000
+STEPS, BATCH, LEARNING_RATE, WEIGHT_DECAY, SPARSITY = 600, 128, 2e-2, 1e-3, 2e-3
+TAKEN_FOR_PHOTOGRAPHS = 0.04
+"""Of the composed scenes that the head is trained on."""
+SHARES = (0.5, 0.35, 0.15)
+"""Of the samples: composed scenes, real photographs, empty places."""
+
+
+def cell_shapes(cached: CachedFeatures, config: EfficientNetTowerConfig, most: int) -> Tensor:
+    """Shapes [N, G * G, S] of the first view of at most ``most`` pictures, evenly chosen."""
+    every = max(1, len(cached) // most)
+    found = []
+    for index in range(0, len(cached), every):
+        patches = cached.features(index)[:1, :, : config.hidden_size].float()
+        cells = to_cells(split_mean(patches, config)[0], config.cells_per_patch)[0]  # [G, G, S + E]
+        found.append(cells[..., : config.shape_width].flatten(0, 1).half())
+    return torch.stack(found)
+
+
+def fit(kinds: Sequence[Tensor], seed: int = 0) -> nn.Linear:
+    """The head, from the shapes [N, G * G, S] of each kind of picture: the first holds drawings, the others none.
+
+    Cells are standardised for training; the head has the standardisation in its weights. An L1 penalty keeps most of
+    them small: the photographs are few. Its threshold then leaves ``TAKEN_FOR_PHOTOGRAPHS`` of the first kind below it.
+    """
+    torch.manual_seed(seed)
+    shapes = torch.cat(list(kinds))
+    drawn = torch.cat([torch.full((len(kind),), float(number == 0)) for number, kind in enumerate(kinds)])
+    chance = torch.cat([torch.full((len(kind),), share / len(kind)) for kind, share in zip(kinds, SHARES, strict=True)])
+    flat = shapes.flatten(0, 1).float()
+    mean, std = flat.mean(0), flat.std(0) + 1e-3
+    head = nn.Linear(shapes.shape[-1], 1)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    optimizer = torch.optim.Adam(head.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    for _ in tqdm(range(STEPS), desc="drawings or photographs"):
+        chosen = torch.multinomial(chance, BATCH, replacement=True)
+        cells = head((shapes[chosen].float() - mean) / std).squeeze(-1)  # [B, G * G]
+        logits = cells.topk(min(CELLS, cells.shape[1]), dim=1).values.mean(1)
+        loss = F.binary_cross_entropy_with_logits(logits, drawn[chosen]) + SPARSITY * head.weight.abs().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        head.weight /= std
+        head.bias -= (head.weight * mean).sum()
+        cells = head(kinds[0].float()).squeeze(-1)
+        logits = cells.topk(min(CELLS, cells.shape[1]), dim=1).values.mean(1)
+        head.bias -= logits.quantile(TAKEN_FOR_PHOTOGRAPHS)
+    return head
+
+
+@torch.inference_mode()
+def photograph_shapes(model: ImageLanguageModel, root: Path) -> Tensor:
+    """Shapes [N, G * G, S] of the first view of the real test photographs that are there."""
+    classifier = model.model.model.vision_tower.classifier
+    found = []
+    for _, path in test_photographs(root):
+        with Image.open(path) as image:
+            pixels = model.inputs(image.convert("RGB"), PROMPT)["pixel_values"].flatten(0, 1)[:1]
+        found.append(classifier.cells(pixels)[0].flatten(1, 2))
+    return torch.cat(found)
+
+
+def shown_whole(tower: ImageTower, shapes: Tensor) -> float:
+    """Share of the views, by their shapes [N, G * G, S], that the head takes for drawings."""
+    side = round(shapes.shape[1] ** 0.5)
+    with torch.inference_mode():
+        logits = tower.drawing_logits(shapes.float().unflatten(1, (side, side)))
+    return round(float((logits > 0).float().mean()), 4)
+
+
+def add_head(domain: Domain, photographs: Path) -> dict[str, Any]:
+    """Train the head, write it into the base, and return what the results file holds.
+
+    Args:
+        photographs: folder with the real test photographs.
+
+    Raises:
+        FileNotFoundError: no features are cached.
+    """
+    model = ImageLanguageModel.load(domain.base_dir)
+    tower = model.model.model.vision_tower
+    config = tower.config.classifier_config
+    shapes = {
+        split: cell_shapes(CachedFeatures.open(domain, split, domain.features_dir), config, COMPOSED)
+        for split in ("train", "photographs", "empty", "test")
+    }
+    tower.config.drawing_cells = CELLS
+    tower.drawing_head = fit([shapes["train"], shapes["photographs"], shapes["empty"]])
+    save_half(model.model, model.processor, domain.base_dir)
+    real = photograph_shapes(model, photographs)
+    return {
+        "training": {
+            name: shown_whole(tower, shapes[split])
+            for name, split in (("composed", "train"), ("photographs", "photographs"), ("empty", "empty"))
+        },
+        "test": {"composed": shown_whole(tower, shapes["test"]), "photographs": shown_whole(tower, real)},
+        "test_photographs": len(real),
+    }
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    results = add_head(load_domain("image"), BUILD if (BUILD / "real").is_dir() else PACK_DIR)
+    (RESULTS / "drawings.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()
