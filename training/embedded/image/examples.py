@@ -39,8 +39,8 @@ class Photograph:
 
 
 EXAMPLES: tuple[Composed | Photograph, ...] = (
-    Photograph("Panda", "A giant panda that sits on a rock", "panda"),
     Composed("Northern lights", "A drawn ambulance under northern lights", 20231),
+    Photograph("Panda", "A giant panda that sits on a rock", "panda"),
     Photograph("Astronaut", "An astronaut's portrait in front of a flag and a model of a shuttle", "astronaut"),
     Photograph("Hot-air balloon", "A colourful hot-air balloon in the sky", "pla_balloon"),
     Photograph("Clownfish", "A clownfish among the tentacles of an anemone", "fish9"),
