@@ -45,6 +45,11 @@ def _edge_runs(dark: Tensor) -> Tensor:
     return dark.long().cumprod(1).bool() | dark.flip(1).long().cumprod(1).flip(1).bool()
 
 
+def mean_of_surest(cells: Tensor, count: int) -> Tensor:
+    """Mean [B] of the ``count`` largest of each view's cell logits [B, G * G]; of all if there are fewer."""
+    return cells.topk(min(count, cells.shape[1]), dim=1).values.mean(1)
+
+
 class ImageTowerConfig(PreTrainedConfig):
     """Geometry of the tower.
 
@@ -144,8 +149,7 @@ class ImageTower(PreTrainedModel):
 
         The mean of the ``drawing_cells`` surest cells, since drawings may cover a small part of a photograph.
         """
-        cells = self.drawing_head(shapes).flatten(1)  # [B, G * G]
-        return cells.topk(self.config.drawing_cells, dim=1).values.mean(1)
+        return mean_of_surest(self.drawing_head(shapes).flatten(1), self.config.drawing_cells)
 
     def forward(self, pixel_values: Tensor, return_dict: bool | None = None, **kwargs) -> BaseModelOutput | tuple:
         """Hidden states [B, 1 + P, D]; position 0 is zeros, for LLaVA's "default" selection to drop.

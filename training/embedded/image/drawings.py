@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from lora_mcl.models.efficientnet import EfficientNetTowerConfig
-from lora_mcl.models.image_tower import ImageTower
+from lora_mcl.models.image_tower import ImageTower, mean_of_surest
 from lora_mcl.models.llava_next import ImageLanguageModel
 from training.embedded.build_base import save_half
 from training.embedded.common.dataset import CachedFeatures
@@ -70,8 +70,8 @@ def fit(kinds: Sequence[Tensor], seed: int = 0) -> nn.Linear:
     for _ in tqdm(range(STEPS), desc="drawings or photographs"):
         chosen = torch.multinomial(chance, BATCH, replacement=True)
         cells = head((shapes[chosen].float() - mean) / std).squeeze(-1)  # [B, G * G]
-        logits = cells.topk(min(CELLS, cells.shape[1]), dim=1).values.mean(1)
-        loss = F.binary_cross_entropy_with_logits(logits, drawn[chosen]) + SPARSITY * head.weight.abs().sum()
+        loss = F.binary_cross_entropy_with_logits(mean_of_surest(cells, CELLS), drawn[chosen])
+        loss = loss + SPARSITY * head.weight.abs().sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -79,8 +79,7 @@ def fit(kinds: Sequence[Tensor], seed: int = 0) -> nn.Linear:
         head.weight /= std
         head.bias -= (head.weight * mean).sum()
         cells = head(kinds[0].float()).squeeze(-1)
-        logits = cells.topk(min(CELLS, cells.shape[1]), dim=1).values.mean(1)
-        head.bias -= logits.quantile(TAKEN_FOR_PHOTOGRAPHS)
+        head.bias -= mean_of_surest(cells, CELLS).quantile(TAKEN_FOR_PHOTOGRAPHS)
     return head
 
 
