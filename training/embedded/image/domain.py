@@ -63,7 +63,7 @@ SHARES: dict[Stage, tuple[float, float, Simulation]] = {
     "base": (0.34, 0.08, CLEAR),
     "base-2": (0.58, 0.08, UNCLEAR),
     "base-3": (0.58, 0.08, TAGS_FIRST),
-    "base-4": (0.58, 0.1, VAGUE),
+    "base-4": (0.28, 0.06, VAGUE),
     "adapters": (0.45, 0.15, SELDOM_PLACED),
 }
 """Of each stage's samples, the shares of simulated and of real photographs, and how the former are drawn."""
@@ -211,7 +211,7 @@ IMAGE = Domain(
         further_rounds=(
             StageSettings(steps=3600, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
             StageSettings(steps=2200, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
-            StageSettings(steps=1400, batch_size=32, learning_rate=1e-3, feature_dropout=0.25),
+            StageSettings(steps=3600, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
         ),
     ),
     reporting=Reporting(

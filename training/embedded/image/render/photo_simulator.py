@@ -100,7 +100,8 @@ class PhotoSimulator:
                 thing = self._thing(content, head, None if borrowed is None else borrowed[here], len(own), generator)
                 cells[number, here] = (1 - share) * own + share * thing
             alarms = [*(alarm for content in contents for alarm in content.alarms), *stray]
-            found.append(self.tower.detector_patches(as_detections(alarms, view, rng)))
+            given = [alarm for alarm in alarms if alarm.view in (None, number)]
+            found.append(self.tower.detector_patches(as_detections(given, view, rng)))
             tags.append(self.tower.picture_tags(self._picture(contents, head, generator, rng)))
         patches = to_patches(cells, side)
         if self.config.mean_cell:

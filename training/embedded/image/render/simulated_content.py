@@ -45,6 +45,9 @@ CELL_GAIN, STRAY = (1.0, 3.0), (6.0, 32.0)
 """In the real photographs of the training data, the best class of a cell lies about 5 above the mean class in half of
 the cells and about 21 in one of ten; here a third of what is added is lost at the limits of the network's activation.
 """
+UNKNOWN_BOXED = {"animal": (0.5, 0.85), "other": (0.25, 0.65)}
+"""Shares of base views and of tiles in which the detector gives boxes of something that it has no class for: measured
+on the real training photographs, of animals and of other things."""
 STRONG, MEDIUM = 6.5, 4.0
 """Logits above the mean class from which the head's class can be trusted, and from which its family can."""
 
@@ -61,6 +64,7 @@ class Simulation:
         place_named: of the photographs with a recognisable place, the share whose captions name it.
         scrambled: share of photographs without a recognisable place, whose background mixes cells of several.
         shapes_hidden: share of photographs, real ones too, of which tags and boxes alone are shown.
+        doubtful_boxes: whether one thing may get several boxes, of other classes in each view.
         people: how often people occur, in place of a class that occurs once.
         people_seen_weakly: share of people whom the detector is hardly sure of.
         anything_on_people: whether the classifier may see any class on people, animals among them.
@@ -76,6 +80,7 @@ class Simulation:
     place_named: float
     scrambled: float
     shapes_hidden: float = 0.0
+    doubtful_boxes: bool = False
     people: float = 12.0
     people_seen_weakly: float = 0.0
     anything_on_people: bool = False
@@ -92,7 +97,8 @@ TAGS_FIRST = replace(UNCLEAR, shapes_hidden=0.3)
 """What a real photograph's cells look like misleads a model that knows drawings: tags and boxes must be enough."""
 VAGUE = replace(
     TAGS_FIRST,
-    shapes_hidden=0.4,
+    shapes_hidden=1.0,
+    doubtful_boxes=True,
     people=24.0,
     people_seen_weakly=0.5,
     anything_on_people=True,
@@ -101,8 +107,9 @@ VAGUE = replace(
     place_named=0.12,
     real_place_named=0.6,
 )
-"""As photographs of what the tower does not know: its cells are sure of one class each, and do not agree. Portraits: a
-box whose score is a quarter, and cells that the classifier, which knows no people, is sure of."""
+"""As the finished tower shows photographs: tags and boxes alone. What it does not know has cells that are sure of one
+class each and do not agree, and several boxes of several classes. Portraits: a box whose score is a quarter, and cells
+that the classifier, which knows no people, is sure of."""
 SELDOM_PLACED = replace(VAGUE, people=40.0, place_named=0.05, real_place_named=0.2)
 """Of the places that a photograph of a visitor seems to show, hardly any is one that this model knows."""
 WORN_OR_HELD = frozenset(("clothing", "instrument", "tool", "toy", "furniture", "other"))
@@ -111,11 +118,18 @@ WORN_OR_HELD = frozenset(("clothing", "instrument", "tool", "toy", "furniture", 
 
 @dataclass(frozen=True)
 class Alarm:
-    """One box that the detector gives."""
+    """One box that the detector gives.
+
+    Attributes:
+        coco: its class.
+        score: objectness times class probability.
+        view: the only view in which it is given, 0 the base view and 1 the tile; None: both.
+    """
 
     coco: str
     score: float
     box: Box
+    view: int | None = None
 
 
 @dataclass(frozen=True)
@@ -204,18 +218,23 @@ class ContentSampler:
 
     def _unknown(self, thing: Thing, boxes: tuple[Box, ...], rng: random.Random) -> Content:
         """Something that neither part of the tower knows, left out of the caption unless nothing else is there."""
-        alarms = tuple(
-            Alarm(rng.choice(COCO_CLASSES), rng.betavariate(1.4, 4.0), jitter(box, rng))
-            for box in boxes
-            if rng.random() < 0.35
-        )
+        if self.simulation.doubtful_boxes:
+            alarms = tuple(alarm for box in boxes for alarm in doubtful(box, "other", rng))
+        else:
+            alarms = tuple(
+                Alarm(rng.choice(COCO_CLASSES), rng.betavariate(1.4, 4.0), jitter(box, rng))
+                for box in boxes
+                if rng.random() < 0.35
+            )
         further = tuple((rng.randrange(IMAGENET_CLASSES), rng.uniform(1, 8)) for _ in range(rng.choice((1, 2, 3))))
         share = rng.uniform(0.5, 1)
         return Content(thing, boxes, alarms, None, 0.0, None, further, strays(rng), share)
 
     def _alarms(self, concept: Concept, box: Box, rng: random.Random) -> list[Alarm]:
         """What the detector gives for one copy."""
-        height = box[3]
+        height, several = box[3], self.simulation.doubtful_boxes
+        if not concept.coco and several:
+            return doubtful(box, concept.group, rng)
         if not concept.coco:
             likely = 0.5 if concept.group == "animal" else 0.3
             if rng.random() > likely:
@@ -234,7 +253,10 @@ class ContentSampler:
             alarms.append(Alarm(concept.coco, score, placed))
             if rivals and rng.random() < 0.35:
                 alarms.append(Alarm(rng.choice(rivals), score * rng.uniform(0.1, 0.9), placed))
-            if rng.random() < 0.04:
+            if several and rivals and rng.random() < 0.3:
+                other = rng.choice((*rivals, "person"))
+                alarms.append(Alarm(other, score * rng.uniform(0.1, 0.9), jitter(placed, rng), rng.choice((0, 1))))
+            if rng.random() < (0.12 if several else 0.04):
                 alarms.append(Alarm(concept.coco, rng.uniform(0.1, 0.45), jitter(box, rng, 0.5)))
         elif rivals and rng.random() < 0.5:
             alarms.append(Alarm(rng.choice(rivals), rng.betavariate(1.6, 2.6), jitter(box, rng)))
@@ -288,8 +310,28 @@ class ContentSampler:
             return plain_concept(concept.coco)
         if person:
             return None
-        hint = content.strength >= MEDIUM or (best is not None and best.score >= self.simulation.named_from)
+        # Where anything can get boxes, they say what family it is of only if the detector knows such things.
+        known = concept.coco or concept.group == "animal" or not self.simulation.doubtful_boxes
+        boxed = known and best is not None and best.score >= self.simulation.named_from
+        hint = content.strength >= MEDIUM or boxed
         return family_of(concept) if hint and (content.imagenet is not None or concept.coco) else OBJECT
+
+
+def doubtful(box: Box, group: str, rng: random.Random) -> list[Alarm]:
+    """Boxes of something that the detector has no class for: up to three in each view, where it stands."""
+    kind = "animal" if group == "animal" else "other"
+    pool = (*sorted(CONFUSED[0]), "person") if kind == "animal" else COCO_CLASSES
+    first, placed = rng.choice(pool), jitter(box, rng)
+    alarms = []
+    for view, boxed in enumerate(UNKNOWN_BOXED[kind]):
+        if rng.random() > boxed:
+            continue
+        score = rng.betavariate(1.8, 3.2) if kind == "animal" else rng.betavariate(1.4, 3.8)
+        for number in range(rng.choices((1, 2, 3), (0.55, 0.3, 0.15))[0]):
+            coco = first if number == 0 and rng.random() < 0.6 else rng.choice(pool)
+            alarms.append(Alarm(coco, score, jitter(placed, rng, 0.06), view))
+            score *= rng.uniform(0.35, 0.95)
+    return alarms
 
 
 def strays(rng: random.Random) -> tuple[tuple[int, float], ...]:
