@@ -211,7 +211,7 @@ IMAGE = Domain(
         further_rounds=(
             StageSettings(steps=3600, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
             StageSettings(steps=2200, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
-            StageSettings(steps=3600, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
+            StageSettings(steps=2600, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
         ),
     ),
     reporting=Reporting(
