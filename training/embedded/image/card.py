@@ -75,12 +75,12 @@ def probed(results: dict[str, Any]) -> str:
 
 
 def drawings(results: dict[str, Any]) -> str:
-    """Of how many pictures the classifier's patches are shown."""
+    """Of how many views the classifier's patches are shown."""
     training, test = results["training"], results["test"]
     return (
-        f"It takes {percent(test['composed'])} of the composed test scenes for drawings, and "
-        f"{percent(test['photographs'])} of the {results['test_photographs']} real test photographs (in training "
-        f"{percent(training['composed'])}, and {percent(training['photographs'])} of the photographs)."
+        f"It takes {percent(test['composed'])} of the views of composed test scenes for drawings, and "
+        f"{percent(test['photographs'])} of the {results['views_of_test_photographs']} views of real test photographs "
+        f"(in training {percent(training['composed'])}, and {percent(training['photographs'])} of the photographs')."
     )
 
 

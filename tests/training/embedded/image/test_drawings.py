@@ -48,7 +48,7 @@ def test_the_base_has_the_head_and_the_towers_file_does_not(tmp_path, monkeypatc
     photographs = [one for one in drawings.test_photographs(PACK_DIR) if one[0].source.id in ("chelsea", "coffee")]
     monkeypatch.setattr(drawings, "test_photographs", lambda root: photographs)
     found = drawings.add_head(domain, PACK_DIR)
-    assert found["test_photographs"] == 2
+    assert found["views_of_test_photographs"] == 4
     assert all(0 <= share <= 1 for part in ("training", "test") for share in found[part].values())
     loaded = ImageLanguageModel.load(domain.base_dir).model.model.vision_tower
     assert loaded.config.drawing_cells == drawings.CELLS and loaded.drawing_head.weight.shape == (1, 624)
