@@ -64,7 +64,7 @@ SHARES: dict[Stage, tuple[float, float, Simulation]] = {
     "base-2": (0.58, 0.08, UNCLEAR),
     "base-3": (0.58, 0.08, TAGS_FIRST),
     "base-4": (0.28, 0.06, VAGUE),
-    "adapters": (0.45, 0.15, SELDOM_PLACED),
+    "adapters": (0.4, 0.12, SELDOM_PLACED),
 }
 """Of each stage's samples, the shares of simulated and of real photographs, and how the former are drawn."""
 
