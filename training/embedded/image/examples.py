@@ -40,17 +40,17 @@ class Photograph:
 
 EXAMPLES: tuple[Composed | Photograph, ...] = (
     Composed("Northern lights", "A drawn ambulance under northern lights", 20231),
-    Photograph("Panda", "A giant panda that sits on a rock", "panda"),
     Photograph("Astronaut", "An astronaut's portrait in front of a flag and a model of a shuttle", "astronaut"),
-    Photograph("Hot-air balloon", "A colourful hot-air balloon in the sky", "pla_balloon"),
-    Photograph("Clownfish", "A clownfish among the tentacles of an anemone", "fish9"),
-    Photograph("Komodo dragon", "A Komodo dragon on a rock", "dragon"),
     Photograph("Cat", "A tabby cat that looks at the camera", "chelsea"),
+    Photograph("Lizard", "A lizard on a branch", "chameleon"),
+    Photograph("Coffee", "A cup of coffee on a red saucer", "coffee"),
+    Photograph("Clownfish", "A clownfish among the tentacles of an anemone", "fish9"),
+    Photograph("Giraffes", "Two giraffes in front of trees", "giraffe"),
     Photograph("Hens (it fails)", "Four brown hens on a lawn", "gc_chickens"),
 )
 """Most are pictures that the model describes well; the results file has how often that is so. The page opens
-with the first. Of the balloon and the Komodo dragon the columns give different accounts, and the last is a picture that
-it does not recognise."""
+with the first. Of the lizard and the giraffes the columns give different accounts, and the last is a picture that it
+does not recognise."""
 
 
 def write_examples(folder: Path) -> list[dict[str, str]]:
