@@ -46,9 +46,9 @@ def whole_page(folder: Path, clip: Path) -> tuple[list[Tab], dict[str, Any]]:
     # The resampler and the languages take long to load.
     FakeAudioCaptioner().audio_view(clip)
     language_of("two sheep and a bicycle")
-    Image.new("RGB", (90, 60), "teal").save(folder / "clownfish.png")
-    alt = "A clownfish among the tentacles of an anemone"
-    entry = {"file": "clownfish.png", "title": "Clownfish", "alt": alt, "credit": "Us"}
+    Image.new("RGB", (90, 60), "teal").save(folder / "cat.png")
+    alt = "A tabby cat that looks at the camera"
+    entry = {"file": "cat.png", "title": "Cat", "alt": alt, "credit": "Us"}
     (folder / "examples.json").write_text(json.dumps([entry]))
     image, audio = (load_better(name, app.RESULTS / f"{name}.json") for name in ("image", "audio"))
     named, heard = _Named(), _NamedAudio()

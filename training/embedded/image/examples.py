@@ -39,12 +39,12 @@ class Photograph:
 
 
 EXAMPLES: tuple[Composed | Photograph, ...] = (
+    Composed("Popcorn in the fog", "A drawn bucket of popcorn and a drawn top hat in the fog", 20253),
     Composed("Northern lights", "A drawn ambulance under northern lights", 20231),
     Photograph("Astronaut", "An astronaut's portrait in front of a flag and a model of a shuttle", "astronaut"),
     Photograph("Cat", "A tabby cat that looks at the camera", "chelsea"),
     Photograph("Lizard", "A lizard on a branch", "chameleon"),
     Photograph("Coffee", "A cup of coffee on a red saucer", "coffee"),
-    Photograph("Clownfish", "A clownfish among the tentacles of an anemone", "fish9"),
     Photograph("Giraffes", "Two giraffes in front of trees", "giraffe"),
     Photograph("Hens (it fails)", "Four brown hens on a lawn", "gc_chickens"),
 )

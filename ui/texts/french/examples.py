@@ -14,8 +14,10 @@ EXAMPLES = {
     "Four brown hens on a lawn": "Quatre poules brunes sur une pelouse",
     "Northern lights": "Aurore boréale",
     "A drawn ambulance under northern lights": "Une ambulance dessinée sous une aurore boréale",
-    "Clownfish": "Poisson-clown",
-    "A clownfish among the tentacles of an anemone": "Un poisson-clown parmi les tentacules d'une anémone",
+    "Popcorn in the fog": "Pop-corn dans la brume",
+    "A drawn bucket of popcorn and a drawn top hat in the fog": (
+        "Un seau de pop-corn et un haut-de-forme dessinés, dans la brume"
+    ),
     "An astronaut's portrait in front of a flag and a model of a shuttle": (
         "Le portrait d'une astronaute devant un drapeau et une maquette de navette"
     ),
