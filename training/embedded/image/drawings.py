@@ -3,8 +3,8 @@
     python -m training.embedded.image.drawings
 
 On the cached features of the training pictures: composed scenes, which hold drawings, against real photographs and
-empty places, every view of them. The head is written into the base, in ``build/image``; ``assets/results/drawings.json``
-has the shares of views that are shown whole, of training and of test.
+empty places, every view of them. The head is written into the base, in ``build/image``; of training and of test, the
+shares of views that are shown whole are in ``assets/results/drawings.json``.
 """
 
 from __future__ import annotations
