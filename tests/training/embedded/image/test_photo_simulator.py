@@ -151,6 +151,15 @@ def test_a_box_is_in_the_overview_as_it_is_and_in_the_tile_between_bars(simulato
     torch.testing.assert_close(boxes[..., 2 * NUM_CLASSES + 2 + CAT], torch.full((2, 16), 0.25))
 
 
+def test_a_box_of_one_view_is_in_no_other(simulator, tower):
+    (content,) = shown((0.5, 0.5, 0.4, 0.4))
+    for only in (0, 1):
+        alarms = tuple(replace(alarm, view=only) for alarm in content.alarms)
+        _, found = patches_of(simulator, tower, (replace(content, alarms=alarms),), WIDE, views=2)
+        boxes = found[..., -tower.config.detector_channels :]
+        assert boxes[only].any() and not boxes[1 - only].any()
+
+
 def picture_tags_of(found, tower):
     start = tower.config.classifier_config.hidden_size
     return found[..., start : start + tower.config.tag_channels] / CHANNEL_SCALE

@@ -18,12 +18,14 @@ from training.embedded.image.render.simulated_content import (
     STRAY,
     STRONG,
     UNCLEAR,
+    UNKNOWN_BOXED,
     VAGUE,
     Alarm,
     Content,
     ContentSampler,
     Simulation,
     clip,
+    doubtful,
     draw_boxes,
     named_scene,
 )
@@ -178,6 +180,26 @@ def test_people_are_seen_weakly_among_any_classes(drawn_unclear, drawn_vague):
     assert len(after) > 1.3 * len(before) and weak(after) > 2 * weak(before)
     assert any(index in animals for content in after for index, _ in content.further)
     assert not any(index in animals for content in before for index, _ in content.further)
+
+
+@pytest.mark.parametrize(("group", "kind"), [("animal", "animal"), ("tool", "other")])
+def test_what_the_detector_has_no_class_for_gets_boxes_of_its_own_in_each_view(group, kind):
+    drawn = [doubtful(BOX, group, random.Random(seed)) for seed in range(2000)]
+    for view, expected in enumerate(UNKNOWN_BOXED[kind]):
+        boxes = [[alarm for alarm in alarms if alarm.view == view] for alarms in drawn]
+        assert sum(map(bool, boxes)) / len(boxes) == pytest.approx(expected, abs=0.04)
+        assert {len(some) for some in boxes} == {0, 1, 2, 3}
+        assert all(some == sorted(some, key=lambda alarm: -alarm.score) for some in boxes)
+    classes = {alarm.coco for alarms in drawn for alarm in alarms}
+    assert classes == ({*CONFUSED[0], "person"} if kind == "animal" else set(COCO_CLASSES))
+
+
+def test_boxes_of_any_class_say_nothing_about_the_family():
+    """Of an animal they do: the detector takes animals for animals, and tools for anything."""
+    alarms = (Alarm("dog", 0.9, BOX, 1),)
+    for concept, expected in (("otter", "animal"), ("hammer", OBJECT)):
+        weak = Content(Thing(concept), (BOX,), alarms, LEXICON[concept].imagenet[0], MEDIUM - 1, None)
+        assert ContentSampler(LEXICON, VAGUE)._name(weak, random.Random(0)) == expected
 
 
 def test_unclear_photographs_show_more_that_only_a_tag_shows(drawn, drawn_unclear):
