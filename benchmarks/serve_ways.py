@@ -90,6 +90,7 @@ class PeftColumns:
             eos_token_id=list(model.eos_token_ids),
             pad_token_id=model.pad_token_id,
             suppress_tokens=list(model.forbidden_token_ids),
+            no_repeat_ngram_size=self.bundle.generation.no_repeat_ngram_size,
             **options,
         )
         rows = output[:, inputs["input_ids"].shape[1] :].tolist()
@@ -109,7 +110,9 @@ class PeftColumns:
             model.encode(content, self.bundle.prompt),
             [ColumnRequest("diverse-beam", -1, strategy)],
             max_new_tokens=options.max_new_tokens,
-            logits_options=LogitsOptions(forbidden_token_ids=model.forbidden_token_ids),
+            logits_options=LogitsOptions(
+                forbidden_token_ids=model.forbidden_token_ids, no_repeat_ngram_size=options.no_repeat_ngram_size
+            ),
         )
         *_, last = (event.columns["diverse-beam"] for event in events if event.columns)
         return [_text(model.text(candidate.tokens)) for candidate in last]

@@ -315,6 +315,7 @@ class Captioner(BundleCaptioner):
             max_new_tokens=options.max_new_tokens,
             logits_options=LogitsOptions(
                 repetition_penalty=options.repetition_penalty,
+                no_repeat_ngram_size=options.no_repeat_ngram_size,
                 min_new_tokens=options.min_new_tokens,
                 forbidden_token_ids=self._model.forbidden_token_ids,
             ),

@@ -9,7 +9,7 @@ from lora_mcl.errors import OptionsError
 from lora_mcl.phrases import Phrase
 from lora_mcl.types import ColumnSpec, CompareOptions, Method
 
-_EVERY = ("max_new_tokens", "min_new_tokens", "repetition_penalty")
+_EVERY = ("max_new_tokens", "min_new_tokens", "repetition_penalty", "no_repeat_ngram_size")
 USED_OPTIONS: Mapping[Method, tuple[str, ...]] = {
     "hypothesis": (*_EVERY, "hypothesis_beams", "length_penalty"),
     "beam": (*_EVERY, "num_beams", "length_penalty"),

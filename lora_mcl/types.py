@@ -48,6 +48,7 @@ class CompareOptions:
         max_new_tokens: longest caption, in tokens.
         min_new_tokens: shortest caption, in tokens; no caption ends before.
         repetition_penalty: divides the score of tokens already written (multiplies a negative one); 1 is off.
+        no_repeat_ngram_size: no sequence of so many tokens is written twice in a caption; 0 is off.
         length_penalty: exponent of the length by which finished beams are ranked; 1 ranks by the mean.
         num_samples: captions of the sampling column; 0 leaves the column out.
         temperature, top_k, top_p, typical_p, seed: of the sampling column; see ``decoding.Sampling``.
@@ -64,6 +65,7 @@ class CompareOptions:
     max_new_tokens: int = 48
     min_new_tokens: int = 0
     repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
     length_penalty: float = 1.0
     num_samples: int = 0
     temperature: float = 1.0
@@ -77,7 +79,7 @@ class CompareOptions:
         if not isinstance(self.columns, tuple) or not all(isinstance(id, str) for id in self.columns):
             raise OptionsError(f"columns must be ids of columns, such as hypothesis-0 and beam, not {self.columns!r}.")
         for name, largest in _LARGEST.items():
-            value, least = getattr(self, name), 0 if name in ("num_samples", "min_new_tokens") else 1
+            value, least = getattr(self, name), 0 if name in _FROM_0 else 1
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= largest:
                 raise OptionsError(f"{name} must be a whole number from {least} to {largest}, not {value!r}.")
         for name, (least, most) in RANGES.items():
@@ -132,7 +134,9 @@ _LARGEST = {
     "num_samples": 64,
     "max_new_tokens": 4096,
     "min_new_tokens": 4096,
+    "no_repeat_ngram_size": 4096,
 }
+_FROM_0 = ("num_samples", "min_new_tokens", "no_repeat_ngram_size")
 
 
 def hypothesis_number(id: str) -> int | None:

@@ -206,6 +206,7 @@ def parser() -> argparse.ArgumentParser:
     add("--beams", type=int, default=defaults.beams, help="of each hypothesis; the others have K times as many")
     add("--max-new-tokens", type=int, default=defaults.max_new_tokens)
     add("--repetition-penalty", type=float, default=defaults.repetition_penalty, help="the paper's is 1.1")
+    add("--no-repeat-ngram-size", type=int, default=defaults.no_repeat_ngram_size, help="0 is off, as in the paper")
     add("--seed", type=int, default=defaults.seed, help="of samples and augmentations")
     add("--label", action="store_true", help="write what distinguishes the hypotheses into the bundle, as their labels")
     add_data_options(of_program)
@@ -222,6 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.beams,
             args.max_new_tokens,
             args.repetition_penalty,
+            args.no_repeat_ngram_size,
             args.seed,
             args.limit,
             args.batch,

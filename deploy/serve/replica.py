@@ -145,11 +145,10 @@ class CaptionReplica:
         captioner, loop, stop = self._captioner, asyncio.get_running_loop(), threading.Event()
         snapshots: asyncio.Queue[Comparison | BaseException | None] = asyncio.Queue()
 
-        def put(item: Comparison | BaseException | None) -> None:
-            loop.call_soon_threadsafe(snapshots.put_nowait, item)
-
-        def end() -> None:
+        def end(last: BaseException | None) -> None:
+            # Together, so that for a caller who has the last item the comparison is over.
             self._running -= 1
+            snapshots.put_nowait(last)
 
         def work() -> None:
             try:
@@ -158,12 +157,11 @@ class CaptionReplica:
                     closing(captioner.compare(own, options, start=start, should_stop=stop.is_set)) as found,
                 ):
                     for comparison in found:
-                        put(comparison)
-                put(None)
+                        loop.call_soon_threadsafe(snapshots.put_nowait, comparison)
             except BaseException as error:
-                put(error)
-            finally:
-                loop.call_soon_threadsafe(end)
+                loop.call_soon_threadsafe(end, error)
+            else:
+                loop.call_soon_threadsafe(end, None)
 
         self._running += 1
         self._threads.submit(work)

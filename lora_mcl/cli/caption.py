@@ -170,6 +170,7 @@ def _options(defaults: CompareOptions, args: argparse.Namespace) -> CompareOptio
         "max_new_tokens": args.max_new_tokens,
         "min_new_tokens": args.min_new_tokens,
         "repetition_penalty": args.repetition_penalty,
+        "no_repeat_ngram_size": args.no_repeat_ngram_size,
         "length_penalty": args.length_penalty,
         "num_samples": args.samples,
         "temperature": args.temperature,
@@ -234,6 +235,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     caption.add_argument("--min-new-tokens", metavar="N", type=int, help="shortest caption, in tokens")
     caption.add_argument(
         "--repetition-penalty", metavar="X", type=float, help="above 1 avoids tokens already written (1 is off)"
+    )
+    caption.add_argument(
+        "--no-repeat-ngram-size", metavar="N", type=int, help="no N tokens in a row are written twice (0 is off)"
     )
     caption.add_argument(
         "--length-penalty", metavar="X", type=float, help="of the beams: above 0 favours long captions, below 0 short"

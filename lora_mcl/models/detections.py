@@ -43,6 +43,10 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def best_score(self, kind: int) -> float:
+        """Of the boxes of one class, the best score; 0 if there is none."""
+        return max(self.scores[self.classes == kind].tolist(), default=0.0)
+
     def mirrored(self) -> Detections:
         """The boxes in the mirrored picture."""
         x, rest = self.boxes.split([1, 3], dim=1)
@@ -77,6 +81,11 @@ def suppress(boxes: Tensor, scores: Tensor) -> Detections:
         if len(kept) == MAX_BOXES:
             break
     return Detections(boxes[box[kept]].float(), classes[kept], found[kept].float())
+
+
+def whole_picture(channels: Tensor, num_classes: int) -> Tensor:
+    """Best score [..., num_classes] of each class in the picture, from a patch's channels [..., channel_count]."""
+    return channels[..., num_classes + 2 : 2 * num_classes + 2]
 
 
 def channel_count(num_classes: int) -> int:

@@ -193,8 +193,8 @@ class EfficientNetTower(PreTrainedModel):
     def assemble(self, shapes: Tensor, probabilities: Tensor) -> Tensor:
         """Return patches [B, P, D] made of cells' shapes [B, G, G, S] and class probabilities [B, G, G, N].
 
-        Kept apart from ``forward`` so that training can replace what some cells say. A patch lists its cells
-        row by row, each as its shapes then its tags, and last the mean cell if ``config.mean_cell``.
+        A patch lists its cells row by row, each as its shapes then its tags, and last the mean cell if
+        ``config.mean_cell``.
         """
         cells = torch.cat([shapes, probabilities @ self.tag_embedding], dim=-1)
         batch, height, width, channels = cells.shape

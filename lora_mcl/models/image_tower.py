@@ -5,8 +5,10 @@ ImageNet's classes; YOLOv3-tiny (``yolov3_tiny.py``) finds where on a photograph
 how many. Both read the same pixels. A patch is the classifier's patch, the picture's tags, and the channels of
 ``detections.patch_channels``.
 
-A captioner that learned shapes from drawings is misled by those of photographs: of a view without drawings the
-classifier's patches can be left at zero, so that the picture's tags and the boxes alone are shown.
+A captioner that learned shapes from drawings is misled by those of photographs, and what both networks, which learned
+from photographs, call a drawing is mostly wrong. So of a view with drawings the classifier's patches alone can be
+shown, and of any other the picture's tags and the boxes alone. Which views hold drawings is decided by their cells, and
+by whether the detector is sure of a person.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from lora_mcl.models.yolov3_tiny import COCO_CLASSES, YoloV3Tiny
 
 GREY = 0.5
 """The bars that the detector was trained on."""
+PERSON = COCO_CLASSES.index("person")
 TAG_THRESHOLD = 0.01
 """Of the picture's classes, less likely ones are not among its tags."""
 
@@ -45,6 +48,21 @@ def _edge_runs(dark: Tensor) -> Tensor:
     return dark.long().cumprod(1).bool() | dark.flip(1).long().cumprod(1).flip(1).bool()
 
 
+def as_shown(patches: Tensor, drawings: Tensor, width: int) -> Tensor:
+    """Patches of views with drawings without tags and boxes, and of other views without the classifier's patches.
+
+    Args:
+        patches: [..., P, D] whole.
+        drawings: [...] bool, whether each view holds drawings.
+        width: the classifier's channels, the first of D.
+
+    Returns:
+        [..., P, D] with zeros for what is not shown.
+    """
+    of_classifier = torch.arange(patches.shape[-1], device=patches.device) < width  # [D]
+    return torch.where(of_classifier == drawings[..., None, None], patches, torch.zeros_like(patches))
+
+
 def mean_of_surest(cells: Tensor, count: int) -> Tensor:
     """Mean [B] of the ``count`` largest of each view's cell logits [B, G * G]; of all if there are fewer."""
     return cells.topk(min(count, cells.shape[1]), dim=1).values.mean(1)
@@ -57,6 +75,7 @@ class ImageTowerConfig(PreTrainedConfig):
         classifier_config: of the EfficientNet part, or its fields as a dictionary.
         drawing_cells: of a view's cells, the number whose mean decides whether it holds drawings; 0: all views are
             shown whole.
+        person_score: a view where the detector is this sure of a person, or surer, holds no drawings; above 1: none is.
     """
 
     model_type = "image_tower"
@@ -65,6 +84,7 @@ class ImageTowerConfig(PreTrainedConfig):
 
     classifier_config: EfficientNetTowerConfig | dict[str, Any] | None = None
     drawing_cells: int = 0
+    person_score: float = 2.0
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):
@@ -72,6 +92,11 @@ class ImageTowerConfig(PreTrainedConfig):
             self.classifier_config = EfficientNetTowerConfig(mean_cell=True)
         elif isinstance(self.classifier_config, dict):
             self.classifier_config = EfficientNetTowerConfig(**self.classifier_config)
+        if self.drawing_cells < 0 or self.person_score <= 0:
+            raise ValueError(
+                f"drawing_cells must be 0 or more and person_score above 0, not {self.drawing_cells} and "
+                f"{self.person_score}"
+            )
         super().__post_init__(**kwargs)
 
     @property
@@ -151,6 +176,10 @@ class ImageTower(PreTrainedModel):
         """
         return mean_of_surest(self.drawing_head(shapes).flatten(1), self.config.drawing_cells)
 
+    def drawings(self, shapes: Tensor, people: Tensor) -> Tensor:
+        """Whether views hold drawings [B], from their cells' shapes [B, G, G, S] and the best score [B] of a person."""
+        return (self.drawing_logits(shapes) > 0) & (people < self.config.person_score)
+
     def forward(self, pixel_values: Tensor, return_dict: bool | None = None, **kwargs) -> BaseModelOutput | tuple:
         """Hidden states [B, 1 + P, D]; position 0 is zeros, for LLaVA's "default" selection to drop.
 
@@ -158,12 +187,16 @@ class ImageTower(PreTrainedModel):
         """
         shapes, head = self.classifier.cells(pixel_values)
         patches = self.classifier.assemble(shapes, self.classifier.probabilities(head))  # [B, P, D of the classifier]
-        if self.config.drawing_cells:
-            patches = patches * (self.drawing_logits(shapes) > 0)[:, None, None]
+        found = self.detect(pixel_values)
         # What holds of the whole picture stands in each of its patches.
         tags = self.picture_tags(head.mean((1, 2)))[:, None].expand(-1, patches.shape[1], -1)  # [B, P, N]
-        boxes = torch.stack([self.detector_patches(found) for found in self.detect(pixel_values)])
-        hidden = F.pad(torch.cat([patches, tags, boxes.to(patches)], dim=-1), (0, 0, 1, 0))
+        boxes = torch.stack([self.detector_patches(view) for view in found])
+        whole = torch.cat([patches, tags, boxes.to(patches)], dim=-1)  # [B, P, D]
+        if self.config.drawing_cells:
+            people = torch.tensor([view.best_score(PERSON) for view in found])
+            drawings = self.drawings(shapes, people.to(shapes.device))
+            whole = as_shown(whole, drawings, patches.shape[-1])
+        hidden = F.pad(whole, (0, 0, 1, 0))
         output = BaseModelOutput(last_hidden_state=hidden, hidden_states=(hidden,))
         return output.to_tuple() if return_dict is False else output
 

@@ -104,8 +104,9 @@ def test_all_of_a_model_in_one_passage(content):
 
 def test_figures_of_an_earlier_base_say_so(content):
     assert of_starts.on_base(content, "base-3") == "On the committed base (`base-3`), 7 test scenes."
-    assert "On an earlier base (`base-3`), 7 test scenes; on the committed one (`base-4`) it was not run" in (
-        of_starts.on_base(content, "base-4")
+    assert of_starts.on_base(content, "base-4") == (
+        "On an earlier base, trained in other rounds (`base-3`), 7 test scenes; on the committed one (`base-4`) it was "
+        "not run yet."
     )
     base = load_domain("image").base_dir.name
     assert of_starts.passage(content, "image").startswith(of_starts.on_base(content, base))

@@ -20,6 +20,7 @@ CHANGES = {
     "max_new_tokens": 4,
     "min_new_tokens": 6,
     "repetition_penalty": 5.0,
+    "no_repeat_ngram_size": 1,
     "length_penalty": -3.0,
     "num_samples": 1,
     "temperature": 5.0,

@@ -83,6 +83,7 @@ def test_contradictions_and_ranges(options, message):
         ("num_samples", 0, 64),
         ("max_new_tokens", 1, 4096),
         ("min_new_tokens", 0, 4096),
+        ("no_repeat_ngram_size", 0, 4096),
     ],
 )
 def test_whole_numbers_at_their_bounds(name, least, most):
@@ -115,6 +116,7 @@ def test_defaults():
         "max_new_tokens": 48,
         "min_new_tokens": 0,
         "repetition_penalty": 1.0,
+        "no_repeat_ngram_size": 0,
         "length_penalty": 1.0,
         "num_samples": 0,
         "temperature": 1.0,
@@ -149,7 +151,14 @@ def test_good_options():
     assert options.num_beams == 1
     with pytest.raises(FrozenInstanceError):
         options.num_beams = 2
-    assert {field.name for field in fields(options)} == {*WHOLE, "min_new_tokens", *REAL, *DRAWING, "columns"}
+    assert {field.name for field in fields(options)} == {
+        *WHOLE,
+        "min_new_tokens",
+        "no_repeat_ngram_size",
+        *REAL,
+        *DRAWING,
+        "columns",
+    }
 
 
 def test_an_unknown_method_is_refused():

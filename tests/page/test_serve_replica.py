@@ -41,6 +41,22 @@ def test_snapshots_and_errors_are_items(tiny_bundle, tiny_captioner, picture):
     assert isinstance(wrong_kind, OptionsError) and status["running"] == 0
 
 
+def test_whoever_has_the_last_item_finds_nothing_running(tiny_bundle):
+    async def steps(replica):
+        await replica.reconfigure({"bundle": str(tiny_bundle)})
+        found = []
+        async for item in replica.compare(SentFile("words.txt", b"no picture"), None, None):
+            found.append((type(item), (await replica.status())["running"]))
+        return found
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads give way at every step
+    try:
+        assert all(run(steps) == [(MediaError, 0)] for _ in range(5))
+    finally:
+        sys.setswitchinterval(before)
+
+
 def test_another_bundle_is_taken_over_while_comparisons_run(tiny_bundle, picture):
     """Next to the first on the same base; a comparison that has begun ends with the bundle it began with."""
     other = tiny_bundle.with_name("other")

@@ -20,8 +20,9 @@ def generate(
 ) -> tuple[list[list[int]], list[float] | None]:
     """transformers' generated tokens, without padding and end of sequence, and the scores of its beams."""
     with warnings.catch_warnings():
-        # With embeddings the repetition penalty applies to generated tokens only: that is what is compared.
-        warnings.filterwarnings("ignore", message="Passing `repetition_penalty` with `inputs_embeds`")
+        # With embeddings these apply to generated tokens only: that is what is compared.
+        for option in ("repetition_penalty", "no_repeat_ngram_size"):
+            warnings.filterwarnings("ignore", message=f"Passing `{option}` with `inputs_embeds`")
         output = model.generate(
             inputs_embeds=prompt.inputs_embeds,
             attention_mask=prompt.attention_mask,
@@ -29,6 +30,7 @@ def generate(
             eos_token_id=list(eos) or None,
             pad_token_id=0,
             repetition_penalty=logits_options.repetition_penalty,
+            no_repeat_ngram_size=logits_options.no_repeat_ngram_size or None,
             min_new_tokens=logits_options.min_new_tokens or None,
             suppress_tokens=list(logits_options.forbidden_token_ids) or None,
             return_dict_in_generate=True,

@@ -60,7 +60,10 @@ def write_bundle(domain: Domain, results: dict[str, Any]) -> None:
             gate="gate",
             modality=domain.name,
             generation=CompareOptions(
-                num_beams=NUM_BEAMS, num_beam_groups=NUM_BEAMS, diversity_penalty=DIVERSITY_PENALTY
+                num_beams=NUM_BEAMS,
+                num_beam_groups=NUM_BEAMS,
+                diversity_penalty=DIVERSITY_PENALTY,
+                no_repeat_ngram_size=domain.no_repeat_ngram_size,
             ),
             training={
                 **domain.reporting.training_facts(),

@@ -63,7 +63,7 @@ def evaluate(
         ]
         scenes += [item.scene for item, _ in rendered]
         inputs = [one for _, one in rendered]
-        rows += generate(model, stack, requests_for(stack), inputs, PROMPT, max_new_tokens)
+        rows += generate(model, stack, requests_for(stack), inputs, PROMPT, max_new_tokens, domain.no_repeat_ngram_size)
     lines = [
         json.dumps({"scene": asdict(scene), "captions": row}, ensure_ascii=False)
         for scene, row in zip(scenes, rows, strict=True)

@@ -3,7 +3,7 @@
 The tower never trains, so each image or clip passes through it once. Shards are seeded by their number and written
 atomically: an interrupted run goes on where it stopped.
 
-    python -m training.embedded.features image --split train --shards 16 --per-shard 500
+    python -m training.embedded.features image --split train --shards 32 --per-shard 500
 """
 
 from __future__ import annotations

@@ -26,9 +26,32 @@ RUN = "caption-gate"
 
 def reordered_results(results: Mapping[str, Any], order: Sequence[int]) -> dict[str, Any]:
     """The results file's content with the caption gate's hypotheses in that order."""
+    return {part: _reordered(content, order) for part, content in results.items()}
+
+
+def _reordered(content: Any, order: Sequence[int]) -> Any:
+    if isinstance(content, dict) and "likelihood" in content:
+        return _reordered_split(content, order)
+    if isinstance(content, dict) and "entries" in content:
+        return _reordered_photographs(content, order)
+    return content
+
+
+def _reordered_photographs(content: Mapping[str, Any], order: Sequence[int]) -> dict[str, Any]:
+    moved = {f"{RUN}/{k}": f"{RUN}/{place}" for place, k in enumerate(order)}
+
+    def reordered(columns: Mapping[str, Any]) -> dict[str, Any]:
+        renamed = {moved.get(name, name): column for name, column in columns.items()}
+        return {name: renamed[name] for name in columns}
+
     return {
-        part: _reordered_split(content, order) if isinstance(content, dict) and "likelihood" in content else content
-        for part, content in results.items()
+        **content,
+        "objects_column": moved[content["objects_column"]],
+        "columns": reordered(content["columns"]),
+        "entries": [
+            {**entry, "columns": reordered(entry["columns"]), "captions": reordered(entry["captions"])}
+            for entry in content["entries"]
+        ],
     }
 
 

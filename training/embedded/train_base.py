@@ -1,11 +1,10 @@
 """Train an embedded base: projector and language model, all annotators mixed, tower frozen.
 
     python -m training.embedded.train_base image
-    python -m training.embedded.train_base image --round 2
+    python -m training.embedded.train_base audio --round 2
 
-A run that was cut short goes on from its last checkpoint. The model is written to ``build/image/base``. Further rounds
-(three of the image model, one of the audio model), each from the one before and on other shares of the same data, are
-written to ``base-2``, ``base-3`` and ``base-4``.
+A run that was cut short goes on from its last checkpoint. The model is written to ``build/image/base``. Sounds have a
+second round, from the first and on other shares of the same data; it is written to ``base-2``.
 """
 
 from __future__ import annotations

@@ -169,7 +169,9 @@ class Evaluator:
         written: dict[str, tuple[Candidate, ...]] = {}
         engine = Engine(self.model.model, self.stack, self.model.eos_token_ids, self.model.pad_token_id)
         limits = LogitsOptions(
-            repetition_penalty=options.repetition_penalty, forbidden_token_ids=self.model.forbidden_token_ids
+            repetition_penalty=options.repetition_penalty,
+            no_repeat_ngram_size=options.no_repeat_ngram_size,
+            forbidden_token_ids=self.model.forbidden_token_ids,
         )
         with torch.inference_mode():
             for event in engine.decode(

@@ -28,6 +28,7 @@ class EvaluationOptions:
         beams: of each hypothesis, B; every other system searches with K * B beams.
         max_new_tokens: longest caption, in tokens.
         repetition_penalty: of all systems; the paper's is 1.1.
+        no_repeat_ngram_size: of all systems; 0 is off, as in the paper.
         seed: of the samples and of the augmentations.
         limit: only the first so many media; 0 for all.
         batch: media decoded together.
@@ -40,6 +41,7 @@ class EvaluationOptions:
     beams: Count = 1
     max_new_tokens: Count = 64
     repetition_penalty: Positive = 1.0
+    no_repeat_ngram_size: NonNegativeInt = 0
     seed: Seed = 0
     limit: NonNegativeInt = 0
     batch: Count = 4

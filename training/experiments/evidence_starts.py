@@ -201,8 +201,8 @@ def on_base(content: Content, base: str) -> str:
     if content["base"] == base:
         return f"On the committed base (`{base}`), {content['scenes']} test scenes."
     return (
-        f"On an earlier base (`{content['base']}`), {content['scenes']} test scenes; on the committed one (`{base}`) "
-        "it was not run yet."
+        f"On an earlier base, trained in other rounds (`{content['base']}`), {content['scenes']} test scenes; on the "
+        f"committed one (`{base}`) it was not run yet."
     )
 
 

@@ -86,7 +86,13 @@ def test_the_searches_options(run, monkeypatch):
         return compare(self, media, options, **others)
 
     monkeypatch.setattr(Captioner, "compare", listening)
-    changes = {"hypothesis_beams": 3, "min_new_tokens": 5, "repetition_penalty": 1.5, "length_penalty": -0.5}
+    changes = {
+        "hypothesis_beams": 3,
+        "min_new_tokens": 5,
+        "repetition_penalty": 1.5,
+        "no_repeat_ngram_size": 3,
+        "length_penalty": -0.5,
+    }
     run()
     status, *_ = run(*(f"--{name.replace('_', '-')}={value}" for name, value in changes.items()))
     assert status == 0 and asked[1] == replace(asked[0], **changes)

@@ -1,9 +1,11 @@
 """Strategies without a model: given scores in, next tokens and candidates out; and the options they refuse."""
 
 import math
+import random
 
 import pytest
 import torch
+from transformers import NoRepeatNGramLogitsProcessor
 
 from lora_mcl.decoding import BeamSearch, DecodeContext, DiverseBeamSearch, Greedy, LogitsOptions, Sampling
 from lora_mcl.decoding.beam import Beam, expand
@@ -199,6 +201,13 @@ def test_groups_end_one_by_one_and_leave_their_rows():
         (LogitsOptions(repetition_penalty=2.0), (), [2.0, -1.0, 0.5]),
         (LogitsOptions(repetition_penalty=2.0), (0, 1, 0), [1.0, -2.0, 0.5]),
         (LogitsOptions(forbidden_token_ids=(0,)), (), [-math.inf, -1.0, 0.5]),
+        # 1 after 0 would be the second (0, 1), and 0 after 1 is new; one token alone can be repeated too.
+        (LogitsOptions(no_repeat_ngram_size=2), (0, 1, 0), [2.0, -math.inf, 0.5]),
+        (LogitsOptions(no_repeat_ngram_size=2), (0, 0, 1), [2.0, -1.0, 0.5]),
+        (LogitsOptions(no_repeat_ngram_size=2), (0,), [2.0, -1.0, 0.5]),
+        (LogitsOptions(no_repeat_ngram_size=1), (0, 1), [-math.inf, -math.inf, 0.5]),
+        (LogitsOptions(no_repeat_ngram_size=3), (0, 1, 1, 0, 1), [2.0, -math.inf, 0.5]),
+        (LogitsOptions(no_repeat_ngram_size=4), (0, 1, 1, 0, 1), [2.0, -1.0, 0.5]),
         (LogitsOptions(min_new_tokens=2), (0,), [2.0, -1.0, -math.inf]),
         (LogitsOptions(min_new_tokens=2), (0, 0), [2.0, -1.0, 0.5]),
     ],
@@ -207,6 +216,16 @@ def test_rules_by_hand(logits_options, tokens, expected):
     given = torch.tensor([[2.0, -1.0, 0.5]])
     assert LogitsProcessor(logits_options, (2,), torch.device("cpu"))(given, [tokens]).tolist() == [expected]
     assert given.tolist() == [[2.0, -1.0, 0.5]]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_repeated_ngrams_are_those_of_transformers(size):
+    draw = random.Random(size)
+    rows = [tuple(draw.randrange(4) for _ in range(12)) for _ in range(30)]
+    scores = torch.randn(len(rows), 6, generator=torch.Generator().manual_seed(size))
+    ours = LogitsProcessor(LogitsOptions(no_repeat_ngram_size=size), (5,), torch.device("cpu"))(scores, rows)
+    assert torch.equal(ours, NoRepeatNGramLogitsProcessor(size)(torch.tensor(rows), scores.clone()))
+    assert size == 5 or torch.isinf(ours).any()
 
 
 @pytest.mark.parametrize(
@@ -223,6 +242,7 @@ def test_rules_by_hand(logits_options, tokens, expected):
         (lambda: DiverseBeamSearch(2, 4, 0.5), "num_beam_groups must divide num_beams: 4 does not divide 2"),
         (lambda: DiverseBeamSearch(4, 2, -0.5), "diversity_penalty must be a finite number from 0 to 1000"),
         (lambda: LogitsOptions(repetition_penalty=0.0), "repetition_penalty must be above 0"),
+        (lambda: LogitsOptions(no_repeat_ngram_size=-1), "no_repeat_ngram_size must be a whole number of at least 0"),
         (lambda: LogitsOptions(min_new_tokens=-1), "min_new_tokens must be a whole number of at least 0"),
         (lambda: LogitsOptions(forbidden_token_ids=[1]), "forbidden_token_ids must be a tuple"),
         (lambda: LogitsOptions(forbidden_token_ids=(1, -2)), "forbidden_token_ids must hold token ids"),

@@ -25,13 +25,15 @@ from tests.support.tiny_decoders import (
 LOGITS_OPTIONS = {
     "none": LogitsOptions(),
     "repetition": LogitsOptions(repetition_penalty=1.4),
+    "ngrams": LogitsOptions(no_repeat_ngram_size=2),
     "min length": LogitsOptions(min_new_tokens=6),
     "forbidden": LogitsOptions(forbidden_token_ids=(1, 8, 20)),
-    "all": LogitsOptions(repetition_penalty=0.8, min_new_tokens=4, forbidden_token_ids=(2, 7)),
+    "all": LogitsOptions(repetition_penalty=0.8, no_repeat_ngram_size=3, min_new_tokens=4, forbidden_token_ids=(2, 7)),
 }
 ENDS = {
     "none": (5, 13, 24, 29),
     "repetition": (3, 11, 27),
+    "ngrams": (3, 11),
     "min length": (3, 9, 11, 18, 27),
     "forbidden": (3, 11),
     "all": (3, 11, 24),

@@ -125,7 +125,9 @@ def test_samples_equal_generate(name, options):
     """Next to beams, with logits options and several end tokens: every sample is what generate draws with its seed."""
     model = DECODERS[name](2)
     prompt = prompt_of(model, 6)
-    logits_options = LogitsOptions(repetition_penalty=1.2, min_new_tokens=2, forbidden_token_ids=(1, 8))
+    logits_options = LogitsOptions(
+        repetition_penalty=1.2, no_repeat_ngram_size=2, min_new_tokens=2, forbidden_token_ids=(1, 8)
+    )
     columns = [
         ColumnRequest("beam", BASE_ROW, BeamSearch(3)),
         ColumnRequest("samples", BASE_ROW, Sampling(4, seed=3, **options)),

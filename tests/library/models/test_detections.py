@@ -15,6 +15,7 @@ from lora_mcl.models.detections import (
     overlaps,
     patch_channels,
     suppress,
+    whole_picture,
 )
 
 
@@ -88,6 +89,8 @@ def test_channels_by_hand():
     torch.testing.assert_close(local[3], torch.tensor([0.5, 0.15, 0.2 * 0.5, 0.2 * 0.5]))
     assert not local[1:3].any()
     torch.testing.assert_close(whole, torch.tensor([0.9, 0.8, 2 / 4, 0.0]).expand(4, -1))
+    torch.testing.assert_close(whole_picture(channels, 2), torch.tensor([0.9, 0.8]).expand(4, -1))
+    assert (found.best_score(0), found.best_score(1), found.best_score(2)) == pytest.approx((0.9, 0.8, 0))
 
 
 def test_a_crowd_counts_as_the_most():

@@ -5,9 +5,9 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from lora_mcl.models import EfficientNetTowerConfig, ImageTower, ImageTowerConfig
-from lora_mcl.models.detections import CHANNEL_SCALE, channel_count
-from lora_mcl.models.image_tower import GREY, TAG_THRESHOLD, detector_pixels
-from lora_mcl.models.yolov3_tiny import NUM_CLASSES
+from lora_mcl.models.detections import CHANNEL_SCALE, Detections, channel_count
+from lora_mcl.models.image_tower import GREY, PERSON, TAG_THRESHOLD, as_shown, detector_pixels
+from lora_mcl.models.yolov3_tiny import COCO_CLASSES, NUM_CLASSES
 
 WIDTHS = {"stem_width": 4, "stage_widths": (4,) * 7, "stage_depths": (1,) * 7, "head_width": 6}
 
@@ -48,7 +48,7 @@ def test_a_patch_is_the_classifiers_then_the_pictures_tags_then_the_detectors(to
 
 
 @torch.inference_mode()
-def test_of_a_view_without_drawings_tags_and_boxes_alone_are_shown(tower):
+def test_of_drawings_the_classifiers_patches_alone_are_shown_and_of_others_tags_and_boxes_alone(tower):
     pixels = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)).clamp(-0.99, 1)
     width, plain = tower.config.classifier_config.hidden_size, tower(pixels).last_hidden_state
     shapes = tower.classifier.cells(pixels)[0]  # [B, G, G, S]
@@ -62,10 +62,45 @@ def test_of_a_view_without_drawings_tags_and_boxes_alone_are_shown(tower):
     gated.drawing_head.bias.fill_(-float(surest[order[:2]].mean()))
     torch.testing.assert_close(gated.drawing_logits(shapes), surest + gated.drawing_head.bias)
     found = gated(pixels).last_hidden_state
-    assert torch.equal(found[order[1:]], plain[order[1:]]), "of a drawing nothing changes"
+    drawn = found[order[1:]]
+    assert not drawn[..., width:].any() and torch.equal(drawn[..., :width], plain[order[1:], :, :width])
     hidden = found[order[0]]
     assert not hidden[:, :width].any() and torch.equal(hidden[:, width:], plain[order[0], :, width:])
     assert torch.equal(gated(pixels[order[:1]]).last_hidden_state[0], hidden), "alone as in company"
+
+
+@pytest.mark.parametrize("wrong", [{"drawing_cells": -1}, {"drawing_cells": 2, "person_score": 0.0}])
+def test_settings_of_the_head_are_checked(wrong):
+    with pytest.raises(ValueError, match="drawing_cells must be 0 or more and person_score above 0"):
+        config(**wrong)
+
+
+def test_what_is_shown_by_hand():
+    patches = torch.arange(1.0, 17).view(2, 2, 4)  # two views of two patches: channels 0 and 1 are the classifier's
+    shown = as_shown(patches, torch.tensor([True, False]), 2)
+    assert shown.tolist() == [[[1, 2, 0, 0], [5, 6, 0, 0]], [[0, 0, 11, 12], [0, 0, 15, 16]]]
+    assert torch.equal(as_shown(patches[0], torch.tensor(True), 2), shown[0]), "one decision for all views"
+
+
+@torch.inference_mode()
+def test_where_the_detector_is_sure_of_a_person_there_are_no_drawings(tower, monkeypatch):
+    pixels = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)).clamp(-0.99, 1)
+    width = tower.config.classifier_config.hidden_size
+    gated = ImageTower(config(drawing_cells=2, person_score=0.4)).eval()
+    gated.load_state_dict(tower.state_dict(), strict=False)
+    torch.nn.init.zeros_(gated.drawing_head.weight)
+    gated.drawing_head.bias.fill_(1)  # By the cells alone every view holds drawings.
+
+    def view(*boxes: tuple[str, float]) -> Detections:
+        classes = torch.tensor([COCO_CLASSES.index(name) for name, _ in boxes], dtype=torch.long)
+        return Detections(torch.full((len(boxes), 4), 0.5), classes, torch.tensor([score for _, score in boxes]))
+
+    found = [view(("dog", 0.9), ("person", 0.39)), view(("person", 0.5), ("person", 0.2)), view(), view(("dog", 0.9))]
+    monkeypatch.setattr(gated, "detect", lambda pixels: found[: len(pixels)])
+    shown = gated(pixels).last_hidden_state[:, 1:, :width].flatten(1).any(1)
+    assert shown.tolist() == [True, False, True, True]
+    assert (found[1].best_score(PERSON), found[2].best_score(PERSON)) == (0.5, 0)
+    assert config(drawing_cells=2).person_score > 1, "a tower without the limit is as before"
 
 
 def test_the_head_is_there_only_if_it_is_configured(tower, tmp_path):

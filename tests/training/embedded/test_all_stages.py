@@ -1,6 +1,7 @@
 """Every stage in order: the documented commands, and what is run again after an interruption."""
 
 import json
+import os
 import re
 import subprocess
 
@@ -30,8 +31,8 @@ def ran(monkeypatch):
     """What was run, in order; a stage with "bad" in its name fails."""
     found: list[str] = []
 
-    def run(command, *, cwd, check):
-        assert cwd == ROOT and check
+    def run(command, *, cwd, check, env):
+        assert cwd == ROOT and check and env["PATH"] == os.environ["PATH"] and env["OMP_WAIT_POLICY"]
         found.append(" ".join(command[2:]))
         if "bad" in found[-1]:
             raise subprocess.CalledProcessError(1, command)

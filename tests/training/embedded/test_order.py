@@ -48,6 +48,24 @@ def test_results_and_systems_go_along():
     assert reordered_systems(systems, ORDER) == {"specialisation": expected}
 
 
+def test_photographs_go_along():
+    columns = {"caption-gate/0": "zero", "caption-gate/1": "one", "caption-gate/2": "two", "beam": "beams"}
+    photographs = {
+        "photographs": 1,
+        "objects_column": "caption-gate/1",
+        "columns": columns,
+        "entries": [{"photograph": "cat", "columns": columns, "captions": columns}],
+    }
+    found = reordered_results({"photographs": photographs}, ORDER)["photographs"]
+    moved = columns | {"caption-gate/0": "one", "caption-gate/1": "zero"}
+    assert found["objects_column"] == "caption-gate/0" and found["photographs"] == 1
+    assert found["columns"] == moved and list(found["columns"]) == list(columns)
+    assert found["entries"] == [{"photograph": "cat", "columns": moved, "captions": moved}]
+    cycle = reordered_results({"photographs": photographs}, (1, 2, 0))
+    assert cycle["photographs"]["objects_column"] == "caption-gate/0"
+    assert reordered_results(cycle, (2, 0, 1)) == {"photographs": photographs}
+
+
 def test_a_bundle_goes_along(tmp_path):
     entries = [{"path": f"hypotheses/{k}", "label": f"Label {k}"} for k in range(3)]
     (tmp_path / "bundle.json").write_text(json.dumps({"hypotheses": entries, "prompt": "p"}))

@@ -196,6 +196,7 @@ AUDIO = Domain(
         encode=encode_clips,
         extra_arrays=extra_arrays,
         read_item=read_item,
+        as_tower_shows=lambda model, features: features,
     ),
     training=Training(
         embed_prompt=embed_batch,
@@ -216,4 +217,6 @@ AUDIO = Domain(
         probe=probe,
         write_examples=write_examples,
     ),
+    # Greedy captions would state one clause twice ("then a dog barks, then a dog barks"), which no annotator does.
+    no_repeat_ngram_size=3,
 )

@@ -27,7 +27,7 @@ PROMPT = "Caption:"
 """The instruction of the embedded models; their bundles carry it."""
 NAMES = ("image", "audio")
 
-Stage = Literal["align", "base", "base-2", "base-3", "base-4", "adapters"]
+Stage = Literal["align", "base", "base-2", "adapters"]
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,7 @@ class Rendering:
             ``exact``, else in bfloat16.
         extra_arrays: what else a shard of a split holds of its M, by file name.
         read_item: an item of a shard's ``items.json``.
+        as_tower_shows: cached features [V, P, D] as the finished tower hands them on: (model, features).
     """
 
     splits: tuple[str, ...]
@@ -164,6 +165,7 @@ class Rendering:
     encode: Callable[[Any, Sequence[Any], bool], Sequence[np.ndarray]]
     extra_arrays: Callable[[str, Any, Sequence[Any]], dict[str, np.ndarray]]
     read_item: Callable[[dict[str, Any]], Item]
+    as_tower_shows: Callable[[Any, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,7 @@ class Domain:
 
     Attributes:
         name: also of its folders under ``build`` and ``assets``.
+        no_repeat_ngram_size: of every column, in the evaluation and in the bundle.
         build, assets: the folders that everything is written to.
     """
 
@@ -234,6 +237,7 @@ class Domain:
     rendering: Rendering
     training: Training
     reporting: Reporting
+    no_repeat_ngram_size: int = 0
     build: Path = BUILD
     assets: Path = ASSETS
 
@@ -289,8 +293,8 @@ class Domain:
 
 
 def base_round_name(number: int) -> Stage:
-    """Name of a round of the base, as a stage and as a folder: base, base-2, base-3, base-4."""
-    names: tuple[Stage, ...] = ("base", "base-2", "base-3", "base-4")
+    """Name of a round of the base, as a stage and as a folder: base, base-2."""
+    names: tuple[Stage, ...] = ("base", "base-2")
     return names[number - 1]
 
 

@@ -22,10 +22,13 @@ def generate(
     inputs: Sequence[Any],
     prompt: str,
     max_new_tokens: int,
+    no_repeat_ngram_size: int = 0,
 ) -> Iterator[dict[str, list[str]]]:
     """For each medium (a picture, a clip's samples), every column's captions, best first; several media at once."""
     engine = Engine(media.model, stack, media.eos_token_ids, media.pad_token_id)
-    logits_options = LogitsOptions(forbidden_token_ids=media.forbidden_token_ids)
+    logits_options = LogitsOptions(
+        no_repeat_ngram_size=no_repeat_ngram_size, forbidden_token_ids=media.forbidden_token_ids
+    )
     for start in range(0, len(inputs), MEDIA_AT_ONCE):
         encoded = [media.encode(one, prompt) for one in inputs[start : start + MEDIA_AT_ONCE]]
         embeds, mask = pad_left([one.inputs_embeds[0] for one in encoded])

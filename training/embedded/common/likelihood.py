@@ -23,18 +23,19 @@ def likelihoods(domain: Domain, model: MediaLanguageModel, stack: AdapterStack, 
     """Mean token NLL [A, M, N], in nats: A adapters of the stack, M modes, N inputs."""
     collate = SampleCollator(model)
 
-    def batch_of(numbers: Sequence[int], mode: str) -> dict[str, Any]:
+    def batch_of(numbers: Sequence[int], shown: Sequence[Tensor], mode: str) -> dict[str, Any]:
         return collate(
             [
-                Sample(cached.features(n), cached.items[n], reference_caption(domain, cached.items[n], n, mode), mode)
-                for n in numbers
+                Sample(features, cached.items[n], reference_caption(domain, cached.items[n], n, mode), mode)
+                for n, features in zip(numbers, shown, strict=True)
             ]
         )
 
     nll = torch.empty(len(stack), len(domain.annotators.modes), len(cached))
     for start in range(0, len(cached), BATCH):
         numbers = range(start, min(start + BATCH, len(cached)))
-        batches = [batch_of(numbers, mode) for mode in domain.annotators.modes]
+        shown = [domain.rendering.as_tower_shows(model, cached.features(n)) for n in numbers]
+        batches = [batch_of(numbers, shown, mode) for mode in domain.annotators.modes]
         # Rows are adapter-major: all B inputs under adapter 0, then under adapter 1, ...
         captions = [batch["captions"].repeat(len(stack), 1) for batch in batches]
         with stack.rows(hypothesis_rows(len(stack), len(numbers))):

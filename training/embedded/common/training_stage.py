@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import torch
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lora_mcl.models.base import MediaLanguageModel
 from lora_mcl.trainer.base_trainer import ResumableTrainer
@@ -32,7 +32,7 @@ def training_parser(description: str | None) -> argparse.ArgumentParser:
         "--precision",
         choices=get_args(Precision),
         default="bfloat16" if torch.cuda.is_available() else "float32",
-        help="bfloat16 is faster on GPUs and on CPUs with AMX, and many times slower on CPUs without its instructions",
+        help="bfloat16 is faster on GPUs and on CPUs with AVX512-BF16 or AMX, and many times slower on other CPUs",
     )
     return parser
 
@@ -75,18 +75,36 @@ def training_arguments(
     )
 
 
+def whole_run(seconds: float, first: int, steps: int) -> float:
+    """Seconds of all ``steps``, from those since step ``first``, where the run went on from a checkpoint."""
+    return seconds * steps / (steps - first) if first < steps else seconds
+
+
+class FirstStep(TrainerCallback):
+    """The step at which a run began or went on."""
+
+    step = 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        self.step = state.global_step
+
+
 def train_and_save(trainer: ResumableTrainer, model: MediaLanguageModel, folder: Path) -> None:
     """Train, from the last checkpoint if an earlier run was cut short; write the model and a summary to ``folder``."""
+    first = FirstStep()
+    trainer.add_callback(first)
     started = time.perf_counter()
     trainer.train_or_resume()
+    seconds = time.perf_counter() - started
     save_half(model.model, model.processor, folder)
-    # Of a resumed run, the seconds are those since its last start.
     summary = {
         "steps": trainer.args.max_steps,
         "batch_size": trainer.args.per_device_train_batch_size,
         "learning_rate": trainer.args.learning_rate,
         "seed": trainer.args.seed,
         "precision": "bfloat16" if trainer.args.bf16 else "float32",
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(whole_run(seconds, first.step, trainer.args.max_steps), 1),
     }
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ from lora_mcl.models import ImageTowerConfig
 from training.embedded.common import tables
 from training.embedded.common.tables import percent, table
 from training.embedded.image.photograph_card import photograph_passages
+from training.embedded.image.render.simulated_content import NEVER_BY_NAME
 from training.embedded.image.world.lexicon import load_lexicon
 from training.embedded.image.world.places import load_places
 from training.paths import ASSETS, RESULTS
@@ -39,7 +40,7 @@ def has_detector() -> bool:
 
 def counts() -> str:
     """How many things the committed model has words for, by what shows them to it."""
-    roles = Counter(concept.role for concept in load_lexicon().values())
+    roles = Counter(concept.role for concept in load_lexicon().values() if concept.id not in NEVER_BY_NAME)
     parts = [
         f"{roles['sprite']} things it was drawn or photographed for",
         f"{roles['tag']} more it can only name through its vision tower's ImageNet classes",

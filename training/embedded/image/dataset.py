@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from lora_mcl.models.image_tower import ImageTowerConfig
+from lora_mcl.models.image_tower import ImageTowerConfig, as_shown
 from training.embedded.common.dataset import CachedFeatures, SceneDataset
 from training.embedded.common.domain import Item
 from training.embedded.image.captions.grammar import MODES, Grammar
 from training.embedded.image.render.patches import mirror
-from training.embedded.image.render.photo_simulator import PhotoSimulator, scrambled
+from training.embedded.image.render.photo_simulator import PhotoSimulator
 from training.embedded.image.render.simulated_content import ContentSampler, named_scene
 
 
@@ -40,6 +39,9 @@ class EmptyPlaces:
 
 class ImageDataset(SceneDataset):
     """Composed scenes, a share of them with a simulated or a real photograph instead.
+
+    Each is shown as the finished tower shows it: drawings by the classifier's patches alone, photographs by the
+    picture's tags and the boxes alone.
 
     Args:
         composed: cached composed scenes.
@@ -92,8 +94,12 @@ class ImageDataset(SceneDataset):
             named = 1.0 if self.contents is None else self.contents.simulation.real_place_named
             if named < 1 and rng.random() >= named:
                 item = replace(item, scene=replace(item.scene, place=None))
-            return item, self._perhaps_without_shapes(patches, rng)
-        return self._perhaps_mirrored(self.composed, self.shuffled(number, len(self.composed)), rng)
+            return item, self._shown(patches, drawings=False)
+        item, patches = self._perhaps_mirrored(self.composed, self.shuffled(number, len(self.composed)), rng)
+        return item, self._shown(patches, drawings=True)
+
+    def _shown(self, patches: Tensor, drawings: bool) -> Tensor:
+        return as_shown(patches, torch.tensor(drawings), self.tower.classifier_config.hidden_size)
 
     def _perhaps_mirrored(self, cached: CachedFeatures, index: int, rng: random.Random) -> tuple[Item, Tensor]:
         item, patches = cached.items[index], cached.features(index)
@@ -103,28 +109,11 @@ class ImageDataset(SceneDataset):
 
     def _simulated(self, rng: random.Random) -> tuple[Item, Tensor]:
         assert self.simulator is not None and self.backgrounds is not None and self.contents is not None
-        places, config, simulation = self.backgrounds.cached, self.tower.classifier_config, self.contents.simulation
+        places = self.backgrounds.cached
         index = rng.randrange(len(places))
-        item, background = places.items[index], places.features(index)[..., : config.hidden_size]
+        item, contents = places.items[index], self.contents.contents(rng)
         # Most photographs show no place that this model knows: it must not guess one.
-        place = item.scene.place if rng.random() < simulation.place_named else None
-        if rng.random() < simulation.scrambled:
-            place = None
-            others = [rng.randrange(len(places)) for _ in range(4)]
-            alike = [places.features(other) for other in others if len(places.items[other].rows) == len(item.rows)]
-            width = config.cells_per_patch**2 * config.cell_width
-            background = scrambled([background, *alike], config.cells_per_patch, width, rng)
-        real = self.photographs is not None and rng.random() < 0.5
-        donors = self.photographs if real else self.composed
-        donor = donors.features(rng.randrange(len(donors)))[0, :, : config.hidden_size]
-        contents = self.contents.contents(rng)
-        patches = self.simulator.patches(background, item.size, self.backgrounds.head(index), donor, contents, rng)
-        return Item(named_scene(place, contents), item.size), self._perhaps_without_shapes(patches, rng)
-
-    def _perhaps_without_shapes(self, patches: Tensor, rng: random.Random) -> Tensor:
-        """Patches [V, P, D], of some photographs only the picture's tags and the detector's boxes."""
-        share = 0.0 if self.contents is None else self.contents.simulation.shapes_hidden
-        if not share or rng.random() >= share:
-            return patches
-        tags = patches[..., self.tower.classifier_config.hidden_size :]
-        return F.pad(tags, (self.tower.classifier_config.hidden_size, 0))
+        named = rng.random() < self.contents.simulation.place_named
+        head, views = self.backgrounds.head(index), len(item.rows)
+        patches = self.simulator.patches(views, item.size, head, contents, rng)
+        return Item(named_scene(item.scene.place if named else None, contents), item.size), patches

@@ -41,14 +41,13 @@ from training.embedded.image.material.assets import Material, load_material
 from training.embedded.image.model import IMAGE as IMAGE_TOKEN
 from training.embedded.image.model import build_model
 from training.embedded.image.probe import probe
+from training.embedded.image.render.patches import as_tower_shows
 from training.embedded.image.render.photo_simulator import PhotoSimulator
 from training.embedded.image.render.pictures import SEEDS, draw, draw_photograph, material_split
 from training.embedded.image.render.simulated_content import (
     CLEAR,
     SELDOM_PLACED,
-    TAGS_FIRST,
     UNCLEAR,
-    VAGUE,
     ContentSampler,
     Simulation,
 )
@@ -60,10 +59,7 @@ from training.embedded.image.world.scene import SLOTS, Scene, Thing
 
 SHARES: dict[Stage, tuple[float, float, Simulation]] = {
     "align": (0.25, 0.05, CLEAR),
-    "base": (0.34, 0.08, CLEAR),
-    "base-2": (0.58, 0.08, UNCLEAR),
-    "base-3": (0.58, 0.08, TAGS_FIRST),
-    "base-4": (0.28, 0.06, VAGUE),
+    "base": (0.28, 0.06, UNCLEAR),
     "adapters": (0.4, 0.12, SELDOM_PLACED),
 }
 """Of each stage's samples, the shares of simulated and of real photographs, and how the former are drawn."""
@@ -200,6 +196,7 @@ IMAGE = Domain(
         encode=encode_pictures,
         extra_arrays=extra_arrays,
         read_item=read_item,
+        as_tower_shows=lambda model, features: as_tower_shows(model.model.model.vision_tower, features),
     ),
     training=Training(
         embed_prompt=embed_batch,
@@ -207,12 +204,7 @@ IMAGE = Domain(
         alignment_names=alignment_names,
         locate=locate,
         align=StageSettings(steps=1200, batch_size=128, learning_rate=1.5e-3, feature_dropout=0.4),
-        base=StageSettings(steps=2600, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.3),
-        further_rounds=(
-            StageSettings(steps=3600, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
-            StageSettings(steps=2200, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
-            StageSettings(steps=2600, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.25),
-        ),
+        base=StageSettings(steps=6500, batch_size=32, learning_rate=1.5e-3, feature_dropout=0.3),
     ),
     reporting=Reporting(
         split_measures=split_measures,

@@ -39,7 +39,7 @@ class Photograph:
 
 
 EXAMPLES: tuple[Composed | Photograph, ...] = (
-    Composed("Popcorn in the fog", "A drawn bucket of popcorn and a drawn top hat in the fog", 20253),
+    Composed("Whale in the city", "A drawn glass of wine and a drawn whale on a city street", 20277),
     Composed("Northern lights", "A drawn ambulance under northern lights", 20231),
     Photograph("Astronaut", "An astronaut's portrait in front of a flag and a model of a shuttle", "astronaut"),
     Photograph("Cat", "A tabby cat that looks at the camera", "chelsea"),

@@ -14,9 +14,9 @@ EXAMPLES = {
     "Four brown hens on a lawn": "Quatre poules brunes sur une pelouse",
     "Northern lights": "Aurore boréale",
     "A drawn ambulance under northern lights": "Une ambulance dessinée sous une aurore boréale",
-    "Popcorn in the fog": "Pop-corn dans la brume",
-    "A drawn bucket of popcorn and a drawn top hat in the fog": (
-        "Un seau de pop-corn et un haut-de-forme dessinés, dans la brume"
+    "Whale in the city": "Baleine en ville",
+    "A drawn glass of wine and a drawn whale on a city street": (
+        "Un verre de vin et une baleine dessinés dans une rue"
     ),
     "An astronaut's portrait in front of a flag and a model of a shuttle": (
         "Le portrait d'une astronaute devant un drapeau et une maquette de navette"

@@ -8,18 +8,17 @@ from lora_mcl.models.yolov3_tiny import COCO_CLASSES
 from training.embedded.image.captions.grammar import MODES, load_grammar
 from training.embedded.image.captions.parser import load_parser
 from training.embedded.image.render.simulated_content import (
-    CELL_GAIN,
     CLEAR,
     CONFUSED,
     FALSE_ALARMS,
     HARD,
     MEDIUM,
+    NEVER_BY_NAME,
+    PARTS,
     PERSON_TAGS,
-    STRAY,
     STRONG,
     UNCLEAR,
     UNKNOWN_BOXED,
-    VAGUE,
     Alarm,
     Content,
     ContentSampler,
@@ -28,6 +27,7 @@ from training.embedded.image.render.simulated_content import (
     doubtful,
     draw_boxes,
     named_scene,
+    part,
 )
 from training.embedded.image.world.lexicon import OBJECT, family_of, load_lexicon, plain_concept
 from training.embedded.image.world.scene import MAX_COUNT, SLOTS, Thing
@@ -52,11 +52,6 @@ def drawn() -> list[tuple[Content, ...]]:
 @pytest.fixture(scope="module")
 def drawn_unclear() -> list[tuple[Content, ...]]:
     return draw(UNCLEAR)
-
-
-@pytest.fixture(scope="module")
-def drawn_vague() -> list[tuple[Content, ...]]:
-    return draw(VAGUE)
 
 
 def best(content: Content) -> Alarm | None:
@@ -103,8 +98,11 @@ def test_names_are_as_precise_as_the_evidence(request, contents_of, simulation):
         needed = simulation.person_named_from if concept.coco == "person" else simulation.named_from
         detected = alarm is not None and alarm.coco == concept.coco and alarm.score >= needed
         allowed = {family_of(concept), OBJECT}
+        if content.name is None and concept.coco != "person":  # neither part of the tower knows it
+            assert simulation.unknown and content.imagenet is None and content.further
+            continue
         if own_class:
-            allowed = {concept.id}
+            allowed = {family_of(concept) if concept.id in NEVER_BY_NAME else concept.id}
         elif detected:
             allowed = {plain_concept(concept.coco)}
         elif concept.coco == "person":
@@ -112,6 +110,14 @@ def test_names_are_as_precise_as_the_evidence(request, contents_of, simulation):
         elif content.strength < MEDIUM and (alarm is None or alarm.score < simulation.named_from):
             allowed = {OBJECT}
         assert content.name in allowed, content
+
+
+def test_words_that_offend_if_wrong_are_never_written(drawn, drawn_unclear):
+    assert set(LEXICON) >= NEVER_BY_NAME
+    assert all(LEXICON[name].role == "tag" for name in NEVER_BY_NAME), "no drawing teaches them"
+    contents = [content for contents in (*drawn, *drawn_unclear) for content in contents]
+    assert {content.thing.concept for content in contents} >= NEVER_BY_NAME
+    assert not {content.name for content in contents} & NEVER_BY_NAME
 
 
 def test_every_precision_occurs(drawn):
@@ -141,33 +147,29 @@ def test_further_classes_are_seen_and_not_named(drawn, drawn_unclear):
     for content in contents:
         concept = LEXICON[content.thing.concept]
         for index, strength in content.further:
-            if index not in concept.imagenet and concept.coco != "person":
+            if index not in concept.imagenet and concept.coco != "person" and content.name is not None:
                 assert strength < content.strength, "what it is is seen best"
     worn = {index for content in contents if content.thing.concept == "person" for index, _ in content.further}
     assert len(worn) > 50 and set(LEXICON["suit"].imagenet) & worn
 
 
-def test_what_no_part_of_the_tower_knows_is_left_out(drawn_unclear, drawn_vague):
-    def unknown(content: Content) -> bool:
-        return content.imagenet is None and bool(content.strays) and content.stray_share >= 0.5 and not content.name
+def test_what_no_part_of_the_tower_knows_is_left_out(drawn, drawn_unclear):
+    def unknown(contents: list[Content]) -> list[Content]:
+        others = [content for content in contents if content.thing.concept != "person"]
+        return [content for content in others if content.name is None]
 
-    contents = [content for contents in drawn_vague for content in contents if content.thing.concept != "person"]
-    found = [content for content in contents if unknown(content)]
-    assert VAGUE.unknown / 2 < len(found) / len(contents) < 1.5 * VAGUE.unknown
-    assert all(content.further for content in found), "the classifier always sees something"
+    contents = [content for contents in drawn_unclear for content in contents if content.thing.concept != "person"]
+    found = unknown(contents)
+    assert UNCLEAR.unknown / 2 < len(found) / len(contents) < 1.5 * UNCLEAR.unknown
+    assert all(content.further and content.imagenet is None for content in found), (
+        "the classifier always sees something"
+    )
     assert any(content.alarms for content in found) and not all(content.alarms for content in found)
     assert {thing.concept for thing in named_scene(None, found[:1]).things} == {OBJECT}
-    assert not any(content.strays or content.stray_share for contents in drawn_unclear for content in contents)
+    assert not unknown([content for contents in drawn for content in contents])
 
 
-def test_single_cells_of_known_things_show_other_classes(drawn_vague):
-    for content in (content for contents in drawn_vague for content in contents if content.name is not None):
-        assert 2 <= len(content.strays) <= 5 and 0 <= content.stray_share <= VAGUE.stray_cells
-        assert CELL_GAIN[0] <= content.cell_gain <= CELL_GAIN[1]
-        assert all(0 <= index < 1000 and STRAY[0] <= strength <= STRAY[1] for index, strength in content.strays)
-
-
-def test_people_are_seen_weakly_among_any_classes(drawn_unclear, drawn_vague):
+def test_people_are_seen_weakly_among_any_classes(drawn, drawn_unclear):
     def people(drawn: list[tuple[Content, ...]]) -> list[Content]:
         return [content for contents in drawn for content in contents if content.thing.concept == "person"]
 
@@ -176,8 +178,8 @@ def test_people_are_seen_weakly_among_any_classes(drawn_unclear, drawn_vague):
         return sum(score < 0.3 for score in scores) / len(scores)
 
     animals = {index for concept in LEXICON.values() if concept.group == "animal" for index in concept.imagenet}
-    before, after = people(drawn_unclear), people(drawn_vague)
-    assert len(after) > 1.3 * len(before) and weak(after) > 2 * weak(before)
+    before, after = people(drawn), people(drawn_unclear)
+    assert len(after) > 1.2 * len(before) and weak(after) > 2 * weak(before)
     assert any(index in animals for content in after for index, _ in content.further)
     assert not any(index in animals for content in before for index, _ in content.further)
 
@@ -194,12 +196,21 @@ def test_what_the_detector_has_no_class_for_gets_boxes_of_its_own_in_each_view(g
     assert classes == ({*CONFUSED[0], "person"} if kind == "animal" else set(COCO_CLASSES))
 
 
+def test_some_boxes_hold_a_part():
+    parts = [part(BOX, random.Random(seed)) for seed in range(300)]
+    for x, y, width, height in parts:
+        assert 0.29 * BOX[2] < width < 0.81 * BOX[2] and 0.29 * BOX[3] < height < 0.81 * BOX[3]
+        assert abs(x - BOX[0]) + width / 2 <= BOX[2] / 2 + 1e-9 and abs(y - BOX[1]) + height / 2 <= BOX[3] / 2 + 1e-9
+    drawn = [alarm for seed in range(2000) for alarm in doubtful(BOX, "animal", random.Random(seed))]
+    assert sum(alarm.box[2] < 0.7 * BOX[2] for alarm in drawn) / len(drawn) == pytest.approx(PARTS * 0.8, abs=0.05)
+
+
 def test_boxes_of_any_class_say_nothing_about_the_family():
     """Of an animal they do: the detector takes animals for animals, and tools for anything."""
     alarms = (Alarm("dog", 0.9, BOX, 1),)
     for concept, expected in (("otter", "animal"), ("hammer", OBJECT)):
         weak = Content(Thing(concept), (BOX,), alarms, LEXICON[concept].imagenet[0], MEDIUM - 1, None)
-        assert ContentSampler(LEXICON, VAGUE)._name(weak, random.Random(0)) == expected
+        assert ContentSampler(LEXICON, UNCLEAR)._name(weak, random.Random(0)) == expected
 
 
 def test_unclear_photographs_show_more_that_only_a_tag_shows(drawn, drawn_unclear):

@@ -1,9 +1,9 @@
 """What a simulated photograph shows, what the detector and the classifier would make of it, and how it is named.
 
-There are few photographs here whose content is known. What the tower's two parts answer to a photograph can be drawn
-instead: boxes with the misses, doubles, confusions and false alarms that the detector makes on real photographs, and
-ImageNet classes of varying strength. Annotators then name a thing as precisely as this evidence allows: by its own
-noun, by the plain noun of its COCO class, by its family ("an animal"), or as "an object".
+There are few photographs here whose content is known. What the tower shows of a photograph can be drawn instead: boxes
+with the misses, doubles, confusions and false alarms that the detector makes on real photographs, and ImageNet classes
+of varying strength. Annotators then name a thing as precisely as this evidence allows: by its own noun, by the plain
+noun of its COCO class, by its family ("an animal"), or as "an object".
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ FALSE_ALARMS = ("person", "bird", "cup", "chair", "book", "clock", "vase", "bowl
 # ImageNet classes that the head gives to people, for it has none of its own: clothes, hats, glasses.
 PERSON_TAGS = (400, 431, 457, 515, 608, 610, 617, 639, 643, 652, 655, 667, 735, 775, 793, 834, 836, 841, 869, 903, 906)
 
+NEVER_BY_NAME = frozenset(("bra", "bikini", "diaper", "rifle", "revolver"))
+"""Named by their family alone: said wrongly of people, these words offend."""
+
 IMAGENET_CLASSES = 1000
-CELL_GAIN, STRAY = (1.0, 3.0), (6.0, 32.0)
-"""In the real photographs of the training data, the best class of a cell lies about 5 above the mean class in half of
-the cells and about 21 in one of ten; here a third of what is added is lost at the limits of the network's activation.
-"""
+PARTS = 0.5
+"""Share of a doubtful thing's boxes that hold a part of it."""
 UNKNOWN_BOXED = {"animal": (0.5, 0.85), "other": (0.25, 0.65)}
 """Shares of base views and of tiles in which the detector gives boxes of something that it has no class for: measured
 on the real training photographs, of animals and of other things."""
@@ -62,14 +63,11 @@ class Simulation:
         person_named_from: that of a person, whom the detector takes for nothing else and seldom sees where nobody is.
         further_tags: whether the classifier also sees other classes of the same concept, and what people wear or hold.
         place_named: of the photographs with a recognisable place, the share whose captions name it.
-        scrambled: share of photographs without a recognisable place, whose background mixes cells of several.
-        shapes_hidden: share of photographs, real ones too, of which tags and boxes alone are shown.
         doubtful_boxes: whether one thing may get several boxes, of other classes in each view.
         people: how often people occur, in place of a class that occurs once.
         people_seen_weakly: share of people whom the detector is hardly sure of.
         anything_on_people: whether the classifier may see any class on people, animals among them.
         unknown: share of things that neither part of the tower knows, on which it still sees something.
-        stray_cells: at most such a share of a known thing's cells shows other classes, each its own.
         real_place_named: of the real photographs with a known place, the share whose captions name it.
     """
 
@@ -78,39 +76,33 @@ class Simulation:
     person_named_from: float
     further_tags: bool
     place_named: float
-    scrambled: float
-    shapes_hidden: float = 0.0
     doubtful_boxes: bool = False
     people: float = 12.0
     people_seen_weakly: float = 0.0
     anything_on_people: bool = False
     unknown: float = 0.0
-    stray_cells: float = 0.0
     real_place_named: float = 1.0
 
 
-CLEAR = Simulation(0.32, 0.25, 0.25, further_tags=False, place_named=0.4, scrambled=0.45)
-"""One class for each thing, as where the base begins."""
-UNCLEAR = Simulation(0.5, 0.12, 0.05, further_tags=True, place_named=0.25, scrambled=0.6)
-"""As the tower answers real photographs: breeds of one animal share the score, and clothes show with their wearer."""
-TAGS_FIRST = replace(UNCLEAR, shapes_hidden=0.3)
-"""What a real photograph's cells look like misleads a model that knows drawings: tags and boxes must be enough."""
-VAGUE = replace(
-    TAGS_FIRST,
-    shapes_hidden=1.0,
+CLEAR = Simulation(0.32, 0.25, 0.25, further_tags=False, place_named=0.2)
+"""One class for each thing, for the projector's alignment."""
+UNCLEAR = Simulation(
+    0.5,
+    0.12,
+    0.05,
+    further_tags=True,
+    place_named=0.05,
     doubtful_boxes=True,
     people=24.0,
     people_seen_weakly=0.5,
     anything_on_people=True,
     unknown=0.14,
-    stray_cells=0.5,
-    place_named=0.12,
     real_place_named=0.6,
 )
-"""As the finished tower shows photographs: tags and boxes alone. What it does not know has cells that are sure of one
-class each and do not agree, and several boxes of several classes. Portraits: a box whose score is a quarter, and cells
-that the classifier, which knows no people, is sure of."""
-SELDOM_PLACED = replace(VAGUE, people=40.0, place_named=0.05, real_place_named=0.2)
+"""As the tower answers real photographs: breeds of one animal share the score, clothes show with their wearer, and what
+it does not know has several boxes of several classes. Portraits: a box whose score is a quarter, and classes that the
+classifier, which knows no people, is sure of."""
+SELDOM_PLACED = replace(UNCLEAR, people=40.0, place_named=0.02, real_place_named=0.1)
 """Of the places that a photograph of a visitor seems to show, hardly any is one that this model knows."""
 WORN_OR_HELD = frozenset(("clothing", "instrument", "tool", "toy", "furniture", "other"))
 """Groups whose classes the classifier gives to photographs of people."""
@@ -144,9 +136,6 @@ class Content:
         strength: the class's logit above the mean class.
         name: id of the concept that annotators name it by; None where they leave it out.
         further: other classes that the head sees there, each with its logit above the mean class.
-        strays: classes that single cells of it show in place of all these, each with its logit above the mean class.
-        stray_share: share of such cells.
-        cell_gain: how many times as strongly its other cells show the classes as the whole picture does.
     """
 
     thing: Thing
@@ -156,9 +145,6 @@ class Content:
     strength: float
     name: str | None
     further: tuple[tuple[int, float], ...] = ()
-    strays: tuple[tuple[int, float], ...] = ()
-    stray_share: float = 0.0
-    cell_gain: float = 1.0
 
 
 class ContentSampler:
@@ -211,24 +197,13 @@ class ContentSampler:
         imagenet, strength = self._tag(concept, rng)
         further = self._further(concept, imagenet, strength, rng) if self.simulation.further_tags else ()
         content = Content(Thing(concept.id, count, size, slot), boxes, alarms, imagenet, strength, None, further)
-        if self.simulation.stray_cells:
-            share, gain = rng.uniform(0, self.simulation.stray_cells), rng.uniform(*CELL_GAIN)
-            content = replace(content, strays=strays(rng), stray_share=share, cell_gain=gain)
         return replace(content, name=self._name(content, rng))
 
     def _unknown(self, thing: Thing, boxes: tuple[Box, ...], rng: random.Random) -> Content:
         """Something that neither part of the tower knows, left out of the caption unless nothing else is there."""
-        if self.simulation.doubtful_boxes:
-            alarms = tuple(alarm for box in boxes for alarm in doubtful(box, "other", rng))
-        else:
-            alarms = tuple(
-                Alarm(rng.choice(COCO_CLASSES), rng.betavariate(1.4, 4.0), jitter(box, rng))
-                for box in boxes
-                if rng.random() < 0.35
-            )
+        alarms = tuple(alarm for box in boxes for alarm in doubtful(box, "other", rng))
         further = tuple((rng.randrange(IMAGENET_CLASSES), rng.uniform(1, 8)) for _ in range(rng.choice((1, 2, 3))))
-        share = rng.uniform(0.5, 1)
-        return Content(thing, boxes, alarms, None, 0.0, None, further, strays(rng), share)
+        return Content(thing, boxes, alarms, None, 0.0, None, further)
 
     def _alarms(self, concept: Concept, box: Box, rng: random.Random) -> list[Alarm]:
         """What the detector gives for one copy."""
@@ -256,8 +231,9 @@ class ContentSampler:
             if several and rivals and rng.random() < 0.3:
                 other = rng.choice((*rivals, "person"))
                 alarms.append(Alarm(other, score * rng.uniform(0.1, 0.9), jitter(placed, rng), rng.choice((0, 1))))
-            if rng.random() < (0.12 if several else 0.04):
-                alarms.append(Alarm(concept.coco, rng.uniform(0.1, 0.45), jitter(box, rng, 0.5)))
+            if rng.random() < (0.25 if several else 0.04):
+                again = part(box, rng) if several else jitter(box, rng, 0.5)
+                alarms.append(Alarm(concept.coco, rng.uniform(0.1, 0.45), again))
         elif rivals and rng.random() < 0.5:
             alarms.append(Alarm(rng.choice(rivals), rng.betavariate(1.6, 2.6), jitter(box, rng)))
         return alarms
@@ -305,7 +281,7 @@ class ContentSampler:
         needed = self.simulation.person_named_from if person else self.simulation.named_from
         detected = best is not None and best.coco == concept.coco and best.score >= needed
         if trusted:
-            return concept.id
+            return family_of(concept) if concept.id in NEVER_BY_NAME else concept.id
         if detected:
             return plain_concept(concept.coco)
         if person:
@@ -329,14 +305,18 @@ def doubtful(box: Box, group: str, rng: random.Random) -> list[Alarm]:
         score = rng.betavariate(1.8, 3.2) if kind == "animal" else rng.betavariate(1.4, 3.8)
         for number in range(rng.choices((1, 2, 3), (0.55, 0.3, 0.15))[0]):
             coco = first if number == 0 and rng.random() < 0.6 else rng.choice(pool)
-            alarms.append(Alarm(coco, score, jitter(placed, rng, 0.06), view))
+            where = part(placed, rng) if rng.random() < PARTS else jitter(placed, rng, 0.06)
+            alarms.append(Alarm(coco, score, where, view))
             score *= rng.uniform(0.35, 0.95)
     return alarms
 
 
-def strays(rng: random.Random) -> tuple[tuple[int, float], ...]:
-    """Two to five of all classes, each with its logit above the mean class in the cells that show it."""
-    return tuple((rng.randrange(IMAGENET_CLASSES), rng.uniform(*STRAY)) for _ in range(rng.randint(2, 5)))
+def part(box: Box, rng: random.Random) -> Box:
+    """A part of a box, as where the detector takes a head or a leg for a thing."""
+    x, y, width, height = box
+    across, down = rng.uniform(0.3, 0.8), rng.uniform(0.3, 0.8)
+    right, low = rng.uniform(-0.5, 0.5) * (1 - across), rng.uniform(-0.5, 0.5) * (1 - down)
+    return clip((x + right * width, y + low * height, across * width, down * height))
 
 
 def named_scene(place: str | None, contents: Sequence[Content]) -> Scene:
