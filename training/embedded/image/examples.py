@@ -45,11 +45,11 @@ EXAMPLES: tuple[Composed | Photograph, ...] = (
     Photograph("Cat", "A tabby cat that looks at the camera", "chelsea"),
     Photograph("Lizard", "A lizard on a branch", "chameleon"),
     Photograph("Coffee", "A cup of coffee on a red saucer", "coffee"),
-    Photograph("Giraffes", "Two giraffes in front of trees", "giraffe"),
+    Photograph("Cameraman", "A man behind a camera on a tripod, in black and white", "camera"),
     Photograph("Hens (it fails)", "Four brown hens on a lawn", "gc_chickens"),
 )
 """Most are pictures that the model describes well; the results file has how often that is so. The page opens
-with the first. Of the lizard and the giraffes the columns give different accounts, and the last is a picture that it
+with the first. Of the whale and the cameraman the columns give different accounts, and the last is a picture that it
 does not recognise."""
 
 

@@ -7,8 +7,10 @@ EXAMPLES = {
     "A lizard on a branch": "Un lézard sur une branche",
     "Coffee": "Café",
     "A cup of coffee on a red saucer": "Une tasse de café sur une soucoupe rouge",
-    "Giraffes": "Girafes",
-    "Two giraffes in front of trees": "Deux girafes devant des arbres",
+    "Cameraman": "Caméraman",
+    "A man behind a camera on a tripod, in black and white": (
+        "Un homme derrière une caméra sur un trépied, en noir et blanc"
+    ),
     "Astronaut": "Astronaute",
     "Hens (it fails)": "Poules (il échoue)",
     "Four brown hens on a lawn": "Quatre poules brunes sur une pelouse",
