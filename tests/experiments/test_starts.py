@@ -63,7 +63,7 @@ def test_from_a_start_to_the_results_file(domain, kept, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("other", "message"), [({"scenes": 5}, "has scenes 5, not 6"), ({"base": "base-9"}, "has base base-9, not base-")]
+    ("other", "message"), [({"scenes": 5}, "has scenes 5, not 6"), ({"base": "base-9"}, "has base base-9, not base")]
 )
 def test_results_of_other_scenes_or_bases_are_not_mixed(other, message, tmp_path, capsys):
     out = tmp_path / "starts.json"
