@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, FloatRect, Locator, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Locator, Page, Playwright, Response, expect, sync_playwright
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -90,20 +90,41 @@ def visiting(browser: Browser) -> Iterator[OpenPage]:
     assert not unexpected, unexpected
 
 
+@contextmanager
+def starting_over(page: Page, modality: str) -> Iterator[None]:
+    """Wait until the page has cleared away what belonged to the medium before the one that is chosen meanwhile.
+
+    Until then a click on Compare belongs to the state before: the page would clear its answer away. Other events may
+    be answered meanwhile, such as those of the page's opening.
+    """
+    event = page.evaluate(
+        """(modality) => {
+          const id = (name) => gradio_config.components.find((one) => one.props.elem_id === `${modality}-${name}`).id;
+          const [media, compare] = [id('media'), id('compare')];
+          const ofMedia = ([trigger, kind]) => trigger === media && kind === 'input';
+          const startsOver = (one) => one.targets.some(ofMedia) && one.outputs.includes(compare);
+          return gradio_config.dependencies.find(startsOver).id;
+        }""",
+        modality,
+    )
+
+    def is_answer(response: Response) -> bool:
+        return "/run/predict" in response.url and response.request.post_data_json["fn_index"] == event
+
+    with page.expect_response(is_answer):
+        yield
+
+
 def upload_picture(page: Page, picture: Path) -> None:
     """Choose a file, and wait until the page has cleared away what belonged to the picture before."""
-    with page.expect_response("**/run/predict*"):
+    with starting_over(page, "image"):
         page.set_input_files("#image-media input[type=file]", str(picture))
     expect(page.locator("#image-media img")).to_be_attached()
 
 
 def upload_sound(page: Page, sound: Path) -> None:
-    """Choose a file, and wait until the page has cleared away what belonged to the sound before and looked at this one.
-
-    Until then a click on Compare belongs to the state before: the page would clear its answer away.
-    """
-    # `start_over`, then what the model takes of the sound, or why it takes none.
-    with page.expect_response("**/run/predict*"):
+    """Choose a file, and wait until the page has cleared away what was of the one before and looked at this one."""
+    with starting_over(page, "audio"):
         page.set_input_files("#audio-media input[type=file]", str(sound))
     expect(page.locator("#audio-view").locator("img, .notice").first).to_be_visible()
 
