@@ -178,7 +178,7 @@ def test_a_quick_run_of_the_page(tiny_bundle, tiny_audio_bundle, tmp_path):
     result = tmp_path / "serve.json"
     assert serve.main([*models, "--quick", "--ways", "page", "turns", "--out", str(result)]) == 0
     found = json.loads(result.read_text())
-    assert set(found["visitors"]) == {"1", "2"}
+    assert set(found["visitors"]) == {"2"}
     for by_way in found["visitors"].values():
         assert set(by_way) == {"page", "turns"}
         for one in by_way.values():

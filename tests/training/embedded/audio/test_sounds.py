@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import random
+import re
 import struct
 from collections import defaultdict
 
@@ -11,7 +12,7 @@ import pytest
 import soundfile
 
 from tests.support.csv_tables import read_rows
-from training.embedded.audio.material import music, tones
+from training.embedded.audio.material import music, sounds, tones
 from training.embedded.audio.material.assets import Material
 from training.embedded.audio.material.recordings import (
     ATTRIBUTION,
@@ -70,6 +71,24 @@ def test_a_broken_table_is_refused(tmp_path, line, message):
     path.write_text(SOUNDS_CSV.read_text(encoding="utf-8").splitlines()[0] + "\n" + line + "\n", encoding="utf-8")
     with pytest.raises(SoundError, match=message):
         load_sounds(path)
+
+
+@pytest.mark.parametrize(
+    ("installed", "message"),
+    [
+        ((), r"FluidSynth and eSpeak NG: please install \(Debian: apt-get install fluidsynth espeak-ng\)"),
+        (("fluidsynth",), r"eSpeak NG: please install \(Debian: apt-get install espeak-ng\)"),
+    ],
+)
+def test_what_renders_is_missed_before_anything_is_fetched(tmp_path, monkeypatch, capsys, installed, message):
+    for command in installed:
+        (tmp_path / command).touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["sounds"])
+    monkeypatch.setattr(sounds, "fetch", lambda package: pytest.fail(f"{package} was fetched"))
+    with pytest.raises(SystemExit):
+        sounds.main()
+    assert re.search(rf"sounds are rendered by {message}", " ".join(capsys.readouterr().err.split()))
 
 
 # The committed pack.

