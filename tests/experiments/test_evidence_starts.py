@@ -3,6 +3,7 @@
 import pytest
 
 from training.embedded.common.domain import load_domain
+from training.embedded.common.weight_files import committed_base
 from training.experiments import evidence_starts as of_starts
 
 
@@ -105,10 +106,9 @@ def test_all_of_a_model_in_one_passage(content):
 def test_figures_of_an_earlier_base_say_so(content):
     assert of_starts.on_base(content, "base-3") == "On the committed base (`base-3`), 7 test scenes."
     assert of_starts.on_base(content, "base-4") == (
-        "On an earlier base, trained in other rounds (`base-3`), 7 test scenes; on the committed one (`base-4`) it was "
-        "not run yet."
+        "On an earlier base (`base-3`), 7 test scenes; on the committed one (`base-4`) it was not run yet."
     )
-    base = load_domain("image").base_dir.name
+    base = committed_base(load_domain("image"))
     assert of_starts.passage(content, "image").startswith(of_starts.on_base(content, base))
 
 

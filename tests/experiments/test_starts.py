@@ -11,6 +11,7 @@ from tests.support.embedded import build_tiny, in_folder
 from training.embedded import features
 from training.embedded.common.domain import load_domain
 from training.embedded.common.reports import ScoredCaption
+from training.embedded.common.weight_files import committed_base
 from training.experiments.lora_moe import ExpertLinear
 from training.experiments.systems import starts
 
@@ -48,7 +49,7 @@ def test_from_a_start_to_the_results_file(domain, kept, tmp_path, monkeypatch):
     assert bilingual["modes"] == ["en-events", "fr-events"] and len(bilingual["captions"]["beam"]["modes"]) == 2
     assert len(bilingual["captions"]["beam"]["modes"][0]["share"]) == 2, "two beams against two hypotheses"
     assert set(gate["captions"]) == {"hypotheses"} and set(experts["captions"]) == {"beam", "diverse-beam"}
-    assert (results["base"], results["scenes"]) == (domain.base_dir.name, SCENES)
+    assert (results["base"], results["scenes"]) == (committed_base(domain), SCENES)
     assert gate["steps"] == STEPS and experts["experts"] == 3
     assert gate["likelihood"] != other["likelihood"], "another seed, other weights"
     assert gate["likelihood"]["best"] <= gate["likelihood"]["mixture"] <= gate["likelihood"]["mean"] + 1e-3
@@ -67,7 +68,7 @@ def test_from_a_start_to_the_results_file(domain, kept, tmp_path, monkeypatch):
 )
 def test_results_of_other_scenes_or_bases_are_not_mixed(other, message, tmp_path, capsys):
     out = tmp_path / "starts.json"
-    starts.write([], {"base": load_domain("image").base_dir.name, "scenes": 6} | other, out)
+    starts.write([], {"base": committed_base(load_domain("image")), "scenes": 6} | other, out)
     before = out.read_bytes()
     with pytest.raises(SystemExit):
         starts.main(["image", "--scenes", "6", "--out", str(out)])

@@ -8,6 +8,7 @@ from typing import Any
 
 from training.embedded.common.domain import load_domain
 from training.embedded.common.tables import percent, table
+from training.embedded.common.weight_files import committed_base
 from training.experiments.evidence_answers import MARGIN_NLL
 from training.experiments.evidence_text_answers import AIM, relation_of
 from training.experiments.statistics import over_starts, percent_over_starts
@@ -201,8 +202,8 @@ def on_base(content: Content, base: str) -> str:
     if content["base"] == base:
         return f"On the committed base (`{base}`), {content['scenes']} test scenes."
     return (
-        f"On an earlier base, trained in other rounds (`{content['base']}`), {content['scenes']} test scenes; on the "
-        f"committed one (`{base}`) it was not run yet."
+        f"On an earlier base (`{content['base']}`), {content['scenes']} test scenes; on the committed one "
+        f"(`{base}`) it was not run yet."
     )
 
 
@@ -210,7 +211,7 @@ def passage(content: Content, domain: str) -> str:
     """All of a domain: systems, two languages, numbers of hypotheses."""
     return "\n\n".join(
         (
-            on_base(content, load_domain(domain).base_dir.name),
+            on_base(content, committed_base(load_domain(domain))),
             on_systems(content, domain),
             likelihood_table(content, SYSTEMS),
             captions_table(content, domain),

@@ -6,10 +6,13 @@ other one alone.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
+
+from training.embedded.common.domain import Domain
 
 TOWER_FILE = "model-00001-of-00002.safetensors"
 TRAINED_FILE = "model-00002-of-00002.safetensors"
@@ -44,3 +47,26 @@ def split_weights(folder: Path, prefix: str, trained: str | None = None) -> None
     }
     (folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     whole.unlink()
+
+
+def weights_id(folder: Path) -> str:
+    """Eight hexadecimal digits that all weights in a folder decide.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no weights (*.safetensors)")
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def committed_base(domain: Domain) -> str:
+    """Name of the base that the project carries, by its last round and its weights, such as ``base-2-1f3a0c59``.
+
+    Another training of the same rounds has another name.
+    """
+    return f"{domain.base_dir.name}-{weights_id(domain.model_dir)}"

@@ -35,6 +35,7 @@ from training.embedded.common.generation import generate
 from training.embedded.common.likelihood import likelihoods
 from training.embedded.common.reports import NAMING, ScoredCaption, diversity_report, mean, set_report
 from training.embedded.common.stability import mode_matrix, stability
+from training.embedded.common.weight_files import committed_base
 from training.experiments.lora_moe import route_tokens
 from training.experiments.translations.measures import loops
 from training.paths import BUILD, RESULTS, ROOT
@@ -208,7 +209,9 @@ def mode_figures(judged: Sequence[Sequence[ScoredCaption]], mode: str) -> dict[s
 def run(domain: Domain, name: str, seed: int, steps: int | None, scenes: int) -> dict[str, Any]:
     """Train and measure one start, or read what an earlier call with the same arguments left."""
     system = ALL[name]
-    folder = KEPT / domain.name / domain.base_dir.name / f"{name}-seed{seed}{'' if steps is None else f'-steps{steps}'}"
+    folder = (
+        KEPT / domain.name / committed_base(domain) / f"{name}-seed{seed}{'' if steps is None else f'-steps{steps}'}"
+    )
     file = folder / f"measures-{scenes}.json"
     if file.is_file():
         return json.loads(file.read_text(encoding="utf-8"))
@@ -224,7 +227,7 @@ def earlier_runs(about: dict[str, Any], out: Path) -> list[dict[str, Any]]:
     """What earlier calls left in the results file.
 
     Args:
-        about: ``base``, the name of the base, and ``scenes``, their number.
+        about: ``base``, as ``committed_base`` names it, and ``scenes``, their number.
 
     Raises:
         ValueError: the file is of another base or number of scenes.
@@ -270,7 +273,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = [name for name in ALL if not args.only or name in args.only]
     groups = [[name for name in names if name in group] for group in GROUPS]
     out, runs = args.out or RESULTS / f"starts-{domain.name}.json", []
-    about = {"base": domain.base_dir.name, "scenes": args.scenes}
+    about = {"base": committed_base(domain), "scenes": args.scenes}
     try:
         earlier_runs(about, out)  # before anything is trained
     except ValueError as error:

@@ -2,15 +2,22 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from lora_mcl.errors import BundleError
 from tests.support.embedded import build_tiny
 from training.embedded.build_base import save_half
-from training.embedded.common.weight_files import INDEX_FILE, TOWER_FILE, TRAINED_FILE, split_weights
+from training.embedded.common.weight_files import (
+    INDEX_FILE,
+    TOWER_FILE,
+    TRAINED_FILE,
+    split_weights,
+    weights_id,
+)
 
 
 def digest(path) -> str:
@@ -58,3 +65,15 @@ def test_a_prefix_that_leaves_a_file_empty_is_refused(tmp_path, prefix, message)
     assert (tmp_path / "model.safetensors").is_file() and not (tmp_path / TOWER_FILE).exists()
     with pytest.raises(FileNotFoundError):
         split_weights(tmp_path / "nowhere", "vision_tower.")
+
+
+def test_a_weight_that_changes_changes_the_id(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no weights"):
+        weights_id(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    ids = []
+    for second in (0.0, 0.0, 1.0):
+        save_file({"a": torch.zeros(3)}, tmp_path / "model-00001-of-00002.safetensors")
+        save_file({"b": torch.tensor([second])}, tmp_path / "model-00002-of-00002.safetensors")
+        ids.append(weights_id(tmp_path))
+    assert ids[0] == ids[1] != ids[2] and all(re.fullmatch("[0-9a-f]{8}", one) for one in ids)
