@@ -19,6 +19,16 @@ from training.embedded.common.domain import StageSettings, stage_parser
 
 SUMMARY = "training.json"
 Precision = Literal["float32", "bfloat16"]
+BFLOAT16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16"}
+"""Linux's names of what processors have that compute in bfloat16; the last is Arm's."""
+
+
+def default_precision(cpuinfo: Path = Path("/proc/cpuinfo")) -> Precision:
+    """bfloat16 on a GPU and on a processor that computes in it, as Linux lists them; else float32."""
+    if torch.cuda.is_available():
+        return "bfloat16"
+    listed = set(cpuinfo.read_text(encoding="utf-8").split()) if cpuinfo.is_file() else set()
+    return "bfloat16" if listed & BFLOAT16_FEATURES else "float32"
 
 
 def training_parser(description: str | None) -> argparse.ArgumentParser:
@@ -31,8 +41,9 @@ def training_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--precision",
         choices=get_args(Precision),
-        default="bfloat16" if torch.cuda.is_available() else "float32",
-        help="bfloat16 is faster on GPUs and on CPUs with AVX512-BF16 or AMX, and many times slower on other CPUs",
+        default=default_precision(),
+        help="bfloat16 is many times slower than float32 on processors that do not compute in it (default here: "
+        "%(default)s)",
     )
     return parser
 

@@ -9,6 +9,7 @@ from transformers import Trainer
 from training.embedded.common.domain import StageSettings
 from training.embedded.common.training_stage import (
     FirstStep,
+    default_precision,
     settings_from,
     training_arguments,
     training_parser,
@@ -21,7 +22,23 @@ DEFAULT = StageSettings(steps=100, batch_size=4, learning_rate=1e-3, feature_dro
 def test_options_replace_the_domains_settings():
     args = training_parser("").parse_args(["image", "--steps", "7", "--learning-rate", "2e-3"])
     assert settings_from(args, DEFAULT) == StageSettings(7, 4, 2e-3, 0.3)
-    assert (args.seed, args.precision) == (0, "bfloat16" if torch.cuda.is_available() else "float32")
+    assert (args.seed, args.precision) == (0, default_precision())
+
+
+@pytest.mark.parametrize(
+    ("listed", "precision"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 sse", "bfloat16"),
+        ("Features\t: fp asimd bf16\n", "bfloat16"),
+        ("flags\t\t: fpu avx512f avx512bw\nmodel name\t: bf16ish", "float32"),
+        (None, "float32"),
+    ],
+)
+def test_bfloat16_is_the_default_where_the_processor_computes_in_it(monkeypatch, tmp_path, listed, precision):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    if listed is not None:
+        (tmp_path / "cpuinfo").write_text(listed)
+    assert default_precision(tmp_path / "cpuinfo") == precision
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
