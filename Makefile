@@ -71,11 +71,9 @@ $(VENV)/.requirements-dev: requirements-dev.txt requirements-serve.txt $(VENV)/.
 demo: setup
 	$(BIN)/python app.py $(ARGS)
 
-# What is done is in build/image/stages.json and build/audio/stages.json. Sounds come first: they need programs of the
-# system (training/embedded/audio/README.md), and whether those are there is seen at once.
+# What is done is in build/image/stages.json and build/audio/stages.json.
 models: training
-	$(BIN)/python -m training.embedded.all_stages audio
-	$(BIN)/python -m training.embedded.all_stages image
+	$(BIN)/python -m training.embedded.all_stages audio image
 
 # Finished runs are kept under build/translations and build/experiments.
 evidence: training

@@ -3,12 +3,15 @@
 import json
 import os
 import re
+import signal
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
 from tests.support.embedded import DOMAINS
 from tests.support.paths import ROOT
+from training.embedded import all_stages
 from training.embedded.all_stages import commands, run_stages
 
 
@@ -19,11 +22,11 @@ def test_they_are_the_documented_commands(name):
     assert list(commands(name)) == [line for line in documented if "all_stages" not in line]
 
 
-@pytest.mark.parametrize("name", DOMAINS)
-def test_make_models_runs_them(name):
+def test_make_models_runs_them_for_both_models():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     recipe = re.search(r"^models: training\n((?:\t.*\n)+)", makefile, re.M)[1]
-    assert f"-m training.embedded.all_stages {name}" in recipe
+    names = re.search(r"-m training\.embedded\.all_stages (.*)", recipe)[1].split()
+    assert sorted(names) == sorted(DOMAINS)
 
 
 @pytest.fixture
@@ -31,11 +34,16 @@ def ran(monkeypatch):
     """What was run, in order; a stage with "bad" in its name fails."""
     found: list[str] = []
 
-    def run(command, *, cwd, check, env):
+    def run(command, *, cwd, check, env, stdout, stderr):
         assert cwd == ROOT and check and env["PATH"] == os.environ["PATH"] and env["OMP_WAIT_POLICY"]
+        assert stdout is stderr
         found.append(" ".join(command[2:]))
+        if stdout is not None:
+            stdout.write(f"{found[-1]} with {env.get('OMP_NUM_THREADS')} threads\n")
         if "bad" in found[-1]:
             raise subprocess.CalledProcessError(1, command)
+        if "interrupted" in found[-1]:
+            raise subprocess.CalledProcessError(-signal.SIGINT, command)
 
     monkeypatch.setattr(subprocess, "run", run)
     return found
@@ -62,3 +70,43 @@ def test_a_changed_command_and_all_after_it_run_again(ran, tmp_path):
     run_stages(("a", "b --more", "c"), record)
     assert ran == ["b --more", "c"]
     assert json.loads(record.read_text()) == ["a", "b --more", "c"]
+
+
+@pytest.fixture
+def two_models(monkeypatch, tmp_path):
+    """An image and an audio model of two stages each, of which one fails if "bad" is in its name; 6 cores."""
+    stages = {"image": ("a image", "b image"), "audio": ("a audio", "b audio")}
+    monkeypatch.setattr(all_stages, "commands", stages.get)
+    monkeypatch.setattr(all_stages, "load_domain", lambda name: SimpleNamespace(work=tmp_path / name))
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    return stages
+
+
+def test_two_models_share_the_cores_and_each_has_its_log(ran, two_models, tmp_path, capsys):
+    assert all_stages.main(["image", "audio"]) == 0
+    printed = capsys.readouterr().out
+    assert sorted(ran) == ["a audio", "a image", "b audio", "b image"]
+    for name, stages in two_models.items():
+        log = tmp_path / name / "stages.log"
+        assert log.read_text() == "".join(f"{stage} with 3 threads\n" for stage in stages)
+        assert f"{name}: what its stages print is in {log}" in printed and f"{name} [2/2] took" in printed
+
+
+def test_a_stage_that_fails_leaves_the_other_model_going(ran, two_models, tmp_path, capsys):
+    two_models["image"] = ("bad image", "b image")
+    assert all_stages.main(["image", "audio"]) == 1
+    assert sorted(ran) == ["a audio", "b audio", "bad image"]
+    message = f"python -m bad image failed (see {tmp_path / 'image' / 'stages.log'}): when it is put right, start"
+    assert message in capsys.readouterr().err
+
+
+def test_an_interrupted_stage_is_no_failure_of_its_own(ran, two_models, capsys):
+    two_models["image"] = ("interrupted", "b image")
+    assert all_stages.main(["image"]) == 1 and ran == ["interrupted"]
+    assert capsys.readouterr().err == "python -m interrupted was interrupted: start this again to go on\n"
+
+
+def test_one_model_has_all_cores_and_prints(ran, two_models, tmp_path):
+    assert all_stages.main(["image"]) == 0
+    assert ran == ["a image", "b image"] and not (tmp_path / "image" / "stages.log").exists()
