@@ -213,12 +213,13 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
         check, media, [media, components.status], **_READING, **PRIVATE
     )
     start = [components.audio_controls.start] if components.audio_controls else []
-    # Through the queue: only there does a change of state set off events. A click also counts while an earlier one is
-    # on its way, such as the page's own at its opening; which is the later one is known to the browser alone.
+    # Through the queue: only there does a change of state set off events. A click while an earlier one is on its way,
+    # such as the page's own at its opening, waits for that one's answer: of two on their way the browser may apply the
+    # earlier one's last. Which click is the latest is known to the browser alone.
     click = gr.Textbox(visible=False)
     last_click = f"() => [document.getElementById('{sessions.modality.name}-examples').dataset.click, null]"
     components.gallery.click(
-        choose, [click, chosen], [media, chosen, *start, *outputs], js=last_click, trigger_mode="multiple", **PRIVATE
+        choose, [click, chosen], [media, chosen, *start, *outputs], js=last_click, trigger_mode="always_last", **PRIVATE
     )
     if components.audio_controls:
         components.audio_controls.start.input(start_over, None, outputs, **at_once)

@@ -46,3 +46,22 @@ def test_a_click_while_the_page_opens_is_not_lost(visit, address):
         expect(page.locator("#image-media img")).to_have_attribute("src", re.compile(last))
         expect(page.locator("#image-compare")).to_be_enabled()
         assert page.locator("#image-link a").get_attribute("href").endswith(last)
+
+
+@pytest.mark.browser
+def test_an_answer_that_the_connection_holds_back_does_not_replace_a_later_one(visit, address):
+    page = visit(address)
+    page.add_init_script("""
+      const plain = window.fetch;
+      window.fetch = async (url, options) => {
+        const answer = await plain(url, options);
+        if (options?.body?.includes?.('"1 0"')) await new Promise((done) => setTimeout(done, 1500));
+        return answer;
+      };
+    """)
+    page.reload()
+    page.locator("#image-examples [data-index]").nth(1).click()
+    expect(page.locator("#image-link a")).to_have_attribute("href", re.compile("example=Sand"))
+    page.wait_for_timeout(2000)
+    expect(page.locator("#image-media img")).to_have_attribute("src", re.compile("Sand"))
+    assert page.locator("#image-link a").get_attribute("href").endswith("Sand")
