@@ -22,12 +22,14 @@ from ui.texts.texts import ENGLISH, Texts
 class AudioControls:
     """The components that show which part of a sound the model gets, and choose its start.
 
-    ``wanted`` holds the content hash of a sound that is being restored, and its start in seconds.
+    ``restored_start`` holds the content hash of a sound that is being restored, and its start in seconds; ``shown`` the
+    file whose input is shown.
     """
 
     start: gr.Slider
     view: gr.HTML
-    wanted: gr.State
+    restored_start: gr.State
+    shown: gr.State
 
     def outputs(self) -> list[Any]:
         return [self.view, self.start]
@@ -46,7 +48,7 @@ class AudioControls:
         Args:
             content: hash of the sound.
         """
-        return {self.start: gr.Slider(value=start, maximum=max(1, start)), self.wanted: (content, start)}
+        return {self.start: gr.Slider(value=start, maximum=max(1, start)), self.restored_start: (content, start)}
 
     def loaded(self, view: AudioView, texts: Texts = ENGLISH) -> dict[Any, Any]:
         """Updates for a new sound: its picture and, if it is longer than the model's input, the choice of start."""
@@ -89,7 +91,7 @@ def audio_controls() -> AudioControls:
         buttons=[],
         elem_id="audio-start",
     )
-    return AudioControls(start, view, gr.State(None))
+    return AudioControls(start, view, gr.State(None), gr.State(None))
 
 
 def audio_view_html(view: AudioView, texts: Texts = ENGLISH) -> str:

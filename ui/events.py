@@ -322,31 +322,39 @@ def connect_views(
 
 
 def _connect_audio_controls(sessions: Sessions, components: Components) -> None:
-    """Show the model's input for each new sound, and each new start."""
+    """Show the model's input for each new sound, and each new start.
+
+    One event for both, one at a time: of two on their way the browser may apply the earlier one's answer last.
+    """
     media, controls = components.media, components.audio_controls
 
-    def load(sound: Any, wanted: tuple[str, float] | None, request: gr.Request) -> dict[Any, Any]:
+    def show(sound: Any, start: Any, restored: Any, shown: str | None, request: gr.Request) -> dict[Any, Any]:
         texts = texts_for(request)
         if sound is None:
-            return controls.idle()
+            return {**controls.idle(), controls.shown: None}
+        moved = False
         try:
             with apologising(), uploaded_file(sound, sessions.modality, components.folder) as file:
-                start = wanted[1] if wanted and wanted[0] == content_hash(file) else None
-                return {**controls.loaded(sessions.audio_view(file, start), texts), controls.wanted: None}
+                moved = str(file) == shown and restored is None
+                if moved:
+                    return {controls.view: audio_view_html(sessions.audio_view(file, start), texts)}
+                start = restored[1] if restored and restored[0] == content_hash(file) else None
+                loaded = controls.loaded(sessions.audio_view(file, start), texts)
+                return {**loaded, controls.restored_start: None, controls.shown: str(file)}
         except LoraMclError as error:
-            return controls.refused(texts.error(error))
+            if moved:  # the choice of another part stays
+                return {controls.view: notice_html(texts.error(error))}
+            return {**controls.refused(texts.error(error)), controls.shown: None}
 
-    def move(sound: Any, start: Any, request: gr.Request) -> str:
-        texts = texts_for(request)
-        try:
-            with apologising(), uploaded_file(sound, sessions.modality, components.folder) as file:
-                return audio_view_html(sessions.audio_view(file, start), texts)
-        except LoraMclError as error:
-            return notice_html(texts.error(error))
-
-    media.change(load, [media, controls.wanted], [*controls.outputs(), controls.wanted], **_READING, **PRIVATE)
-    part = [media, controls.start]
-    controls.start.input(move, part, controls.view, trigger_mode="always_last", **_READING, **PRIVATE)
+    gr.on(
+        [media.change, controls.start.input],
+        show,
+        [media, controls.start, controls.restored_start, controls.shown],
+        [*controls.outputs(), controls.restored_start, controls.shown],
+        trigger_mode="always_last",
+        **_READING,
+        **PRIVATE,
+    )
 
 
 def session_of(request: gr.Request) -> str:

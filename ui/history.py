@@ -132,7 +132,7 @@ def connect_history(sessions: Sessions, components: Components, strip: gr.HTML) 
     components.finished.change(add, components.finished, strip, **_PRIVATE)
     outputs = [components.media, components.chosen, *components.outputs(), *components.switch.outputs()]
     if controls is not None:
-        outputs += [*controls.outputs(), controls.wanted]
+        outputs += [*controls.outputs(), controls.restored_start]
     # Through the queue: only there does a change of state set off events.
     strip.click(restore, components.chosen, outputs, **_PRIVATE)
 

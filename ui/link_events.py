@@ -44,7 +44,7 @@ def connect_links(page: gr.Blocks, specs: Sequence[Tab], parts: Sequence[Compone
     outputs = [start]
     for part in parts:
         outputs += [part.media, *part.switch.outputs(), *part.outputs()]
-        outputs += [part.audio_controls.start, part.audio_controls.wanted] if part.audio_controls else []
+        outputs += [part.audio_controls.start, part.audio_controls.restored_start] if part.audio_controls else []
 
     def restore(query: str, request: gr.Request) -> dict[Any, Any]:
         texts = texts_for(request)
