@@ -3,13 +3,15 @@
     python -m training.embedded.all_stages image
     python -m training.embedded.all_stages image audio
 
-What is done is listed in ``build/image/stages.json``; delete that folder to start over. A stage that was cut short goes
-on where it stopped when this is started again, as each of them does on its own. The README.md in ``image/`` and in
-``audio/`` say what each command is for.
+What is done, and the minutes it took, is in ``build/image/stages.json``; delete that folder to start over. A stage
+that was cut short goes on where it stopped when this is started again, as each of them does on its own. The README.md
+in ``image/`` and in ``audio/`` say what each command is for. When a model is done, its minutes are written to
+``assets/results``.
 
 Two models share the cores: a model this small trains less than twice as fast on two cores as on one, so that both are
 done sooner with one core each than one after the other. What their stages print, progress too, is then in
-``build/image/stages.log`` and ``build/audio/stages.log``.
+``build/image/stages.log`` and ``build/audio/stages.log``. When one model is done, the other's next stage
+has all cores.
 """
 
 from __future__ import annotations
@@ -21,13 +23,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 from training.embedded.common.domain import NAMES, load_domain
-from training.paths import ROOT
+from training.paths import RESULTS, ROOT
 
 MATERIAL = {
     "image": ("training.embedded.image.material.sprites", "training.embedded.image.material.photos"),
@@ -92,45 +96,92 @@ def commands(name: str) -> tuple[str, ...]:
     )
 
 
-def run_stages(stages: Sequence[str], record: Path, log: Path | None = None, threads: int | None = None) -> None:
+class Cores:
+    """The cores that models at the same time share evenly.
+
+    Args:
+        models: how many start.
+    """
+
+    def __init__(self, models: int) -> None:
+        self.models = models
+        self._lock = Lock()
+
+    def threads(self) -> int:
+        """Of torch, for the next stage of one of the models that are not done yet."""
+        return max(1, (os.cpu_count() or 1) // max(1, self.models))
+
+    def model_done(self) -> None:
+        """From now on there is one model fewer."""
+        with self._lock:
+            self.models -= 1
+
+
+def read_record(record: Path, stages: Sequence[str]) -> list[dict[str, Any]]:
+    """What was run of the stages: each ``{"stage", "minutes", "done"}``, of which only the last may be cut short.
+
+    Where a command was changed, it and all after it are left out.
+    """
+    entries = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else []
+    pairs = zip(entries, stages, strict=False)
+    kept = next((n for n, (entry, stage) in enumerate(pairs) if entry["stage"] != stage), len(entries))
+    return entries[:kept]
+
+
+def run_stages(
+    stages: Sequence[str], record: Path, log: Path | None = None, cores: Cores | None = None
+) -> list[dict[str, Any]]:
     """Run the stages that are not done yet, one after the other, from the project's root.
 
     Args:
         stages: what follows ``python -m`` for each.
-        record: lists those that are done. Only its first ones that are as in ``stages`` count: where a command was
-            changed, it and all after it run again.
+        record: the stages that are done and their minutes, with those of attempts that were cut short.
         log: file that takes what the stages print; by default it is printed.
-        threads: of torch in each stage, where ``OMP_NUM_THREADS`` is not set; by default as many as there are cores.
+        cores: gives each stage its number of torch's threads, where ``OMP_NUM_THREADS`` is not set; by default there
+            are as many as cores.
+
+    Returns:
+        What ``record`` holds: each stage, and its minutes.
 
     Raises:
         subprocess.CalledProcessError: a stage failed.
     """
-    done = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else []
-    kept = next((n for n, pair in enumerate(zip(done, stages, strict=False)) if pair[0] != pair[1]), len(done))
+    entries = read_record(record, stages)
     record.parent.mkdir(parents=True, exist_ok=True)
-    environment = ENVIRONMENT | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)}) | os.environ
     with ExitStack() as stack:
         output = None if log is None else stack.enter_context(log.open("a", encoding="utf-8"))
-        for number, stage in enumerate(stages[kept:], start=kept + 1):
+        for number, stage in enumerate(stages, start=1):
+            if number > len(entries):
+                entries.append({"stage": stage, "minutes": 0.0, "done": False})
+            entry = entries[number - 1]
+            if entry["done"]:
+                continue
             heading = f"{record.parent.name} [{number}/{len(stages)}]"
             print(f"{heading} python -m {stage}", flush=True)
-            started = time.perf_counter()
+            threads = {} if cores is None else {"OMP_NUM_THREADS": str(cores.threads())}
+            started, before = time.perf_counter(), entry["minutes"]
             command = [sys.executable, "-m", *stage.split()]
-            subprocess.run(command, cwd=ROOT, check=True, env=environment, stdout=output, stderr=output)
-            record.write_text(json.dumps(stages[:number], indent=2) + "\n", encoding="utf-8")
-            print(f"{heading} took {(time.perf_counter() - started) / 60:.1f} min", flush=True)
-    print(f"all {len(stages)} stages are done; delete {record.parent} to start over", flush=True)
+            environment = ENVIRONMENT | threads | os.environ
+            try:
+                subprocess.run(command, cwd=ROOT, check=True, env=environment, stdout=output, stderr=output)
+                entry["done"] = True
+            finally:
+                entry["minutes"] = round(before + (time.perf_counter() - started) / 60, 1)
+                record.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+            print(f"{heading} took {entry['minutes']} min", flush=True)
+    minutes = sum(entry["minutes"] for entry in entries)
+    print(f"all {len(stages)} stages are done, {minutes:.0f} min; delete {record.parent} to start over", flush=True)
+    return entries
 
 
-def run_model(name: str, models: int) -> bool:
+def run_model(name: str, models: int, cores: Cores) -> bool:
     """Run the stages of one of so many models at the same time; whether all of them succeeded."""
     folder = load_domain(name).work
     log = folder / "stages.log" if models > 1 else None
     if log is not None:
         print(f"{name}: what its stages print is in {log}", flush=True)
-    threads = max(1, (os.cpu_count() or 1) // models) if models > 1 else None
     try:
-        run_stages(commands(name), folder / "stages.json", log, threads)
+        entries = run_stages(commands(name), folder / "stages.json", log, cores if models > 1 else None)
     except subprocess.CalledProcessError as error:
         stage = f"python -m {' '.join(error.cmd[2:])}"
         if error.returncode == -signal.SIGINT:
@@ -139,7 +190,18 @@ def run_model(name: str, models: int) -> bool:
             reason = "" if log is None else f" (see {log})"
             print(f"{stage} failed{reason}: when it is put right, start this again", file=sys.stderr)
         return False
+    finally:
+        cores.model_done()
+    write_minutes(name, models, entries)
     return True
+
+
+def write_minutes(name: str, models: int, entries: Sequence[Mapping[str, Any]]) -> None:
+    """The results file with each stage's minutes, on so many cores and with so many models at the same time."""
+    minutes = {entry["stage"]: entry["minutes"] for entry in entries}
+    total = round(sum(minutes.values()), 1)
+    results = {"cpu_cores": os.cpu_count(), "models": models, "total": total, "minutes": minutes}
+    (RESULTS / f"stages-{name}.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -148,7 +210,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = dict.fromkeys(parser.parse_args(argv).names)
     try:
         with ThreadPoolExecutor(len(names)) as pool:
-            return 0 if all(list(pool.map(lambda name: run_model(name, len(names)), names))) else 1
+            cores = Cores(len(names))
+            return 0 if all(list(pool.map(lambda name: run_model(name, len(names), cores), names))) else 1
     except KeyboardInterrupt:  # the stages get it too, and say so
         return 128 + signal.SIGINT
 

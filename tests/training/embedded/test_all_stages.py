@@ -49,17 +49,23 @@ def ran(monkeypatch):
     return found
 
 
+def done(*stages: str) -> list[dict]:
+    """The record of stages that are done, in no time."""
+    return [{"stage": stage, "minutes": 0.0, "done": True} for stage in stages]
+
+
 def test_what_is_done_is_not_run_again(ran, tmp_path, capsys):
     record = tmp_path / "work" / "stages.json"
     with pytest.raises(subprocess.CalledProcessError):
         run_stages(("a x", "b", "bad c", "d"), record)
-    assert ran == ["a x", "b", "bad c"] and json.loads(record.read_text()) == ["a x", "b"]
+    assert ran == ["a x", "b", "bad c"]
+    assert json.loads(record.read_text()) == [*done("a x", "b"), {"stage": "bad c", "minutes": 0.0, "done": False}]
     assert "[3/4] python -m bad c" in capsys.readouterr().out
     ran.clear()
     run_stages(("a x", "b", "c", "d"), record)
     assert ran == ["c", "d"]
     ran.clear()
-    run_stages(("a x", "b", "c", "d"), record)
+    assert run_stages(("a x", "b", "c", "d"), record) == done("a x", "b", "c", "d")
     assert ran == []
 
 
@@ -69,7 +75,24 @@ def test_a_changed_command_and_all_after_it_run_again(ran, tmp_path):
     ran.clear()
     run_stages(("a", "b --more", "c"), record)
     assert ran == ["b --more", "c"]
-    assert json.loads(record.read_text()) == ["a", "b --more", "c"]
+    assert json.loads(record.read_text()) == done("a", "b --more", "c")
+
+
+def test_minutes_of_a_stage_include_those_of_an_attempt_that_was_cut_short(ran, tmp_path, monkeypatch, capsys):
+    record, outcomes = tmp_path / "stages.json", iter([subprocess.CalledProcessError(-signal.SIGINT, ["-m"]), None])
+    clock = iter([0, 12 * 60, 1000, 1000 + 30 * 60])
+    monkeypatch.setattr(all_stages.time, "perf_counter", lambda: next(clock))
+
+    def run(*args, **kwargs):
+        if outcome := next(outcomes):
+            raise outcome
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(subprocess.CalledProcessError):
+        run_stages(("a",), record)
+    assert json.loads(record.read_text()) == [{"stage": "a", "minutes": 12.0, "done": False}]
+    assert run_stages(("a",), record) == [{"stage": "a", "minutes": 42.0, "done": True}]
+    assert "all 1 stages are done, 42 min" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -78,12 +101,14 @@ def two_models(monkeypatch, tmp_path):
     stages = {"image": ("a image", "b image"), "audio": ("a audio", "b audio")}
     monkeypatch.setattr(all_stages, "commands", stages.get)
     monkeypatch.setattr(all_stages, "load_domain", lambda name: SimpleNamespace(work=tmp_path / name))
+    monkeypatch.setattr(all_stages, "RESULTS", tmp_path)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return stages
 
 
-def test_two_models_share_the_cores_and_each_has_its_log(ran, two_models, tmp_path, capsys):
+def test_two_models_share_the_cores_and_each_has_its_log(ran, two_models, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(all_stages.Cores, "model_done", lambda cores: None)  # whichever is done first
     assert all_stages.main(["image", "audio"]) == 0
     printed = capsys.readouterr().out
     assert sorted(ran) == ["a audio", "a image", "b audio", "b image"]
@@ -91,6 +116,16 @@ def test_two_models_share_the_cores_and_each_has_its_log(ran, two_models, tmp_pa
         log = tmp_path / name / "stages.log"
         assert log.read_text() == "".join(f"{stage} with 3 threads\n" for stage in stages)
         assert f"{name}: what its stages print is in {log}" in printed and f"{name} [2/2] took" in printed
+        minutes = json.loads((tmp_path / f"stages-{name}.json").read_text())
+        assert minutes == {"cpu_cores": 6, "models": 2, "total": 0.0, "minutes": dict.fromkeys(stages, 0.0)}
+
+
+def test_the_cores_of_a_model_that_is_done_go_to_the_other(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    cores = all_stages.Cores(2)
+    assert cores.threads() == 3
+    cores.model_done()
+    assert cores.threads() == 6
 
 
 def test_a_stage_that_fails_leaves_the_other_model_going(ran, two_models, tmp_path, capsys):
