@@ -39,6 +39,12 @@ _READING = {"concurrency_limit": 2, "concurrency_id": "reading", "preprocess": F
 # Events of the page that no other program has a use for.
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 
+# In the browser: how many answers that clear the columns are on their way. A comparison is asked for once there are
+# none: the browser could apply such an answer last, and clear away what was compared meanwhile.
+CLEARING = "(...given) => { window.clearing = (window.clearing ?? 0) + 1; return given; }"
+CLEARED = "() => { window.clearing -= 1; }"
+ONCE_CLEARED = "async () => { while (window.clearing) await new Promise((again) => setTimeout(again, 20)); return []; }"
+
 ONE_MOMENT = "One moment …"
 TOO_MANY = "Too many visitors just now: please try again in a minute."
 FAILED = "This could not be captioned now."
@@ -205,13 +211,19 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
     outputs = components.outputs()
     at_once = {"queue": False, **PRIVATE}
     requested = gr.on(
-        [components.compare.click, chosen.change], wait, None, [token, *outputs], trigger_mode="multiple", **at_once
+        [components.compare.click, chosen.change],
+        wait,
+        None,
+        [token, *outputs],
+        js=ONCE_CLEARED,
+        trigger_mode="multiple",
+        **at_once,
     )
     connect_views(sessions, components, requested, token, compare, components.inputs())
     components.stop.click(stop, None, outputs, **at_once)
-    gr.on([media.input, media.clear], start_over, None, outputs, **at_once).then(
-        check, media, [media, components.status], **_READING, **PRIVATE
-    )
+    renewed = gr.on([media.input, media.clear], start_over, None, outputs, js=CLEARING, **at_once)
+    renewed.then(check, media, [media, components.status], **_READING, **PRIVATE)
+    renewed.then(None, js=CLEARED)
     start = [components.audio_controls.start] if components.audio_controls else []
     # Through the queue: only there does a change of state set off events. A click while an earlier one is on its way,
     # such as the page's own at its opening, waits for that one's answer: of two on their way the browser may apply the
@@ -222,7 +234,7 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
         choose, [click, chosen], [media, chosen, *start, *outputs], js=last_click, trigger_mode="always_last", **PRIVATE
     )
     if components.audio_controls:
-        components.audio_controls.start.input(start_over, None, outputs, **at_once)
+        components.audio_controls.start.input(start_over, None, outputs, js=CLEARING, **at_once).then(None, js=CLEARED)
         _connect_audio_controls(sessions, components)
     gr.on(
         [beams_slider.change, groups_slider.change],
@@ -234,7 +246,8 @@ def connect(page: gr.Blocks, sessions: Sessions, examples: tuple[PageExample, ..
     )
     if components.switch.several:
         choice = components.settings["model"]
-        choice.input(switch, choice, [*components.switch.outputs(), *outputs], **at_once)
+        switched = choice.input(switch, choice, [*components.switch.outputs(), *outputs], js=CLEARING, **at_once)
+        switched.then(None, js=CLEARED)
     page.unload(leave)
 
 

@@ -90,14 +90,9 @@ def visiting(browser: Browser) -> Iterator[OpenPage]:
     assert not unexpected, unexpected
 
 
-@contextmanager
-def starting_over(page: Page, modality: str) -> Iterator[None]:
-    """Wait until the page has cleared away what belonged to the medium before the one that is chosen meanwhile.
-
-    Until then a click on Compare belongs to the state before: the page would clear its answer away. Other events may
-    be answered meanwhile, such as those of the page's opening.
-    """
-    event = page.evaluate(
+def start_over_event(page: Page, modality: str) -> int:
+    """Index of the event that clears away what belonged to the medium before."""
+    return page.evaluate(
         """(modality) => {
           const id = (name) => gradio_config.components.find((one) => one.props.elem_id === `${modality}-${name}`).id;
           const [media, compare] = [id('media'), id('compare')];
@@ -107,6 +102,15 @@ def starting_over(page: Page, modality: str) -> Iterator[None]:
         }""",
         modality,
     )
+
+
+@contextmanager
+def starting_over(page: Page, modality: str) -> Iterator[None]:
+    """Wait until the page has asked to clear away what belonged to the medium before the one that is chosen meanwhile.
+
+    Other events may be answered meanwhile, such as those of the page's opening.
+    """
+    event = start_over_event(page, modality)
 
     def is_answer(response: Response) -> bool:
         return "/run/predict" in response.url and response.request.post_data_json["fn_index"] == event
