@@ -76,6 +76,19 @@ def test_a_link_restores_the_start_of_a_sound(visit, address, captioner):
     expect(again.locator("#audio-link a")).to_have_attribute("href", link.get_attribute("href"))
 
 
+def test_an_example_that_is_clicked_again_is_shown_from_its_beginning(visit, address):
+    page = visit(address)
+    page.get_by_role("button", name="Rain on a roof").click()
+    expect_state(page, "done")
+    seconds = page.locator("#audio-view .seconds")
+    expect(seconds).to_contain_text("0.0 s")
+    set_number(page, "#audio-start", 2.5)
+    expect(seconds).to_contain_text("2.5 s")
+    page.get_by_role("button", name="Rain on a roof").click()
+    expect(seconds).to_contain_text("0.0 s")
+    expect(page.locator("#audio-start input[type=number]")).to_have_value("0")
+
+
 @pytest.mark.parametrize("start", ["soon", "-1", "nan", "inf"])
 def test_a_link_without_such_a_second_gives_a_sentence(visit, address, start):
     page = visit(f"{address}?tab=audio&example=rain&start={start}")
