@@ -82,7 +82,6 @@ def commands(name: str) -> tuple[str, ...]:
         *MATERIAL[name],
         f"training.embedded.build_base {name}",
         *(f"training.embedded.features {name} {options}" for options in FEATURES[name]),
-        f"training.embedded.probe {name}",
         f"training.embedded.align {name}",
         f"training.embedded.train_base {name}",
         *FURTHER_ROUNDS[name],
