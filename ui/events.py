@@ -17,6 +17,7 @@ from lora_mcl.types import fitting_groups
 from ui.audio_view import AudioControls, audio_view_html, notice_html
 from ui.examples import PageExample
 from ui.failures import APOLOGY, apologising
+from ui.history import history_entry
 from ui.html import problem_html
 from ui.model_switch import ModelSwitch
 from ui.sessions import STOPPED, Sessions, View
@@ -58,10 +59,10 @@ class NothingNew(OptionsError):
 class Components:
     """The components that take part in events; ``settings`` by option name, ``columns`` by column id.
 
-    ``audio_controls`` is there for sounds only. ``finished`` holds the complete comparison that is shown. ``chosen``
-    is another one for each medium that was chosen by a click (how many clicks on examples the page had until then, and
-    an id): its change starts the comparison once the media component holds it. ``switch`` shows settings and, of
-    several models, the chosen one.
+    ``audio_controls`` is there for sounds only. ``finished`` holds the complete comparison that is shown, ``history``
+    takes the entry of each. ``chosen`` is another one for each medium that was chosen by a click (how many clicks on
+    examples the page had until then, and an id): its change starts the comparison once the media component holds it.
+    ``switch`` shows settings and, of several models, the chosen one.
     """
 
     media: gr.Image | gr.Audio
@@ -73,6 +74,7 @@ class Components:
     columns: dict[str, gr.HTML]
     diversity: gr.HTML
     finished: gr.State
+    history: gr.HTML
     chosen: gr.State
     switch: ModelSwitch
     audio_controls: AudioControls | None = None
@@ -90,7 +92,15 @@ class Components:
         return [self.media, *self.choices().values()]
 
     def outputs(self) -> list[Any]:
-        return [*self.columns.values(), self.diversity, self.status, self.compare, self.stop, self.finished]
+        return [
+            *self.columns.values(),
+            self.diversity,
+            self.status,
+            self.compare,
+            self.stop,
+            self.finished,
+            self.history,
+        ]
 
     def changes(self, view: View, shown: View | None) -> dict[Any, Any]:
         """The updates that lead from what is shown to ``view``; all of them where nothing is known.
@@ -275,12 +285,18 @@ def show_views(
     # Gradio empties the outputs of a generator that yields nothing.
     yield {components.status: gr.skip()}
     if not sessions.claim(session, token):
+        # The browser may apply the answer to this request, which shows the page as writing, after a later one's end.
+        if not sessions.is_latest(session, token) and sessions.is_quiet(session):
+            yield components.controls(running=False, status="")
         return
     shown = None
     try:
         with apologising(), closing(views()) as found:
             for view in found:
-                yield components.changes(view, shown)
+                # In the last update of all, which Gradio sends twice, and not by an event of its own: that would find
+                # nothing once the visitor has gone on.
+                entry = history_entry(sessions, view.finished, texts) if view.finished else None
+                yield components.changes(view, shown) | ({components.history: entry} if entry else {})
                 shown = view
         # Ended by the visitor in the middle: the browser gets a generator's last output once more when it ends,
         # which may be after what a new comparison shows, or has shown to its end.

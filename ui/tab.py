@@ -18,7 +18,8 @@ from ui.events import MAX_COMPARISONS, Components, connect
 from ui.example_player import connect_player
 from ui.examples import PageExample, gallery_template, gallery_texts
 from ui.header import figures_note_html
-from ui.history import connect_history, history_strip
+from ui.history import history_strip
+from ui.history_events import connect_history
 from ui.html import ARROWS_JS, html
 from ui.modality import AUDIO, IMAGE, ModalityText
 from ui.model_info import ModelInfo
@@ -223,11 +224,11 @@ def build_tab(
     chosen = gr.State((0, ""))
     switch = ModelSwitch(sessions, settings, panels, tab.texts)
     components = Components(
-        media, settings, compare, stop, status, gallery, columns, diversity, finished, chosen, switch, controls
+        media, settings, compare, stop, status, gallery, columns, diversity, finished, history, chosen, switch, controls
     )
     connect(page, sessions, tab.examples, components)
     connect_redo(sessions, components)
-    connect_history(sessions, components, history)
+    connect_history(sessions, components)
     connect_endpoint(sessions, components, fetch_urls)
     connect_your_caption(sessions, components, caption, fetch_urls)
     connect_after_endpoints(sessions, media.GRADIO_CACHE, fetch_urls, votes)

@@ -1,6 +1,7 @@
 """The strip of what was compared on a visit, in a headless Chromium."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -103,6 +104,33 @@ def test_arrows_move_through_examples_and_history(visit, address):
     expect(page.locator("#image-link a")).to_have_attribute("href", "?tab=image&model=fake&example=Sand")
     # The focus stays where the visitor was.
     expect(page.get_by_role("button", name="Show Sand.png again")).to_be_focused()
+
+
+# Of the events that follow a change of what the server keeps for the page, none is sent at once.
+_SLOWLY = """
+  () => {
+    const plain = window.fetch;
+    window.fetch = async (url, options) => {
+      const sent = options?.method === 'POST' && typeof options.body === 'string' ? JSON.parse(options.body) : {};
+      const states = gradio_config.components.filter((one) => one.type === 'state').map((one) => one.id);
+      const event = gradio_config.dependencies.find((one) => one.id === sent.fn_index);
+      if (event?.targets.some(([id, kind]) => kind === 'change' && states.includes(id)))
+        await new Promise((done) => setTimeout(done, 1500));
+      return plain(url, options);
+    };
+  }
+"""
+
+
+def test_a_comparison_is_kept_though_the_visitor_goes_on_at_once(visit, address):
+    page = visit(address)
+    page.evaluate(_SLOWLY)
+    for title in ("Sea", "Sand", "Wood"):
+        page.get_by_role("button", name=f"Only {title}").click()
+        expect(page.locator("#image-media img")).to_have_attribute("src", re.compile(title))
+        expect_state(page, "done")
+    expect(strip(page)).to_have_count(3)
+    assert names(page) == [f"Show {title}.png again" for title in ("Wood", "Sand", "Sea")]
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,18 @@ def start_over_event(page: Page, modality: str) -> int:
     )
 
 
+def compare_event(page: Page, modality: str) -> int:
+    """Index of the event that asks for a comparison."""
+    return page.evaluate(
+        """(modality) => {
+          const compare = gradio_config.components.find((one) => one.props.elem_id === `${modality}-compare`).id;
+          const presses = ([trigger, kind]) => trigger === compare && kind === 'click';
+          return gradio_config.dependencies.find((one) => one.targets.some(presses)).id;
+        }""",
+        modality,
+    )
+
+
 @contextmanager
 def starting_over(page: Page, modality: str) -> Iterator[None]:
     """Wait until the page has asked to clear away what belonged to the medium before the one that is chosen meanwhile.
