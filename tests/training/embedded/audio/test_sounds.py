@@ -17,12 +17,15 @@ from training.embedded.audio.material.assets import Material
 from training.embedded.audio.material.recordings import (
     ATTRIBUTION,
     FREE_LICENCES,
+    INDEX,
     PACK_DIR,
     SOUNDS_CSV,
     Recording,
     SoundError,
+    index_row,
     load_sounds,
     read_index,
+    write_index,
 )
 from training.embedded.audio.material.speech import median_pitch
 from training.embedded.audio.render.dsp import RATE
@@ -113,6 +116,30 @@ def test_the_pack_is_sound():
         wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
         assert rate == RATE and wave.shape[1] == 1 and 0.02 < len(wave) / RATE <= 10.01, path
         assert 0.4 < np.abs(wave).max() <= 1.1, path
+
+
+def test_packing_again_rewrites_only_what_sounds_different(tmp_path):
+    kept, changed = [one for one in load_sounds() if one.commit][:2]
+    source, out = tmp_path / "built", tmp_path / "pack"
+
+    def write(recording: Recording, hertz: float) -> None:
+        path = source / recording.sound / f"{recording.id}.flac"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, 0.5 * np.sin(2 * np.pi * hertz * np.arange(RATE // 2) / RATE), RATE)
+
+    def packed() -> dict[str, bytes]:
+        sounds.pack(source, out)
+        return {path.stem: path.read_bytes() for path in out.rglob("*.ogg")}
+
+    write(kept, 440), write(changed, 440)
+    write_index(source / INDEX, map(index_row, (kept, changed)))
+    before = packed()
+    assert packed() == before
+    write(changed, 880)
+    after = packed()
+    assert after[kept.id] == before[kept.id] and after[changed.id] != before[changed.id]
+    digests = {row["id"]: row["sha256"] for row in read_rows(out / ATTRIBUTION)}
+    assert digests == {id: hashlib.sha256(file).hexdigest() for id, file in after.items()}
 
 
 def test_material_keeps_the_split():

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import logging
 import shutil
 from pathlib import Path
@@ -128,7 +129,10 @@ def build(out: Path = SOUNDS_DIR) -> None:
 
 
 def pack(source: Path = SOUNDS_DIR, out: Path = PACK_DIR) -> None:
-    """Copy what may be committed, and is marked so, to ``out`` as Ogg Opus, with credits."""
+    """Copy what may be committed, and is marked so, to ``out`` as Ogg Opus, with credits.
+
+    A file that sounds exactly so already is kept: Ogg gives each new file a random number, so that no two are alike.
+    """
     rows = []
     for recording in read_index(source / INDEX):
         if not recording.commit:
@@ -136,11 +140,25 @@ def pack(source: Path = SOUNDS_DIR, out: Path = PACK_DIR) -> None:
         wave, _ = soundfile.read(source / recording.sound / f"{recording.id}.flac", dtype="float32")
         path = out / recording.sound / f"{recording.id}.ogg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        wave = faded(wave[: round(PACK_LONGEST * RATE)])
-        soundfile.write(path, wave, RATE, format="OGG", subtype="OPUS", compression_level=0.85)
+        encoded = ogg_opus(faded(wave[: round(PACK_LONGEST * RATE)]))
+        if not (path.is_file() and same_sound(path.read_bytes(), encoded)):
+            path.write_bytes(encoded)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         rows.append({"file": str(path.relative_to(out)), **index_row(recording), "sha256": digest})
     write_index(out / ATTRIBUTION, rows)
+
+
+def ogg_opus(wave: np.ndarray) -> bytes:
+    """A file of these samples."""
+    file = io.BytesIO()
+    soundfile.write(file, wave, RATE, format="OGG", subtype="OPUS", compression_level=0.85)
+    return file.getvalue()
+
+
+def same_sound(one: bytes, other: bytes) -> bool:
+    """Whether two sound files have the same samples."""
+    first, second = (soundfile.read(io.BytesIO(file), dtype="float32") for file in (one, other))
+    return first[1] == second[1] and np.array_equal(first[0], second[0])
 
 
 def main() -> None:
