@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "bundle.bundle": ["EMBEDDED_AUDIO_BUNDLE", "EMBEDDED_BUNDLE", "Bundle", "load_bundle", "save_bundle"],
         "captioner": ["Captioner"],
-        "errors": ["BundleError", "LoraMclError", "MediaError", "OptionsError"],
+        "errors": ["BundleError", "DivergenceError", "LoraMclError", "MediaError", "OptionsError"],
         "scores": ["CaptionScore", "SystemScore"],
         "types": [
             "AudioClip",

@@ -19,6 +19,10 @@ class MediaError(LoraMclError):
     """The given image or sound cannot be read or used."""
 
 
+class DivergenceError(LoraMclError):
+    """Training has diverged: a loss or a weight is not finite."""
+
+
 class OptionsError(LoraMclError, ValueError):
     """An option has a value that is out of range or contradicts another option."""
 

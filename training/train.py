@@ -163,6 +163,7 @@ def build(
     # Before any weights are read: a wrong path should not cost minutes.
     examples = [] if scenes else load_examples(data)
     validation = load_examples(data, "validation") if data.validates else None
+    make_output(config.output)
     world = training_arguments(config, 1, **arguments).world_size
     model = load_model(config)
     cache = open_cache(data.feature_cache, data.feature_cache_gib, model, config.model.revision, processes=world)
@@ -213,6 +214,20 @@ def build(
         configure_deepspeed(config, plugin.deepspeed_config, plugin.zero_stage)
     trainer.remove_callback(PrinterCallback)
     return trainer, model
+
+
+def make_output(folder: Path) -> None:
+    """Make a run's folder.
+
+    Raises:
+        OptionsError: it cannot be made, or not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OptionsError(f"output: {folder} cannot be written to: {error.strerror}") from error
 
 
 def save_config(config: TrainConfig) -> None:

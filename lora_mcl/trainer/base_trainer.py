@@ -18,6 +18,7 @@ from transformers.integrations.deepspeed import deepspeed_load_checkpoint
 
 from lora_mcl.trainer.checkpoints import STATE_NAME, UNFINISHED, WEIGHTS_NAME, last_checkpoint, publish, rotate
 from lora_mcl.trainer.distributed import gather_full_tensor, is_sharded
+from lora_mcl.trainer.divergence import require_finite_loss
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,16 @@ class ResumableTrainer(Trainer):
                 _update_best_path(last)
             self.accelerator.wait_for_everyone()
         self.train(resume_from_checkpoint=None if last is None else str(last))
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """transformers' step.
+
+        Raises:
+            DivergenceError: its loss is not finite, which transformers would leave out of the logs.
+        """
+        loss = super().training_step(*args, **kwargs)
+        require_finite_loss(loss, self.state.global_step)
+        return loss
 
     def load_finished(self) -> bool:
         """Load a finished run: state and weights, with ``load_best_model_at_end`` the best ones; False if none."""

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lora_mcl.bundle import AdapterRef, BaseRef, Bundle, save_bundle
 from lora_mcl.errors import OptionsError
+from lora_mcl.trainer.divergence import require_finite_weights
 from lora_mcl.trainer.step import MultipleChoiceLearner
 
 WORDS = 12
@@ -42,7 +43,9 @@ def save_bundle_of(
     Raises:
         OptionsError: ``labels`` are not one per hypothesis.
         BundleError: the base is unknown, or the result would not load.
+        DivergenceError: what was learned is not finite.
     """
+    require_finite_weights(learner)
     folder, names = Path(folder), learner.stack.names
     labels = [f"Hypothesis {k + 1}" for k in range(len(names))] if labels is None else labels
     if len(labels) != len(names):

@@ -33,6 +33,7 @@ from lora_mcl.option_checks import Count, check_fields
 from lora_mcl.trainer.base_trainer import TrainableModule
 from lora_mcl.trainer.batch import Batch
 from lora_mcl.trainer.distributed import all_gather
+from lora_mcl.trainer.divergence import require_finite_loss
 
 Backward = Literal["all", "sampled", "winner"]
 
@@ -208,6 +209,9 @@ class MultipleChoiceLearner(TrainableModule):
         Args:
             batch: or what makes it, called here. Where weights are sharded (FSDP), they are gathered inside this call
                 only, and making the batch may run parts of the model (a media tower).
+
+        Raises:
+            DivergenceError: the gate's weights are not finite, so that no hypothesis can be drawn.
         """
         if not isinstance(batch, Batch):
             batch = batch()
@@ -233,6 +237,7 @@ class MultipleChoiceLearner(TrainableModule):
         # 3. Loss sum_k q_k nll_k, averaged over valid examples.
         loss = weighted_loss(nll, weights, valid)
         if not backward_all:
+            require_finite_loss(weights, step)  # a gate that has diverged: nothing could be drawn
             drawn = self._draw_hypotheses(weights)  # [B]
             drawn_nll = self._nll_of_rows(batch, drawn)  # [B], row b under the adapter drawn for example b
             drawn_loss = weighted_loss(drawn_nll[None], torch.ones_like(drawn_nll[None]), valid)

@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from lora_mcl.errors import DivergenceError
+from lora_mcl.trainer.divergence import ADVICE
+
 
 def peak_memory() -> int:
     """Peak memory so far, in bytes: allocated on this process' GPU, or without one the process' resident set."""
@@ -29,6 +32,12 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {left:02} s" if minutes else f"{left} s"
 
 
+def has_diverged(metrics: dict[str, float]) -> bool:
+    """Whether a validation's loss is not finite though there were media to compute it of."""
+    wins = sum(value for name, value in metrics.items() if name.startswith("eval_wins_"))
+    return wins > 0 and not math.isfinite(metrics["eval_loss"])
+
+
 def format_log(step: int, total: int, logs: dict[str, float], left: float | None) -> str:
     """One log as a line of text.
 
@@ -36,8 +45,9 @@ def format_log(step: int, total: int, logs: dict[str, float], left: float | None
         left: seconds until the end, if known.
     """
     share = f"step {step:,}/{total:,} ({step / total:.0%})"
-    if math.isnan(logs.get("eval_loss", 0.0)):
-        return f"{share}  validation: none of its media can be read"
+    if not math.isfinite(logs.get("eval_loss", 0.0)):
+        reason = "training has diverged" if has_diverged(logs) else "none of its media can be read"
+        return f"{share}  validation: {reason}"
     if "eval_loss" in logs:
         return f"{share}  validation: best hypothesis {logs['eval_loss']:.4f} nats/token"
     parts = [share, f"loss {logs['loss']:.4f}", f"best {logs['best_nll']:.4f}"]
@@ -76,6 +86,24 @@ class RunCallback(TrainerCallback):
         if last and self.validates:
             control.should_evaluate = True
         return control
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float],
+        **kwargs: Any,
+    ) -> None:
+        """A run whose validation is not finite ends.
+
+        Raises:
+            DivergenceError: it has diverged.
+        """
+        if has_diverged(metrics):
+            raise DivergenceError(
+                f"the validation after step {state.global_step:,} is not finite, training has diverged: {ADVICE}"
+            )
 
     def on_log(
         self,

@@ -155,6 +155,27 @@ def test_a_validation_that_cannot_be_read_is_no_result(tmp_path, tiny_base, pict
     assert len(load_bundle(bundle).hypotheses) == 2
 
 
+def test_a_run_that_diverges_ends_with_one_line(tmp_path, tiny_base, pictures, capsys):
+    """Here at the validation after the last step: whose loss was still finite."""
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(settings(tmp_path / "run", tiny_base, pictures)))
+    assert program.main([str(file), "training.learning_rate=1e30", "training.steps=1"]) == program.USER_ERROR
+    output = capsys.readouterr()
+    assert "validation: training has diverged" in output.out
+    assert output.err.startswith("train: the validation after step 1 is not finite, training has diverged: lower the")
+    assert not (tmp_path / "run" / "bundle").exists()
+
+
+@pytest.mark.parametrize("place", ["file", "file/run"])
+def test_a_folder_that_cannot_be_written_to_is_one_line_before_weights_are_read(tmp_path, pictures, capsys, place):
+    (tmp_path / "file").write_text("in the way")
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(settings(tmp_path / place, tmp_path / "no-base", pictures)))
+    assert program.main([str(file)]) == program.USER_ERROR
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"train: output: {tmp_path / place} cannot be written to: ")
+
+
 def test_early_stop_and_the_best_weights(tmp_path, tiny_base, pictures):
     # So large steps make the loss jump: it does not fall in two evaluations one after the other, long before the end.
     training = {"steps": 400, "learning_rate": 2.0, "evaluate_every": 2, "patience": 2, "schedule": "constant"}
