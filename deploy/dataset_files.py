@@ -16,6 +16,7 @@ import pyarrow.parquet
 
 from lora_mcl.batch import media_in
 from lora_mcl.errors import MediaError, OptionsError
+from lora_mcl.output_paths import make_output_folder
 from lora_mcl.report.entries import CaptionedFile
 from lora_mcl.types import ColumnResult
 
@@ -107,7 +108,7 @@ class Parts:
         """Begin or go on.
 
         Raises:
-            OptionsError: the folder holds parts of another run.
+            OptionsError: the folder holds parts of another run, or cannot be written to.
         """
         self.folder = out.with_name(f"{out.name}.parts")
         self._out, self._run = out, run
@@ -117,7 +118,7 @@ class Parts:
                 f"{self.folder} holds parts of another run (other files, bundle or options): delete it, or choose "
                 "another --out."
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_output_folder(self.folder, "--out")
         _write(note, lambda file: file.write_text(wanted, encoding="utf-8"))
 
     @property

@@ -18,8 +18,9 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from deploy.card import HARDWARE, MARK, SpaceError, attributes, pins, readme, requirements
 from lora_mcl.bundle import BUNDLE_FILE, load_bundle
-from lora_mcl.errors import BundleError
+from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.modality import MODALITIES
+from lora_mcl.output_paths import make_output_folder
 from ui.markov_runs import demo_files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,6 +93,7 @@ def assemble(out: Path, hardware: str = "cpu-basic", models: Sequence[str] = (),
 
     Raises:
         SpaceError: the checkout is not complete, an id is none, or ``out`` holds something else; nothing is changed.
+        OptionsError: ``out`` cannot be written to.
     """
     kind = HARDWARE[hardware]
     for model in models:
@@ -108,7 +110,7 @@ def assemble(out: Path, hardware: str = "cpu-basic", models: Sequence[str] = (),
         ".gitattributes": attributes(),
     }
     files = space_files(root, modalities, kind.app_file)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_output_folder(out.parent, "--out")
     # Whole before anything of the former one goes.
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         for file in files:
@@ -147,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         files = assemble(args.out, args.hardware, args.model)
-    except SpaceError as error:
+    except (SpaceError, OptionsError) as error:
         print(f"deploy.space: {error}", file=sys.stderr)
         return 2
     size = sum((args.out / file).stat().st_size for file in files)

@@ -28,6 +28,7 @@ from lora_mcl.bundle import Bundle, load_bundle
 from lora_mcl.errors import BundleError, OptionsError
 from lora_mcl.models import LANGUAGE_MODELS
 from lora_mcl.models.labels import ChatLabels
+from lora_mcl.output_paths import make_output_folder
 from training.data import DataError, load_examples
 from training.evaluation.captioning import Evaluator, Medium, group_by_media
 from training.evaluation.command import add_data_options, run_command
@@ -74,7 +75,7 @@ def check_settings(out: Path, settings: dict[str, Any]) -> None:
     """Write the settings into the folder, or check that what is there was made with the same.
 
     Raises:
-        OptionsError: it was not.
+        OptionsError: it was not, or the folder cannot be written to.
     """
     file = out / SETTINGS_FILE
     # As they are read again: tuples are lists there.
@@ -88,7 +89,7 @@ def check_settings(out: Path, settings: dict[str, Any]) -> None:
                 f"{out} holds an evaluation with other settings ({key} was {before.get(key)!r} and is "
                 f"{settings.get(key)!r}): give another --out, or delete that folder"
             )
-    out.mkdir(parents=True, exist_ok=True)
+    make_output_folder(out, "--out")
     file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 

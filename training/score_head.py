@@ -33,6 +33,7 @@ from lora_mcl.bundle.references import SCORE_HEAD_FILE
 from lora_mcl.decoding import Greedy
 from lora_mcl.errors import OptionsError
 from lora_mcl.models.labels import ChatLabels
+from lora_mcl.output_paths import check_output_file
 from lora_mcl.score_head import ScoreHead
 from training.data import DataError, load_examples
 from training.embedded.common.tables import percent, table
@@ -252,6 +253,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
 
     def work() -> None:
+        if args.report is not None:
+            check_output_file(args.report, "--report")
         report = train_score_head(
             args.model,
             args.data,
@@ -263,7 +266,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             dry_run=args.dry_run,
         )
         if args.report is not None:
-            args.report.parent.mkdir(parents=True, exist_ok=True)
             args.report.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         print(report_text(report))
 

@@ -33,6 +33,7 @@ from lora_mcl.errors import BundleError, LoraMclError, OptionsError
 from lora_mcl.gate import CaptionGate
 from lora_mcl.gate_init import start_gate
 from lora_mcl.models.base import MediaLanguageModel, use_eager_attention_on_cpu
+from lora_mcl.output_paths import make_output_folder
 from lora_mcl.trainer import MultipleChoiceLearner
 from lora_mcl.trainer.batch import pad_right
 from lora_mcl.trainer.checkpoints import last_checkpoint
@@ -163,7 +164,7 @@ def build(
     # Before any weights are read: a wrong path should not cost minutes.
     examples = [] if scenes else load_examples(data)
     validation = load_examples(data, "validation") if data.validates else None
-    make_output(config.output)
+    make_output_folder(config.output, "output")
     world = training_arguments(config, 1, **arguments).world_size
     model = load_model(config)
     cache = open_cache(data.feature_cache, data.feature_cache_gib, model, config.model.revision, processes=world)
@@ -214,20 +215,6 @@ def build(
         configure_deepspeed(config, plugin.deepspeed_config, plugin.zero_stage)
     trainer.remove_callback(PrinterCallback)
     return trainer, model
-
-
-def make_output(folder: Path) -> None:
-    """Make a run's folder.
-
-    Raises:
-        OptionsError: it cannot be made, or not be written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OptionsError(f"output: {folder} cannot be written to: {error.strerror}") from error
 
 
 def save_config(config: TrainConfig) -> None:

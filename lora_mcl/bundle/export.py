@@ -14,6 +14,7 @@ from lora_mcl.bundle.bundle import Bundle
 from lora_mcl.errors import BundleError, OptionsError, first_line
 from lora_mcl.models import LANGUAGE_MODELS
 from lora_mcl.models.base import load_model_config
+from lora_mcl.output_paths import make_output_folder
 
 MODEL_CLASSES = {modality: kind.model_class for modality, kind in LANGUAGE_MODELS.items()} | {
     "text": AutoModelForCausalLM
@@ -30,7 +31,7 @@ def export_merged(bundle: Bundle, hypothesis: int, out: Path) -> None:
     The weights keep the dtype they are stored in; the sum is computed in float32 and rounded once.
 
     Raises:
-        OptionsError: there is no such hypothesis, or ``out`` is not empty.
+        OptionsError: there is no such hypothesis, or ``out`` is not empty or cannot be written to.
         BundleError: the base or the adapter cannot be read, or they do not fit.
     """
     count = len(bundle.hypotheses)
@@ -38,6 +39,7 @@ def export_merged(bundle: Bundle, hypothesis: int, out: Path) -> None:
         raise OptionsError(f"{bundle.name} has hypotheses 0 to {count - 1}; there is no {hypothesis}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OptionsError(f"{out} exists and is not an empty folder: nothing was written.")
+    make_output_folder(out.parent, "--out")
     model = load_base(bundle)
     name = f"hypothesis-{hypothesis}"
     stack = AdapterStack.from_peft(model, {name: bundle.adapter_folders()[name]})

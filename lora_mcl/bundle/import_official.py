@@ -43,6 +43,7 @@ from lora_mcl.bundle.export import MODEL_CLASSES
 from lora_mcl.errors import BundleError, OptionsError, first_line
 from lora_mcl.json_file import read_json
 from lora_mcl.models.base import load_model_config
+from lora_mcl.output_paths import make_output_folder
 
 PROMPTS = {
     "image": "Provide a one-sentence caption for the provided image.",
@@ -120,7 +121,7 @@ def import_official(
         revision: commit, tag or branch of a base given as a Hub id.
 
     Raises:
-        OptionsError: ``out`` is not empty, or ``modality`` is unknown.
+        OptionsError: ``out`` is not empty or cannot be written to, or ``modality`` is unknown.
         BundleError: the checkpoint cannot be read or does not fit the base; nothing is written then.
     """
     if modality not in MODEL_CLASSES:
@@ -129,7 +130,7 @@ def import_official(
         raise OptionsError(f"{out} exists and is not an empty folder: nothing was written.")
     model = _skeleton(base, modality, revision)
     read = read_official(checkpoint, modality, alpha)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_output_folder(out.parent, "--out")
     # Next to its destination, so that a base given as a folder is as far from it.
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         folder = Path(scratch) / "bundle"

@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from pathlib import Path
 
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from lora_mcl.errors import OptionsError
 from lora_mcl.models.base import MediaLanguageModel
+from lora_mcl.output_paths import make_output_folder
 from training.data.example import Example
 
 logger = logging.getLogger(__name__)
@@ -43,12 +43,7 @@ class FeatureCache:
 
     def __init__(self, folder: str | Path, limit: int, fingerprint: str, *, processes: int = 1) -> None:
         self.folder, self._fingerprint = Path(folder).expanduser(), fingerprint
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass
-        except OSError as error:
-            raise OptionsError(f"feature_cache {self.folder} cannot be written to: {error.strerror}") from error
+        make_output_folder(self.folder, "feature_cache")
         used = sum(file.stat().st_size for file in self.folder.glob(f"*/*{_SUFFIX}"))
         self._free = (limit - used) // processes
         self._full = False

@@ -215,15 +215,3 @@ def test_settings_may_be_of_any_type(model):
     before = fingerprint(model)
     settings.kept_in = Path("somewhere")
     assert fingerprint(model) != before
-
-
-def test_the_folder_itself_is_tried(tmp_path, monkeypatch):
-    """It may be there and not be writable, or on a disk that is full."""
-
-    def refused(*, dir):
-        assert Path(dir) == tmp_path / "cache"
-        raise OSError(30, "Read-only file system")
-
-    monkeypatch.setattr("training.data.cache.tempfile.TemporaryFile", refused)
-    with pytest.raises(OptionsError, match=r"cache cannot be written to: Read-only file system"):
-        FeatureCache(tmp_path / "cache", 1, "")

@@ -173,7 +173,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_line_before_weights_are_read(
     file.write_text(yaml.safe_dump(settings(tmp_path / place, tmp_path / "no-base", pictures)))
     assert program.main([str(file)]) == program.USER_ERROR
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"train: output: {tmp_path / place} cannot be written to: ")
+    assert line.startswith(f"train: output {tmp_path / place} cannot be written to: ")
 
 
 def test_early_stop_and_the_best_weights(tmp_path, tiny_base, pictures):
