@@ -297,15 +297,31 @@ def test_on_paper_there_are_the_medium_and_its_captions(visit, address):
         expect(page.locator(hidden)).to_be_hidden()
 
 
+def rows_of(page: Page) -> list[list[str]]:
+    """Ids of the columns that are shown, row by row."""
+    shown = page.locator(".caption-column").evaluate_all(
+        "(all) => all.filter((one) => one.checkVisibility()).map((one) => one.dataset.column)"
+    )
+    rows: dict[int, list[str]] = {}
+    for id, box in zip(shown, column_boxes(page, tuple(shown)), strict=True):
+        rows.setdefault(round(box["y"]), []).append(id)
+    return [rows[y] for y in sorted(rows)]
+
+
+@pytest.mark.parametrize(("hypotheses", "rows"), [(1, [3]), (2, [2, 2]), (5, [4, 3]), (7, [3, 3, 3])])
+def test_no_column_is_alone_in_a_row(visit, serve, hypotheses, rows):
+    every = tuple((f"Way {k + 1}", "", f"Answer {k + 1}.") for k in range(hypotheses))
+    page = visit(serve(image_tab(FakeCaptioner(hypotheses=every))), 1280, 900)
+    wait_until(lambda: [len(row) for row in rows_of(page)] == rows)
+    order = [id for row in rows_of(page) for id in row]
+    assert order == [*(f"hypothesis-{k}" for k in range(hypotheses)), "beam", "diverse-beam"]
+
+
 def test_six_columns_are_three_and_three(visit, serve):
     sampling = FakeCaptioner(defaults=CompareOptions(num_samples=2))
     page = visit(serve(image_tab(sampling)), 1440, 900)
     expect(column(page, "sampling")).to_be_visible()
-
-    def rows() -> list[int]:
-        return sorted(Counter(round(box["y"]) for box in column_boxes(page, (*COLUMNS, "sampling"))).values())
-
-    wait_until(lambda: rows() == [3, 3])
+    wait_until(lambda: [len(row) for row in rows_of(page)] == [3, 3])
 
 
 SHOWN = """() => {
